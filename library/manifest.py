@@ -1,0 +1,174 @@
+"""What `manifest.json` says: one library for one board, every variant, every cost, every file.
+
+The structs are frozen and refuse unknown keys. `SCHEMA_VERSION` names the whole file's layout; a
+library of another schema is refused, never guessed at. docs/library-format.md describes the format.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from ..targets.board import Board
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+CODE_FOLDER = "code"
+WEIGHTS_FOLDER = "weights"
+RUNTIME_FOLDER = "runtime"
+
+Dtype = Literal[
+    "float16", "float32", "float64", "int8", "int16", "int32", "int64",
+    "uint8", "uint16", "uint32", "uint64", "bool",
+]  # fmt: skip
+Extent = Annotated[int, Meta(ge=1)]
+Bytes = Annotated[int, Meta(ge=0)]
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Ratio = Annotated[float, Meta(ge=0)]
+
+
+class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The base of all that a manifest holds: frozen, by keyword, unknown keys refused."""
+
+
+class Figure(Record):
+    """One number of a cost, with where it comes from.
+
+    `how` names the method, its settings and the machine; `when` is an ISO 8601 time with a zone.
+    The unit stands in the name of the field that holds the figure.
+    """
+
+    value: Annotated[float, Meta(ge=0)]
+    origin: Literal["measured", "modelled"]
+    how: Name
+    when: str
+
+
+class Cost(Record):
+    """What a variant costs and what it yields. None: not known, never a guess.
+
+    `accuracy` is the share of right answers on held-out samples, in [0, 1]; `size_bytes` is code
+    and weights of this variant alone, as stored; a latency is of one call.
+    """
+
+    size_bytes: Figure
+    macs_count: Figure
+    accuracy: Figure | None = None
+    latency_p50_ms: Figure | None = None
+    latency_p90_ms: Figure | None = None
+    peak_memory_bytes: Figure | None = None
+    energy_mj: Figure | None = None
+
+
+class Agreement(Record):
+    """How near a variant's outputs come to `reference`, the executor it was compared with."""
+
+    max_error_ratio: Ratio
+    tolerance_ratio: Ratio
+    reference: Name
+
+
+class DecisionRecord(Record):
+    """What a pass did to one layer, or why it left the layer alone."""
+
+    pass_name: Name
+    layer: Name
+    action: Literal["changed", "kept"]
+    detail: str
+
+
+class Variant(Record):
+    """One compressed and compiled alternative of the network.
+
+    `code` is the path of its shared library; `weights` are keys of tensors, in the order in which
+    the compiled `main` takes them, after the inputs, as one array.
+    """
+
+    name: Name
+    recipe: str
+    decisions: tuple[DecisionRecord, ...]
+    code: str
+    weights: tuple[Name, ...]
+    cost: Cost
+    agreement: Agreement
+
+
+class Dropped(Record):
+    """A candidate that did not enter the library, and why."""
+
+    name: Name
+    recipe: str
+    reason: Name
+    cost: Cost | None = None
+
+
+class TensorSpec(Record):
+    """Name, shape and type of one input or output."""
+
+    name: Name
+    shape: tuple[Extent, ...]
+    dtype: Dtype
+
+
+class FileRecord(Record):
+    """One file of the library: its path from the library's folder, its content, its size."""
+
+    path: Name
+    sha256: Sha256
+    size_bytes: Bytes
+
+
+class BoardRecord(Record):
+    """What a machine must be for this library to run on it.
+
+    `cpu_features` are the flags of /proc/cpuinfo that the compiled code uses.
+    """
+
+    name: Name
+    architecture: Literal["x86_64", "aarch64"]
+    device: Literal["cpu", "opencl", "cuda"]
+    thread_count: Annotated[int, Meta(ge=1, le=4096)]
+    target: dict[str, Any]
+    cpu_features: tuple[Name, ...]
+
+
+class Manifest(Record):
+    """The whole of `manifest.json`. `plainest` names the variant with nothing compressed.
+
+    `runtime` is the path of the packed libtvm_runtime, or None where an installed one serves.
+    """
+
+    schema_version: int
+    name: Name
+    adaspring_version: Name
+    tvm_version: Name
+    created: str
+    board: BoardRecord
+    inputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1)]
+    outputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1)]
+    plainest: Name
+    variants: Annotated[tuple[Variant, ...], Meta(min_length=1)]
+    dropped: tuple[Dropped, ...]
+    files: tuple[FileRecord, ...]
+    runtime: str | None = None
+
+    def variant(self, name: str) -> Variant:
+        """The variant of that name; KeyError where there is none."""
+        for variant in self.variants:
+            if variant.name == name:
+                return variant
+        raise KeyError(name)
+
+
+def board_record(board: Board) -> BoardRecord:
+    """What the manifest keeps of a board."""
+    return BoardRecord(
+        name=board.name,
+        architecture=board.architecture,
+        device=board.device,
+        thread_count=board.core_count,
+        target=dict(board.target),
+        cpu_features=board.cpu_features,
+    )

@@ -1,0 +1,47 @@
+"""A board: what a target is, as frozen data. Every figure has a source, no behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+Architecture = Literal["x86_64", "aarch64"]
+Device = Literal["cpu", "opencl", "cuda"]
+PositiveInt = Annotated[int, Meta(ge=1)]
+Positive = Annotated[float, Meta(gt=0)]
+
+
+class EnergyModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Energy of one operation or one byte, and the power that the board draws when idle."""
+
+    pj_per_mac_fp32: Positive
+    pj_per_mac_int8: Positive
+    pj_per_byte_dram: Positive
+    idle_w: Annotated[float, Meta(ge=0)]
+
+
+class Board(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A machine that compiled networks run on.
+
+    `target` is the dict that `tvm.target.Target` takes, host included. `core_count` is the number
+    of threads in tuning, measuring and the app alike. `cpu_features` are the flags of
+    /proc/cpuinfo that code compiled for `target` may use beyond its architecture's baseline.
+    `sources` says for each figure (by field name; `energy.FIELD` within the energy model) where
+    it comes from.
+    """
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80)]
+    description: str
+    target: Mapping[str, Any]
+    device: Device
+    architecture: Architecture
+    core_count: PositiveInt
+    memory_bytes: PositiveInt
+    l1_cache_bytes: PositiveInt
+    l2_cache_bytes: PositiveInt
+    cpu_features: tuple[str, ...] = ()
+    energy: EnergyModel | None = None
+    rpc_key: str
+    sources: Mapping[str, str]
