@@ -1,0 +1,10 @@
+"""Boards as data: what a network is compiled for, tuned for and measured on."""
+
+from __future__ import annotations
+
+from .board import Board, EnergyModel
+from .catalogue import BOARDS, find, names
+from .detect import host, null
+from .toml_board import load_board
+
+__all__ = ["BOARDS", "Board", "EnergyModel", "find", "host", "load_board", "names", "null"]

@@ -1,0 +1,47 @@
+"""The known boards, and how a name or a file becomes one."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+from ..errors import BoardError
+from .board import Board
+from .detect import host, null
+from .h200 import H200
+from .jetson_orin import JETSON_ORIN
+from .raspberry_pi_4 import RASPBERRY_PI_4
+from .raspberry_pi_5 import RASPBERRY_PI_5
+from .rock_5b import ROCK_5B, ROCK_5B_MALI
+from .toml_board import load_board
+
+BOARDS = (RASPBERRY_PI_4, RASPBERRY_PI_5, ROCK_5B, ROCK_5B_MALI, JETSON_ORIN, H200)
+DETECTED = (("host", host), ("null", null))
+
+
+def names() -> tuple[str, ...]:
+    """Return every name that `find` knows: the machines detected here, then the known boards."""
+    return (*(name for name, _ in DETECTED), *(board.name for board in BOARDS))
+
+
+def find(name_or_path: str | Path) -> Board:
+    """Return the board of that name, or the one that a .toml file describes.
+
+    Raises:
+        BoardError: no board has that name (the message lists them), or the file is wrong.
+
+    """
+    text = str(name_or_path)
+    if text.endswith(".toml"):
+        return load_board(Path(text))
+    for name, detect in DETECTED:
+        if name == text:
+            return detect()
+    for board in BOARDS:
+        if board.name == text:
+            return board
+    near = difflib.get_close_matches(text.lower(), names(), n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise BoardError(
+        f"unknown board {text!r}: {hint}known are {', '.join(names())}, or the path of a .toml file"
+    )

@@ -1,0 +1,76 @@
+"""A user's own board from a TOML file; what is not known is refused."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from ..errors import BoardError
+from .board import Board
+
+_KINDS = {"cpu": "llvm", "opencl": "opencl", "cuda": "cuda"}
+_FIGURES = (
+    "target",
+    "core_count",
+    "memory_bytes",
+    "l1_cache_bytes",
+    "l2_cache_bytes",
+    "cpu_features",
+)
+_ENERGY_FIGURES = ("pj_per_mac_fp32", "pj_per_mac_int8", "pj_per_byte_dram", "idle_w")
+
+
+def load_board(path: Path) -> Board:
+    """Read one board: the keys are Board's fields, `target`, `energy` and `sources` are tables.
+
+    Raises:
+        BoardError: the file cannot be read, or a key is unknown, missing or out of range.
+
+    """
+    try:
+        board = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Board)
+    except FileNotFoundError:
+        raise BoardError(f"{path}: no such file; give a board's name or its .toml file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BoardError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BoardError(f"{path}: not TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        raise BoardError(f"{path}: {error}; see docs/architecture.md for a board's keys") from error
+    for fault in faults(board):
+        raise BoardError(f"{path}: {fault}")
+    return board
+
+
+def faults(board: Board) -> tuple[str, ...]:
+    """Return what contradicts itself or lacks its source in a board; empty where all is well."""
+    return (*_target_faults(board), *_source_faults(board))
+
+
+def _target_faults(board: Board) -> tuple[str, ...]:
+    kind = _KINDS[board.device]
+    if board.target.get("kind") != kind:
+        return (f"target.kind must be {kind!r} for device {board.device!r}",)
+    host = board.target if board.device == "cpu" else board.target.get("host")
+    if not isinstance(host, dict):
+        return ("target.host is missing: a table with the host's kind, mtriple and mcpu",)
+    if not str(host.get("mtriple", "")).startswith(board.architecture):
+        return (f"mtriple must start with {board.architecture!r}, the architecture",)
+    if board.device == "cpu" and host.get("num-cores") != board.core_count:
+        return (f"target.num-cores must be {board.core_count}, the core_count",)
+    return ()
+
+
+def _source_faults(board: Board) -> tuple[str, ...]:
+    figures = [*_FIGURES]
+    if board.energy is not None:
+        figures.extend(f"energy.{name}" for name in _ENERGY_FIGURES)
+    missing = [f"sources has no entry for {name!r}" for name in figures if not _has(board, name)]
+    unknown = [f"sources names {name!r}, not a figure" for name in set(board.sources) - {*figures}]
+    return (*missing, *unknown)
+
+
+def _has(board: Board, name: str) -> bool:
+    return bool(board.sources.get(name, "").strip())
