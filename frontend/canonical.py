@@ -1,0 +1,64 @@
+"""From an importer's module to a `Model` in the conventions of docs/architecture.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from tvm import IRModule, relax
+
+from ..errors import ModelError
+from . import constants, fold, graph
+from .model import Model, TensorSpec
+
+
+def canonicalize(
+    module: IRModule,
+    weights: Sequence[tuple[str, np.ndarray]],
+    constant_names: Mapping[bytes, str],
+    *,
+    name: str,
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+) -> Model:
+    """Fold what can be folded and name every weight.
+
+    `module`'s main takes the inputs, then `weights` in order; `constant_names` gives the source's
+    names for arrays that the importer bound into the body, by `constants.digest`.
+    """
+    source = graph.from_function(module["main"], len(input_names), weights)
+    constants.lift(source, constant_names)
+    fold.lower_batch_norm(source)
+    constants.evaluate(source)
+    fold.fold_affine(source)
+    graph.drop_aliases(source)
+    canonical, arrays = graph.emit(source)
+    canonical = relax.transform.DecomposeOpsForInference()(canonical)
+    relax.analysis.well_formed(canonical)
+    inputs = _specs(input_names, canonical["main"].params)
+    outputs = _specs(output_names, _output_values(canonical["main"]))
+    return Model(name=name, module=canonical, weights=arrays, inputs=inputs, outputs=outputs)
+
+
+def _output_values(function: relax.Function) -> list[relax.Type]:
+    returned = function.ret_ty
+    return list(returned.fields) if isinstance(returned, relax.TupleType) else [returned]
+
+
+def _specs(
+    names: Sequence[str], values: Sequence[relax.Var | relax.Type]
+) -> tuple[TensorSpec, ...]:
+    specs = []
+    for name, value in zip(names, values, strict=False):
+        ty = value.ty if isinstance(value, relax.Var) else value
+        specs.append(TensorSpec(name=name, shape=_fixed(name, ty), dtype=str(ty.dtype)))
+    return tuple(specs)
+
+
+def _fixed(name: str, ty: relax.TensorType) -> tuple[int, ...]:
+    try:
+        return tuple(int(length) for length in ty.shape)
+    except TypeError as error:
+        raise ModelError(
+            f"{name} has no fixed shape; export the network with fixed shapes"
+        ) from error

@@ -1,0 +1,177 @@
+"""A network as an editable list of bindings, between an importer's module and a `Model`.
+
+The importers give Relax functions, whose expressions cannot be changed. Here a binding's variable
+stays and its value is replaced, so that folding is a plain edit; `emit` writes a new function.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from tvm import IRModule, relax
+from tvm.ir import GenericConst, Op
+
+
+@dataclass
+class Weight:
+    """A named array. It may hold float64 while folding; `emit` gives it its variable's type."""
+
+    name: str
+    value: np.ndarray
+    made: bool = False  # by folding: the source has no weight of this name
+
+
+@dataclass
+class Graph:
+    """Inputs, weights and bindings of one function, in topological order."""
+
+    inputs: list[relax.Var]
+    weights: dict[relax.Var, Weight]
+    bindings: list[tuple[relax.Var, relax.Expr]]
+    output: relax.Expr
+    names: set[str] = field(default_factory=set)
+
+    def values(self) -> dict[relax.Var, relax.Expr]:
+        """Each bound variable's value."""
+        return dict(self.bindings)
+
+    def use_counts(self) -> Counter[relax.Var]:
+        """How often each variable is read, the function's outputs included."""
+        counts: Counter[relax.Var] = Counter()
+        for _, value in self.bindings:
+            counts.update(reads(value))
+        counts.update(reads(self.output))
+        return counts
+
+    def unique_name(self, wanted: str) -> str:
+        """A weight name that no other weight has, `wanted` where it is free."""
+        name, number = wanted, 1
+        while name in self.names:
+            name, number = f"{wanted}_{number}", number + 1
+        self.names.add(name)
+        return name
+
+    def add_weight(self, name: str, value: np.ndarray, made: bool = False) -> relax.Var:
+        """A new float32 weight."""
+        name = self.unique_name(name)
+        var = relax.Var(name, relax.TensorType(value.shape, "float32"))
+        self.weights[var] = Weight(name, value, made)
+        return var
+
+
+def from_function(
+    function: relax.Function, input_count: int, weights: Sequence[tuple[str, np.ndarray]]
+) -> Graph:
+    """Read a function whose parameters are the inputs, then `weights` in order."""
+    params = list(function.params)
+    held = {
+        var: Weight(name, value)
+        for var, (name, value) in zip(params[input_count:], weights, strict=True)
+    }
+    bindings = [(b.var, b.value) for block in function.body.blocks for b in block.bindings]
+    names = {weight.name for weight in held.values()}
+    graph = Graph(params[:input_count], held, bindings, function.body.body, names)
+    drop_aliases(graph)
+    return graph
+
+
+def drop_aliases(graph: Graph) -> None:
+    """Replace variables that only rename another, and elements of tuples that are written out."""
+    known: dict[relax.Var, relax.Expr] = {}
+    tuples: dict[relax.Var, relax.Tuple] = {}
+    kept = []
+    for var, bound in graph.bindings:
+        value = substitute(bound, known)
+        if isinstance(value, relax.TupleGetItem) and value.tuple_value in tuples:
+            value = tuples[value.tuple_value].fields[value.index]
+        if isinstance(value, relax.Var | GenericConst | relax.ShapeExpr):
+            known[var] = value
+            continue
+        if isinstance(value, relax.Tuple):
+            tuples[var] = value
+        kept.append((var, value))
+    graph.bindings = kept
+    graph.output = substitute(graph.output, known)
+    if isinstance(graph.output, relax.Var) and graph.output in tuples:
+        graph.output = tuples[graph.output]
+
+
+def op_name(expr: relax.Expr | None) -> str:
+    """``nn.conv2d`` for a call of relax.nn.conv2d; empty for what is no operator call."""
+    if isinstance(expr, relax.Call) and isinstance(expr.op, Op):
+        return str(expr.op.name).removeprefix("relax.")
+    return ""
+
+
+def shape_of(expr: relax.Expr) -> tuple[int, ...]:
+    """The fixed shape of a tensor expression."""
+    return tuple(int(length) for length in expr.ty.shape)
+
+
+def reads(expr: relax.Expr) -> Iterator[relax.Var]:
+    """Every variable that an expression reads."""
+    if isinstance(expr, relax.Var):
+        yield expr
+    elif isinstance(expr, relax.Call):
+        for arg in expr.args:
+            yield from reads(arg)
+    elif isinstance(expr, relax.Tuple):
+        for element in expr.fields:
+            yield from reads(element)
+    elif isinstance(expr, relax.TupleGetItem):
+        yield from reads(expr.tuple_value)
+
+
+def substitute(expr: relax.Expr, env: dict[relax.Var, relax.Expr]) -> relax.Expr:
+    """The expression with variables replaced; the expression itself where none is in `env`."""
+    if isinstance(expr, relax.Var):
+        return env.get(expr, expr)
+    if not any(var in env for var in reads(expr)):
+        return expr
+    if isinstance(expr, relax.Call):
+        args = [substitute(arg, env) for arg in expr.args]
+        return relax.Call(expr.op, args, expr.attrs, expr.ty_args)
+    if isinstance(expr, relax.Tuple):
+        return relax.Tuple([substitute(element, env) for element in expr.fields])
+    return relax.TupleGetItem(substitute(expr.tuple_value, env), expr.index)
+
+
+def emit(graph: Graph) -> tuple[IRModule, dict[str, np.ndarray]]:
+    """A new module and its weights, in the order of first use, without what nothing reads."""
+    bindings = _live(graph)
+    order = dict.fromkeys(v for _, value in bindings for v in reads(value) if v in graph.weights)
+    order.update(dict.fromkeys(v for v in reads(graph.output) if v in graph.weights))
+    env: dict[relax.Var, relax.Expr] = {v: relax.Var(v.name, v.ty) for v in graph.inputs}
+    for var in order:
+        env[var] = relax.Var(_identifier(graph.weights[var].name), var.ty)
+    params = [env[var] for var in (*graph.inputs, *order)]
+    builder = relax.BlockBuilder()
+    with builder.function("main", params, attrs={"num_input": len(graph.inputs)}):
+        with builder.dataflow():
+            last = bindings.pop() if bindings and bindings[-1][0].same_as(graph.output) else None
+            for var, value in bindings:
+                env[var] = builder.emit(substitute(value, env))
+            output = builder.emit_output(substitute(last[1] if last else graph.output, env))
+        builder.emit_func_output(output)
+    weights = {}
+    for var in order:
+        weight = graph.weights[var]
+        weights[weight.name] = weight.value.astype(str(var.ty.dtype), copy=False)
+    return builder.get(), weights
+
+
+def _live(graph: Graph) -> list[tuple[relax.Var, relax.Expr]]:
+    wanted = set(reads(graph.output))
+    live = []
+    for var, value in reversed(graph.bindings):
+        if var in wanted:
+            wanted.update(reads(value))
+            live.append((var, value))
+    return live[::-1]
+
+
+def _identifier(name: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in name)
