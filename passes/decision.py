@@ -1,0 +1,48 @@
+"""What a pass is, and the decision that every pass shares: a layer left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from ..frontend.data import Dataset
+    from ..frontend.model import Model
+
+
+class Decision(Protocol):
+    """What a pass means to do with one layer. A frozen value; printing it costs nothing."""
+
+    @property
+    def layer(self) -> str:
+        """The layer's name, as in the source network."""
+
+    def describe(self) -> str:
+        """One line for people."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A layer left alone, and why."""
+
+    layer: str
+    why: str
+
+    def describe(self) -> str:
+        """One line for people."""
+        return f"{self.layer}: kept, {self.why}"
+
+
+class Pass(Protocol):
+    """Frozen settings with two pure functions: `plan` decides, `apply` rewrites."""
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether `plan` is impossible without calibration data."""
+
+    def plan(self, model: Model, calibration: Dataset | None) -> tuple[Decision, ...]:
+        """One decision for every layer (or group of coupled layers)."""
+
+    def apply(self, model: Model, decisions: Sequence[Decision]) -> Model:
+        """Return the network with the decisions carried out; `model` is untouched."""

@@ -1,0 +1,227 @@
+"""A frozen view of a network's IR: who produces and reads what, and which calls are layers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+from tvm import relax
+
+from ..frontend.model import Model
+
+CONV2D, MATMUL = "relax.nn.conv2d", "relax.matmul"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Layer:
+    """One convolution or dense layer of the network.
+
+    `kind` is "conv2d", "depthwise", "grouped" or "dense". `weight_shape` is (c_out, c_in / groups,
+    kh, kw) for convolutions; for dense layers it is (n, k) where `transposed` (the weight is read
+    through permute_dims) and (k, n) where not. `call` is the variable of the bare convolution or
+    matmul, `output` the one after the bias (the same without a bias). `quantized` tells whether
+    the weight is read through dequantize. `macs_count` counts one multiply-add as one.
+    """
+
+    name: str
+    kind: str
+    weight: str
+    weight_shape: tuple[int, ...]
+    bias: str | None
+    input: relax.Var
+    call: relax.Var
+    output: relax.Var
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    macs_count: int
+    transposed: bool = False
+    quantized: bool = False
+    strides: tuple[int, ...] = ()
+    padding: tuple[int, ...] = ()
+    dilation: tuple[int, ...] = ()
+    groups: int = 1
+
+    @property
+    def output_axis(self) -> int:
+        """The weight's axis that counts output channels."""
+        return 0 if self.kind != "dense" or self.transposed else 1
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Bindings in order; for each variable, the expression that makes it and who reads it."""
+
+    bindings: tuple[tuple[relax.Var, relax.Expr], ...]
+    producers: Mapping[relax.Var, relax.Expr]
+    consumers: Mapping[relax.Var, tuple[relax.Var, ...]]
+    result: relax.Expr
+
+    @classmethod
+    def of(cls, model: Model) -> Graph:
+        """Read the one dataflow block of a network."""
+        body = model.function.body
+        bindings = tuple((b.var, b.value) for block in body.blocks for b in block.bindings)
+        readers: dict[relax.Var, list[relax.Var]] = {}
+        for var, value in bindings:
+            for read in variables(value):
+                readers.setdefault(read, []).append(var)
+        consumers = {var: tuple(dict.fromkeys(found)) for var, found in readers.items()}
+        return cls(bindings, dict(bindings), consumers, body.body)
+
+    def origin(self, value: relax.Expr) -> relax.Expr:
+        """Follow plain copies of a variable (``gv = lv3``) back to the first name."""
+        while isinstance(value, relax.Var):
+            copied = self.producers.get(value)
+            if not isinstance(copied, relax.Var):
+                break
+            value = copied
+        return value
+
+    def outputs(self) -> tuple[relax.Var, ...]:
+        """Return the variables that the network returns."""
+        result = self.origin(self.result)
+        produced = self.producers.get(result) if isinstance(result, relax.Var) else result
+        if isinstance(produced, relax.Tuple):
+            return tuple(self.origin(field) for field in produced.fields)
+        return (result,)
+
+    def call(self, value: relax.Expr, op: str) -> relax.Call | None:
+        """Return the call that makes `value`, if it is a call of `op`."""
+        made = self.producers.get(self.origin(value)) if isinstance(value, relax.Var) else value
+        return made if is_call(made, op) else None
+
+
+def is_call(value: object, op: str) -> bool:
+    """Whether an expression is a call of the operator of that name."""
+    return isinstance(value, relax.Call) and getattr(value.op, "name", "") == op
+
+
+def shape_of(value: relax.Expr) -> tuple[int, ...]:
+    """Return a tensor's static shape."""
+    return tuple(int(size) for size in value.ty.shape.values)
+
+
+def dtype_of(value: relax.Expr) -> str:
+    """Return a tensor's element type."""
+    return str(value.ty.dtype)
+
+
+def variables(value: relax.Expr) -> tuple[relax.Var, ...]:
+    """Every variable that an expression reads, in order."""
+    if isinstance(value, relax.Var):
+        return (value,)
+    if isinstance(value, relax.Call):
+        return tuple(v for arg in value.args for v in variables(arg))
+    if isinstance(value, relax.Tuple):
+        return tuple(v for field in value.fields for v in variables(field))
+    if isinstance(value, relax.TupleGetItem):
+        return variables(value.tuple_value)
+    return ()
+
+
+def layers(model: Model) -> tuple[Layer, ...]:
+    """Every layer of the network, in the order of computation."""
+    graph, names = Graph.of(model), model.weight_names()
+    found = (_layer(graph, names, var, value) for var, value in graph.bindings)
+    return tuple(layer for layer in found if layer is not None)
+
+
+def macs_count(model: Model) -> int:
+    """Count the multiply-adds of one run: all layers, matmuls of two activations, attention."""
+    return sum(_macs(value) for _, value in Graph.of(model).bindings)
+
+
+def weight_bytes(model: Model) -> int:
+    """Bytes of all weights as they are stored."""
+    return sum(array.nbytes for array in model.weights.values())
+
+
+def _macs(value: relax.Expr) -> int:
+    if is_call(value, CONV2D):
+        return prod(shape_of(value)) * prod(shape_of(value.args[1])[1:])
+    if is_call(value, MATMUL):
+        return prod(shape_of(value)) * shape_of(value.args[0])[-1]
+    if is_call(value, "relax.nn.attention") or is_call(value, "relax.nn.attention_bias"):
+        query, key = shape_of(value.args[0]), shape_of(value.args[1])
+        return prod(query[:3]) * key[1] * (query[3] + shape_of(value)[3])
+    return 0
+
+
+def _layer(
+    graph: Graph, names: Mapping[relax.Var, str], var: relax.Var, value: relax.Expr
+) -> Layer | None:
+    if is_call(value, CONV2D):
+        weight, quantized = _weight(graph, value.args[1])
+        kind, transposed = _conv_kind(value), False
+    elif is_call(value, MATMUL):
+        flipped = graph.call(value.args[1], "relax.permute_dims")
+        weight, quantized = _weight(
+            graph, flipped.args[0] if flipped is not None else value.args[1]
+        )
+        kind, transposed = "dense", flipped is not None
+        if len(shape_of(value.args[1])) != 2:
+            return None
+    else:
+        return None
+    if weight not in names:
+        return None
+    bias, output = _bias(graph, names, var, kind)
+    attrs = value.attrs if kind != "dense" else None
+    return Layer(
+        name=names[weight].removesuffix(".weight"),
+        kind=kind,
+        weight=names[weight],
+        weight_shape=shape_of(weight),
+        bias=bias,
+        input=graph.origin(value.args[0]),
+        call=var,
+        output=output,
+        input_shape=shape_of(value.args[0]),
+        output_shape=shape_of(value),
+        macs_count=_macs(value),
+        transposed=transposed,
+        quantized=quantized,
+        strides=_ints(attrs.strides) if attrs is not None else (),
+        padding=_ints(attrs.padding) if attrs is not None else (),
+        dilation=_ints(attrs.dilation) if attrs is not None else (),
+        groups=int(attrs.groups) if attrs is not None else 1,
+    )
+
+
+def _weight(graph: Graph, value: relax.Expr) -> tuple[relax.Expr, bool]:
+    integer = graph.call(value, "relax.dequantize")
+    return (
+        (graph.origin(integer.args[0]), True)
+        if integer is not None
+        else (graph.origin(value), False)
+    )
+
+
+def _conv_kind(call: relax.Call) -> str:
+    groups, per_group = int(call.attrs.groups), shape_of(call.args[1])[1]
+    if groups == 1:
+        return "conv2d"
+    return "depthwise" if per_group == 1 else "grouped"
+
+
+def _bias(
+    graph: Graph, names: Mapping[relax.Var, str], var: relax.Var, kind: str
+) -> tuple[str | None, relax.Var]:
+    """Find the bias added to a layer's bare output, and the variable after it."""
+    readers = graph.consumers.get(var, ())
+    if len(readers) != 1 or var in graph.outputs():
+        return None, var
+    if not is_call(graph.producers[readers[0]], "relax.add"):
+        return None, var
+    for arg in graph.producers[readers[0]].args:
+        shaped = graph.call(arg, "relax.reshape") if kind != "dense" else None
+        source = graph.origin(shaped.args[0] if shaped is not None else arg)
+        wanted = source in names and len(shape_of(source)) == 1
+        if wanted and (kind == "dense" or shaped is not None):
+            return names[source], readers[0]
+    return None, var
+
+
+def _ints(values: object) -> tuple[int, ...]:
+    return tuple(int(value) for value in values)  # type: ignore[attr-defined]
