@@ -14,6 +14,7 @@ from ..targets.board import Board
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
+DIGEST_NAME = "manifest.sha256"
 CODE_FOLDER = "code"
 WEIGHTS_FOLDER = "weights"
 RUNTIME_FOLDER = "runtime"
@@ -155,7 +156,7 @@ class Manifest(Record):
     runtime: str | None = None
 
     def variant(self, name: str) -> Variant:
-        """The variant of that name; KeyError where there is none."""
+        """Return the variant of that name; KeyError where there is none."""
         for variant in self.variants:
             if variant.name == name:
                 return variant
@@ -163,7 +164,7 @@ class Manifest(Record):
 
 
 def board_record(board: Board) -> BoardRecord:
-    """What the manifest keeps of a board."""
+    """Return what the manifest keeps of a board."""
     return BoardRecord(
         name=board.name,
         architecture=board.architecture,

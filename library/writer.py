@@ -2,13 +2,43 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
+from typing import get_args
 
+import msgspec
 import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
 
-from .manifest import Agreement, BoardRecord, Cost, DecisionRecord, Dropped, Manifest, TensorSpec
+from ..errors import LibraryError, ManifestError
+from .manifest import (
+    CODE_FOLDER,
+    DIGEST_NAME,
+    MANIFEST_NAME,
+    RUNTIME_FOLDER,
+    SCHEMA_VERSION,
+    WEIGHTS_FOLDER,
+    Agreement,
+    BoardRecord,
+    Cost,
+    DecisionRecord,
+    Dropped,
+    Dtype,
+    FileRecord,
+    Manifest,
+    TensorSpec,
+    Variant,
+)
+from .reader import decode_manifest, digest_line, file_sha256
+from .weights import TensorPool
+
+_OURS = {MANIFEST_NAME, DIGEST_NAME, CODE_FOLDER, WEIGHTS_FOLDER, RUNTIME_FOLDER}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,14 +46,14 @@ class VariantParts:
     """One variant as the compiler hands it over.
 
     `code_path` is its shared library, anywhere on disk. `weights` are in the order in which the
-    compiled `main` takes them; tensors equal in name, content, type and shape are stored once.
+    compiled `main` takes them; tensors equal in content, type and shape are stored once.
     """
 
     name: str
     recipe: str
     decisions: tuple[DecisionRecord, ...]
     code_path: Path
-    weights: Mapping[str, np.ndarray]
+    weights: Mapping[str, NDArray[np.generic]]
     cost: Cost
     agreement: Agreement
 
@@ -47,11 +77,129 @@ class LibraryParts:
 def write_library(folder: Path, parts: LibraryParts) -> Manifest:
     """Write `parts` as the library `folder`, replacing a library that is there.
 
+    Everything is written to a temporary folder beside it, synced, then renamed; on any failure,
+    Ctrl-C included, what was there before stays as it was.
+
     Returns:
         The manifest as written.
 
     Raises:
-        LibraryError: the folder is not a library and not empty, or the disk cannot hold it.
+        LibraryError: the folder is neither empty nor a library, or the disk cannot hold it.
         ManifestError: the parts contradict each other (two variants of one name, …).
+
     """
-    raise NotImplementedError
+    check_replaceable(folder)
+    temporary = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        manifest = _fill(temporary, parts)
+        _sync(temporary)
+        temporary.chmod(0o755)
+        _swap(temporary, folder)
+    except (OSError, SafetensorError) as error:
+        raise LibraryError(f"{folder}: cannot be written: {error}; it is as it was") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+    return manifest
+
+
+def check_replaceable(folder: Path) -> None:
+    """Refuse a path that holds anything but a library: LibraryError. Call it before long work."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise LibraryError(f"{folder}: is not a folder; choose another path for the library")
+    names = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+    if names and (MANIFEST_NAME not in names or not names <= _OURS):
+        other = sorted(names - _OURS) or sorted(names)
+        raise LibraryError(
+            f"{folder}: holds {other[0]!r}, which no library has; choose another path"
+        )
+
+
+def _fill(folder: Path, parts: LibraryParts) -> Manifest:
+    pool = TensorPool()
+    (folder / CODE_FOLDER).mkdir()
+    (folder / WEIGHTS_FOLDER).mkdir()
+    variants = tuple(_add_variant(folder, variant, pool) for variant in parts.variants)
+    pool.save(folder / WEIGHTS_FOLDER / "shared.safetensors")
+    runtime = None
+    if parts.runtime_path is not None:
+        (folder / RUNTIME_FOLDER).mkdir()
+        runtime = f"{RUNTIME_FOLDER}/{parts.runtime_path.name}"
+        shutil.copyfile(parts.runtime_path, folder / runtime)
+    manifest = Manifest(
+        schema_version=SCHEMA_VERSION,
+        name=parts.name,
+        adaspring_version=version("adaspring"),
+        tvm_version=parts.tvm_version,
+        created=parts.created,
+        board=parts.board,
+        inputs=parts.inputs,
+        outputs=parts.outputs,
+        plainest=parts.plainest,
+        variants=variants,
+        dropped=parts.dropped,
+        files=_file_records(folder),
+        runtime=runtime,
+    )
+    data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    (folder / MANIFEST_NAME).write_bytes(data)
+    (folder / DIGEST_NAME).write_bytes(digest_line(data))
+    return decode_manifest(data, folder / MANIFEST_NAME)
+
+
+def _add_variant(folder: Path, parts: VariantParts, pool: TensorPool) -> Variant:
+    code = f"{CODE_FOLDER}/{parts.name}.so"
+    if "/" in parts.name or (folder / code).exists():
+        raise ManifestError(f"variant name {parts.name!r} is taken or holds a slash; rename it")
+    for name, value in parts.weights.items():
+        if value.dtype.name not in get_args(Dtype):
+            raise ManifestError(f"{parts.name}: weight {name!r} has type {value.dtype}; cast it")
+    shutil.copyfile(parts.code_path, folder / code)
+    return Variant(
+        name=parts.name,
+        recipe=parts.recipe,
+        decisions=parts.decisions,
+        code=code,
+        weights=tuple(pool.add(name, value) for name, value in parts.weights.items()),
+        cost=parts.cost,
+        agreement=parts.agreement,
+    )
+
+
+def _file_records(folder: Path) -> tuple[FileRecord, ...]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return tuple(
+        FileRecord(
+            path=path.relative_to(folder).as_posix(),
+            sha256=file_sha256(path),
+            size_bytes=path.stat().st_size,
+        )
+        for path in paths
+    )
+
+
+def _sync(folder: Path) -> None:
+    for path in (*folder.rglob("*"), folder):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _swap(new: Path, folder: Path) -> None:
+    """Put `new` in the place of `folder`; what was there is set aside first, and put back on failure."""
+    aside = new.with_name(f"{new.name}.old")
+    replaced = folder.exists()
+    try:
+        if replaced:
+            folder.rename(aside)
+        new.rename(folder)
+    except BaseException:
+        if aside.exists() and not folder.exists():
+            aside.rename(folder)
+        raise
+    if replaced:
+        shutil.rmtree(aside)
