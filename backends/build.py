@@ -1,0 +1,128 @@
+"""From a model to a shared library for one board: lower, schedule, compile, link."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tvm
+from tvm import IRModule, relax
+from tvm.ir import Op
+from tvm.s_tir.meta_schedule.database import Database
+from tvm.target import Target
+
+from ..errors import BuildError
+from ..frontend.model import Model
+from ..targets import Board
+from .isa import InstructionSet, instruction_set
+from .link import linker
+from .lower import lower
+from .schedule import fused, schedule_cpu, schedule_gpu
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A network lowered and fused for a board, its functions not yet scheduled.
+
+    `module["main"]` takes the inputs, then the packed `weights` in order.
+    """
+
+    module: IRModule
+    weights: Mapping[str, np.ndarray]
+    board: Board
+    isa: InstructionSet
+    target: Target
+
+
+@dataclass(frozen=True)
+class Built:
+    """A shared library whose `main` takes the inputs, then one array of all `weights`."""
+
+    code: Path
+    weights: Mapping[str, np.ndarray]
+    activation_bytes: int
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the packed weights."""
+        return sum(array.nbytes for array in self.weights.values())
+
+
+def board_target(board: Board) -> Target:
+    """The board's TVM target; BoardError-worthy mistakes are found when boards are loaded."""
+    return Target(dict(board.target))
+
+
+def prepare(model: Model, board: Board) -> Prepared:
+    """Lower and fuse `model` for `board`."""
+    isa = instruction_set(board)
+    target = board_target(board)
+    lowered = lower(model, isa)
+    return Prepared(fused(lowered.module, target), lowered.weights, board, isa, target)
+
+
+def build(prepared: Prepared, database: Database | None, code: Path) -> Built:
+    """Schedule, compile and link to `code`, using the best records of `database`."""
+    link = linker(prepared.board.architecture)
+    if prepared.board.device == "cpu":
+        module = schedule_cpu(prepared.module, prepared.isa, database)
+    else:
+        module = schedule_gpu(prepared.module, prepared.target)
+    module = relax.transform.BundleModelParams()(module)
+    planned = _apply(module, _PLAN, prepared.target)
+    finished = _apply(planned, _FINISH, prepared.target)
+    try:
+        with prepared.target:
+            executable = relax.build(finished, prepared.target, relax_pipeline=None)
+        executable.export_library(str(code), fcompile=link)
+    except (tvm.error.TVMError, RuntimeError, ValueError) as error:
+        last = str(error).strip().splitlines()[-1]
+        raise BuildError(f"could not compile for {prepared.board.name}: {last}") from error
+    return Built(code, prepared.weights, planned_bytes(planned))
+
+
+_PLAN = (
+    relax.transform.RewriteDataflowReshape(),
+    relax.transform.ToNonDataflow(),
+    relax.transform.RemovePurityChecking(),
+    relax.transform.CallTIRRewrite(),
+    relax.transform.StaticPlanBlockMemory(),
+)
+
+_FINISH = (
+    relax.transform.LowerAllocTensor(),
+    relax.transform.KillAfterLastUse(),
+    relax.transform.LowerRuntimeBuiltin(),
+    relax.transform.ComputePrimValue(),
+    relax.transform.VMShapeLower(),
+    relax.transform.AttachGlobalSymbol(),
+)
+
+
+def _apply(module: IRModule, steps: tuple[tvm.ir.transform.Pass, ...], target: Target) -> IRModule:
+    with target:
+        for step in steps:
+            module = step(module)
+    return module
+
+
+def planned_bytes(module: IRModule) -> int:
+    """Bytes of activations that the static plan keeps at once, outputs included."""
+    storage, tensor = Op.get("relax.memory.alloc_storage"), Op.get("relax.builtin.alloc_tensor")
+    total = 0
+
+    def visit(expr: relax.Expr) -> None:
+        nonlocal total
+        if not isinstance(expr, relax.Call):
+            return
+        if expr.op == storage:
+            total += int(expr.args[0].values[0])
+        elif expr.op == tensor:
+            dtype = tvm.DataType(str(expr.ty.dtype))
+            count = int(np.prod([int(v) for v in expr.ty.shape.values], dtype=np.int64))
+            total += count * ((dtype.bits + 7) // 8)
+
+    relax.analysis.post_order_visit(module["main"], visit)
+    return total

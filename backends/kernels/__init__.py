@@ -1,0 +1,1 @@
+"""Kernels that we write and schedule ourselves: packed contractions and depthwise convolutions."""

@@ -1,0 +1,176 @@
+"""What the kernels compute, as tensor expressions; `schedule.py` says how.
+
+Activations are NHWC, channels innermost, so that one vector holds neighbouring channels and the
+output of one kernel is the input of the next. Weights are packed ahead, `lanes` output channels
+and `depth` input channels innermost (see `pack.py`). The multiply-accumulate is always the block
+`contract`, its last axis the (padded) output channel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tvm import te, tirx
+
+CONTRACT = "contract"
+PAD = "pad"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """A convolution's geometry. Padding is (top, left, bottom, right), in pixels."""
+
+    strides: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    dilation: tuple[int, int]
+
+    def output_size(self, size: tuple[int, int], kernel: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the output for an input of that height and width."""
+        return tuple(  # type: ignore[return-value]
+            (size[i] + self.padding[i] + self.padding[i + 2] - self.dilation[i] * (kernel[i] - 1) - 1)
+            // self.strides[i]
+            + 1
+            for i in (0, 1)
+        )
+
+
+def conv2d(x: te.Tensor, weight: te.Tensor, *, window: Window, channels: int, pad_value: float):
+    """Convolve x (n, h, w, c_in) by packed weight (blocks, kh, kw, c_in/depth, lanes, depth).
+
+    Returns (n, oh, ow, channels): float32 for float weights, int32 sums for int8 ones.
+    """
+    n, _, _, _ = _shape(x)
+    blocks, kh, kw, groups, lanes, depth = _shape(weight)
+    padded = _pad(x, window.padding, groups * depth, pad_value)
+    oh, ow = window.output_size(_shape(x)[1:3], (kh, kw))
+    (sh, sw), (dh, dw) = window.strides, window.dilation
+    rh, rw = te.reduce_axis((0, kh), "rh"), te.reduce_axis((0, kw), "rw")
+    rc, rd = te.reduce_axis((0, groups), "rc"), te.reduce_axis((0, depth), "rd")
+    to_sum = _accumulator(weight)
+    sums = te.compute(
+        (n, oh, ow, blocks * lanes),
+        lambda b, h, w, c: te.sum(
+            to_sum(padded[b, h * sh + rh * dh, w * sw + rw * dw, rc * depth + rd])
+            * to_sum(weight[c // lanes, rh, rw, rc, c % lanes, rd]),
+            axis=[rh, rw, rc, rd],
+        ),
+        name=CONTRACT,
+    )
+    return _first_channels(sums, channels)
+
+
+def dense(x: te.Tensor, weight: te.Tensor, *, channels: int):
+    """Multiply x (…, k) by packed weight (blocks, k/depth, lanes, depth): (…, channels)."""
+    blocks, groups, lanes, depth = _shape(weight)
+    lead, k = _shape(x)[:-1], _shape(x)[-1]
+    if groups * depth != k:
+        x = te.compute(
+            (*lead, groups * depth),
+            lambda *i: tirx.if_then_else(i[-1] < k, x(*i), tirx.const(0, x.dtype)),
+            name=PAD,
+        )
+    rc, rd = te.reduce_axis((0, groups), "rc"), te.reduce_axis((0, depth), "rd")
+    to_sum = _accumulator(weight)
+    sums = te.compute(
+        (*lead, blocks * lanes),
+        lambda *i: te.sum(
+            to_sum(x(*i[:-1], rc * depth + rd))
+            * to_sum(weight[i[-1] // lanes, rc, i[-1] % lanes, rd]),
+            axis=[rc, rd],
+        ),
+        name=CONTRACT,
+    )
+    return _first_channels(sums, channels)
+
+
+def depthwise_conv2d(x: te.Tensor, weight: te.Tensor, *, window: Window):
+    """Convolve each channel of x (n, h, w, c) by its own filter of weight (kh, kw, c)."""
+    n, _, _, c = _shape(x)
+    kh, kw, _ = _shape(weight)
+    padded = _pad(x, window.padding, c, 0)
+    oh, ow = window.output_size(_shape(x)[1:3], (kh, kw))
+    (sh, sw), (dh, dw) = window.strides, window.dilation
+    rh, rw = te.reduce_axis((0, kh), "rh"), te.reduce_axis((0, kw), "rw")
+    return te.compute(
+        (n, oh, ow, c),
+        lambda b, h, w, ch: te.sum(
+            padded[b, h * sh + rh * dh, w * sw + rw * dw, ch] * weight[rh, rw, ch], axis=[rh, rw]
+        ),
+        name=CONTRACT,
+    )
+
+
+def batched_matmul(a: te.Tensor, b: te.Tensor):
+    """Multiply a (…, i, k) by b (…, k, j), the leading axes equal: (…, i, j)."""
+    k = te.reduce_axis((0, _shape(a)[-1]), "rc")
+    return te.compute(
+        (*_shape(a)[:-1], _shape(b)[-1]),
+        lambda *i: te.sum(a(*i[:-1], k) * b(*i[:-2], k, i[-1]), axis=[k]),
+        name=CONTRACT,
+    )
+
+
+def dequantize_sums(sums: te.Tensor, scale: te.Tensor, correction: te.Tensor):
+    """Turn integer sums (…, c) into reals: (sums − correction[c]) · scale[c].
+
+    `correction` is the activation's zero point times the sum of the channel's weights; `scale`
+    the product of both scales (Jacob et al., CVPR 2018, section 2.2).
+    """
+    return te.compute(
+        sums.shape,
+        lambda *i: (sums(*i) - correction[i[-1]]).astype("float32") * scale[i[-1]],
+        name="dequantize_sums",
+    )
+
+
+def quantize(x: te.Tensor, *, scale: float, zero_point: int, dtype: str):
+    """Round x / scale + zero_point to `dtype`, ties to even, saturating."""
+    low, high = (0, 255) if dtype == "uint8" else (-128, 127)
+
+    def one(value):
+        level = tirx.nearbyint(value * tirx.const(1.0 / scale, "float32")) + float(zero_point)
+        return tirx.max(tirx.min(level, float(high)), float(low)).astype("int32").astype(dtype)
+
+    return te.compute(x.shape, lambda *i: one(x(*i)), name="quantize")
+
+
+def dequantize(x: te.Tensor, *, scale: float, zero_point: int):
+    """The reals that 8-bit levels x stand for: (x − zero_point) · scale."""
+    return te.compute(
+        x.shape,
+        lambda *i: (x(*i).astype("float32") - float(zero_point)) * tirx.const(scale, "float32"),
+        name="dequantize",
+    )
+
+
+def _accumulator(weight: te.Tensor):
+    """The cast from stored values to the type of the sums."""
+    return (lambda v: v.astype("int32")) if weight.dtype == "int8" else (lambda v: v)
+
+
+def _first_channels(sums: te.Tensor, channels: int):
+    if _shape(sums)[-1] == channels:
+        return sums
+    return te.compute((*_shape(sums)[:-1], channels), lambda *i: sums(*i), name="unpad")
+
+
+def _pad(x: te.Tensor, padding: tuple[int, int, int, int], channels: int, value: float):
+    top, left, bottom, right = padding
+    n, h, w, c = _shape(x)
+    if not any(padding) and channels == c:
+        return x
+
+    def one(b, i, j, ch):
+        inside = [cond for cond, needed in (
+            (i >= top, top), (i < h + top, bottom), (j >= left, left), (j < w + left, right),
+            (ch < c, channels > c),
+        ) if needed]
+        return tirx.if_then_else(
+            tirx.all(*inside), x[b, i - top, j - left, ch], tirx.const(value, x.dtype)
+        )
+
+    return te.compute((n, h + top + bottom, w + left + right, channels), one, name=PAD)
+
+
+def _shape(tensor: te.Tensor) -> tuple[int, ...]:
+    return tuple(int(extent) for extent in tensor.shape)

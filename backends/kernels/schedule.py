@@ -1,0 +1,174 @@
+"""How a contraction runs on a CPU: one register tile of outputs at a time.
+
+Before  for n, h, w, c: for kernel, c_in: contract; then pad, bias, activation … as loops apart
+After   parallel over tiles of (w, c): the tile's sums stay in registers through the whole
+        reduction, channels in vectors, and everything behind the contraction runs on the tile
+Source  Georganas et al., "Anatomy of High-Performance Deep Learning Convolutions on SIMD
+        Architectures", SC 2018, sections II-B to II-D.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tvm import IRModule
+from tvm.s_tir import Schedule
+from tvm.s_tir.schedule import SBlockRV
+from tvm.tirx import IterVar, PrimFunc
+
+from ..isa import InstructionSet
+from .compute import CONTRACT, PAD
+
+
+@dataclass(frozen=True, order=True)
+class Tile:
+    """The knobs: columns × channel blocks held in registers, and which of them is outermost."""
+
+    columns: int
+    blocks: int
+    channels_outer: bool
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the knobs depend on."""
+
+    columns: int
+    channels: int
+    lanes: int
+    depth: int
+
+
+def contraction_shape(function: PrimFunc, isa: InstructionSet) -> Shape | None:
+    """The shape of the contraction in `function`, or None where there is none."""
+    sch = Schedule(IRModule({"main": function}))
+    names = [sch.get(b).name_hint for b in sch.get_child_blocks(sch.get_sblock("root"))]
+    if names.count(CONTRACT) != 1:
+        return None
+    block = sch.get(sch.get_sblock(CONTRACT))
+    spatial = [it for it in block.iter_vars if it.iter_type == IterVar.DataPar]
+    if len(spatial) < 2:
+        return None
+    columns, channels = (int(it.dom.extent) for it in spatial[-2:])
+    integer = str(block.writes[0].source.dtype) == "int32"
+    lanes = isa.int8.lanes if integer else isa.float_lanes
+    return Shape(columns, channels, math.gcd(lanes, channels), isa.int8.depth if integer else 1)
+
+
+def tiles(shape: Shape, isa: InstructionSet) -> tuple[Tile, ...]:
+    """Every tile worth trying, the one expected fastest first (it is used where none is tuned).
+
+    A tile keeps columns × blocks sums in registers and reads blocks weights and one input for
+    each step, so few loads a sum: the expected speed is its share of arithmetic, with a discount
+    for tiles too small to hide the latency of the multiply-add.
+    """
+    budget = isa.register_count - 4
+    blocks_total = shape.channels // shape.lanes
+    found = [
+        Tile(columns, blocks, channels_outer)
+        for columns in _divisors(shape.columns)
+        for blocks in _divisors(blocks_total)
+        if columns * blocks <= budget and blocks <= 8
+        for channels_outer in (True, False)
+    ]
+    return tuple(sorted(found, key=_expected_cost))
+
+
+def _expected_cost(tile: Tile) -> tuple[float, bool]:
+    sums = tile.columns * tile.blocks
+    loads = (tile.columns + tile.blocks) / sums
+    latency = max(0.0, 8 / sums - 1)
+    return loads + latency, not tile.channels_outer
+
+
+def _divisors(n: int) -> list[int]:
+    return [d for d in range(1, n + 1) if n % d == 0]
+
+
+def schedule_contraction(sch: Schedule, tile: Tile, isa: InstructionSet) -> None:
+    """Schedule the one function of `sch` by `tile`; raises ScheduleError where it does not fit."""
+    contract = sch.get_sblock(CONTRACT)
+    block = sch.get(contract)
+    depth_first = str(block.writes[0].source.dtype) == "int32" and isa.int8.intrinsic is not None
+    lanes = isa.int8.lanes if str(block.writes[0].source.dtype) == "int32" else isa.float_lanes
+    *lead, columns, channels = _loops(sch, contract, IterVar.DataPar)
+    lanes = math.gcd(lanes, _extent(sch, channels))
+    epilogue = _inline_between(sch, contract)
+    reduction = _loops(sch, contract, IterVar.CommReduce)
+
+    column_tiles, column = sch.split(columns, [None, tile.columns])
+    channel_tiles, channel_blocks, lane = sch.split(channels, [None, tile.blocks, lanes])
+    if tile.channels_outer:
+        outer = [channel_tiles, *lead, column_tiles]
+    else:
+        outer = [*lead, column_tiles, channel_tiles]
+    inner = [column, channel_blocks, lane]
+    if depth_first:
+        sch.reorder(*outer, *reduction[:-1], *inner, reduction[-1])
+    else:
+        sch.reorder(*outer, *reduction, *inner)
+    _schedule_epilogue(sch, epilogue, contract, outer, lanes)
+    sch.unroll(column)
+    sch.unroll(channel_blocks)
+    if not depth_first:
+        sch.vectorize(lane)
+    sch.parallel(sch.fuse(*outer))
+    start = sch.decompose_reduction(contract, reduction[0])
+    if depth_first:
+        sch.vectorize(sch.get_loops(start)[-1])
+        sch.tensorize(lane, isa.int8.intrinsic)
+
+
+def _schedule_epilogue(sch: Schedule, epilogue: SBlockRV, contract: SBlockRV, outer, lanes) -> None:
+    """Run what follows the contraction on the tile while it is in registers."""
+    sch.reverse_compute_at(epilogue, outer[-1])
+    sch.set_scope(contract, 0, "local")
+    *tile_loops, channel = sch.get_loops(epilogue)[len(outer) :]
+    if _extent(sch, channel) % lanes == 0:
+        blocks, lane = sch.split(channel, [None, lanes])
+        sch.vectorize(lane)
+        tile_loops.append(blocks)
+    for loop in tile_loops:
+        sch.unroll(loop)
+
+
+def _inline_between(sch: Schedule, contract: SBlockRV) -> SBlockRV:
+    """Inline every block between the contraction and the output; schedule padding apart.
+
+    Returns the block that writes the output (a copy where the contraction wrote it itself).
+    """
+    blocks = sch.get_child_blocks(sch.get_sblock("root"))
+    names = [sch.get(block).name_hint for block in blocks]
+    here = names.index(CONTRACT)
+    for block, name in zip(blocks[:here], names[:here], strict=True):
+        if name == PAD:
+            schedule_spatial(sch, block, lanes=32)
+        else:
+            sch.compute_inline(block)
+    if here == len(blocks) - 1:
+        return sch.cache_write(contract, 0, "local")
+    for block in blocks[here + 1 : -1]:
+        sch.compute_inline(block)
+    return blocks[-1]
+
+
+def schedule_spatial(sch: Schedule, block: SBlockRV, lanes: int) -> None:
+    """Parallel over the outer loops of an elementwise block, vectors over its last."""
+    *outer, last = sch.get_loops(block)
+    width = math.gcd(_extent(sch, last), lanes)
+    if width > 1:
+        sch.vectorize(sch.split(last, [None, width])[1])
+    if outer:
+        sch.parallel(sch.fuse(*outer))
+
+
+def _loops(sch: Schedule, block: SBlockRV, kind: int):
+    """The loops of a block whose iteration variables are of one kind, outermost first."""
+    variables = sch.get(block).iter_vars
+    loops = sch.get_loops(block)
+    return [loop for loop, var in zip(loops, variables, strict=True) if var.iter_type == kind]
+
+
+def _extent(sch: Schedule, loop) -> int:
+    return int(sch.get(loop).extent)

@@ -1,0 +1,154 @@
+"""Schedules for every function of a lowered module: tuned where a record exists, else by rule.
+
+CPU: our contraction template with its first tile, and a plain rule for the rest. GPUs: TVM's own
+default schedules (DLight). Nothing is left as the naive loops that an operator is written as.
+"""
+
+from __future__ import annotations
+
+import math
+
+from tvm import IRModule, relax
+from tvm.s_tir import Schedule, dlight
+from tvm.s_tir.meta_schedule.database import Database
+from tvm.s_tir.schedule import SBlockRV, ScheduleError
+from tvm.target import Target
+from tvm.tirx import IterVar, PrimFunc
+
+from .isa import InstructionSet
+from .kernels.schedule import contraction_shape, schedule_contraction, schedule_spatial, tiles
+
+SCHEDULED = "tirx.is_scheduled"
+
+
+def fused(module: IRModule, tvm_target: Target) -> IRModule:
+    """Operators as loops, fused: each function of the result is one tuning task."""
+    steps = (
+        relax.transform.LegalizeOps(),
+        relax.transform.AnnotateTIROpPattern(),
+        relax.transform.FuseOps(),
+        relax.transform.FuseTIR(),
+        relax.transform.DeadCodeElimination(),
+    )
+    with tvm_target:
+        for step in steps:
+            module = step(module)
+    return module
+
+
+def schedule_cpu(module: IRModule, isa: InstructionSet, database: Database | None) -> IRModule:
+    """Schedule every function for a CPU, by the best record of `database` where there is one."""
+    functions = {}
+    for var, function in module.functions_items():
+        if isinstance(function, PrimFunc):
+            function = _tuned(function, database) or _by_rule(function, isa)
+            functions[var] = function.with_attr(SCHEDULED, True)
+    return _with_functions(module, functions)
+
+
+def schedule_gpu(module: IRModule, tvm_target: Target) -> IRModule:
+    """Schedule every function by DLight's rules for GPUs."""
+    rules = (
+        dlight.gpu.Matmul(),
+        dlight.gpu.GEMV(),
+        dlight.gpu.Reduction(),
+        dlight.gpu.GeneralReduction(),
+        dlight.gpu.Fallback(),
+    )
+    with tvm_target:
+        return dlight.ApplyDefaultSchedule(*rules)(module.clone())
+
+
+def task_module(function: PrimFunc) -> IRModule:
+    """A function as a tuning task: what the database keys a record by."""
+    return IRModule({"main": function.without_attr("global_symbol").with_attr("global_symbol", "main")})
+
+
+def _tuned(function: PrimFunc, database: Database | None) -> PrimFunc | None:
+    if database is None:
+        return None
+    records = database.get_top_k(database.commit_workload(task_module(function)), 1)
+    if not records:
+        return None
+    sch = Schedule(task_module(function))
+    records[0].trace.apply_to_schedule(sch, remove_postproc=False)
+    return _renamed(sch, function)
+
+
+def _by_rule(function: PrimFunc, isa: InstructionSet) -> PrimFunc:
+    shape = contraction_shape(function, isa)
+    if shape is not None:
+        sch = Schedule(task_module(function))
+        try:
+            schedule_contraction(sch, tiles(shape, isa)[0], isa)
+        except ScheduleError:
+            # What is fused behind the contraction does not fit its tile (a broadcast to a higher
+            # rank); the plain rule below is right for anything.
+            pass
+        else:
+            return _renamed(sch, function)
+    sch = Schedule(task_module(function))
+    _schedule_plainly(sch, isa)
+    return _renamed(sch, function)
+
+
+def _schedule_plainly(sch: Schedule, isa: InstructionSet) -> None:
+    """Inline what can be, run outer loops in parallel, vectorise the innermost spatial one."""
+    for block in sch.get_child_blocks(sch.get_sblock("root"))[:-1]:
+        if not _reductions(sch, block):
+            try:
+                sch.compute_inline(block)
+            except ScheduleError:
+                continue  # read by more than a plain copy could serve; it stays a loop of its own
+    for block in sch.get_child_blocks(sch.get_sblock("root")):
+        loops = sch.get_loops(block)
+        kinds = [var.iter_type for var in sch.get(block).iter_vars]
+        if len(loops) != len(kinds) or not loops:
+            continue  # an opaque block (an extern call): runs as it is written
+        if not _reductions(sch, block):
+            if all(kind == IterVar.DataPar for kind in kinds):
+                schedule_spatial(sch, block, isa.float_lanes)
+            continue
+        _schedule_reduction(sch, block, isa)
+
+
+def _schedule_reduction(sch: Schedule, block: SBlockRV, isa: InstructionSet) -> None:
+    kinds = [var.iter_type for var in sch.get(block).iter_vars]
+    loops = sch.get_loops(block)
+    spatial = [loop for loop, kind in zip(loops, kinds, strict=True) if kind == IterVar.DataPar]
+    reduction = [loop for loop, kind in zip(loops, kinds, strict=True) if kind != IterVar.DataPar]
+    if not spatial:
+        return
+    *outer, last = spatial
+    extent = int(sch.get(last).extent)
+    width = math.gcd(extent, isa.float_lanes)
+    vector = None
+    if width > 1:
+        last, vector = sch.split(last, [None, width])
+    order = [*outer, last, *reduction] + ([vector] if vector is not None else [])
+    sch.reorder(*order)
+    if vector is not None:
+        sch.vectorize(vector)
+    sch.parallel(sch.fuse(*outer, last))
+    sch.decompose_reduction(block, reduction[0])
+
+
+def _reductions(sch: Schedule, block: SBlockRV) -> bool:
+    return any(var.iter_type == IterVar.CommReduce for var in sch.get(block).iter_vars)
+
+
+def _renamed(sch: Schedule, original: PrimFunc) -> PrimFunc:
+    """The scheduled function with the original's attributes."""
+    function = sch.mod["main"].without_attr("global_symbol")
+    symbol = original.attrs.get("global_symbol") if original.attrs else None
+    return function if symbol is None else function.with_attr("global_symbol", symbol)
+
+
+def _with_functions(module: IRModule, functions) -> IRModule:
+    result = module.clone()
+    for var, function in functions.items():
+        result.update_func(var, function)
+    return result
+
+
+__all__ = ["fused", "schedule_cpu", "schedule_gpu", "task_module"]

@@ -1,0 +1,96 @@
+"""What a value of the network has become while it is lowered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from tvm import relax
+
+
+@dataclass(frozen=True)
+class Dynamic:
+    """An activation; `channels_last` where a 4-D one is kept NHWC."""
+
+    expr: relax.Expr
+    channels_last: bool = False
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """An activation in 8-bit levels: real = (level − zero_point) · scale."""
+
+    expr: relax.Expr
+    channels_last: bool
+    scale: float
+    zero_point: int
+
+
+@dataclass(frozen=True)
+class Dequantized:
+    """The reals of a quantized activation, not computed unless somebody reads them as reals."""
+
+    source: Quantized
+
+    @property
+    def expr(self) -> relax.Expr:
+        """The levels; they have the shape of the reals."""
+        return self.source.expr
+
+    @property
+    def channels_last(self) -> bool:
+        """The layout of the levels, which the reals keep."""
+        return self.source.channels_last
+
+
+@dataclass(frozen=True)
+class Static:
+    """A weight, known at build time; with a `scale` for each channel of `scale_axis` if int8."""
+
+    array: np.ndarray
+    name: str
+    scale: np.ndarray | None = None
+    scale_axis: int = 0
+
+    def as_float(self) -> Static:
+        """The weight as reals."""
+        if self.scale is None:
+            return self
+        shape = [1] * self.array.ndim
+        shape[self.scale_axis] = -1
+        return Static((self.array * self.scale.reshape(shape)).astype(np.float32), self.name)
+
+
+Value = Dynamic | Quantized | Dequantized | Static
+
+
+@dataclass
+class LoweredWeights:
+    """The weight arguments of the lowered function, made as the walk meets them."""
+
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    by_name: dict[str, relax.Var] = field(default_factory=dict)
+
+    @property
+    def vars(self) -> list[relax.Var]:
+        """The arguments, in order."""
+        return list(self.by_name.values())
+
+    def var(self, name: str, array: np.ndarray) -> relax.Var:
+        """The argument for `array`; the same one where it was asked for before."""
+        unique, count = name, 1
+        while unique in self.arrays:
+            if _equal(self.arrays[unique], array):
+                return self.by_name[unique]
+            count += 1
+            unique = f"{name}#{count}"
+        self.arrays[unique] = np.ascontiguousarray(array)
+        legal = "".join(c if c.isalnum() else "_" for c in unique)
+        self.by_name[unique] = relax.Var(
+            f"w_{legal}", relax.TensorType(array.shape, str(array.dtype))
+        )
+        return self.by_name[unique]
+
+
+def _equal(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.shape == b.shape and a.dtype == b.dtype and np.array_equal(a, b)

@@ -1,0 +1,62 @@
+"""Every error that a user can cause: what was wrong, where, and what to do.
+
+One tree, so that an app or the command line catches `AdaspringError` and prints one line.
+"""
+
+from __future__ import annotations
+
+
+class AdaspringError(Exception):
+    """The root. Its text is one line for people: what, where, what to do."""
+
+
+class UsageError(AdaspringError):
+    """A command or a call was used wrongly (an unknown option value, two options that clash)."""
+
+
+class ModelError(AdaspringError):
+    """A model file is missing, is not a model, or is not safe to read."""
+
+
+class UnsupportedOperator(ModelError):
+    """An operator of the network cannot be imported; the message names it and its layer."""
+
+
+class DataError(AdaspringError):
+    """A data set is missing, has no labels, or does not fit the network."""
+
+
+class InputError(AdaspringError):
+    """An input of a call does not have the shape, type or name that the network takes."""
+
+
+class BoardError(AdaspringError):
+    """A board is unknown, or its description is wrong."""
+
+
+class WrongBoard(BoardError):
+    """A library was built for another board than the one it is opened on."""
+
+
+class PassError(AdaspringError):
+    """A compression pass failed or was asked for something impossible."""
+
+
+class BuildError(AdaspringError):
+    """Lowering, tuning or building a variant failed."""
+
+
+class GateError(AdaspringError):
+    """No variant passed the gate, so there is no library to write."""
+
+
+class LibraryError(AdaspringError):
+    """A library cannot be opened: missing, damaged, or not verified."""
+
+
+class ManifestError(LibraryError):
+    """A manifest has an unknown key, another schema, or a value out of range."""
+
+
+class RuntimeMissing(LibraryError):
+    """libtvm_runtime was found neither in the library nor in an installed apache-tvm."""
