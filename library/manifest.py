@@ -34,7 +34,7 @@ class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The base of all that a manifest holds: frozen, by keyword, unknown keys refused."""
 
 
-class Figure(Record):
+class Figure(Record, frozen=True, kw_only=True):
     """One number of a cost, with where it comes from.
 
     `how` names the method, its settings and the machine; `when` is an ISO 8601 time with a zone.
@@ -47,7 +47,7 @@ class Figure(Record):
     when: str
 
 
-class Cost(Record):
+class Cost(Record, frozen=True, kw_only=True):
     """What a variant costs and what it yields. None: not known, never a guess.
 
     `accuracy` is the share of right answers on held-out samples, in [0, 1]; `size_bytes` is code
@@ -63,7 +63,7 @@ class Cost(Record):
     energy_mj: Figure | None = None
 
 
-class Agreement(Record):
+class Agreement(Record, frozen=True, kw_only=True):
     """How near a variant's outputs come to `reference`, the executor it was compared with."""
 
     max_error_ratio: Ratio
@@ -71,7 +71,7 @@ class Agreement(Record):
     reference: Name
 
 
-class DecisionRecord(Record):
+class DecisionRecord(Record, frozen=True, kw_only=True):
     """What a pass did to one layer, or why it left the layer alone."""
 
     pass_name: Name
@@ -80,7 +80,7 @@ class DecisionRecord(Record):
     detail: str
 
 
-class Variant(Record):
+class Variant(Record, frozen=True, kw_only=True):
     """One compressed and compiled alternative of the network.
 
     `code` is the path of its shared library; `weights` are keys of tensors, in the order in which
@@ -96,7 +96,7 @@ class Variant(Record):
     agreement: Agreement
 
 
-class Dropped(Record):
+class Dropped(Record, frozen=True, kw_only=True):
     """A candidate that did not enter the library, and why."""
 
     name: Name
@@ -105,7 +105,7 @@ class Dropped(Record):
     cost: Cost | None = None
 
 
-class TensorSpec(Record):
+class TensorSpec(Record, frozen=True, kw_only=True):
     """Name, shape and type of one input or output."""
 
     name: Name
@@ -113,7 +113,7 @@ class TensorSpec(Record):
     dtype: Dtype
 
 
-class FileRecord(Record):
+class FileRecord(Record, frozen=True, kw_only=True):
     """One file of the library: its path from the library's folder, its content, its size."""
 
     path: Name
@@ -121,7 +121,7 @@ class FileRecord(Record):
     size_bytes: Bytes
 
 
-class BoardRecord(Record):
+class BoardRecord(Record, frozen=True, kw_only=True):
     """What a machine must be for this library to run on it.
 
     `cpu_features` are the flags of /proc/cpuinfo that the compiled code uses.
@@ -135,7 +135,7 @@ class BoardRecord(Record):
     cpu_features: tuple[Name, ...]
 
 
-class Manifest(Record):
+class Manifest(Record, frozen=True, kw_only=True):
     """The whole of `manifest.json`. `plainest` names the variant with nothing compressed.
 
     `runtime` is the path of the packed libtvm_runtime, or None where an installed one serves.

@@ -31,8 +31,10 @@ RELAXATIONS: tuple[tuple[str, ...], ...] = (
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """A chosen variant, and why. `relaxed` names the constraints that it does not meet;
-    `unchecked` those that could not be checked, since no variant has that figure.
+    """A chosen variant, and why.
+
+    `relaxed` names the constraints that it does not meet; `unchecked` those that could not be
+    checked, since no variant has that figure.
     """
 
     variant: str
@@ -42,7 +44,7 @@ class Decision:
 
 
 class Policy(Protocol):
-    """Anything that prepares for a library's variants, then decides for one context after another."""
+    """Anything that prepares for a library's variants, then decides for each context."""
 
     def prepare(self, variants: Sequence[Variant]) -> Callable[[Context], Decision]:
         """Return a function from context to decision for these variants."""
@@ -111,7 +113,7 @@ class _Prepared:
         )
 
     def _meets(self, context: Context) -> dict[str, NDArray[np.bool_]]:
-        """Return for each constraint set in the context who meets it; an unknown figure does not."""
+        """Return who meets each constraint of the context; an unknown figure does not."""
         figures, meets = self._figures, {}
         if context.accuracy_floor_ratio is not None:
             meets["accuracy"] = figures["accuracy"] >= context.accuracy_floor_ratio

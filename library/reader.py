@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from ..errors import LibraryError, ManifestError
-from .manifest import DIGEST_NAME, MANIFEST_NAME, SCHEMA_VERSION, Cost, FileRecord, Figure, Manifest
+from .manifest import DIGEST_NAME, MANIFEST_NAME, SCHEMA_VERSION, Cost, Figure, FileRecord, Manifest
 
 MAX_MANIFEST_BYTES = 16 * 2**20
 _PART = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"

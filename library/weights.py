@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ class TensorPool:
         """Return the key under which the tensor is stored."""
         array = np.asarray(value, order="C")
         digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(array.reshape(-1).view(np.uint8))
+        digest.update(memoryview(array.reshape(-1).view(np.uint8)))
         key = self._keys.setdefault(digest.hexdigest(), f"{name}@{digest.hexdigest()[:16]}")
         self.tensors[key] = array
         return key
@@ -38,27 +38,21 @@ class TensorPool:
         save_file(self.tensors, path)
 
 
-class TensorFile:
-    """Tensors read on demand from safetensors files, kept and shared once read."""
-
-    def __init__(self, paths: tuple[Path, ...]) -> None:
-        self._paths = paths
-        self._loaded: dict[str, Array] = {}
-
-    def load(self, keys: tuple[str, ...]) -> Mapping[str, Array]:
-        """Return the tensors of these keys, 64-byte aligned; read only what is not here yet."""
-        missing = set(keys).difference(self._loaded)
-        for path in self._paths if missing else ():
-            for key, value in _read(path, missing).items():
-                self._loaded[key] = value
-        absent = sorted(missing.difference(self._loaded))
-        if absent:
-            raise LibraryError(f"no weights file holds {absent[0]!r}; rebuild the library")
-        return {key: self._loaded[key] for key in keys}
-
-    def size_bytes(self) -> int:
-        """Return the bytes of all tensors in memory."""
-        return sum(value.nbytes for value in self._loaded.values())
+def read_tensors(paths: Sequence[Path], keys: Iterable[str]) -> dict[str, Array]:
+    """Return the tensors of these keys from safetensors files, each on a 64-byte boundary."""
+    wanted = set(keys)
+    found: dict[str, Array] = {}
+    for path in paths:
+        try:
+            with safe_open(path, framework="np") as file:
+                for key in wanted.intersection(file.keys()):
+                    found[key] = aligned_copy(file.get_tensor(key))
+        except (SafetensorError, OSError) as error:
+            raise LibraryError(f"{path}: not a safetensors file: {error}") from error
+    absent = sorted(wanted.difference(found))
+    if absent:
+        raise LibraryError(f"no weights file holds {absent[0]!r}; rebuild the library")
+    return found
 
 
 def aligned_copy(value: Array) -> Array:
@@ -68,11 +62,3 @@ def aligned_copy(value: Array) -> Array:
     copy = raw[start : start + value.nbytes].view(value.dtype).reshape(value.shape)
     copy[...] = value
     return copy
-
-
-def _read(path: Path, keys: set[str]) -> dict[str, Array]:
-    try:
-        with safe_open(path, framework="np") as file:
-            return {key: aligned_copy(file.get_tensor(key)) for key in keys & set(file.keys())}
-    except (SafetensorError, OSError) as error:
-        raise LibraryError(f"{path}: not a safetensors file: {error}") from error

@@ -190,7 +190,7 @@ def _sync(folder: Path) -> None:
 
 
 def _swap(new: Path, folder: Path) -> None:
-    """Put `new` in the place of `folder`; what was there is set aside first, and put back on failure."""
+    """Put `new` in the place of `folder`; what is there is set aside, and put back on failure."""
     aside = new.with_name(f"{new.name}.old")
     replaced = folder.exists()
     try:

@@ -59,13 +59,17 @@ def read_machine(root: Path, allowed: Set[int]) -> Machine:
     )
 
 
+def fastest_cpus(root: Path, allowed: Set[int]) -> frozenset[int]:
+    """Return the allowed processors of the greatest capacity: the big ones of big.LITTLE."""
+    capacity = {cpu: _number(_cpu(root, cpu) / "cpu_capacity", default=0) for cpu in allowed}
+    return frozenset(cpu for cpu in allowed if capacity[cpu] == max(capacity.values()))
+
+
 def _core_count(root: Path, allowed: Set[int]) -> tuple[int, str]:
     """Count physical cores of the fastest kind, as far as affinity and quota let us use them."""
-    capacity = {cpu: _number(_cpu(root, cpu) / "cpu_capacity", default=0) for cpu in allowed}
-    fastest = [cpu for cpu in allowed if capacity[cpu] == max(capacity.values())]
     siblings = {
         _text(_cpu(root, cpu) / "topology/thread_siblings_list", default=str(cpu)).strip()
-        for cpu in fastest
+        for cpu in fastest_cpus(root, allowed)
     }
     quota = _cpu_quota(root)
     source = "detected: /sys topology, sched_getaffinity"

@@ -33,7 +33,7 @@ _EXTENSIONS = (
 
 def llvm_cpu(flags: Set[str]) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     """Return LLVM's `mcpu`, its `mattr`, and the flags that both together rely on."""
-    mcpu = max((level for level, needs in LEVELS.items() if flags.issuperset(needs)), key=_rank)
+    mcpu = max((level for level, needs in LEVELS.items() if flags >= set(needs)), key=_rank)
     used = [e for e in _EXTENSIONS if e[0] in flags and _rank(mcpu) >= _rank(e[2])]
     mattr = tuple(f"+{attribute}" for _, attribute, _ in used)
     return mcpu, mattr, tuple(sorted((*LEVELS[mcpu], *(flag for flag, _, _ in used))))

@@ -1,0 +1,56 @@
+"""One variant, loaded: its virtual machine, its weights on the device, its turn-taking lock."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import tvm_ffi
+
+from .runtime import use_threads
+
+CPU = (1, 0)
+DEVICES = {"cpu": CPU, "cuda": (2, 0), "opencl": (4, 0)}
+
+
+class Executable:
+    """A compiled variant whose `main` takes the inputs, then one array of all weights."""
+
+    def __init__(
+        self, name: str, machine: Any, weights: tvm_ffi.Array, device: str, thread_count: int
+    ) -> None:
+        self.name = name
+        self._machine = machine
+        self._main = machine["main"]
+        self._weights = weights
+        self._device = DEVICES[device]
+        self._thread_count = thread_count
+        self._running = threading.Lock()
+
+    def run(self, inputs: Sequence[tvm_ffi.Tensor]) -> tuple[tvm_ffi.Tensor, ...]:
+        """Run on tensors that lie on the device; the outputs lie there too."""
+        with self._running:
+            use_threads(self._thread_count)
+            result = self._main(*inputs, self._weights)
+        return (result,) if isinstance(result, tvm_ffi.Tensor) else tuple(result)
+
+    def run_host(self, inputs: Sequence[tvm_ffi.Tensor]) -> tuple[tvm_ffi.Tensor, ...]:
+        """Run on tensors in host memory, copying to and from the device where it is another."""
+        if self._device == CPU:
+            return self.run(inputs)
+        outputs = self.run([copy_to(tensor, self._device) for tensor in inputs])
+        return tuple(copy_to(tensor, CPU) for tensor in outputs)
+
+
+def copy_to(tensor: tvm_ffi.Tensor, device: tuple[int, int]) -> tvm_ffi.Tensor:
+    """Copy a tensor to a (type, index) device."""
+    allocate = tvm_ffi.get_global_func("runtime.TVMTensorAllocWithScope")
+    copy = allocate(tvm_ffi.Shape(tensor.shape), tensor.dtype, tvm_ffi.device(*device), None)
+    tvm_ffi.get_global_func("runtime.TVMTensorCopyFromTo")(tensor, copy)
+    if device == CPU:
+        # the copy from a device is queued; its result must be there before the app reads it
+        source = tensor.device
+        sync = tvm_ffi.get_global_func("runtime.Device_StreamSync")
+        sync(source, 0)
+    return copy

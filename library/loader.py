@@ -1,0 +1,129 @@
+"""Opens a library: verified, checked against this machine, its weights shared by all variants."""
+
+from __future__ import annotations
+
+import math
+import threading
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import tvm_ffi
+
+from ..errors import UsageError
+from .context import Context
+from .executable import CPU, DEVICES, Executable, copy_to
+from .manifest import WEIGHTS_FOLDER, Manifest
+from .net import Net, unknown_variant
+from .policy import LambdaPolicy, Policy
+from .reader import read_manifest, verify_files
+from .runtime import check_machine, load_code, load_runtime
+from .weights import read_tensors
+
+
+def load(path: str | Path) -> Library:
+    """Open the library in a folder.
+
+    Every file is compared with its SHA-256 first. That protects against damage, not against
+    malice: a library is native code, so open only those that you trust.
+
+    Raises:
+        LibraryError: it is missing or damaged; ManifestError: its manifest is wrong.
+        WrongBoard: it was built for another machine.
+        RuntimeMissing: libtvm_runtime is neither packed in it nor installed.
+
+    """
+    folder = Path(path)
+    manifest = read_manifest(folder)
+    check_machine(manifest.board)
+    verify_files(folder, manifest)
+    load_runtime(folder, manifest)
+    return Library(folder, manifest)
+
+
+class Library:
+    """An opened library. Nets of one library share weights, so each tensor is in memory once."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self._weights: dict[str, tvm_ffi.Tensor] = {}
+        self._loading = threading.Lock()
+
+    @cached_property
+    def variants(self) -> tuple[str, ...]:
+        """Names of the variants, in the manifest's order."""
+        return tuple(variant.name for variant in self.manifest.variants)
+
+    @property
+    def weights_bytes(self) -> int:
+        """Bytes of all weights in memory now, shared ones counted once."""
+        return sum(_nbytes(tensor) for tensor in self._weights.values())
+
+    def open(
+        self,
+        variant: str | None = None,
+        *,
+        context: Context | None = None,
+        policy: Policy | None = None,
+        preload: bool = True,
+    ) -> Net:
+        """Return a network that is ready to run.
+
+        Args:
+            variant: what to start with; or give a `context` for the policy to choose. The
+                plainest variant where both are left out.
+            context: what the app sees now.
+            policy: decides in `net.adapt`; LambdaPolicy() where left out.
+            preload: load every variant now, so that a switch only changes a reference. False
+                loads a variant when it is first used.
+
+        Raises:
+            UsageError: no such variant, or both a variant and a context.
+
+        """
+        if variant is not None and context is not None:
+            raise UsageError("give a variant or a context, not both")
+        decide = (policy or LambdaPolicy()).prepare(self.manifest.variants)
+        first = variant or (decide(context).variant if context else self.manifest.plainest)
+        loaded: dict[str, Executable] = {}
+
+        def provide(name: str) -> Executable:
+            if name not in loaded:
+                loaded[name] = self._load(name)
+            return loaded[name]
+
+        net = Net(self.manifest.inputs, provide, decide, first)
+        for name in self.variants if preload else ():
+            provide(name)
+        return net
+
+    def _load(self, name: str) -> Executable:
+        if name not in self.variants:
+            raise unknown_variant(name, self.variants)
+        variant, board = self.manifest.variant(name), self.manifest.board
+        device = DEVICES[board.device]
+        devices = (device,) if device == CPU else (device, CPU)
+        with self._loading:
+            machine = load_code(self.folder / variant.code, devices)
+            self._fetch(variant.weights, device)
+            weights = tvm_ffi.Array([self._weights[key] for key in variant.weights])
+        return Executable(name, machine, weights, board.device, board.thread_count)
+
+    def _fetch(self, keys: tuple[str, ...], device: tuple[int, int]) -> None:
+        """Bring those of the tensors that are not there yet onto the device."""
+        paths = [
+            self.folder / record.path
+            for record in self.manifest.files
+            if record.path.startswith(f"{WEIGHTS_FOLDER}/")
+        ]
+        missing = [key for key in keys if key not in self._weights]
+        if not missing:
+            return
+        for key, array in read_tensors(paths, missing).items():
+            tensor = tvm_ffi.from_dlpack(array)
+            self._weights[key] = tensor if device == CPU else copy_to(tensor, device)
+
+
+def _nbytes(tensor: tvm_ffi.Tensor) -> int:
+    return math.prod(tensor.shape) * np.dtype(str(tensor.dtype)).itemsize

@@ -1,0 +1,130 @@
+"""A network that runs one variant at a time and switches between them.
+
+Threads: `net(x)` may be called from several threads; calls of one variant take turns. A switch
+never waits for a running call: that call ends on the variant it began with, the next one starts
+on the new variant. Switches among themselves take turns.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import UsageError
+from .context import Context
+from .executable import Executable
+from .manifest import TensorSpec
+from .policy import Decision
+from .tensors import bind, borrowed_tensor, checked_array, to_tensor
+from .weights import Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Switch:
+    """One adaptation: what ran before and after, why, and what it took.
+
+    `decide_us` is the policy's time, `switch_ms` that of putting the variant in place: loading it,
+    where it was not loaded ahead. `relaxed` and `unchecked` as in `Decision`.
+    """
+
+    from_variant: str
+    to_variant: str
+    reason: str
+    relaxed: tuple[str, ...]
+    unchecked: tuple[str, ...]
+    decide_us: float
+    switch_ms: float
+
+
+class Net:
+    """A library's network in use; made by `Library.open`."""
+
+    def __init__(
+        self,
+        inputs: Sequence[TensorSpec],
+        load: Callable[[str], Executable],
+        decide: Callable[[Context], Decision],
+        variant: str,
+    ) -> None:
+        self._inputs = tuple(inputs)
+        self._load = load
+        self._decide = decide
+        self._switching = threading.Lock()
+        self._active = load(variant)
+
+    @property
+    def variant(self) -> str:
+        """Name of the variant that the next call runs."""
+        return self._active.name
+
+    def __call__(self, *args: Array, **named: Array) -> Any:
+        """Run the network on NumPy arrays, by position or by name.
+
+        Returns:
+            A NumPy array, or a tuple of them where the network has several outputs.
+
+        Raises:
+            InputError: a wrong number, name, shape or type. NaN passes.
+
+        """
+        values = bind(self._inputs, args, named)
+        arrays = [
+            checked_array(spec, value, self._inputs)
+            for spec, value in zip(self._inputs, values, strict=True)
+        ]
+        outputs = self._active.run_host([to_tensor(array) for array in arrays])
+        results = tuple(np.from_dlpack(output) for output in outputs)
+        return results[0] if len(results) == 1 else results
+
+    def run_dlpack(self, *args: Any, **named: Any) -> Any:
+        """Run on any objects with `__dlpack__`, on the board's device, without a copy.
+
+        Returns:
+            A tensor, or a tuple of them, for `numpy.from_dlpack` or `torch.from_dlpack`.
+
+        Raises:
+            InputError: as for a call; also memory that is not contiguous or 64-byte aligned.
+
+        """
+        values = bind(self._inputs, args, named)
+        tensors = [
+            borrowed_tensor(spec, value, self._inputs)
+            for spec, value in zip(self._inputs, values, strict=True)
+        ]
+        outputs = self._active.run(tensors)
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def adapt(self, context: Context) -> Switch:
+        """Choose the variant for a context and put it in place."""
+        with self._switching:
+            before = self._active.name
+            start = time.perf_counter()
+            decision = self._decide(context)
+            decided = time.perf_counter()
+            if decision.variant != before:
+                self._active = self._load(decision.variant)
+            switched = time.perf_counter()
+        return Switch(
+            from_variant=before,
+            to_variant=decision.variant,
+            reason=decision.reason,
+            relaxed=decision.relaxed,
+            unchecked=decision.unchecked,
+            decide_us=1e6 * (decided - start),
+            switch_ms=1e3 * (switched - decided),
+        )
+
+    def use(self, variant: str) -> None:
+        """Put a variant in place by name; UsageError lists the names where there is none."""
+        with self._switching:
+            self._active = self._load(variant)
+
+
+def unknown_variant(name: str, known: Sequence[str]) -> UsageError:
+    """Return the error for a variant that a library does not have."""
+    return UsageError(f"no variant {name!r} in this library; it has {', '.join(known)}")
