@@ -6,8 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-import tvm_ffi
-
+from .ffi import Tensor, tvm_ffi
 from .runtime import use_threads
 
 CPU = (1, 0)
@@ -18,7 +17,7 @@ class Executable:
     """A compiled variant whose `main` takes the inputs, then one array of all weights."""
 
     def __init__(
-        self, name: str, machine: Any, weights: tvm_ffi.Array, device: str, thread_count: int
+        self, name: str, machine: Any, weights: Any, device: str, thread_count: int
     ) -> None:
         self.name = name
         self._machine = machine
@@ -28,14 +27,14 @@ class Executable:
         self._thread_count = thread_count
         self._running = threading.Lock()
 
-    def run(self, inputs: Sequence[tvm_ffi.Tensor]) -> tuple[tvm_ffi.Tensor, ...]:
+    def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Run on tensors that lie on the device; the outputs lie there too."""
         with self._running:
             use_threads(self._thread_count)
             result = self._main(*inputs, self._weights)
         return (result,) if isinstance(result, tvm_ffi.Tensor) else tuple(result)
 
-    def run_host(self, inputs: Sequence[tvm_ffi.Tensor]) -> tuple[tvm_ffi.Tensor, ...]:
+    def run_host(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Run on tensors in host memory, copying to and from the device where it is another."""
         if self._device == CPU:
             return self.run(inputs)
@@ -43,7 +42,7 @@ class Executable:
         return tuple(copy_to(tensor, CPU) for tensor in outputs)
 
 
-def copy_to(tensor: tvm_ffi.Tensor, device: tuple[int, int]) -> tvm_ffi.Tensor:
+def copy_to(tensor: Tensor, device: tuple[int, int]) -> Tensor:
     """Copy a tensor to a (type, index) device."""
     allocate = tvm_ffi.get_global_func("runtime.TVMTensorAllocWithScope")
     copy = allocate(tvm_ffi.Shape(tensor.shape), tensor.dtype, tvm_ffi.device(*device), None)

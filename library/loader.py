@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import tvm_ffi
 
 from ..errors import UsageError
 from .context import Context
 from .executable import CPU, DEVICES, Executable, copy_to
+from .ffi import Tensor, tvm_ffi
 from .manifest import WEIGHTS_FOLDER, Manifest
 from .net import Net, unknown_variant
 from .policy import LambdaPolicy, Policy
@@ -47,7 +47,7 @@ class Library:
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
         self.manifest = manifest
-        self._weights: dict[str, tvm_ffi.Tensor] = {}
+        self._weights: dict[str, Tensor] = {}
         self._loading = threading.Lock()
 
     @cached_property
@@ -125,5 +125,5 @@ class Library:
             self._weights[key] = tensor if device == CPU else copy_to(tensor, device)
 
 
-def _nbytes(tensor: tvm_ffi.Tensor) -> int:
+def _nbytes(tensor: Tensor) -> int:
     return math.prod(tensor.shape) * np.dtype(str(tensor.dtype)).itemsize

@@ -15,11 +15,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import tvm_ffi
-
 from ..errors import LibraryError, RuntimeMissing, WrongBoard
 from ..targets.detect import this_architecture
 from ..targets.machine import cpu_flags, fastest_cpus
+from .ffi import tvm_ffi
 from .manifest import BoardRecord, Manifest
 
 _SHARE_CPUS = -3  # kSpecifyThreadShareAllCore: threads roam over the given processors, unpinned

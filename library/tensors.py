@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tvm_ffi
 
 from ..errors import InputError
+from .ffi import Tensor, tvm_ffi
 from .manifest import TensorSpec
 from .weights import ALIGNMENT_BYTES, Array, aligned_copy
 
@@ -36,12 +36,12 @@ def checked_array(spec: TensorSpec, value: Any, specs: Sequence[TensorSpec]) -> 
     """Return `value` if it is a NumPy array of the spec's shape and type, else InputError."""
     if not isinstance(value, np.ndarray):
         raise InputError(f"{spec.name} is a {type(value).__name__}, no array; {_takes(specs)}")
-    if value.shape != spec.shape or value.dtype != spec.dtype or not value.dtype.isnative:
+    if value.shape != spec.shape or value.dtype != spec.dtype:
         raise InputError(f"{spec.name} is {value.dtype} {value.shape}; {_takes(specs)}")
     return value
 
 
-def to_tensor(array: Array) -> tvm_ffi.Tensor:
+def to_tensor(array: Array) -> Tensor:
     """Return the array as a tensor: the same memory where TVM can use it, else an aligned copy."""
     flags = array.flags
     usable = flags.c_contiguous and flags.writeable
@@ -50,7 +50,7 @@ def to_tensor(array: Array) -> tvm_ffi.Tensor:
     return tvm_ffi.from_dlpack(array)
 
 
-def borrowed_tensor(spec: TensorSpec, value: Any, specs: Sequence[TensorSpec]) -> tvm_ffi.Tensor:
+def borrowed_tensor(spec: TensorSpec, value: Any, specs: Sequence[TensorSpec]) -> Tensor:
     """Return any object with `__dlpack__` as a tensor over the same memory, never a copy.
 
     Raises:

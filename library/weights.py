@@ -28,7 +28,7 @@ class TensorPool:
         """Return the key under which the tensor is stored."""
         array = np.asarray(value, order="C")
         digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(memoryview(array.reshape(-1).view(np.uint8)))
+        digest.update(array.tobytes())
         key = self._keys.setdefault(digest.hexdigest(), f"{name}@{digest.hexdigest()[:16]}")
         self.tensors[key] = array
         return key
