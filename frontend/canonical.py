@@ -27,6 +27,7 @@ def canonicalize(
     names for arrays that the importer bound into the body, by `constants.digest`.
     """
     source = graph.from_function(module["main"], len(input_names), weights)
+    constants.inline(source)
     constants.lift(source, constant_names)
     fold.lower_batch_norm(source)
     constants.evaluate(source)

@@ -17,7 +17,7 @@ import numpy as np
 from tvm import relax
 from tvm.ir import GenericConst
 
-from .graph import Graph, Weight, op_name, reads, shape_of
+from .graph import Graph, Weight, op_name, reads, shape_of, substitute, with_args
 
 Known = Mapping[relax.Var, np.ndarray]
 
@@ -92,8 +92,21 @@ EVALUATE: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
+def inline(graph: Graph) -> None:
+    """Make constants of weights that are numbers or indices rather than arrays of float32."""
+    constants = {
+        var: relax.const(weight.value)
+        for var, weight in graph.weights.items()
+        if weight.value.ndim == 0 or weight.value.dtype != np.float32
+    }
+    for var in constants:
+        graph.names.discard(graph.weights.pop(var).name)
+    graph.bindings = [(var, substitute(value, constants)) for var, value in graph.bindings]
+    graph.output = substitute(graph.output, constants)
+
+
 def lift(graph: Graph, names: Mapping[bytes, str]) -> None:
-    """Make float32 constants of more than one element named weights.
+    """Make named weights of float32 constants that have more than one element.
 
     `names` maps a constant's `digest` to its name in the source; others are ``constant``,
     ``constant_1``, and so on.
@@ -104,8 +117,7 @@ def lift(graph: Graph, names: Mapping[bytes, str]) -> None:
         if isinstance(expr, GenericConst):
             return as_weight(expr)
         if isinstance(expr, relax.Call):
-            args = [lifted(arg) for arg in expr.args]
-            return relax.Call(expr.op, args, expr.attrs, expr.ty_args)
+            return with_args(expr, [lifted(arg) for arg in expr.args])
         if isinstance(expr, relax.Tuple):
             return relax.Tuple([lifted(element) for element in expr.fields])
         return expr
@@ -124,7 +136,7 @@ def lift(graph: Graph, names: Mapping[bytes, str]) -> None:
 
 
 def digest(value: np.ndarray) -> bytes:
-    """What tells one array from another: type, shape and content."""
+    """Tell one array from another: its type, shape and content."""
     return f"{value.dtype}{value.shape}".encode() + value.tobytes()
 
 
@@ -177,7 +189,7 @@ def _wide(value: np.ndarray) -> np.ndarray:
 
 
 def _result_name(graph: Graph, value: relax.Expr, uses: Any) -> str:
-    """The first weight's own name where nothing else reads it, a name derived from it otherwise."""
+    """Name it as the first weight where nothing else reads that, after it otherwise."""
     source = next(var for var in reads(value) if var in graph.weights)
     name = graph.weights[source].name
     return name if uses[source] == 1 else graph.unique_name(f"{name}_computed")

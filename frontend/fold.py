@@ -130,7 +130,7 @@ class _Fold:
     def _operands(
         self, var: relax.Var, name: str, call: relax.Call
     ) -> tuple[relax.Var, relax.Expr] | None:
-        """The layer's output and the other operand, where only this call reads the layer."""
+        """Find the layer's output and the other operand, where only this call reads the layer."""
         left, right = call.args
         orders = (
             [(left, right)] if name in ("subtract", "divide") else [(left, right), (right, left)]
@@ -192,7 +192,7 @@ class _Fold:
         self.bindings.append((var, relax.op.add(x, addend)))
 
     def _new_bias(self, layer: Layer, shift: np.ndarray, other: relax.Expr) -> relax.Var:
-        """A bias under the source's own name, or under the layer's where the source had none."""
+        """Name it as the source did, or after the layer where the source had none."""
         source = self.graph.weights.get(other) if isinstance(other, relax.Var) else None
         if source is None or source.made or self.uses[other] != 1:
             layer_name = self.graph.weights[layer.weight].name.removesuffix(".weight")

@@ -39,7 +39,7 @@ class Graph:
         return dict(self.bindings)
 
     def use_counts(self) -> Counter[relax.Var]:
-        """How often each variable is read, the function's outputs included."""
+        """Count how often each variable is read, the function's outputs included."""
         counts: Counter[relax.Var] = Counter()
         for _, value in self.bindings:
             counts.update(reads(value))
@@ -47,7 +47,7 @@ class Graph:
         return counts
 
     def unique_name(self, wanted: str) -> str:
-        """A weight name that no other weight has, `wanted` where it is free."""
+        """Take a name that no other weight has: `wanted` where it is free."""
         name, number = wanted, 1
         while name in self.names:
             name, number = f"{wanted}_{number}", number + 1
@@ -55,7 +55,7 @@ class Graph:
         return name
 
     def add_weight(self, name: str, value: np.ndarray, made: bool = False) -> relax.Var:
-        """A new float32 weight."""
+        """Make a float32 weight."""
         name = self.unique_name(name)
         var = relax.Var(name, relax.TensorType(value.shape, "float32"))
         self.weights[var] = Weight(name, value, made)
@@ -107,12 +107,12 @@ def op_name(expr: relax.Expr | None) -> str:
 
 
 def shape_of(expr: relax.Expr) -> tuple[int, ...]:
-    """The fixed shape of a tensor expression."""
+    """Give the fixed shape of a tensor expression."""
     return tuple(int(length) for length in expr.ty.shape)
 
 
 def reads(expr: relax.Expr) -> Iterator[relax.Var]:
-    """Every variable that an expression reads."""
+    """Yield every variable that an expression reads."""
     if isinstance(expr, relax.Var):
         yield expr
     elif isinstance(expr, relax.Call):
@@ -126,21 +126,25 @@ def reads(expr: relax.Expr) -> Iterator[relax.Var]:
 
 
 def substitute(expr: relax.Expr, env: dict[relax.Var, relax.Expr]) -> relax.Expr:
-    """The expression with variables replaced; the expression itself where none is in `env`."""
+    """Replace variables; the expression itself comes back where none is in `env`."""
     if isinstance(expr, relax.Var):
         return env.get(expr, expr)
     if not any(var in env for var in reads(expr)):
         return expr
     if isinstance(expr, relax.Call):
-        args = [substitute(arg, env) for arg in expr.args]
-        return relax.Call(expr.op, args, expr.attrs, expr.ty_args)
+        return with_args(expr, [substitute(arg, env) for arg in expr.args])
     if isinstance(expr, relax.Tuple):
         return relax.Tuple([substitute(element, env) for element in expr.fields])
     return relax.TupleGetItem(substitute(expr.tuple_value, env), expr.index)
 
 
+def with_args(call: relax.Call, args: list[relax.Expr]) -> relax.Call:
+    """Call the same operator on other arguments; `emit` finds its type."""
+    return relax.Call(call.op, args, call.attrs, call.ty_args)
+
+
 def emit(graph: Graph) -> tuple[IRModule, dict[str, np.ndarray]]:
-    """A new module and its weights, in the order of first use, without what nothing reads."""
+    """Write a new module and its weights, in order of first use, less what nothing reads."""
     bindings = _live(graph)
     order = dict.fromkeys(v for _, value in bindings for v in reads(value) if v in graph.weights)
     order.update(dict.fromkeys(v for v in reads(graph.output) if v in graph.weights))
