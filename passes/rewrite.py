@@ -77,8 +77,9 @@ def rebuild(model: Model, weights: Mapping[str, np.ndarray], rewrite: Rewrite) -
             for var, value in graph.bindings:
                 made = rewrite(body, var, value)
                 if made is not None:
-                    body.bind(var, builder.emit(made, var.name))
-            result = builder.emit_output(body.of(graph.result), "output")
+                    emit = builder.emit_output if var.same_as(graph.result) else builder.emit
+                    body.bind(var, emit(made, var.name))
+            result = body.of(graph.result)
         builder.emit_func_output(result)
     return model.evolved(builder.get(), weights)
 

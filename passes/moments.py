@@ -1,0 +1,133 @@
+"""Second moments of what goes into and comes out of a layer, over sampled positions.
+
+A layer computes y = W x + b at every position, for each of its groups: x has `features`
+(c_in / groups * kh * kw, or k), y has c_out / groups outputs. All that fitting a layer to
+calibration data needs is in the moments of x and y; no activation is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .graph import Layer
+
+IMAGES_AT_ONCE = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Means over positions: x (G, F), y (G, O), x xᵀ (G, F, F), x yᵀ (G, F, O), y² (G, O)."""
+
+    x: np.ndarray
+    y: np.ndarray
+    xx: np.ndarray
+    xy: np.ndarray
+    yy: np.ndarray
+
+    def centred(self) -> Moments:
+        """Return the moments about the means: covariances."""
+        return Moments(
+            x=np.zeros_like(self.x),
+            y=np.zeros_like(self.y),
+            xx=self.xx - self.x[:, :, None] * self.x[:, None, :],
+            xy=self.xy - self.x[:, :, None] * self.y[:, None, :],
+            yy=self.yy - np.square(self.y),
+        )
+
+    def squared_error(self, weight: np.ndarray) -> np.ndarray:
+        """Return the mean of (y - W x)² for each output, W (G, O, F)."""
+        cross = np.einsum("gof,gfo->go", weight, self.xy)
+        power = np.einsum("gof,gfe,goe->go", weight, self.xx, weight, optimize=True)
+        return np.maximum(self.yy - 2 * cross + power, 0.0)
+
+
+def positions(layer: Layer, runs: int) -> np.ndarray:
+    """Choose where to look, repeatably: (images, places per image), or (1, rows) for dense."""
+    random = np.random.default_rng(0)
+    features = int(np.prod(layer.weight_shape)) // layer.weight_shape[layer.output_axis]
+    wanted = 8 * features if features <= 1024 else max(8192, 2 * features)
+    if layer.kind == "dense":
+        rows = runs * int(np.prod(layer.output_shape[:-1]))
+        return np.sort(random.permutation(rows)[: max(wanted, 4096)])[None]
+    images, places = runs * layer.output_shape[0], int(np.prod(layer.output_shape[2:]))
+    per_image = -(-max(wanted, 4096) // images)
+    if per_image >= places:
+        return np.tile(np.arange(places), (images, 1))
+    return random.integers(0, places, (images, per_image))
+
+
+def output_rows(layer: Layer, y: Tensor, at: np.ndarray) -> Tensor:
+    """Pick a layer's outputs (P, c_out) from its mapped value (S, *output shape)."""
+    if layer.kind == "dense":
+        return y.reshape(-1, y.shape[-1])[torch.from_numpy(at[0])]
+    images = y.flatten(0, 1).flatten(2)
+    return _gathered(images, torch.from_numpy(at))
+
+
+def input_rows(layer: Layer, x: Tensor, at: np.ndarray) -> Iterator[Tensor]:
+    """Pick what a layer reads for those outputs: pieces of (p, groups, features)."""
+    index = torch.from_numpy(at)
+    if layer.kind == "dense":
+        rows = x.reshape(-1, x.shape[-1])
+        for piece in index[0].split(4096):
+            yield rows[piece][:, None, :]
+        return
+    top, left, bottom, right = layer.padding
+    images = F.pad(x.flatten(0, 1), (left, right, top, bottom))
+    kernel = layer.weight_shape[2:]
+    for piece, where in zip(images.split(IMAGES_AT_ONCE), index.split(IMAGES_AT_ONCE), strict=True):
+        patches = F.unfold(piece, kernel, dilation=layer.dilation, stride=layer.strides)
+        rows = _gathered(patches, where)
+        yield rows.reshape(len(rows), layer.groups, -1)
+
+
+def moments(layer: Layer, x: Tensor, at: np.ndarray, target: Tensor) -> Moments:
+    """Gather the moments of a layer's input x (S, *shape) and a wanted output (P, c_out)."""
+    total: list[Tensor] = []
+    done = 0
+    for rows in input_rows(layer, x, at):
+        y = target[done : done + len(rows)].reshape(len(rows), layer.groups, -1)
+        done += len(rows)
+        by_group, y_by_group = rows.permute(1, 0, 2), y.permute(1, 0, 2)
+        flipped = by_group.transpose(1, 2)
+        sums = (
+            by_group.sum(1),
+            y_by_group.sum(1),
+            flipped @ by_group,
+            flipped @ y_by_group,
+            y_by_group.square().sum(1),
+        )
+        total = (
+            [s.double() for s in sums]
+            if not total
+            else [t + s for t, s in zip(total, sums, strict=True)]
+        )
+    return Moments(*[(t / done).numpy() for t in total])
+
+
+def grouped_weight(layer: Layer, weight: np.ndarray) -> np.ndarray:
+    """Shape a layer's weight as (G, O, F) in float64."""
+    if layer.kind == "dense":
+        flat = weight if layer.transposed else weight.T
+        return flat[None].astype(np.float64)
+    return weight.reshape(layer.groups, weight.shape[0] // layer.groups, -1).astype(np.float64)
+
+
+def layer_weight(layer: Layer, weight: np.ndarray) -> np.ndarray:
+    """Undo `grouped_weight`: shape (G, O, F) as the layer stores it, in float32."""
+    if layer.kind == "dense":
+        flat = weight[0] if layer.transposed else weight[0].T
+        return np.ascontiguousarray(flat, dtype=np.float32)
+    return weight.reshape(layer.weight_shape).astype(np.float32)
+
+
+def _gathered(values: Tensor, at: Tensor) -> Tensor:
+    """Gather (images, channels, places) at (images, n) into rows (images * n, channels)."""
+    index = at[:, None, :].expand(-1, values.shape[1], -1)
+    return values.gather(2, index).permute(0, 2, 1).flatten(0, 1)

@@ -1,0 +1,94 @@
+"""Take slots out of a network: slice its weights and constants, and fit the calls to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import Any
+
+import numpy as np
+from tvm import relax
+from tvm.ir import GenericConst
+
+from ..frontend.model import Model
+from .graph import is_call, shape_of
+from .rewrite import Body, rebuild
+
+
+def narrowed(model: Model, axes: Mapping[relax.Expr, Any], removed: Set[int]) -> Model:
+    """Return the network without the slots whose roots are in `removed`.
+
+    `axes` gives the root slots along every axis of every variable and constant (Coupling.axes).
+    """
+    weights = {
+        name: _sliced(array, axes[var], removed)
+        for (name, array), var in zip(
+            model.weights.items(), model.weight_vars().values(), strict=True
+        )
+    }
+
+    def rewrite(body: Body, var: relax.Var, value: relax.Expr) -> relax.Expr:
+        for arg in value.args if isinstance(value, relax.Call) else ():
+            if isinstance(arg, GenericConst) and shape_of(arg):
+                body.bind(arg, relax.const(_sliced(arg.value.numpy(), axes[arg], removed)))
+        return _fitted(body, value, axes[var], removed)
+
+    return rebuild(model, weights, rewrite)
+
+
+def _sliced(array: np.ndarray, axes: Any, removed: Set[int]) -> np.ndarray:
+    for at, axis in enumerate(axes):
+        kept = _kept(axis, removed)
+        if kept is not None and len(kept) < len(axis):
+            array = np.take(array, kept, axis=at)
+    return array
+
+
+def _kept(axis: np.ndarray | None, removed: Set[int]) -> np.ndarray | None:
+    if axis is None:
+        return None
+    return np.flatnonzero([int(root) not in removed for root in axis])
+
+
+def _fitted(body: Body, value: relax.Expr, axes: Any, removed: Set[int]) -> relax.Expr:
+    """Copy a binding's value; shapes, cut points and group counts follow the channels."""
+    if is_call(value, "relax.reshape"):
+        return relax.op.reshape(body.of(value.args[0]), _shape(value, axes, removed))
+    if is_call(value, "relax.broadcast_to"):
+        return relax.op.broadcast_to(body.of(value.args[0]), _shape(value, axes, removed))
+    if is_call(value, "relax.split"):
+        along = int(value.attrs.axis)
+        fields = zip(value.ty.fields, axes, strict=True)
+        sizes = [_sizes(tuple(map(int, f.shape.values)), a, removed)[along] for f, a in fields]
+        cuts = [int(cut) for cut in np.cumsum(sizes)[:-1]]
+        return relax.op.split(body.of(value.args[0]), cuts, along)
+    if is_call(value, "relax.nn.conv2d") and int(value.attrs.groups) > 1:
+        return _grouped_conv2d(body, value)
+    return body.of(value)
+
+
+def _grouped_conv2d(body: Body, value: relax.Call) -> relax.Expr:
+    x, weight = body.of(value.args[0]), body.of(value.args[1])
+    attrs = value.attrs
+    return relax.op.nn.conv2d(
+        x,
+        weight,
+        strides=list(attrs.strides),
+        padding=list(attrs.padding),
+        dilation=list(attrs.dilation),
+        groups=shape_of(x)[1] // shape_of(weight)[1],
+        data_layout=attrs.data_layout,
+        kernel_layout=attrs.kernel_layout,
+        out_layout=attrs.out_layout,
+        out_dtype=attrs.out_dtype,
+    )
+
+
+def _shape(value: relax.Expr, axes: Any, removed: Set[int]) -> tuple[int, ...]:
+    return _sizes(shape_of(value), axes, removed)
+
+
+def _sizes(shape: tuple[int, ...], axes: Any, removed: Set[int]) -> tuple[int, ...]:
+    kept = (_kept(axis, removed) for axis in axes)
+    return tuple(
+        size if rest is None else len(rest) for size, rest in zip(shape, kept, strict=True)
+    )
