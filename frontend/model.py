@@ -48,16 +48,16 @@ class Model:
         return self.module["main"]
 
     def weight_vars(self) -> dict[str, relax.Var]:
-        """The function's parameter for each named weight."""
+        """Give the function's parameter for each named weight."""
         params = self.function.params[len(self.inputs) :]
         return dict(zip(self.weights, params, strict=True))
 
     def weight_names(self) -> dict[relax.Var, str]:
-        """The name of each weight parameter, by its variable."""
+        """Give the name of each weight parameter, by its variable."""
         return {var: name for name, var in self.weight_vars().items()}
 
     def evolved(self, module: IRModule, weights: Mapping[str, np.ndarray]) -> Model:
-        """The same network's interface around another body and other weights."""
+        """Keep the network's interface, around another body and other weights."""
         return replace(self, module=module, weights=weights)
 
 

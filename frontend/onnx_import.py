@@ -125,7 +125,7 @@ def _node_name(node: onnx.NodeProto) -> str:
 
 
 def _inputs(path: Path, proto: ModelProto, shapes: Shapes) -> dict[str, tuple[int, ...]]:
-    """The shape of each input, which is also written into `proto`."""
+    """Find each input's shape; inputs that are weights are dropped from `proto`."""
     held = {tensor.name for tensor in proto.graph.initializer}
     real = [value for value in proto.graph.input if value.name not in held]
     del proto.graph.input[:]

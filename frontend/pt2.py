@@ -39,8 +39,11 @@ _CONTAINERS = (None, "builtins.tuple", "builtins.list", "builtins.dict")
 def from_pt2(path: Path) -> Model:
     """Import a file that torch.export.save wrote."""
     members = _read(path)
-    _check_payloads(path, members)
-    members[_MODEL] = _checked_program(path, members[_MODEL])
+    try:
+        _check_payloads(path, members)
+        members[_MODEL] = _checked_program(path, members[_MODEL])
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        raise ModelError(f"{path} is damaged; export the network again") from error
     _check_examples(path, members)
     archive = _rebuilt(members)
     try:
