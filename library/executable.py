@@ -47,9 +47,7 @@ def copy_to(tensor: Tensor, device: tuple[int, int]) -> Tensor:
     allocate = tvm_ffi.get_global_func("runtime.TVMTensorAllocWithScope")
     copy = allocate(tvm_ffi.Shape(tensor.shape), tensor.dtype, tvm_ffi.device(*device), None)
     tvm_ffi.get_global_func("runtime.TVMTensorCopyFromTo")(tensor, copy)
-    if device == CPU:
-        # the copy from a device is queued; its result must be there before the app reads it
-        source = tensor.device
-        sync = tvm_ffi.get_global_func("runtime.Device_StreamSync")
-        sync(source, 0)
+    # the copy is queued; it must be done before the app reads the result or frees the source
+    other = tensor.device if device == CPU else copy.device
+    tvm_ffi.get_global_func("runtime.Device_StreamSync")(other, 0)
     return copy
