@@ -9,14 +9,20 @@ from __future__ import annotations
 import math
 
 from tvm import IRModule, relax
-from tvm.s_tir import Schedule, dlight
+from tvm.s_tir import Schedule, dlight, renew_defs
 from tvm.s_tir.meta_schedule.database import Database
 from tvm.s_tir.schedule import SBlockRV, ScheduleError
 from tvm.target import Target
 from tvm.tirx import IterVar, PrimFunc
 
 from .isa import InstructionSet
-from .kernels.schedule import contraction_shape, schedule_contraction, schedule_spatial, tiles
+from .kernels.schedule import (
+    contraction_shape,
+    new_schedule,
+    schedule_contraction,
+    schedule_spatial,
+    tiles,
+)
 
 SCHEDULED = "tirx.is_scheduled"
 
@@ -55,13 +61,18 @@ def schedule_gpu(module: IRModule, tvm_target: Target) -> IRModule:
         dlight.gpu.GeneralReduction(),
         dlight.gpu.Fallback(),
     )
+    copies = {
+        var: renew_defs(function)
+        for var, function in module.functions_items()
+        if isinstance(function, PrimFunc)
+    }
     with tvm_target:
-        return dlight.ApplyDefaultSchedule(*rules)(module.clone())
+        return dlight.ApplyDefaultSchedule(*rules)(_with_functions(module, copies))
 
 
 def task_module(function: PrimFunc) -> IRModule:
     """A function as a tuning task: what the database keys a record by."""
-    return IRModule({"main": function.without_attr("global_symbol").with_attr("global_symbol", "main")})
+    return new_schedule(function).mod
 
 
 def _tuned(function: PrimFunc, database: Database | None) -> PrimFunc | None:
@@ -70,7 +81,7 @@ def _tuned(function: PrimFunc, database: Database | None) -> PrimFunc | None:
     records = database.get_top_k(database.commit_workload(task_module(function)), 1)
     if not records:
         return None
-    sch = Schedule(task_module(function))
+    sch = new_schedule(function)
     records[0].trace.apply_to_schedule(sch, remove_postproc=False)
     return _renamed(sch, function)
 
@@ -78,7 +89,7 @@ def _tuned(function: PrimFunc, database: Database | None) -> PrimFunc | None:
 def _by_rule(function: PrimFunc, isa: InstructionSet) -> PrimFunc:
     shape = contraction_shape(function, isa)
     if shape is not None:
-        sch = Schedule(task_module(function))
+        sch = new_schedule(function)
         try:
             schedule_contraction(sch, tiles(shape, isa)[0], isa)
         except ScheduleError:
@@ -87,7 +98,7 @@ def _by_rule(function: PrimFunc, isa: InstructionSet) -> PrimFunc:
             pass
         else:
             return _renamed(sch, function)
-    sch = Schedule(task_module(function))
+    sch = new_schedule(function)
     _schedule_plainly(sch, isa)
     return _renamed(sch, function)
 

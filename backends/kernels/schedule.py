@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 
 from tvm import IRModule
-from tvm.s_tir import Schedule
+from tvm.s_tir import Schedule, renew_defs
 from tvm.s_tir.schedule import SBlockRV
 from tvm.tirx import IterVar, PrimFunc
 
@@ -42,7 +42,7 @@ class Shape:
 
 def contraction_shape(function: PrimFunc, isa: InstructionSet) -> Shape | None:
     """The shape of the contraction in `function`, or None where there is none."""
-    sch = Schedule(IRModule({"main": function}))
+    sch = new_schedule(function)
     names = [sch.get(b).name_hint for b in sch.get_child_blocks(sch.get_sblock("root"))]
     if names.count(CONTRACT) != 1:
         return None
@@ -54,6 +54,12 @@ def contraction_shape(function: PrimFunc, isa: InstructionSet) -> Shape | None:
     integer = str(block.writes[0].source.dtype) == "int32"
     lanes = isa.int8.lanes if integer else isa.float_lanes
     return Shape(columns, channels, math.gcd(lanes, channels), isa.int8.depth if integer else 1)
+
+
+def new_schedule(function: PrimFunc) -> Schedule:
+    """A schedule of a copy: TVM's schedules write to the function that they are given."""
+    copied = renew_defs(function).without_attr("global_symbol")
+    return Schedule(IRModule({"main": copied.with_attr("global_symbol", "main")}))
 
 
 def tiles(shape: Shape, isa: InstructionSet) -> tuple[Tile, ...]:

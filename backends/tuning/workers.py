@@ -1,0 +1,53 @@
+"""What runs in the warm worker processes: build one candidate, time one candidate.
+
+A worker imports TVM once and serves many candidates; a crash or a hang costs one candidate, and
+the pool starts another worker. Nothing here is imported by the tuner's own process at work.
+"""
+
+from __future__ import annotations
+
+import os
+
+_tensors: dict[tuple[tuple[int, ...], str], object] = {}
+
+
+def start(thread_count: int) -> None:
+    """Make this worker ready: the board's thread count, TVM imported."""
+    os.environ["TVM_NUM_THREADS"] = str(thread_count)
+    import tvm  # noqa: PLC0415 - the point of a warm worker
+
+    tvm.get_global_func("runtime.config_threadpool")(1, thread_count)
+
+
+def build_candidate(module_json: str, target_json: str, architecture: str, output: str) -> None:
+    """Compile one scheduled function and link it to `output`."""
+    import tvm  # noqa: PLC0415
+    from tvm.target import Target  # noqa: PLC0415
+
+    from adaspring.backends.link import linker  # noqa: PLC0415
+
+    module = tvm.ir.load_json(module_json)
+    built = tvm.tirx.build(module, target=Target(target_json))
+    built.export_library(output, fcompile=linker(architecture))
+
+
+def time_candidate(code: str, arguments: list[tuple[tuple[int, ...], str]]) -> list[float]:
+    """Seconds of one call, several times over, on this machine's CPU."""
+    import tvm  # noqa: PLC0415
+
+    function = tvm.runtime.load_module(code)
+    tensors = [_argument(shape, dtype, index) for index, (shape, dtype) in enumerate(arguments)]
+    timer = function.time_evaluator("main", tvm.cpu(), number=1, repeat=3, min_repeat_ms=12)
+    return [float(second) for second in timer(*tensors).results]
+
+
+def _argument(shape: tuple[int, ...], dtype: str, index: int) -> object:
+    """A tensor of small values, made once: subnormal or overflowing ones would time wrongly."""
+    import numpy as np  # noqa: PLC0415
+    import tvm  # noqa: PLC0415
+
+    key = (shape, dtype, index)
+    if key not in _tensors:
+        values = np.random.default_rng(index).integers(0, 3, shape).astype(dtype)
+        _tensors[key] = tvm.runtime.tensor(values)
+    return _tensors[key]

@@ -1,0 +1,119 @@
+"""From recipes to compressed networks whose accuracy is known, before anything is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..frontend.data import Dataset, Splits
+from ..frontend.model import Model
+from ..library.manifest import DecisionRecord
+from ..passes import Kept, Step, run
+from ..passes.reference import accuracy, evaluate
+from .recipes import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """The samples that every variant runs: inputs, and where data was given, what is right.
+
+    `validation_count` samples come first and decide what is kept; the rest are the test split
+    and only reported. Without data the inputs are random and only agreement is checked.
+    """
+
+    inputs: tuple[np.ndarray, ...]
+    labels: np.ndarray | None
+    validation_count: int
+
+    def validation_accuracy(self, outputs: np.ndarray) -> float | None:
+        """Accuracy on the validation split of outputs (N, classes)."""
+        return self._accuracy(outputs, slice(0, self.validation_count))
+
+    def test_accuracy(self, outputs: np.ndarray) -> float | None:
+        """Accuracy on the test split of outputs (N, classes)."""
+        return self._accuracy(outputs, slice(self.validation_count, None))
+
+    def _accuracy(self, outputs: np.ndarray, part: slice) -> float | None:
+        if self.labels is None:
+            return None
+        return accuracy(outputs[part], self.labels[part])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A compressed network, what its passes decided, and what it answers in the reference."""
+
+    recipe: Recipe
+    model: Model
+    steps: tuple[Step, ...]
+    outputs: tuple[np.ndarray, ...]
+    validation_accuracy: float | None
+    test_accuracy: float | None
+
+    @property
+    def name(self) -> str:
+        """The variant's name, that of its recipe."""
+        return self.recipe.name
+
+    def decisions(self) -> tuple[DecisionRecord, ...]:
+        """Every layer's decision, as the manifest records it."""
+        return tuple(
+            DecisionRecord(
+                pass_name=type(step.settings).__name__.lower(),
+                layer=decision.layer,
+                action="kept" if isinstance(decision, Kept) else "changed",
+                detail=decision.describe(),
+            )
+            for step in self.steps
+            for decision in step.decisions
+        )
+
+
+def make_probe(model: Model, splits: Splits | None, seed: int = 0) -> Probe:
+    """The probe of a network: its validation and test splits, or eight random samples."""
+    if splits is None:
+        generator = np.random.default_rng(seed)
+        count = 8 * model.inputs[0].shape[0]
+        inputs = tuple(
+            _random(generator, (count, *spec.shape[1:]), spec.dtype) for spec in model.inputs
+        )
+        return Probe(inputs=inputs, labels=None, validation_count=count)
+    parts = (splits.validation, splits.test)
+    inputs = tuple(
+        np.concatenate(arrays) for arrays in zip(*(part.inputs for part in parts), strict=True)
+    )
+    labelled = all(part.labels is not None for part in parts)
+    labels = np.concatenate([part.labels for part in parts]) if labelled else None
+    return Probe(inputs=inputs, labels=labels, validation_count=len(parts[0].inputs[0]))
+
+
+def make_candidate(
+    model: Model, recipe: Recipe, probe: Probe, calibration: Dataset | None
+) -> Candidate:
+    """Compress `model` by `recipe` and run the result on the probe in the reference executor."""
+    compressed = run(model, recipe.passes, calibration)
+    outputs = evaluate(compressed.model, Dataset(inputs=probe.inputs, labels=None))
+    return Candidate(
+        recipe=recipe,
+        model=compressed.model,
+        steps=compressed.steps,
+        outputs=outputs,
+        validation_accuracy=probe.validation_accuracy(outputs[0]),
+        test_accuracy=probe.test_accuracy(outputs[0]),
+    )
+
+
+def agreement_ratio(outputs: Sequence[np.ndarray], reference: Sequence[np.ndarray]) -> float:
+    """The largest difference over the largest value of the reference, the worst output's."""
+    return max(
+        float(np.abs(ours.astype(np.float64) - theirs).max() / max(np.abs(theirs).max(), 1e-30))
+        for ours, theirs in zip(outputs, reference, strict=True)
+    )
+
+
+def _random(generator: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    if np.issubdtype(np.dtype(dtype), np.floating):
+        return generator.standard_normal(shape).astype(dtype)
+    return generator.integers(0, 2, shape).astype(dtype)

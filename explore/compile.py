@@ -1,0 +1,362 @@
+"""The whole way for one network: compress, tune, build, measure, gate, write a library a board."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from ..backends.build import Built, Prepared, build, prepare
+from ..backends.tuning import Tuning, TuningLog, TuningReport, tasks_of, tune
+from ..errors import AdaspringError, GateError
+from ..frontend.data import Splits
+from ..frontend.model import Model, TensorSpec
+from ..library import manifest as record
+from ..library.runtime import installed_runtime
+from ..library.writer import LibraryParts, VariantParts, check_replaceable, write_library
+from ..targets import Board
+from .candidates import Candidate, Probe, agreement_ratio, make_candidate, make_probe
+from .costs import make_cost
+from .gate import Bounds, Contender, accuracy_drop, dominated_by, refusal
+from .measure import Measured, measure
+from .progress import Progress, Silent
+from .recipes import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to make. One library a board: `output` itself for one board, else `output`/BOARD."""
+
+    model: Model
+    boards: tuple[Board, ...]
+    output: Path
+    recipes: tuple[Recipe, ...]
+    bounds: Bounds
+    tuning: Tuning
+    logs: Path
+    splits: Splits | None = None
+
+    def folder(self, board: Board) -> Path:
+        """Where the library of a board goes."""
+        return self.output if len(self.boards) == 1 else self.output / board.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardResult:
+    """What came out for one board; `error` where nothing did."""
+
+    board: Board
+    folder: Path
+    manifest: record.Manifest | None
+    latency_ratios: dict[str, float]
+    tuning: TuningReport | None
+    measured_here: bool
+    elapsed_s: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompileResult:
+    """All boards, and the recipes that could not be tried."""
+
+    boards: tuple[BoardResult, ...]
+    skipped: tuple[record.Dropped, ...]
+
+
+def compile_libraries(request: Request, progress: Progress | None = None) -> CompileResult:
+    """Make the libraries of `request`.
+
+    A board that fails does not stop the others; its result carries the error.
+
+    Raises:
+        AdaspringError: nothing can be made for any board (the dense network does not run).
+
+    """
+    progress = progress or Silent()
+    for board in request.boards:
+        check_replaceable(request.folder(board))
+    probe = make_probe(request.model, request.splits)
+    candidates, skipped = _candidates(request, probe, progress)
+    results = []
+    for board in request.boards:
+        start = time.monotonic()
+        try:
+            result = _for_board(request, board, candidates, skipped, probe, progress)
+        except AdaspringError as error:
+            if len(request.boards) == 1:
+                raise
+            result = _failed(request, board, str(error), time.monotonic() - start)
+        results.append(result)
+    return CompileResult(boards=tuple(results), skipped=skipped)
+
+
+def _candidates(
+    request: Request, probe: Probe, progress: Progress
+) -> tuple[tuple[Candidate, ...], tuple[record.Dropped, ...]]:
+    """The dense network and every recipe that works and keeps accuracy in the reference."""
+    found: list[Candidate] = []
+    skipped: list[record.Dropped] = []
+    calibration = request.splits.calibration if request.splits else None
+    for index, recipe in enumerate(request.recipes):
+        progress.step("compress", index, len(request.recipes), recipe.name)
+        reason = None
+        if recipe.needs_data and calibration is None:
+            reason = "needs calibration data; give --data"
+        else:
+            try:
+                candidate = make_candidate(request.model, recipe, probe, calibration)
+            except AdaspringError as error:
+                if not recipe.passes:
+                    raise
+                reason = str(error)
+            else:
+                reason = _pointless(candidate, found, request.bounds)
+                if reason is None:
+                    found.append(candidate)
+        if reason is not None:
+            skipped.append(_dropped(recipe, reason))
+    progress.step("compress", len(request.recipes), len(request.recipes), "done")
+    return tuple(found), tuple(skipped)
+
+
+def _pointless(candidate: Candidate, found: Sequence[Candidate], bounds: Bounds) -> str | None:
+    """Why a compressed network need not be compiled."""
+    if candidate.recipe.passes and all(d.action == "kept" for d in candidate.decisions()):
+        return "every layer was left alone, so it is the dense network"
+    if not found:
+        return None
+    drop = accuracy_drop(found[0].validation_accuracy, candidate.validation_accuracy)
+    if drop is not None and drop > bounds.max_drop:
+        return (
+            f"accuracy falls by {100 * drop:.1f} points on the validation split "
+            f"(allowed {100 * bounds.max_drop:g})"
+        )
+    return None
+
+
+def _for_board(
+    request: Request,
+    board: Board,
+    candidates: Sequence[Candidate],
+    skipped: Sequence[record.Dropped],
+    probe: Probe,
+    progress: Progress,
+) -> BoardResult:
+    start = time.monotonic()
+    here = board.is_this_machine
+    log = TuningLog(request.logs / board.name)
+    prepared = []
+    for index, candidate in enumerate(candidates):
+        progress.step(f"lower for {board.name}", index, len(candidates), candidate.name)
+        prepared.append(prepare(candidate.model, board))
+    report = _tune(prepared, board, log, request.tuning, progress) if here else None
+    with tempfile.TemporaryDirectory(prefix="adaspring-build-") as name:
+        work = Path(name)
+        built = _build_all(candidates, prepared, log, work, board, progress)
+        measured: dict[str, Measured] = {}
+        if here:
+            progress.step(f"measure on {board.name}", 0, 1, "all variants in turn")
+            measured = _measure_all(request, board, candidates, built, probe, work)
+            progress.step(f"measure on {board.name}", 1, 1, "done")
+        contenders = [
+            _contender(candidate, built[candidate.name], board, measured, probe)
+            for candidate in candidates
+        ]
+        kept, dropped = _gate(contenders, request.bounds)
+        manifest = _write(request, board, kept, (*skipped, *dropped), built)
+    return BoardResult(
+        board=board,
+        folder=request.folder(board),
+        manifest=manifest,
+        latency_ratios={n: m.latency.ratio_to_first for n, m in measured.items()},
+        tuning=report,
+        measured_here=here,
+        elapsed_s=time.monotonic() - start,
+    )
+
+
+def _tune(
+    prepared: Sequence[Prepared],
+    board: Board,
+    log: TuningLog,
+    settings: Tuning,
+    progress: Progress,
+) -> TuningReport | None:
+    if not settings.trials or board.device != "cpu":
+        return None
+    tasks = tasks_of((p.module for p in prepared), prepared[0].isa)
+    label = f"tune on {board.name}"
+    return tune(
+        tasks, board, log, settings, lambda done, total: progress.step(label, done, total, "trials")
+    )
+
+
+def _build_all(
+    candidates: Sequence[Candidate],
+    prepared: Sequence[Prepared],
+    log: TuningLog,
+    work: Path,
+    board: Board,
+    progress: Progress,
+) -> dict[str, Built]:
+    built = {}
+    for index, (candidate, ready) in enumerate(zip(candidates, prepared, strict=True)):
+        progress.step(f"build for {board.name}", index, len(candidates), candidate.name)
+        built[candidate.name] = build(ready, log.database, work / f"{candidate.name}.so")
+    progress.step(f"build for {board.name}", len(candidates), len(candidates), "done")
+    return built
+
+
+def _measure_all(
+    request: Request,
+    board: Board,
+    candidates: Sequence[Candidate],
+    built: dict[str, Built],
+    probe: Probe,
+    work: Path,
+) -> dict[str, Measured]:
+    """Measure through a library of all candidates, so that what is timed is what ships."""
+    trial = work / "candidates"
+    parts = []
+    for candidate in candidates:
+        made = built[candidate.name]
+        cost = make_cost(candidate, made, board, None, None)
+        parts.append(_parts(candidate, made, cost, None))
+    write_library(trial, _library(request, board, tuple(parts), ()))
+    return measure(trial, request.model, probe.inputs, work)
+
+
+def _contender(
+    candidate: Candidate,
+    built: Built,
+    board: Board,
+    measured: dict[str, Measured],
+    probe: Probe,
+) -> Contender:
+    run = measured.get(candidate.name)
+    if run is None:
+        return Contender(
+            candidate=candidate,
+            cost=make_cost(candidate, built, board, None, None),
+            agreement_ratio=None,
+            validation_accuracy=candidate.validation_accuracy,
+            latency_ratio=None,
+        )
+    test_accuracy = probe.test_accuracy(run.outputs[0])
+    return Contender(
+        candidate=candidate,
+        cost=make_cost(candidate, built, board, run.latency, test_accuracy),
+        agreement_ratio=agreement_ratio(run.outputs, candidate.outputs),
+        validation_accuracy=probe.validation_accuracy(run.outputs[0]),
+        latency_ratio=run.latency.ratio_to_first,
+    )
+
+
+def _gate(
+    contenders: Sequence[Contender], bounds: Bounds
+) -> tuple[list[Contender], list[record.Dropped]]:
+    """Who enters, the dense network first, and who does not and why."""
+    dense = contenders[0]
+    dropped: list[record.Dropped] = []
+    passed: list[Contender] = []
+    for contender in contenders:
+        reason = refusal(dense, contender, bounds)
+        if reason is None:
+            passed.append(contender)
+        else:
+            dropped.append(_dropped(contender.candidate.recipe, reason, contender.cost))
+    if not passed:
+        reasons = "; ".join(f"{entry.name}: {entry.reason}" for entry in dropped)
+        raise GateError(f"no variant may enter the library. {reasons}")
+    kept = []
+    for contender in passed:
+        better = dominated_by(contender, [other for other in passed if other is not contender])
+        if better is None or contender is dense:
+            kept.append(contender)
+        else:
+            reason = f"{better.name} is at least as good in every figure"
+            dropped.append(_dropped(contender.candidate.recipe, reason, contender.cost))
+    return kept, dropped
+
+
+def _write(
+    request: Request,
+    board: Board,
+    kept: Sequence[Contender],
+    dropped: Sequence[record.Dropped],
+    built: dict[str, Built],
+) -> record.Manifest:
+    parts = []
+    for contender in kept:
+        agreement = None
+        if contender.agreement_ratio is not None:
+            agreement = record.Agreement(
+                max_error_ratio=contender.agreement_ratio,
+                tolerance_ratio=contender.tolerance_ratio,
+                reference="the same compressed network, operator by operator in torch float32",
+            )
+        made = built[contender.name]
+        parts.append(_parts(contender.candidate, made, contender.cost, agreement))
+    library = _library(request, board, tuple(parts), tuple(dropped))
+    return write_library(request.folder(board), library)
+
+
+def _parts(
+    candidate: Candidate, built: Built, cost: record.Cost, agreement: record.Agreement | None
+) -> VariantParts:
+    return VariantParts(
+        name=candidate.name,
+        recipe=candidate.recipe.describe(),
+        decisions=candidate.decisions(),
+        code_path=built.code,
+        weights=built.weights,
+        cost=cost,
+        agreement=agreement,
+    )
+
+
+def _library(
+    request: Request,
+    board: Board,
+    variants: tuple[VariantParts, ...],
+    dropped: tuple[record.Dropped, ...],
+) -> LibraryParts:
+    return LibraryParts(
+        name=request.model.name,
+        board=record.board_record(board),
+        inputs=tuple(_spec(spec) for spec in request.model.inputs),
+        outputs=tuple(_spec(spec) for spec in request.model.outputs),
+        plainest=variants[0].name,
+        variants=variants,
+        dropped=dropped,
+        tvm_version=version("apache-tvm"),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        runtime_path=installed_runtime() if board.is_this_machine else None,
+    )
+
+
+def _spec(spec: TensorSpec) -> record.TensorSpec:
+    return record.TensorSpec(name=spec.name, shape=spec.shape, dtype=spec.dtype)  # type: ignore[arg-type]
+
+
+def _dropped(recipe: Recipe, reason: str, cost: record.Cost | None = None) -> record.Dropped:
+    return record.Dropped(
+        name=recipe.name, recipe=recipe.describe(), reason=reason[:200], cost=cost
+    )
+
+
+def _failed(request: Request, board: Board, error: str, elapsed_s: float) -> BoardResult:
+    return BoardResult(
+        board=board,
+        folder=request.folder(board),
+        manifest=None,
+        latency_ratios={},
+        tuning=None,
+        measured_here=False,
+        elapsed_s=elapsed_s,
+        error=error,
+    )

@@ -1,0 +1,88 @@
+"""The figures of a variant, each with where it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ..backends.build import Built
+from ..frontend.model import Model
+from ..library.manifest import Cost, Figure
+from ..passes.graph import layers
+from ..targets import Board, EnergyModel
+from .candidates import Candidate
+from .measure import Latency
+
+_PICOJOULES_PER_MILLIJOULE = 1e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Macs:
+    """Multiply-adds of one call, by the type in which they are computed."""
+
+    float32: int
+    int8: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.float32 + self.int8
+
+
+def count_macs(model: Model) -> Macs:
+    """Multiply-adds of a network's layers."""
+    found = layers(model)
+    int8 = sum(layer.macs_count for layer in found if layer.quantized)
+    return Macs(float32=sum(layer.macs_count for layer in found) - int8, int8=int8)
+
+
+def make_cost(
+    candidate: Candidate,
+    built: Built,
+    board: Board,
+    latency: Latency | None,
+    measured_accuracy: float | None,
+) -> Cost:
+    """Everything known of a variant; `latency` and `measured_accuracy` None: it was not run."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+
+    def measured(value: float, how: str) -> Figure:
+        return Figure(value=value, origin="measured", how=how, when=now)
+
+    def modelled(value: float, how: str) -> Figure:
+        return Figure(value=value, origin="modelled", how=how, when=now)
+
+    macs = count_macs(candidate.model)
+    traffic = built.weight_bytes + built.activation_bytes
+    accuracy = None
+    if measured_accuracy is not None:
+        accuracy = measured(measured_accuracy, f"test split, run on {board.name}")
+    elif candidate.test_accuracy is not None:
+        how = f"test split, reference executor; not run on {board.name}"
+        accuracy = modelled(candidate.test_accuracy, how)
+    return Cost(
+        size_bytes=measured(built.code.stat().st_size + built.weight_bytes, "code and weights"),
+        macs_count=measured(macs.total, "convolutions and matrix products of one call, counted"),
+        accuracy=accuracy,
+        latency_p50_ms=measured(latency.p50_ms, latency.how) if latency else None,
+        latency_p90_ms=measured(latency.p90_ms, latency.how) if latency else None,
+        peak_memory_bytes=modelled(
+            traffic + built.code.stat().st_size, "planned activations, weights and code"
+        ),
+        energy_mj=modelled(*_energy(board.energy, macs, traffic, latency)) if board.energy else None,
+    )
+
+
+def _energy(
+    model: EnergyModel, macs: Macs, traffic_bytes: int, latency: Latency | None
+) -> tuple[float, str]:
+    picojoules = (
+        macs.float32 * model.pj_per_mac_fp32
+        + macs.int8 * model.pj_per_mac_int8
+        + traffic_bytes * model.pj_per_byte_dram
+    )
+    idle_mj = model.idle_w * latency.p50_ms if latency else 0.0
+    how = "board's energy model: MACs, each weight and activation byte once from memory"
+    if latency and model.idle_w:
+        how += ", idle power during the call"
+    return picojoules / _PICOJOULES_PER_MILLIJOULE + idle_mj, how

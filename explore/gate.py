@@ -1,0 +1,113 @@
+"""What enters a library: right, accurate enough, and measured better than what is plainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..library.manifest import Cost
+from .candidates import Candidate
+
+# An int8 level may round the other way where a sum differs in its last bit, so an integer
+# network follows its fake-quantized reference less closely than a float one its own.
+FLOAT_TOLERANCE_RATIO = 1e-3
+INT8_TOLERANCE_RATIO = 5e-2
+
+# Differences below these are noise, not gains.
+_FASTER_RATIO = 0.98
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A built candidate with what was found of it; None where the board was not here."""
+
+    candidate: Candidate
+    cost: Cost
+    agreement_ratio: float | None
+    validation_accuracy: float | None
+    latency_ratio: float | None
+
+    @property
+    def name(self) -> str:
+        """The variant's name."""
+        return self.candidate.name
+
+    @property
+    def tolerance_ratio(self) -> float:
+        """How far its outputs may be from the reference's."""
+        int8 = any(value.dtype == "int8" for value in self.candidate.model.weights.values())
+        return INT8_TOLERANCE_RATIO if int8 else FLOAT_TOLERANCE_RATIO
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What the user asks for: the largest fall of accuracy, and the slowest allowed call."""
+
+    max_drop: float
+    latency_ms: float | None = None
+
+
+def refusal(dense: Contender, contender: Contender, bounds: Bounds) -> str | None:
+    """Why a contender may not enter, or None; `dense` is the network with nothing compressed."""
+    if contender.agreement_ratio is not None and not (
+        contender.agreement_ratio <= contender.tolerance_ratio
+    ):
+        return (
+            f"its outputs differ from the reference by {contender.agreement_ratio:.2g} "
+            f"of the largest value (tolerance {contender.tolerance_ratio:g})"
+        )
+    latency = contender.cost.latency_p90_ms
+    if bounds.latency_ms is not None and latency and latency.value > bounds.latency_ms:
+        return f"its p90 of {latency.value:.3g} ms is above the asked {bounds.latency_ms:g} ms"
+    if contender is dense:
+        return None
+    drop = accuracy_drop(dense.validation_accuracy, contender.validation_accuracy)
+    if drop is not None and drop > bounds.max_drop:
+        return (
+            f"accuracy falls by {100 * drop:.1f} points on the validation split "
+            f"(allowed {100 * bounds.max_drop:g})"
+        )
+    if contender.latency_ratio is not None and contender.latency_ratio > _FASTER_RATIO:
+        return f"not faster than dense: {contender.latency_ratio:.2f} of its time"
+    return None
+
+
+def accuracy_drop(dense: float | None, other: float | None) -> float | None:
+    """How much accuracy is lost, as a ratio; None where it is not known."""
+    return None if dense is None or other is None else dense - other
+
+
+def dominated_by(contender: Contender, others: Sequence[Contender]) -> Contender | None:
+    """Another that is at least as good in everything that is known, and better in something."""
+    for other in others:
+        pairs = [
+            (axis(contender), axis(other))
+            for axis in _AXES
+            if axis(contender) is not None and axis(other) is not None
+        ]
+        if all(theirs <= ours for ours, theirs in pairs) and any(
+            theirs < ours for ours, theirs in pairs
+        ):
+            return other
+    return None
+
+
+def _lost_accuracy(contender: Contender) -> float | None:
+    return None if contender.validation_accuracy is None else -contender.validation_accuracy
+
+
+def _figure(field: str) -> Callable[[Contender], float | None]:
+    def read(contender: Contender) -> float | None:
+        figure = getattr(contender.cost, field)
+        return None if figure is None else figure.value
+
+    return read
+
+
+_AXES: tuple[Callable[[Contender], float | None], ...] = (
+    _lost_accuracy,
+    _figure("latency_p50_ms"),
+    _figure("peak_memory_bytes"),
+    _figure("energy_mj"),
+    _figure("size_bytes"),
+)

@@ -1,0 +1,74 @@
+"""Run a library's variants as an app would, in a process of their own, in turn."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import BuildError
+from ..frontend.model import Model
+from ..passes.reference import mapped_chunks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Milliseconds of one call. `ratio_to_first`: median over rounds of this variant's time
+    over the first variant's in the same round."""
+
+    p50_ms: float
+    p90_ms: float
+    ratio_to_first: float
+    how: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What one variant answered on the probe, and how fast."""
+
+    outputs: tuple[np.ndarray, ...]
+    latency: Latency
+
+
+def measure(
+    library: Path, model: Model, inputs: Sequence[np.ndarray], work: Path, seconds: float = 10.0
+) -> dict[str, Measured]:
+    """Run every variant of `library` on the probe's samples, then time them in turn.
+
+    The process has the app's side alone loaded, and the board's thread count.
+    """
+    chunks = [list(arrays) for arrays in zip(*mapped_chunks(model, inputs), strict=True)]
+    batches = {f"x{i}": np.concatenate(arrays) for i, arrays in enumerate(chunks)}
+    np.savez(work / "probe.npz", **batches)
+    command = [sys.executable, "-m", "adaspring.explore.measure_child"]
+    command += [str(library), str(work / "probe.npz"), str(work), str(seconds)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = done.stderr.strip().splitlines()[-1:] or [f"signal {-done.returncode}"]
+        raise BuildError(f"running the variants of {library.name} failed: {reason[0]}")
+    return {
+        name: _read(name, work, model, len(inputs[0])) for name in json.loads(done.stdout)["names"]
+    }
+
+
+def _read(name: str, work: Path, model: Model, count: int) -> Measured:
+    with np.load(work / f"{name}.npz", allow_pickle=False) as data:
+        outputs = [data[f"y{i}"] for i in range(len(model.outputs))]
+        times_ms, ratio = 1e3 * data["seconds"], float(data["ratio"])
+    batch = model.inputs[0].shape[0]
+    joined = tuple(
+        value.reshape(-1, *value.shape[2:])[:count] if value.shape[1:2] == (batch,) else value
+        for value in outputs
+    )
+    latency = Latency(
+        p50_ms=float(np.percentile(times_ms, 50)),
+        p90_ms=float(np.percentile(times_ms, 90)),
+        ratio_to_first=ratio,
+        how=f"{len(times_ms)} calls in turn with the other variants, one sample, app side",
+    )
+    return Measured(outputs=joined, latency=latency)

@@ -1,0 +1,48 @@
+"""What to try: a fixed list of recipes, each a pipeline of passes under a name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import UsageError
+from ..passes import Pass
+from ..passes.factorize import Factorize
+from ..passes.prune import Prune
+from ..passes.quantize import Quantize
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A named pipeline; the empty one is the dense network."""
+
+    name: str
+    passes: tuple[Pass, ...] = ()
+
+    @property
+    def needs_data(self) -> bool:
+        """Whether a pass of the pipeline cannot do without calibration data."""
+        return any(settings.needs_data for settings in self.passes)
+
+    def describe(self) -> str:
+        """Its passes with their settings."""
+        return " → ".join(repr(settings) for settings in self.passes) or "nothing compressed"
+
+
+DENSE = Recipe(name="dense")
+RECIPES = (
+    DENSE,
+    Recipe(name="pruned", passes=(Prune(keep_ratio=0.75, multiple_of=16),)),
+    Recipe(name="factorized", passes=(Factorize(max_error_ratio=0.2, multiple_of=16),)),
+    Recipe(name="int8", passes=(Quantize(),)),
+    Recipe(name="pruned-int8", passes=(Prune(keep_ratio=0.75, multiple_of=16), Quantize())),
+)
+
+
+def find_recipes(names: tuple[str, ...]) -> tuple[Recipe, ...]:
+    """The recipes of these names, the dense one always first; all where no name is given."""
+    known = {recipe.name: recipe for recipe in RECIPES}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise UsageError(f"no recipe named {unknown[0]!r}; choose from {', '.join(known)}")
+    chosen = names or tuple(known)
+    return (DENSE, *(known[name] for name in chosen if name != DENSE.name))
