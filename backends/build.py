@@ -16,6 +16,7 @@ from tvm.target import Target
 from ..errors import BuildError
 from ..frontend.model import Model
 from ..targets import Board
+from . import cuda
 from .isa import InstructionSet, instruction_set
 from .link import linker
 from .lower import lower
@@ -65,7 +66,6 @@ def prepare(model: Model, board: Board) -> Prepared:
 
 def build(prepared: Prepared, database: Database | None, code: Path) -> Built:
     """Schedule, compile and link to `code`, using the best records of `database`."""
-    link = linker(prepared.board.architecture)
     if prepared.board.device == "cpu":
         module = schedule_cpu(prepared.module, prepared.isa, database)
     else:
@@ -73,6 +73,15 @@ def build(prepared: Prepared, database: Database | None, code: Path) -> Built:
     module = relax.transform.BundleModelParams()(module)
     planned = _apply(module, _PLAN, prepared.target)
     finished = _apply(planned, _FINISH, prepared.target)
+    if prepared.board.device == "cuda":
+        cuda.compile_library(tvm.ir.save_json(finished), prepared.board, code)
+    else:
+        _compile_library(finished, prepared, code)
+    return Built(code, prepared.weights, planned_bytes(planned))
+
+
+def _compile_library(finished: IRModule, prepared: Prepared, code: Path) -> None:
+    link = linker(prepared.board.architecture)
     try:
         with prepared.target:
             executable = relax.build(finished, prepared.target, relax_pipeline=None)
@@ -80,7 +89,6 @@ def build(prepared: Prepared, database: Database | None, code: Path) -> Built:
     except (tvm.error.TVMError, RuntimeError, ValueError) as error:
         last = str(error).strip().splitlines()[-1]
         raise BuildError(f"could not compile for {prepared.board.name}: {last}") from error
-    return Built(code, prepared.weights, planned_bytes(planned))
 
 
 _PLAN = (
