@@ -95,7 +95,7 @@ EVALUATE: dict[str, Callable[..., np.ndarray]] = {
 def inline(graph: Graph) -> None:
     """Make constants of weights that are numbers or indices rather than arrays of float32."""
     constants = {
-        var: relax.const(weight.value)
+        var: relax.const(weight.value, str(weight.value.dtype))
         for var, weight in graph.weights.items()
         if weight.value.ndim == 0 or weight.value.dtype != np.float32
     }

@@ -111,7 +111,7 @@ def shape_of(expr: relax.Expr) -> tuple[int, ...]:
     return tuple(int(length) for length in expr.ty.shape)
 
 
-def reads(expr: relax.Expr) -> Iterator[relax.Var]:
+def reads(expr: relax.Expr | None) -> Iterator[relax.Var]:
     """Yield every variable that an expression reads."""
     if isinstance(expr, relax.Var):
         yield expr

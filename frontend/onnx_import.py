@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from onnx import ModelProto, TensorProto, ValueInfoProto, numpy_helper
+from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from tvm import IRModule, relax
 from tvm.relax.frontend.onnx import onnx_frontend
 
 from ..errors import ModelError, UnsupportedOperator
 from .canonical import canonicalize
+from .graph import op_name, reads
 from .model import Model
+from .onnx_constants import fold_constants
 from .onnx_operators import OWN, PADDED, same_padding
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -23,6 +25,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 _OLDEST_OPSET = 7  # before it, broadcasting was an attribute
 _INPUT_TYPES = (TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64)
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger")
+_NOT_PLAIN = ("call_tir", "shape_of", "shape_to_tensor", "tensor_to_shape")
 _BRANCHING = ("If", "Loop", "Scan")
 
 
@@ -32,7 +35,13 @@ def from_onnx(path: Path | str, shapes: Shapes | None = None) -> Model:
     proto = _read(path)
     _check_graph(path, proto)
     inputs = _inputs(path, proto, shapes or {})
-    module = _convert(path, proto, inputs)
+    try:
+        proto = fold_constants(proto)
+        module = _convert(path, proto, inputs)
+    except UnsupportedOperator:
+        raise
+    except Exception as error:
+        raise ModelError(f"{path} cannot be imported: {_first_line(error)}") from error
     initializers = [(t.name, numpy_helper.to_array(t)) for t in proto.graph.initializer]
     return canonicalize(
         module,
@@ -125,7 +134,7 @@ def _node_name(node: onnx.NodeProto) -> str:
 
 
 def _inputs(path: Path, proto: ModelProto, shapes: Shapes) -> dict[str, tuple[int, ...]]:
-    """Find each input's shape; inputs that are weights are dropped from `proto`."""
+    """Fix each input's shape, in `proto` too; inputs that are weights are dropped from it."""
     held = {tensor.name for tensor in proto.graph.initializer}
     real = [value for value in proto.graph.input if value.name not in held]
     del proto.graph.input[:]
@@ -134,7 +143,14 @@ def _inputs(path: Path, proto: ModelProto, shapes: Shapes) -> dict[str, tuple[in
     for name in shapes:
         if name not in names:
             raise ModelError(f"{path} has no input {name!r}; it has {', '.join(names)}")
-    return {value.name: _fixed_shape(path, value, shapes.get(value.name)) for value in real}
+    fixed = {value.name: _fixed_shape(path, value, shapes.get(value.name)) for value in real}
+    for value in proto.graph.input:
+        value.CopyFrom(
+            helper.make_tensor_value_info(
+                value.name, value.type.tensor_type.elem_type, fixed[value.name]
+            )
+        )
+    return fixed
 
 
 def _fixed_shape(
@@ -175,29 +191,45 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
     """TVM's importer with our own operators, and errors that name the node."""
 
     path: Path
+    checked: set[relax.Var]
 
     def _convert_operator(
-        self, op_name: str, inputs: list[Any], attrs: dict[str, Any], opset: int
+        self, operator: str, inputs: list[Any], attrs: dict[str, Any], opset: int
     ) -> relax.Expr:
         held = [self._nodes, self._params]
         try:
-            if op_name in PADDED:
+            if operator in PADDED:
                 same_padding(inputs[0], inputs[1], attrs)
-            if op_name in OWN:
-                return self.bb.normalize(OWN[op_name](inputs, attrs, held))
-            return super()._convert_operator(op_name, inputs, attrs, opset)
+            result = OWN[operator](inputs, attrs, held) if operator in OWN else None
+            if result is None:
+                result = super()._convert_operator(operator, inputs, attrs, opset)
+            result = self.bb.normalize(result)
+            self._check(result)
         except Exception as error:
             node = attrs["tvm_custom"]["name"]
             raise UnsupportedOperator(
-                f"{self.path}: operator {op_name} (node {node!r}) cannot be imported: "
+                f"{self.path}: operator {operator} (node {node!r}) cannot be imported: "
                 f"{_first_line(error)}"
             ) from error
+        return result
+
+    def _check(self, result: relax.Expr) -> None:
+        """Refuse kernels, and shapes that are computed as the network runs."""
+        pending = list(reads(result))
+        while pending:
+            var = pending.pop()
+            if var not in self.checked:
+                self.checked.add(var)
+                value = self.bb.lookup_binding(var)
+                if isinstance(value, relax.Call) and op_name(value) in ("", *_NOT_PLAIN):
+                    raise ValueError("it needs a shape or a kernel that is made at run time")
+                pending.extend(reads(value))
 
 
 def _convert(path: Path, proto: ModelProto, inputs: dict[str, tuple[int, ...]]) -> IRModule:
     shapes = {name: list(shape) for name, shape in inputs.items()}
     importer = _Importer(shapes, None, keep_params_in_input=True, sanitize=False)
-    importer.path = path
+    importer.path, importer.checked = path, set()
     with contextlib.redirect_stdout(io.StringIO()):  # the importer prints what it raises
         return importer.from_onnx(proto.graph, _opset(proto))
 

@@ -16,7 +16,7 @@ from tvm.relax.frontend.onnx import onnx_frontend
 from .graph import shape_of
 
 Inputs = Sequence[Any]
-_PAD_MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate"}
+_PAD_MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 
 
 def same_padding(x: relax.Expr, weight: relax.Expr | None, attrs: dict[str, Any]) -> None:
@@ -59,29 +59,53 @@ def dropout(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
 
 
 def pad(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
-    """Pad with constant widths: an attribute up to opset 10, inputs after."""
-    mode = attrs.get("mode", b"constant").decode()
-    if mode not in _PAD_MODES:
-        raise ValueError(f"mode {mode} is not supported")
+    """Pad by constant widths, an attribute up to opset 10, inputs after; negative widths cut."""
+    x, mode = inputs[0], attrs.get("mode", b"constant").decode()
     widths = attrs.get("pads") or _array(inputs, 1, held)
+    given = _array(inputs, 3, held)
+    rank = x.ty.ndim
+    axes = list(range(rank)) if given is None else [int(axis) % rank for axis in given]
+    before, after = np.zeros(rank, int), np.zeros(rank, int)
+    before[axes], after[axes] = np.split(np.asarray(widths), 2)
+    if min(*before, *after) < 0:
+        if mode != "constant":
+            raise ValueError(f"negative widths in mode {mode} are not supported")
+        ends = [length + min(0, a) for length, a in zip(shape_of(x), after, strict=True)]
+        starts = [-min(0, b) for b in before]
+        x = relax.op.strided_slice(
+            x, list(range(rank)), list(map(int, starts)), list(map(int, ends))
+        )
+    full = [int(max(0, width)) for pair in zip(before, after, strict=True) for width in pair]
+    if mode != "constant":
+        return relax.op.nn.pad(x, full, _PAD_MODES[mode])
     value = _scalar(inputs, 2, held)
-    rank = inputs[0].ty.ndim
-    axes = _array(inputs, 3, held)
-    axes = list(range(rank)) if axes is None else [int(axis) % rank for axis in axes]
-    full = [0] * (2 * rank)
-    for i, axis in enumerate(axes):
-        full[2 * axis], full[2 * axis + 1] = int(widths[i]), int(widths[i + len(axes)])
-    fill = float(attrs.get("value", 0.0) if value is None else value)
-    if mode == "constant" and min(full) >= 0:
-        return relax.op.nn.pad(inputs[0], full, "constant", fill)
-    if min(full) < 0:
-        raise ValueError("negative widths are not supported")
-    return relax.op.nn.pad(inputs[0], full, _PAD_MODES[mode])
+    fill = attrs.get("value", 0.0) if value is None else value
+    return relax.op.nn.pad(x, full, "constant", float(fill))
 
 
-OWN: dict[str, Callable[[Inputs, dict[str, Any], Any], relax.Expr]] = {
+def gather(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr | None:
+    """Gather: negative places count from the end. None leaves shapes to TVM's importer."""
+    x, places = inputs[0], onnx_frontend.get_constant(inputs[1], held)
+    if not isinstance(x.ty, relax.TensorType):
+        return None
+    axis = attrs.get("axis", 0) % x.ty.ndim
+    length = shape_of(x)[axis]
+    if not isinstance(places, GenericConst):
+        dtype = str(places.ty.dtype)
+        wrapped = relax.op.add(places, relax.const(length, dtype))
+        negative = relax.op.less(places, relax.const(0, dtype))
+        return relax.op.take(x, relax.op.where(negative, wrapped, places), axis)
+    indices = places.value.numpy().astype(np.int64)
+    if indices.size and not -length <= indices.min() <= indices.max() < length:
+        raise ValueError(f"an index is outside the {length} elements of axis {axis}")
+    indices = np.where(indices < 0, indices + length, indices)
+    return relax.op.take(x, relax.const(indices, "int64"), axis)
+
+
+OWN: dict[str, Callable[[Inputs, dict[str, Any], Any], relax.Expr | None]] = {
     "Clip": clip,
     "Dropout": dropout,
+    "Gather": gather,
     "Pad": pad,
 }
 PADDED = ("Conv", "MaxPool", "AveragePool")

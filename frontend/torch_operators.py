@@ -58,8 +58,68 @@ def _extreme(operator: Callable[..., relax.Expr]) -> Callable[[fx.Node, Any], re
     return convert
 
 
-OWN: dict[str, Callable[[fx.Node, Any], relax.Expr]] = {
+def elu(node: fx.Node, importer: Any) -> relax.Expr:
+    """ELU with its scales, as SELU and CELU use them."""
+    x = importer.env[node.args[0]]
+    alpha, scale, inner = (_argument(node, i + 1, "", 1.0) for i in range(3))
+    low = relax.op.minimum(x, relax.const(0.0, "float32"))
+    curve = relax.op.exp(relax.op.multiply(low, relax.const(float(inner), "float32")))
+    bent = relax.op.subtract(curve, relax.const(1.0, "float32"))
+    bent = relax.op.multiply(bent, relax.const(float(alpha * scale), "float32"))
+    straight = relax.op.multiply(relax.op.nn.relu(x), relax.const(float(scale), "float32"))
+    return importer.block_builder.emit(relax.op.add(straight, bent))
+
+
+def upsample_nearest(node: fx.Node, importer: Any) -> relax.Expr:
+    """Take output pixel i from input pixel floor(i * input length / output length)."""
+    x, size, factors = importer.env[node.args[0]], node.args[1], _argument(node, 2, "", None)
+    lengths = shape_of(x)[2:]
+    if size is None:
+        exact = [length * factor for length, factor in zip(lengths, factors, strict=True)]
+        size = [int(length) for length in exact]
+        if size != exact:
+            raise ValueError("the factors give no whole size; give size instead of scale_factor")
+    return _resized(importer, x, size, "nearest_neighbor", "asymmetric", "floor")
+
+
+def _resized(
+    importer: Any, x: relax.Expr, size: Any, method: str, coordinates: str, rounding: str
+) -> relax.Expr:
+    return importer.block_builder.emit(
+        relax.op.image.resize2d(
+            x,
+            tuple(int(length) for length in size),
+            layout="NCHW",
+            method=method,
+            coordinate_transformation_mode=coordinates,
+            rounding_method=rounding,
+        )
+    )
+
+
+def avg_pool2d(node: fx.Node, importer: Any) -> relax.Expr:
+    """Average pooling as TVM imports it, less a divisor that it would ignore."""
+    if _argument(node, 6, "divisor_override", None) is not None:
+        raise ValueError("divisor_override is not supported")
+    return importer._avg_pool2d(node)
+
+
+def adaptive_max_pool2d(node: fx.Node, importer: Any) -> list[relax.Expr]:
+    """Max pooling, where the output's size divides the input's; the indices are not computed."""
+    x, size = importer.env[node.args[0]], node.args[1]
+    lengths = shape_of(x)[-2:]
+    if any(length % wanted for length, wanted in zip(lengths, size, strict=True)):
+        raise ValueError(f"its output size {tuple(size)} does not divide {lengths}")
+    kernel = [length // wanted for length, wanted in zip(lengths, size, strict=True)]
+    return [importer.block_builder.emit(relax.op.nn.max_pool2d(x, kernel, kernel))]
+
+
+OWN: dict[str, Callable[[fx.Node, Any], Any]] = {
     "scaled_dot_product_attention.default": attention,
     "amax.default": _extreme(relax.op.max),
     "amin.default": _extreme(relax.op.min),
+    "elu.default": elu,
+    "upsample_nearest2d.vec": upsample_nearest,
+    "avg_pool2d.default": avg_pool2d,
+    "adaptive_max_pool2d.default": adaptive_max_pool2d,
 }
