@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from adaspring.errors import InputError, LibraryError, RuntimeMissing, UsageError, WrongBoard
 from adaspring.library import reader, runtime, writer
-from adaspring.library.executable import CPU, copy_to
+from adaspring.library.executable import CPU, Executable, copy_to
 from adaspring.library.manifest import DIGEST_NAME, MANIFEST_NAME
-from adaspring.library.net import Switch
+from adaspring.library.net import Net, Switch
 from adaspring.library.tensors import to_tensor
 from adaspring.library.weights import aligned_copy
 
@@ -259,6 +259,35 @@ def test_calls_and_switches_from_many_threads_give_each_thread_its_own_answers(l
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_calls_of_one_variant_take_turns_and_a_switch_waits_for_none(library, arrays):
+    """A slow function stands in for compiled code, so that calls would overlap if they could."""
+    inside, most, started, go_on = 0, 0, threading.Event(), threading.Event()
+
+    def main(*_tensors):
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        started.set()
+        go_on.wait(10)
+        inside -= 1
+        return to_tensor(arrays[0])
+
+    slow = Executable("dense", {"main": main}, [], "cpu", 1)
+    fast = library.open("rank4")._active
+    net = Net(library.manifest.inputs, {"dense": slow, "rank4": fast}.get, None, "dense")
+    threads = [threading.Thread(target=net, args=arrays) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    assert started.wait(10)
+    net.use("rank4")
+    assert_right(net(*arrays), "rank4", *arrays)
+    assert inside == 1
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert most == 1
 
 
 def test_a_library_for_another_architecture_is_refused(folder, tmp_path):
