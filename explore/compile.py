@@ -10,15 +10,16 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from tvm.libinfo import find_libtvm_runtime
+
 from ..backends.build import Built, Prepared, build, prepare
 from ..backends.tuning import Tuning, TuningLog, TuningReport, tasks_of, tune
 from ..errors import AdaspringError, GateError
 from ..frontend.data import Splits
 from ..frontend.model import Model, TensorSpec
 from ..library import manifest as record
-from ..library.runtime import installed_runtime
 from ..library.writer import LibraryParts, VariantParts, check_replaceable, write_library
-from ..targets import Board
+from ..targets import Board, is_this_machine
 from .candidates import Candidate, Probe, agreement_ratio, make_candidate, make_probe
 from .costs import make_cost
 from .gate import Bounds, Contender, accuracy_drop, dominated_by, refusal
@@ -147,7 +148,7 @@ def _for_board(
     progress: Progress,
 ) -> BoardResult:
     start = time.monotonic()
-    here = board.is_this_machine
+    here = is_this_machine(board)
     log = TuningLog(request.logs / board.name)
     prepared = []
     for index, candidate in enumerate(candidates):
@@ -206,7 +207,7 @@ def _build_all(
     built = {}
     for index, (candidate, ready) in enumerate(zip(candidates, prepared, strict=True)):
         progress.step(f"build for {board.name}", index, len(candidates), candidate.name)
-        built[candidate.name] = build(ready, log.database, work / f"{candidate.name}.so")
+        built[candidate.name] = build(ready, log.best, work / f"{candidate.name}.so")
     progress.step(f"build for {board.name}", len(candidates), len(candidates), "done")
     return built
 
@@ -335,7 +336,7 @@ def _library(
         dropped=dropped,
         tvm_version=version("apache-tvm"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        runtime_path=installed_runtime() if board.is_this_machine else None,
+        runtime_path=Path(find_libtvm_runtime()) if is_this_machine(board) else None,
     )
 
 

@@ -84,7 +84,8 @@ class Variant(Record, frozen=True, kw_only=True):
     """One compressed and compiled alternative of the network.
 
     `code` is the path of its shared library; `weights` are keys of tensors, in the order in which
-    the compiled `main` takes them, after the inputs, as one array.
+    the compiled `main` takes them, after the inputs, as one array. `agreement` is None where the
+    variant was never run: its board was not at hand.
     """
 
     name: Name
@@ -93,7 +94,7 @@ class Variant(Record, frozen=True, kw_only=True):
     code: str
     weights: tuple[Name, ...]
     cost: Cost
-    agreement: Agreement
+    agreement: Agreement | None = None
 
 
 class Dropped(Record, frozen=True, kw_only=True):

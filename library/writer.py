@@ -55,7 +55,7 @@ class VariantParts:
     code_path: Path
     weights: Mapping[str, NDArray[np.generic]]
     cost: Cost
-    agreement: Agreement
+    agreement: Agreement | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from .board import Board, EnergyModel
-from .catalogue import BOARDS, find, names
+from .catalogue import BOARDS, find, is_this_machine, names
 from .detect import host, null
 from .toml_board import load_board
 
-__all__ = ["BOARDS", "Board", "EnergyModel", "find", "host", "load_board", "names", "null"]
+__all__ = [
+    "BOARDS",
+    "Board",
+    "EnergyModel",
+    "find",
+    "host",
+    "is_this_machine",
+    "load_board",
+    "names",
+    "null",
+]

@@ -45,3 +45,8 @@ def find(name_or_path: str | Path) -> Board:
     raise BoardError(
         f"unknown board {text!r}: {hint}known are {', '.join(names())}, or the path of a .toml file"
     )
+
+
+def is_this_machine(board: Board) -> bool:
+    """Tell whether `board` was detected here, so that its code can be run, tuned and measured."""
+    return any(name == board.name and detect() == board for name, detect in DETECTED)

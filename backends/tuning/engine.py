@@ -25,7 +25,7 @@ from ...targets import Board
 from ..isa import InstructionSet, instruction_set
 from ..kernels.schedule import new_schedule, schedule_contraction, tiles
 from . import workers
-from .log import TuningLog, trace_key
+from .log import TuningLog, best_of, trace_key
 from .tasks import Task
 
 Progress = Callable[[int, int], None]
@@ -116,7 +116,7 @@ def _rounds(states, bench, log, settings, outcome, total, progress) -> None:
                 continue
             log.add(state.task.module, sch.trace, result, bench.target)
             outcome.measured += 1
-            state.best_s = min(state.best_s, sorted(result)[len(result) // 2])
+            state.best_s = min(state.best_s, best_of(result))
         state.rounds += 1
         left -= len(batch)
         progress(total - left, total)

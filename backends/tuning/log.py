@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from tvm import IRModule
@@ -39,10 +40,18 @@ class TuningLog:
             ) from error
 
     def measured(self, module: IRModule) -> dict[str, float]:
-        """Median seconds of every measured schedule of `module`, by its trace."""
-        workload = self.database.commit_workload(module)
-        records = self.database.get_top_k(workload, 1 << 20)
-        return {trace_key(record.trace): _median(record.run_secs) for record in records}
+        """Seconds of every measured schedule of `module`, by its trace."""
+        return {trace_key(r.trace): best_of(r.run_secs) for r in self._records(module)}
+
+    def best(self, module: IRModule) -> Trace | None:
+        """The fastest schedule of `module`, or None where none was measured."""
+        fastest = min(self._records(module), key=lambda r: best_of(r.run_secs), default=None)
+        return None if fastest is None else fastest.trace
+
+    def _records(self, module: IRModule) -> list[TuningRecord]:
+        if not self.database.has_workload(module):
+            return []
+        return list(self.database.get_top_k(self.database.commit_workload(module), 1 << 20))
 
     def add(self, module: IRModule, trace: Trace, run_secs: list[float], target: Target) -> None:
         """Append one measured schedule."""
@@ -62,9 +71,9 @@ def trace_key(trace: Trace) -> str:
     return "\n".join(str(line) for line in trace.as_python())
 
 
-def _median(values) -> float:
-    ordered = sorted(float(value) for value in values)
-    return ordered[len(ordered) // 2]
+def best_of(run_secs: Iterable[float]) -> float:
+    """The least of several timings: what disturbs a run only ever makes it longer."""
+    return min(float(second) for second in run_secs)
 
 
 def _drop_torn_line(path: Path) -> None:

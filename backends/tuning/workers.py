@@ -6,17 +6,16 @@ the pool starts another worker. Nothing here is imported by the tuner's own proc
 
 from __future__ import annotations
 
-import os
-
 _tensors: dict[tuple[tuple[int, ...], str], object] = {}
 
 
 def start(thread_count: int) -> None:
-    """Make this worker ready: the board's thread count, TVM imported."""
-    os.environ["TVM_NUM_THREADS"] = str(thread_count)
-    import tvm  # noqa: PLC0415 - the point of a warm worker
+    """Make this worker ready: TVM imported, the thread count set as an app sets it."""
+    import tvm  # noqa: F401, PLC0415 - the point of a warm worker
 
-    tvm.get_global_func("runtime.config_threadpool")(1, thread_count)
+    from adaspring.library.runtime import use_threads  # noqa: PLC0415
+
+    use_threads(thread_count)
 
 
 def build_candidate(module_json: str, target_json: str, architecture: str, output: str) -> None:
