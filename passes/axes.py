@@ -154,7 +154,7 @@ def _permute(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
 
 
 def _reshape(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
-    """Match blocks of axes of equal size; merge channels into one axis, or take them apart again."""
+    """Match blocks of axes of equal size; merge channels into one axis, or part them again."""
     before, after = shape_of(call.args[0]), shape_of(call)
     result: list[Axis] = [None] * len(after)
     for old, new in _blocks(before, after):
@@ -190,7 +190,7 @@ def _blocks(
 
 
 def _merged(axes: Sequence[Axis], sizes: Sequence[int]) -> np.ndarray:
-    """Number every element of a block by the slot of its one known axis."""
+    """Give every element of a block the slot of its one known axis."""
     grid: Any = 0
     for i, axis in enumerate(axes):
         if axis is not None:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 CHUNK_SAMPLES = 64
 """Samples that run together in `evaluate`; bounds the memory for activations."""
 
+CALIBRATION_RUNS = 128
+"""Runs of calibration samples that passes look at; more gained nothing in what was measured."""
+
 
 class Execution:
     """One run over mapped inputs (S, *input shape), a binding at a time.
@@ -181,6 +184,7 @@ def mapped_chunks(model: Model, inputs: Sequence[np.ndarray]) -> Iterator[list[n
                 f"samples of input {spec.name} are {value.shape[1:]} ({len(value)} of them), "
                 f"the network takes {spec.shape[1:]}"
             )
+        _check_finite(spec.name, value)
     batch = model.inputs[0].shape[0]
     count = len(inputs[0])
     order = np.minimum(np.arange(-(-count // batch) * batch), count - 1).reshape(-1, batch)
@@ -190,6 +194,19 @@ def mapped_chunks(model: Model, inputs: Sequence[np.ndarray]) -> Iterator[list[n
             np.ascontiguousarray(value[rows], dtype=spec.dtype)
             for spec, value in zip(model.inputs, inputs, strict=True)
         ]
+
+
+def _check_finite(name: str, value: np.ndarray) -> None:
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        bad = int(np.flatnonzero(~np.isfinite(value.reshape(len(value), -1)).all(axis=1))[0])
+        raise DataError(f"sample {bad} of input {name} holds NaN or infinity; remove it")
+
+
+def calibration_inputs(model: Model, data: Dataset) -> list[Tensor]:
+    """Return up to `CALIBRATION_RUNS` runs of samples, (S, batch, …), for passes to watch."""
+    count = CALIBRATION_RUNS * model.inputs[0].shape[0]
+    chunks = list(mapped_chunks(model, [value[:count] for value in data.inputs]))
+    return [torch.from_numpy(np.concatenate(parts)) for parts in zip(*chunks, strict=True)]
 
 
 def _as_mapped(execution: Execution, var: relax.Var, runs: int) -> np.ndarray:

@@ -34,13 +34,12 @@ from .moments import (
     output_rows,
     positions,
 )
-from .reference import Execution, mapped_chunks
+from .reference import Execution, calibration_inputs
 
 if TYPE_CHECKING:
     from ..frontend.data import Dataset
 
 RIDGE = 1e-3
-REFIT_SAMPLES = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +72,7 @@ class Target:
 
 def targets(dense: Model, data: Dataset) -> dict[str, Target]:
     """Run the dense network; sample every layer's output (bias included), by the layer's name."""
-    inputs = _samples(dense, data)
+    inputs = calibration_inputs(dense, data)
     by_call, found = {layer.call: layer for layer in layers(dense)}, {}
     for var, value in Execution(dense, inputs):
         layer = by_call.get(var)
@@ -87,7 +86,7 @@ def targets(dense: Model, data: Dataset) -> dict[str, Target]:
 
 def refit(thin: Model, wanted: Mapping[str, Target], data: Dataset) -> tuple[Refit, ...]:
     """Refit every layer of `thin` that has a target, in order."""
-    execution = Execution(thin, _samples(thin, data))
+    execution = Execution(thin, calibration_inputs(thin, data))
     by_call, values = {layer.call: layer for layer in layers(thin)}, dict(Graph.of(thin).bindings)
     found = []
     for var, _ in execution:
@@ -102,12 +101,6 @@ def refit(thin: Model, wanted: Mapping[str, Target], data: Dataset) -> tuple[Ref
             execution.replace_weight(name, array)
         execution.values[var] = execution.evaluate(values[var])
     return tuple(found)
-
-
-def _samples(model: Model, data: Dataset) -> list[Tensor]:
-    count = REFIT_SAMPLES * model.inputs[0].shape[0]
-    chunks = list(mapped_chunks(model, [value[:count] for value in data.inputs]))
-    return [torch.from_numpy(np.concatenate(parts)) for parts in zip(*chunks, strict=True)]
 
 
 def _fitted(layer: Layer, thin: Model, seen: Moments) -> Refit:
