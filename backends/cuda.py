@@ -65,7 +65,7 @@ def compile_library(module_json: str, board: Board, code: Path) -> None:
 
 
 def machine_code(library: Path) -> frozenset[int]:
-    """The compute capabilities (90 for sm_90) of the CUDA machine code inside a library.
+    """Give the compute capabilities (90 for sm_90) of the CUDA machine code inside a library.
 
     Source  the e_flags of each embedded cubin, as binutils and cuobjdump show them.
     """

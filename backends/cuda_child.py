@@ -80,18 +80,16 @@ def load_runtime(cudart: str) -> None:
 
 def driver_stub(folder: Path) -> Path:
     """Link a libcuda.so.1 in which every symbol is null: enough to load, a crash to call."""
-    import platform
-
     linker_name = find_linker(platform.machine())
-    data, item, stub = folder / "data", folder / "data.o", folder / "libcuda.so.1"
-    data.write_bytes(b"\0")
+    data, item, stub = (str(folder / name) for name in ("data", "data.o", "libcuda.so.1"))
+    Path(data).write_bytes(b"\0")
     symbols = [f"--defsym={symbol}=0" for symbol in _DRIVER_SYMBOLS]
     for command in (
         [linker_name, "-r", "-b", "binary", "-o", item, data],
-        [linker_name, "-shared", "-soname", stub.name, "-o", stub, item, *symbols],
+        [linker_name, "-shared", "-soname", "libcuda.so.1", "-o", stub, item, *symbols],
     ):
         subprocess.run(command, check=True, capture_output=True)
-    return stub
+    return Path(stub)
 
 
 def machine_code(source: str, toolchain: Toolchain, arch: str) -> bytes:
@@ -101,13 +99,13 @@ def machine_code(source: str, toolchain: Toolchain, arch: str) -> bytes:
 
 def _nvcc(source: str, toolchain: Toolchain, arch: str) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        written, cubin = Path(folder) / "kernels.cu", Path(folder) / "kernels.cubin"
-        written.write_text(source)
+        written, cubin = f"{folder}/kernels.cu", f"{folder}/kernels.cubin"
+        Path(written).write_text(source)
         command = [toolchain.compiler, "--cubin", "-O3", "-arch", arch, "-o", cubin, written]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise BuildError(f"{toolchain.compiler}: {_first_error(done.stderr + done.stdout)}")
-        return cubin.read_bytes()
+        return Path(cubin).read_bytes()
 
 
 def _nvrtc(source: str, toolchain: Toolchain, arch: str) -> bytes:
@@ -123,11 +121,8 @@ def _nvrtc(source: str, toolchain: Toolchain, arch: str) -> bytes:
         if status:
             raise BuildError(f"{toolchain.compiler}: NVRTC error {status}")
 
-    check(
-        nvrtc.nvrtcCreateProgram(
-            ctypes.byref(program), source.encode(), b"kernels.cu", 0, None, None
-        )
-    )
+    text = source.encode()
+    check(nvrtc.nvrtcCreateProgram(ctypes.byref(program), text, b"kernels.cu", 0, None, None))
     if nvrtc.nvrtcCompileProgram(program, len(options), argv):
         check(nvrtc.nvrtcGetProgramLogSize(program, ctypes.byref(size)))
         log = ctypes.create_string_buffer(size.value)

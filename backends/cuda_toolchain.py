@@ -31,7 +31,7 @@ class Toolchain:
 
 
 def find_toolchain() -> Toolchain:
-    """The installed toolchain, nvcc first; BuildError says what to install."""
+    """Find the installed toolchain, nvcc first; BuildError says what to install."""
     pip = _pip_root()
     roots = (*_TOOLKITS, *([pip] if pip else []))
     cudart = _library(CUDART, roots)
@@ -56,7 +56,7 @@ def _nvcc() -> str | None:
 
 
 def _pip_root() -> Path | None:
-    """The folder where NVIDIA's CUDA 13 wheels put their `lib` and `include`."""
+    """Find the folder where NVIDIA's CUDA 13 wheels put their `lib` and `include`."""
     spec = importlib.util.find_spec("nvidia")
     folders = (spec.submodule_search_locations or ()) if spec else ()
     return next((Path(f) / "cu13" for f in folders if (Path(f) / "cu13").is_dir()), None)

@@ -1,0 +1,62 @@
+"""Make models by hand, build them, and run what was built, for the tests of the backends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import tvm
+from adaspring.backends.build import _FINISH, _PLAN, Prepared, _apply, build, prepare
+from adaspring.backends.schedule import schedule_gpu
+from adaspring.frontend.model import Model, TensorSpec
+from adaspring.targets import Board
+from tvm import IRModule, relax
+
+
+def model_of(
+    inputs: list[relax.Var], weights: Mapping[str, np.ndarray], body: Callable[..., relax.Expr]
+) -> Model:
+    """The model whose outputs are `body(*inputs, *weights)`; each call in it becomes a binding."""
+    builder = relax.BlockBuilder()
+    params = [
+        relax.Var(name.replace(".", "_"), relax.TensorType(array.shape, str(array.dtype)))
+        for name, array in weights.items()
+    ]
+    with builder.function("main", [*inputs, *params]):
+        with builder.dataflow():
+            result = builder.emit_output(builder.normalize(body(*inputs, *params)))
+        builder.emit_func_output(result)
+    module = builder.get()
+    fields = module["main"].ty.ret
+    outputs = list(fields.fields) if isinstance(fields, relax.TupleType) else [fields]
+    return Model(
+        name="hand-made",
+        module=module,
+        weights=dict(weights),
+        inputs=tuple(_spec(var.name, var.ty) for var in inputs),
+        outputs=tuple(_spec(f"output{i}", ty) for i, ty in enumerate(outputs)),
+    )
+
+
+def _spec(name: str, ty) -> TensorSpec:
+    shape = tuple(int(extent) for extent in ty.shape.values)
+    return TensorSpec(name=name, shape=shape, dtype=str(ty.dtype))
+
+
+def finished(prepared: Prepared) -> IRModule:
+    """A GPU's module as `build` hands it to the compiler."""
+    module = schedule_gpu(prepared.module, prepared.target)
+    module = relax.transform.BundleModelParams()(module)
+    return _apply(module, (*_PLAN, *_FINISH), prepared.target)
+
+
+def run(model: Model, board: Board, folder: Path, *inputs: np.ndarray) -> list[np.ndarray]:
+    """Build `model` for a board that this machine can run, and run it."""
+    built = build(prepare(model, board), None, folder / f"{model.name}.so")
+    machine = relax.VirtualMachine(tvm.runtime.load_module(str(built.code)), tvm.cpu())
+    weights = [tvm.runtime.tensor(array) for array in built.weights.values()]
+    values = [tvm.runtime.tensor(np.ascontiguousarray(array)) for array in inputs]
+    result = machine["main"](*values, weights)
+    results = [result] if isinstance(result, tvm.runtime.Tensor) else list(result)
+    return [tensor.numpy() for tensor in results]
