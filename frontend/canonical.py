@@ -32,7 +32,6 @@ def canonicalize(
     fold.lower_batch_norm(source)
     constants.evaluate(source)
     fold.fold_affine(source)
-    graph.drop_aliases(source)
     canonical, arrays = graph.emit(source)
     canonical = relax.transform.DecomposeOpsForInference()(canonical)
     relax.analysis.well_formed(canonical)

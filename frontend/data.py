@@ -140,7 +140,8 @@ def _fitted(array: np.ndarray, spec: TensorSpec) -> np.ndarray:
             f"samples for {spec.name} are {array.dtype}; the network takes {spec.dtype}; convert "
             "them as the network was trained, for example x.astype('float32') / 255"
         )
-    fitted = array.astype(spec.dtype, copy=False)
+    with np.errstate(over="ignore"):
+        fitted = array.astype(spec.dtype, copy=False)
     if fitted.dtype.kind == "f":
         finite = np.isfinite(fitted.reshape(len(fitted), -1)).all(axis=1)
         if not finite.all():
@@ -175,7 +176,7 @@ def _checked_labels(labels: np.ndarray, count: int) -> np.ndarray:
 
 def _from_npz(path: Path) -> Dataset:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except Exception as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -15,7 +15,7 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from ..errors import UnsupportedOperator
-from .graph import Graph, op_name, shape_of, substitute
+from .graph import Graph, drop_aliases, op_name, shape_of, substitute
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ def lower_batch_norm(graph: Graph) -> None:
         else:
             bindings.append((var, value))
     graph.bindings = bindings
+    drop_aliases(graph)
 
 
 def _lowered(graph: Graph, call: relax.Call) -> tuple[tuple[relax.Var, relax.Expr], ...]:

@@ -33,6 +33,7 @@ _CONSTANTS = "data/constants/model_constants_config.json"
 _PLAIN = ("archive_format", "archive_version", "byteorder", ".data/version")
 _PAYLOAD = re.compile(r"data/(weights/weight|constants/tensor)_\d+")
 _OPERATOR = re.compile(r"torch\.ops\.aten\.\w+\.\w+|_operator\.getitem")
+_PLAIN_KEYS = re.compile(r'null|\[("[^"\\]*"(, )?)*\]')
 _CONTAINERS = (None, "builtins.tuple", "builtins.list", "builtins.dict")
 
 
@@ -125,7 +126,7 @@ def _checked_program(path: Path, text: bytes) -> bytes:
         node["metadata"] = {"nn_module_stack": stack} if stack else {}
         if not _OPERATOR.fullmatch(node["target"]):
             raise UnsupportedOperator(
-                f"{path}: operator {node['target']} ({_layer(stack)}) cannot be imported"
+                f"{path}: operator {node['target']} in {_layer(stack)} cannot be imported"
             )
     program["guards_code"] = []
     return json.dumps(program).encode()
@@ -144,11 +145,7 @@ def _items(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _check_treespec(path: Path, text: str) -> None:
     for key, value in _items(json.loads(text)):
-        plain_key = (
-            re.fullmatch(r'null|\[("[^"\\]*"(, )?)*\]', value or "null")
-            if key == "context"
-            else True
-        )
+        plain_key = key != "context" or _PLAIN_KEYS.fullmatch(value or "null")
         if (key == "type" and value not in _CONTAINERS) or not plain_key:
             raise ModelError(
                 f"{path}: inputs and outputs must be tensors in tuples, lists or dicts; "
@@ -157,7 +154,9 @@ def _check_treespec(path: Path, text: str) -> None:
 
 
 def _layer(stack: str) -> str:
-    return stack.rpartition(";")[2].split(",")[1] if stack.count(",") > 1 else "the network itself"
+    """Find the innermost module of an nn_module_stack, ``key,path,type;key,path,type``."""
+    path = stack.rpartition(";")[2].split(",")[1:2]
+    return f"layer {path[0]!r}" if path and path[0] else "the network itself"
 
 
 def _check_examples(path: Path, members: dict[str, bytes]) -> None:
