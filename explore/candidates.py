@@ -59,16 +59,21 @@ class Candidate:
 
     def decisions(self) -> tuple[DecisionRecord, ...]:
         """Every layer's decision, as the manifest records it."""
-        return tuple(
-            DecisionRecord(
-                pass_name=type(step.settings).__name__.lower(),
-                layer=decision.layer,
-                action="kept" if isinstance(decision, Kept) else "changed",
-                detail=decision.describe(),
-            )
-            for step in self.steps
-            for decision in step.decisions
+        return decision_records(self.steps)
+
+
+def decision_records(steps: Sequence[Step]) -> tuple[DecisionRecord, ...]:
+    """Every decision of a pipeline's steps, as the manifest records it."""
+    return tuple(
+        DecisionRecord(
+            pass_name=type(step.settings).__name__.lower(),
+            layer=decision.layer,
+            action="kept" if isinstance(decision, Kept) else "changed",
+            detail=decision.describe(),
         )
+        for step in steps
+        for decision in step.decisions
+    )
 
 
 def make_probe(model: Model, splits: Splits | None, seed: int = 0) -> Probe:
