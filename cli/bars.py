@@ -1,0 +1,48 @@
+"""Progress bars on stderr, for people alone: where stderr is no terminal nothing is drawn."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from .tables import console
+
+
+class Bars:
+    """One bar for each stage that is stepped through; a context manager."""
+
+    def __init__(self) -> None:
+        out = console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[detail]}", style="dim", markup=False),
+            console=out,
+            disable=not out.is_terminal,
+        )
+        self._tasks: dict[str, int] = {}
+
+    def __enter__(self) -> Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def step(self, stage: str, done: int, total: int, detail: str) -> None:
+        """Draw that `done` of `total` parts of `stage` are finished."""
+        if stage not in self._tasks:
+            self._tasks[stage] = self._progress.add_task(stage, total=total, detail=detail)
+        self._progress.update(self._tasks[stage], completed=done, total=total, detail=detail)
+
+    def note(self, text: str) -> None:
+        """Print a line on stderr above the bars, terminal or not."""
+        self._progress.console.print(text, markup=False, style="dim")

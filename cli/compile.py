@@ -1,0 +1,132 @@
+"""`adaspring compile`: the whole way from a trained network to a library for each board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .bars import Bars
+from .command import Answer, AsJson, Verbose
+from .compile_arguments import Arguments
+from .faults import Interrupted
+
+if TYPE_CHECKING:
+    from ..explore.compile import CompileResult, Request
+
+Model = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="An .onnx file, a .pt2 file, or package.module:function."),
+]
+Target = Annotated[
+    list[str],
+    typer.Option("--target", metavar="BOARD", help="A board's name or .toml file; repeatable."),
+]
+Data = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        help="Held-out samples with labels: an .npz with x and y, a folder of class folders, or "
+        "package.module:function.",
+    ),
+]
+MaxDrop = Annotated[
+    float, typer.Option("--max-drop", min=0.0, max=1.0, help="Accuracy that a variant may lose.")
+]
+LatencyMs = Annotated[
+    float | None, typer.Option("--latency-ms", help="Leave out variants whose p90 is above this.")
+]
+Trials = Annotated[
+    int, typer.Option("--trials", min=0, help="Schedules to measure on a board; 0 tunes nothing.")
+]
+RecipeNames = Annotated[
+    list[str] | None,
+    typer.Option("--recipe", metavar="NAME", help="Only these, and dense; repeatable."),
+]
+Shapes = Annotated[
+    list[str] | None,
+    typer.Option("--shape", metavar="x=1,3,32,32", help="Fix an ONNX input's shape; repeatable."),
+]
+Logs = Annotated[Path, typer.Option("--logs", help="Where measured schedules are kept.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the split of the data.")]
+Output = Annotated[
+    Path,
+    typer.Option(
+        "--output", "-o", metavar="LIB", help="The library; of several boards, their folder."
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print the plan, layer by layer; write nothing.")
+]
+
+
+def compile_model(
+    model: Model,
+    output: Output,
+    target: Target = ["host"],  # noqa: B006 (typer copies it)
+    data: Data = None,
+    max_drop: MaxDrop = 0.02,
+    latency_ms: LatencyMs = None,
+    trials: Trials = 200,
+    recipe: RecipeNames = None,
+    shape: Shapes = None,
+    logs: Logs = Path("tuning_logs"),
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> Answer:
+    """Compress, tune, build and measure a network; write a library of variants for each board.
+
+    Ctrl-C loses nothing that was measured: the same command goes on from there.
+
+    For example:
+      adaspring compile net.onnx --data held-out.npz -o net.lib
+      adaspring compile net.pt2 --target host --target raspberry-pi-5 -o libs
+      adaspring compile net.onnx --data held-out.npz -o net.lib --dry-run
+    """
+    arguments = Arguments(
+        model=model,
+        boards=tuple(target),
+        data=data,
+        max_drop=max_drop,
+        latency_ms=latency_ms,
+        trials=trials,
+        recipes=tuple(recipe or ()),
+        shapes=tuple(shape or ()),
+        logs=logs,
+        seed=seed,
+        output=output,
+    )
+    with Bars() as bars:
+        boards = arguments.find_boards()
+        bars.step("load the compiler", 0, 1, "")
+        from .compile_request import notes, resolve
+
+        bars.step("load the compiler", 1, 1, "")
+        request = resolve(arguments, boards, bars)
+        if dry_run:
+            from .compile_plan import plan
+            from .compile_tables import plan_answer
+
+            return plan_answer(plan(request, arguments, bars))
+        remarks = notes(request)
+        for remark in remarks:
+            bars.note(remark)
+        result = _compile(request, bars)
+    from .compile_tables import result_answer
+
+    return result_answer(request, result, remarks)
+
+
+def _compile(request: Request, bars: Bars) -> CompileResult:
+    from ..explore.compile import compile_libraries
+
+    try:
+        return compile_libraries(request, bars)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"interrupted; {request.logs} keeps every schedule that was measured, so the same "
+            "command goes on from there"
+        ) from None

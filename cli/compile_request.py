@@ -1,0 +1,101 @@
+"""From the command line to a request that the explorer carries out."""
+
+from __future__ import annotations
+
+from ..backends import cuda
+from ..backends.link import find_linker
+from ..backends.tuning import Tuning
+from ..errors import AdaspringError
+from ..explore.compile import Request
+from ..explore.gate import Bounds
+from ..explore.progress import Progress
+from ..explore.recipes import find_recipes
+from ..frontend import check, load_data, load_model, split
+from ..frontend.data import Splits
+from ..frontend.model import Model
+from ..library.writer import check_replaceable
+from ..targets import Board, is_this_machine
+from .compile_arguments import Arguments
+
+
+def resolve(arguments: Arguments, boards: tuple[Board, ...], progress: Progress) -> Request:
+    """Read the network and the data; find out now what would fail after long work.
+
+    Raises:
+        AdaspringError: something given is missing, wrong, or does not fit the rest.
+
+    """
+    recipes = find_recipes(arguments.recipes)
+    obstacles = [board_obstacle(board) for board in boards]
+    if all(obstacles):
+        raise AdaspringError("; ".join(dict.fromkeys(text for text in obstacles if text)))
+    progress.step("read", 0, 2, arguments.model)
+    model = load_model(arguments.model, arguments.parse_shapes() or None)
+    progress.step("read", 1, 2, arguments.data or "no data")
+    splits = read_splits(arguments, model)
+    progress.step("read", 2, 2, "done")
+    request = Request(
+        model=model,
+        boards=boards,
+        output=arguments.output,
+        recipes=recipes,
+        bounds=Bounds(max_drop=arguments.max_drop, latency_ms=arguments.latency_ms),
+        tuning=Tuning(trials=arguments.trials),
+        logs=arguments.logs,
+        splits=splits,
+    )
+    for board in boards:
+        check_replaceable(request.folder(board))
+    return request
+
+
+def read_splits(arguments: Arguments, model: Model) -> Splits | None:
+    """Read the labelled data in three parts, or None where none were given."""
+    if arguments.data is None:
+        return None
+    dataset = check(load_data(arguments.data), model, needs_labels=True)
+    return split(dataset, arguments.seed)
+
+
+def board_obstacle(board: Board) -> str | None:
+    """Say why code for a board cannot be built on this machine, or None."""
+    if board.device == "cuda" and (reason := cuda.available()) is not None:
+        return f"{board.name}: {reason}"
+    try:
+        find_linker(board.architecture)
+    except AdaspringError as error:
+        return f"{board.name}: {error}"
+    return None
+
+
+def notes(request: Request) -> tuple[str, ...]:
+    """Say what the user should know before it starts: what is left out, and why."""
+    return (
+        *_data_notes(request),
+        *(text for board in request.boards for text in _board_notes(request, board)),
+    )
+
+
+def _data_notes(request: Request) -> list[str]:
+    if request.splits is not None:
+        return []
+    needing = ", ".join(recipe.name for recipe in request.recipes if recipe.needs_data)
+    skipped = f" and these recipes are skipped: {needing}" if needing else ""
+    return [f"no --data: accuracy is not measured{skipped}"]
+
+
+def _board_notes(request: Request, board: Board) -> list[str]:
+    found = []
+    obstacle = board_obstacle(board)
+    if obstacle is not None:
+        found.append(f"cannot be built: {obstacle}")
+    if not is_this_machine(board):
+        known = "; schedules that its log holds are used" if board.device == "cpu" else ""
+        found.append(f"{board.name} is not this machine: nothing is tuned or run there{known}")
+    elif request.tuning.trials == 0:
+        found.append(
+            f"--trials 0: nothing is tuned on {board.name}, so it is slower than it can be"
+        )
+    if (request.folder(board)).exists():
+        found.append(f"{request.folder(board)} is replaced")
+    return found

@@ -1,0 +1,70 @@
+"""`adaspring inspect`: what a library holds, after every file was compared with its hash."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from ..errors import WrongBoard
+from .command import Answer, AsJson, Verbose
+
+if TYPE_CHECKING:
+    from ..library.manifest import BoardRecord, Manifest
+
+LibraryFolder = Annotated[Path, typer.Argument(metavar="LIB", help="The library's folder.")]
+Decisions = Annotated[
+    bool, typer.Option("--decisions", help="Show what each pass did to each layer, or why not.")
+]
+
+
+def inspect(
+    lib: LibraryFolder,
+    decisions: Decisions = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> Answer:
+    """Verify a library and show its board, variants, costs, and what did not enter it.
+
+    Works for the libraries of every board, on any machine.
+
+    For example:
+      adaspring inspect net.lib
+      adaspring inspect net.lib --decisions
+      adaspring inspect net.lib --json
+    """
+    from ..library.reader import read_manifest, verify_files
+
+    manifest = read_manifest(lib)
+    verify_files(lib, manifest)
+    obstacle = _obstacle(manifest.board)
+    data = msgspec.to_builtins(manifest)
+    data |= {"library": str(lib), "verified": True, "runs_here": obstacle is None}
+    if not decisions:
+        for variant in data["variants"]:
+            del variant["decisions"]
+    return Answer(data=data, shown=_shown(lib, manifest, obstacle, decisions))
+
+
+def _obstacle(board: BoardRecord) -> str | None:
+    """Why this machine cannot run the library, or None."""
+    from ..library.runtime import check_machine
+
+    try:
+        check_machine(board)
+    except WrongBoard as error:
+        return str(error)
+    return None
+
+
+def _shown(lib: Path, manifest: Manifest, obstacle: str | None, decisions: bool) -> tuple[Any, ...]:
+    from .inspect_tables import decision_table, dropped_table, head, variant_table
+
+    shown = [*head(lib, manifest, obstacle), variant_table(manifest)]
+    if manifest.dropped:
+        shown.append(dropped_table(manifest.dropped))
+    if decisions:
+        shown += [decision_table(v.name, v.decisions) for v in manifest.variants if v.decisions]
+    return tuple(shown)
