@@ -10,7 +10,6 @@ import numpy as np
 import tvm
 from tvm import IRModule, relax
 from tvm.ir import Op
-from tvm.s_tir.meta_schedule.database import Database
 from tvm.target import Target
 
 from ..errors import BuildError
@@ -20,7 +19,7 @@ from . import cuda
 from .isa import InstructionSet, instruction_set
 from .link import linker
 from .lower import lower
-from .schedule import fused, schedule_cpu, schedule_gpu
+from .schedule import Best, fused, schedule_cpu, schedule_gpu
 
 
 @dataclass(frozen=True)
@@ -64,10 +63,10 @@ def prepare(model: Model, board: Board) -> Prepared:
     return Prepared(fused(lowered.module, target), lowered.weights, board, isa, target)
 
 
-def build(prepared: Prepared, database: Database | None, code: Path) -> Built:
-    """Schedule, compile and link to `code`, using the best records of `database`."""
+def build(prepared: Prepared, best: Best | None, code: Path) -> Built:
+    """Schedule, compile and link to `code`, functions that `best` knows by its schedule."""
     if prepared.board.device == "cpu":
-        module = schedule_cpu(prepared.module, prepared.isa, database)
+        module = schedule_cpu(prepared.module, prepared.isa, best)
     else:
         module = schedule_gpu(prepared.module, prepared.target)
     module = relax.transform.BundleModelParams()(module)

@@ -183,8 +183,8 @@ class _Lowering:
         if call.op.name == "relax.permute_dims":
             axes = call.attrs.axes
             order = None if axes is None else [int(axis) for axis in axes]
-            return Static(np.transpose(value.array, order), value.name)
-        return Static(value.array.reshape(shape_of(call)), value.name)
+            return value.transposed(order)
+        return Static(value.as_float().array.reshape(shape_of(call)), value.name)
 
     def reshape(self, call: relax.Call, value: Dynamic) -> Value | None:
         """(n, c, 1, 1) → (n, c) is the same memory in both layouts."""

@@ -7,11 +7,11 @@ default schedules (DLight). Nothing is left as the naive loops that an operator 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from tvm import IRModule, relax
 from tvm.s_tir import Schedule, dlight, renew_defs
-from tvm.s_tir.meta_schedule.database import Database
-from tvm.s_tir.schedule import SBlockRV, ScheduleError
+from tvm.s_tir.schedule import SBlockRV, ScheduleError, Trace
 from tvm.target import Target
 from tvm.tirx import IterVar, PrimFunc
 
@@ -25,6 +25,9 @@ from .kernels.schedule import (
 )
 
 SCHEDULED = "tirx.is_scheduled"
+
+# The fastest known schedule of a task, or None: what a tuning log answers.
+Best = Callable[[IRModule], Trace | None]
 
 
 def fused(module: IRModule, tvm_target: Target) -> IRModule:
@@ -42,12 +45,12 @@ def fused(module: IRModule, tvm_target: Target) -> IRModule:
     return module
 
 
-def schedule_cpu(module: IRModule, isa: InstructionSet, database: Database | None) -> IRModule:
-    """Schedule every function for a CPU, by the best record of `database` where there is one."""
+def schedule_cpu(module: IRModule, isa: InstructionSet, best: Best | None) -> IRModule:
+    """Schedule every function for a CPU, by `best` where it knows one."""
     functions = {}
     for var, function in module.functions_items():
         if isinstance(function, PrimFunc):
-            function = _tuned(function, database) or _by_rule(function, isa)
+            function = _tuned(function, best) or _by_rule(function, isa)
             functions[var] = function.with_attr(SCHEDULED, True)
     return _with_functions(module, functions)
 
@@ -75,14 +78,12 @@ def task_module(function: PrimFunc) -> IRModule:
     return new_schedule(function).mod
 
 
-def _tuned(function: PrimFunc, database: Database | None) -> PrimFunc | None:
-    if database is None:
-        return None
-    records = database.get_top_k(database.commit_workload(task_module(function)), 1)
-    if not records:
+def _tuned(function: PrimFunc, best: Best | None) -> PrimFunc | None:
+    trace = best(task_module(function)) if best else None
+    if trace is None:
         return None
     sch = new_schedule(function)
-    records[0].trace.apply_to_schedule(sch, remove_postproc=False)
+    trace.apply_to_schedule(sch, remove_postproc=False)
     return _renamed(sch, function)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from tvm import relax
@@ -51,6 +52,13 @@ class Static:
     name: str
     scale: np.ndarray | None = None
     scale_axis: int = 0
+
+    def transposed(self, order: Sequence[int] | None) -> Static:
+        """The weight with its axes permuted (reversed where no order is given)."""
+        axes = list(order) if order is not None else list(range(self.array.ndim))[::-1]
+        axes = [axis % self.array.ndim for axis in axes]
+        array = np.transpose(self.array, axes)
+        return replace(self, array=array, scale_axis=axes.index(self.scale_axis))
 
     def as_float(self) -> Static:
         """The weight as reals."""

@@ -10,7 +10,7 @@ import numpy as np
 from ..frontend.data import Dataset, Splits
 from ..frontend.model import Model
 from ..library.manifest import DecisionRecord
-from ..passes import Kept, Step, run
+from ..passes import Compressed, Kept, Pass, Step, run
 from ..passes.reference import accuracy, evaluate
 from .recipes import Recipe
 
@@ -94,20 +94,34 @@ def make_probe(model: Model, splits: Splits | None, seed: int = 0) -> Probe:
     return Probe(inputs=inputs, labels=labels, validation_count=len(parts[0].inputs[0]))
 
 
-def make_candidate(
-    model: Model, recipe: Recipe, probe: Probe, calibration: Dataset | None
-) -> Candidate:
-    """Compress `model` by `recipe` and run the result on the probe in the reference executor."""
-    compressed = run(model, recipe.passes, calibration)
-    outputs = evaluate(compressed.model, Dataset(inputs=probe.inputs, labels=None))
-    return Candidate(
-        recipe=recipe,
-        model=compressed.model,
-        steps=compressed.steps,
-        outputs=outputs,
-        validation_accuracy=probe.validation_accuracy(outputs[0]),
-        test_accuracy=probe.test_accuracy(outputs[0]),
-    )
+class Compressor:
+    """Compresses one network by recipes; what two recipes begin with alike is done once."""
+
+    def __init__(self, model: Model, probe: Probe, calibration: Dataset | None) -> None:
+        self.probe = probe
+        self.calibration = calibration
+        self._done: dict[tuple[Pass, ...], Compressed] = {(): Compressed(model=model, steps=())}
+
+    def candidate(self, recipe: Recipe) -> Candidate:
+        """Compress by `recipe` and run the result on the probe in the reference executor."""
+        compressed = self._compressed(recipe.passes)
+        outputs = evaluate(compressed.model, Dataset(inputs=self.probe.inputs))
+        return Candidate(
+            recipe=recipe,
+            model=compressed.model,
+            steps=compressed.steps,
+            outputs=outputs,
+            validation_accuracy=self.probe.validation_accuracy(outputs[0]),
+            test_accuracy=self.probe.test_accuracy(outputs[0]),
+        )
+
+    def _compressed(self, passes: tuple[Pass, ...]) -> Compressed:
+        if passes not in self._done:
+            before = self._compressed(passes[:-1])
+            after = run(before.model, passes[-1:], self.calibration)
+            steps = (*before.steps, *after.steps)
+            self._done[passes] = Compressed(model=after.model, steps=steps)
+        return self._done[passes]
 
 
 def agreement_ratio(outputs: Sequence[np.ndarray], reference: Sequence[np.ndarray]) -> float:

@@ -20,7 +20,7 @@ from ..frontend.model import Model, TensorSpec
 from ..library import manifest as record
 from ..library.writer import LibraryParts, VariantParts, check_replaceable, write_library
 from ..targets import Board, is_this_machine
-from .candidates import Candidate, Probe, agreement_ratio, make_candidate, make_probe
+from .candidates import Candidate, Compressor, Probe, agreement_ratio, make_probe
 from .costs import make_cost
 from .gate import Bounds, Contender, accuracy_drop, dominated_by, refusal
 from .measure import Measured, measure
@@ -102,6 +102,7 @@ def _candidates(
     found: list[Candidate] = []
     skipped: list[record.Dropped] = []
     calibration = request.splits.calibration if request.splits else None
+    compressor = Compressor(request.model, probe, calibration)
     for index, recipe in enumerate(request.recipes):
         progress.step("compress", index, len(request.recipes), recipe.name)
         reason = None
@@ -109,7 +110,7 @@ def _candidates(
             reason = "needs calibration data; give --data"
         else:
             try:
-                candidate = make_candidate(request.model, recipe, probe, calibration)
+                candidate = compressor.candidate(recipe)
             except AdaspringError as error:
                 if not recipe.passes:
                     raise
@@ -275,7 +276,8 @@ def _gate(
         raise GateError(f"no variant may enter the library. {reasons}")
     kept = []
     for contender in passed:
-        better = dominated_by(contender, [other for other in passed if other is not contender])
+        others = [other for other in passed if other is not contender]
+        better = dominated_by(contender, others) if bounds.front_only else None
         if better is None or contender is dense:
             kept.append(contender)
         else:

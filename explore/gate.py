@@ -41,10 +41,14 @@ class Contender:
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """What the user asks for: the largest fall of accuracy, and the slowest allowed call."""
+    """What the user asks for: the largest fall of accuracy, and the slowest allowed call.
+
+    `front_only`: a variant that another matches in every figure and beats in one is left out.
+    """
 
     max_drop: float
     latency_ms: float | None = None
+    front_only: bool = True
 
 
 def refusal(dense: Contender, contender: Contender, bounds: Bounds) -> str | None:
@@ -80,14 +84,10 @@ def accuracy_drop(dense: float | None, other: float | None) -> float | None:
 def dominated_by(contender: Contender, others: Sequence[Contender]) -> Contender | None:
     """Another that is at least as good in everything that is known, and better in something."""
     for other in others:
-        pairs = [
-            (axis(contender), axis(other))
-            for axis in _AXES
-            if axis(contender) is not None and axis(other) is not None
-        ]
-        if all(theirs <= ours for ours, theirs in pairs) and any(
-            theirs < ours for ours, theirs in pairs
-        ):
+        pairs = [(axis(contender), axis(other)) for axis in _AXES]
+        known = [(ours, theirs) for ours, theirs in pairs if ours is not None and theirs is not None]
+        no_worse = all(theirs <= ours for ours, theirs in known)
+        if no_worse and any(theirs < ours for ours, theirs in known):
             return other
     return None
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..library import load
+from ..library.loader import load
 
 _CALLS_PER_ROUND = 5
 
@@ -30,8 +30,9 @@ def main(library: str, probe: str, out: str, seconds: str) -> None:
     first = np.median(rounds[opened.variants[0]], axis=1)
     for name in opened.variants:
         ratio = np.median(np.median(rounds[name], axis=1) / first)
-        arrays = {f"y{i}": value for i, value in enumerate(outputs[name])}
-        np.savez(Path(out) / f"{name}.npz", seconds=rounds[name].ravel(), ratio=ratio, **arrays)
+        arrays: dict[str, np.ndarray] = {f"y{i}": value for i, value in enumerate(outputs[name])}
+        arrays |= {"seconds": rounds[name].ravel(), "ratio": ratio}
+        np.savez(Path(out) / f"{name}.npz", allow_pickle=False, **arrays)
     print(json.dumps({"names": list(opened.variants)}))
 
 

@@ -29,12 +29,16 @@ class Recipe:
 
 
 DENSE = Recipe(name="dense")
+_QUARTER = Prune(keep_ratio=0.75, multiple_of=16)
+_HALF = Prune(keep_ratio=0.5, multiple_of=16)
 RECIPES = (
     DENSE,
-    Recipe(name="pruned", passes=(Prune(keep_ratio=0.75, multiple_of=16),)),
+    Recipe(name="pruned-quarter", passes=(_QUARTER,)),
+    Recipe(name="pruned-half", passes=(_HALF,)),
     Recipe(name="factorized", passes=(Factorize(max_error_ratio=0.2, multiple_of=16),)),
     Recipe(name="int8", passes=(Quantize(),)),
-    Recipe(name="pruned-int8", passes=(Prune(keep_ratio=0.75, multiple_of=16), Quantize())),
+    Recipe(name="pruned-quarter-int8", passes=(_QUARTER, Quantize())),
+    Recipe(name="pruned-half-int8", passes=(_HALF, Quantize())),
 )
 
 

@@ -24,7 +24,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 _OLDEST_OPSET = 7  # before it, broadcasting was an attribute
 _INPUT_TYPES = (TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64)
-_QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "ConvInteger")
+_QUANTIZED = (
+    *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"),
+    *("ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul"),
+)
 _NOT_PLAIN = ("call_tir", "shape_of", "shape_to_tensor", "tensor_to_shape")
 _BRANCHING = ("If", "Loop", "Scan")
 
@@ -115,6 +118,8 @@ def _check_graph(path: Path, proto: ModelProto) -> None:
             raise UnsupportedOperator(
                 f"{where}: the network is quantized already; import the float network"
             )
+        if node.op_type == "Attention":  # TVM takes it for the one of com.microsoft
+            raise UnsupportedOperator(f"{where} cannot be imported; export with opset 22 or older")
         if node.op_type in _BRANCHING:
             raise UnsupportedOperator(f"{where}: branches and loops cannot be imported")
         if node.domain not in ("", "ai.onnx"):
@@ -231,7 +236,11 @@ def _convert(path: Path, proto: ModelProto, inputs: dict[str, tuple[int, ...]]) 
     importer = _Importer(shapes, None, keep_params_in_input=True, sanitize=False)
     importer.path, importer.checked = path, set()
     with contextlib.redirect_stdout(io.StringIO()):  # the importer prints what it raises
-        return importer.from_onnx(proto.graph, _opset(proto))
+        try:
+            return importer.from_onnx(proto.graph, _opset(proto))
+        except UnsupportedOperator:
+            importer.bb._end_block()  # or TVM reports on stderr that one was left open
+            raise
 
 
 def _first_line(error: Exception) -> str:

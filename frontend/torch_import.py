@@ -154,7 +154,15 @@ def _translated(program: ExportedProgram, name: str) -> IRModule:
     for node in program.graph.nodes:
         if node.op == "call_function" and node.target.__name__ not in known:
             raise UnsupportedOperator(_refusal(node, name, "no translation is known"))
-    return importer.from_exported_program(program, True, True, False, dict.fromkeys(known, convert))
+    try:
+        return importer.from_exported_program(
+            program, True, True, False, dict.fromkeys(known, convert)
+        )
+    except UnsupportedOperator:
+        importer.block_builder._end_block()  # or TVM reports on stderr that one was left open
+        raise
+    except Exception as error:
+        raise ModelError(f"{name} cannot be imported: {_first_line(error)}") from error
 
 
 def _refusal(node: fx.Node, name: str, why: str) -> str:

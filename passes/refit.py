@@ -84,6 +84,21 @@ def targets(dense: Model, data: Dataset) -> dict[str, Target]:
     return found
 
 
+def covariances(dense: Model, data: Dataset) -> dict[str, np.ndarray]:
+    """Measure what each ungrouped layer reads: C (F, F), about the mean where a bias follows."""
+    inputs = calibration_inputs(dense, data)
+    by_call, found = {layer.call: layer for layer in layers(dense)}, {}
+    execution = Execution(dense, inputs)
+    for var, value in execution:
+        layer = by_call.get(var)
+        if layer is not None and layer.groups == 1:
+            at = positions(layer, len(inputs[0]))
+            rows = output_rows(layer, value, at)
+            seen = moments(layer, execution.values[layer.input], at, rows)
+            found[layer.name] = (seen.centred() if layer.bias else seen).xx[0]
+    return found
+
+
 def refit(thin: Model, wanted: Mapping[str, Target], data: Dataset) -> tuple[Refit, ...]:
     """Refit every layer of `thin` that has a target, in order."""
     execution = Execution(thin, calibration_inputs(thin, data))

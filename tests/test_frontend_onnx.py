@@ -192,6 +192,18 @@ def test_an_unknown_operator_is_named_with_its_node(tmp_path, capfd):
     assert capfd.readouterr().out == ""
 
 
+def test_a_setting_that_cannot_be_imported_is_refused_without_noise(tmp_path, capfd):
+    nodes = [
+        helper.make_node("Relu", ["x"], ["r"]),
+        helper.make_node("Pad", ["r", "w"], ["y"], name="the_pad", mode="reflect"),
+    ]
+    weights = {"w": np.array([0, -1, 0, 0])}
+    path = save(tmp_path / "pad.onnx", nodes, {"x": (3, 4)}, {"y": (3, 3)}, weights)
+    with pytest.raises(UnsupportedOperator, match=r"Pad \(node 'the_pad'\).*negative widths"):
+        from_onnx(path)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_an_operator_of_another_domain_is_refused(tmp_path):
     node = helper.make_node("Gelu", ["x"], ["y"], name="g", domain="com.microsoft")
     path = tmp_path / "ms.onnx"

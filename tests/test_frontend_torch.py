@@ -119,6 +119,8 @@ OPERATORS = {
     "bilinear": (lambda s, x: F.interpolate(x, scale_factor=2, mode="bilinear"), IMAGE),
     "padding": (lambda s, x: F.pad(x, (1, 2, 0, 3), value=0.5), IMAGE),
     "amax": (lambda s, x: x.amax((2, 3)), IMAGE),
+    "scaled exponential units": (lambda s, x: F.selu(x) + F.elu(x, 0.7) + F.celu(x, 0.6), IMAGE),
+    "adaptive max pool": (lambda s, x: F.adaptive_max_pool2d(x, 3), IMAGE),
     "causal attention": (
         lambda s, x: F.scaled_dot_product_attention(x, x, x, is_causal=True, scale=0.3),
         (1, 2, 5, 4),
@@ -178,6 +180,13 @@ def test_an_operator_that_cannot_be_imported_is_named_with_its_layer():
     with pytest.raises(UnsupportedOperator, match=r"aten\.\S*i0\S* in layer '1'") as caught:
         from_torch(network, (torch.ones(1, 4),), name="odd")
     assert "\n" not in str(caught.value)
+
+
+def test_a_setting_that_cannot_be_imported_is_refused_without_noise(capfd):
+    network = Fn(lambda s, x: F.avg_pool2d(torch.relu(x), 3, 2, divisor_override=5)).eval()
+    with pytest.raises(UnsupportedOperator, match="divisor_override is not supported"):
+        from_torch(network, (torch.randn(IMAGE),), name="pool")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_double_network_is_refused_with_what_to_do():

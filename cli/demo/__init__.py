@@ -1,0 +1,113 @@
+"""The whole way on real handwriting: train, compile for four boards, switch through a day."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from ...errors import AdaspringError
+from ...explore.progress import Progress
+from . import report
+
+BOARDS = ("host", "raspberry-pi-5", "rock-5b-mali", "jetson-orin")
+MAX_DROP = 0.02
+TRIALS = 320
+
+
+def run_demo(output: Path, console: Console, progress: Progress) -> None:
+    """Run the demo; everything that it makes lies in `output` afterwards."""
+    start = time.monotonic()
+    console.rule("1  a trained network")
+    model_path, data_path = _train(output, console, progress)
+    console.rule("2  one library a board")
+    libraries = _compile(model_path, data_path, output, console, progress)
+    console.rule("3  a day in an app")
+    _live(libraries, data_path, console)
+    picture = output / "cost-front.png"
+    _draw(libraries, picture)
+    console.rule("done")
+    report.what_next(console, output, picture, time.monotonic() - start)
+
+
+def _train(output: Path, console: Console, progress: Progress) -> tuple[Path, Path]:
+    """Train the network; save it and the held-out images as any user's files."""
+    import numpy as np
+    import torch
+
+    from ...passes.reference import accuracy
+    from ...targets import host
+    from .data import digits
+    from .network import example_input
+    from .train import train
+
+    (images, labels), (held_images, held_labels) = digits()
+    threads = host().core_count
+    network = train(
+        images, labels, threads, lambda done, total: progress.step("train", done, total, "steps")
+    )
+    with torch.inference_mode():
+        scores = network(torch.from_numpy(held_images)).numpy()
+    output.mkdir(parents=True, exist_ok=True)
+    model_path, data_path = output / "digits.pt2", output / "held-out.npz"
+    torch.export.save(torch.export.export(network, (example_input(),)), model_path)
+    np.savez(data_path, x=held_images, y=held_labels)
+    report.trained(console, len(images), len(held_images), accuracy(scores, held_labels))
+    return model_path, data_path
+
+
+def _compile(
+    model_path: Path, data_path: Path, output: Path, console: Console, progress: Progress
+) -> Path:
+    """Do what `adaspring compile` does, for this machine and three boards that are not here."""
+    from ...backends.cuda import available
+    from ...backends.tuning import Tuning
+    from ...explore.compile import Request, compile_libraries
+    from ...explore.gate import Bounds
+    from ...explore.recipes import RECIPES
+    from ...frontend import load_data, load_model, split
+    from ...targets import find
+
+    no_cuda = available()
+    names = tuple(name for name in BOARDS if name != "jetson-orin" or no_cuda is None)
+    report.command(console, model_path, data_path, names, TRIALS, output / "libraries")
+    if no_cuda is not None:
+        console.print(f"[yellow]jetson-orin is left out: {no_cuda}[/]")
+    result = compile_libraries(
+        Request(
+            model=load_model(model_path),
+            boards=tuple(find(name) for name in names),
+            output=output / "libraries",
+            recipes=RECIPES,
+            bounds=Bounds(max_drop=MAX_DROP),
+            tuning=Tuning(trials=TRIALS),
+            logs=output / "tuning_logs",
+            splits=split(load_data(data_path), seed=0),
+        ),
+        progress,
+    )
+    report.libraries(console, result)
+    failed = [board for board in result.boards if board.error]
+    if failed:
+        raise AdaspringError(f"{failed[0].board.name}: {failed[0].error}")
+    return output / "libraries"
+
+
+def _live(libraries: Path, data_path: Path, console: Console) -> None:
+    """Open the host's library as an app does, and play the day on the test split."""
+    from ...frontend import load_data, split
+    from ...library.loader import load
+    from .day import live
+
+    test = split(load_data(data_path), seed=0).test
+    assert test.labels is not None
+    library = load(libraries / "host")
+    report.day(console, live(library, test.inputs[0][:, None], test.labels))
+
+
+def _draw(libraries: Path, picture: Path) -> None:
+    from ...library.reader import read_manifest
+    from .picture import draw
+
+    draw(read_manifest(libraries / "host"), picture)

@@ -1,0 +1,87 @@
+"""What the demo prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from ...explore.compile import CompileResult
+    from .day import Lived
+
+_MIB = 2**20
+
+
+def trained(console: Console, train_count: int, held_count: int, accuracy: float) -> None:
+    """Say what was trained, and how well it does."""
+    console.print(
+        f"A residual network, trained on {train_count} of scikit-learn's handwritten digits "
+        f"(enlarged to 32×32), reads {100 * accuracy:.1f} % of {held_count} others right."
+    )
+
+
+def command(
+    console: Console, model: Path, data: Path, boards: Sequence[str], trials: int, output: Path
+) -> None:
+    """Show the command that does the same."""
+    targets = " ".join(f"--target {name}" for name in boards)
+    console.print(
+        f"[dim]adaspring compile {model} --data {data} {targets} --trials {trials} -o {output}[/]",
+        soft_wrap=True,
+    )
+
+
+def libraries(console: Console, result: CompileResult) -> None:
+    """A table of variants for each board, and what was dropped."""
+    from ..tables import board_report
+
+    for board in result.boards:
+        board_report(console, board)
+
+
+def day(console: Console, lived: Sequence[Lived]) -> None:
+    """A row for each moment."""
+    table = Table(title="one open network, six contexts")
+    for heading in ("time", "", "battery", "deadline", "memory", "runs", "accuracy", "p50 now"):
+        table.add_column(heading, justify="left" if heading in ("time", "", "runs") else "right")
+    table.add_column("decide", justify="right")
+    table.add_column("switch", justify="right")
+    for moment in lived:
+        table.add_row(*_row(moment))
+    console.print(table)
+    given_up = [m for m in lived if m.switch.relaxed]
+    for moment in given_up:
+        what = " and ".join(moment.switch.relaxed)
+        console.print(f"[yellow]{moment.moment.hour}: no variant meets the {what} bound[/]")
+
+
+def _row(lived: Lived) -> tuple[str, ...]:
+    context, switch = lived.context, lived.switch
+    changed = switch.from_variant != switch.to_variant
+    deadline, memory = context.latency_budget_ms, context.memory_budget_bytes
+    return (
+        lived.moment.hour,
+        lived.moment.what,
+        f"{100 * lived.moment.battery_ratio:.0f} %",
+        "–" if deadline is None else f"{deadline:.2f} ms",
+        "–" if memory is None else f"{memory / _MIB:.1f} MiB",
+        f"[bold]{switch.to_variant}[/]" if changed else switch.to_variant,
+        f"{100 * lived.accuracy_ratio:.1f} %",
+        f"{lived.latency_p50_ms:.3f} ms",
+        f"{switch.decide_us:.0f} µs",
+        f"{1e3 * switch.switch_ms:.1f} µs",
+    )
+
+
+def what_next(console: Console, output: Path, picture: Path, seconds: float) -> None:
+    """Where everything lies, and what to try."""
+    console.print(
+        f"{seconds:.0f} s. The cost front: [bold]{picture}[/]\n"
+        f"Try next: adaspring inspect {output}/libraries/host\n"
+        f"          adaspring bench {output}/libraries/host --switch",
+        soft_wrap=True,
+    )

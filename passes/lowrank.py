@@ -1,0 +1,133 @@
+"""Low-rank forms of a layer's weight that keep its outputs near, not just its numbers.
+
+A layer gives y = W x, W (O, F), with E[x xᵀ] = C (F, F). All errors here are of the output:
+E|(W - W') x|² / E|W x|². Without data C is the identity, and the error is that of the weight.
+
+Source  G. H. Golub, C. F. Van Loan, Matrix Computations, 4th ed., section 2.4 (truncated SVD);
+        Y.-D. Kim et al., Compression of Deep Convolutional Neural Networks for Fast and Low Power
+        Mobile Applications, ICLR 2016 (Tucker-2); X. Zhang et al., Accelerating Very Deep
+        Convolutional Networks for Classification and Detection, PAMI 2016 (on outputs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+RELATIVE_FLOOR = 1e-7
+"""Directions of less than this share of C's mean power count as never seen."""
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """W ≈ left[:, :r] @ right[:r] for every rank r; `error_ratios[r]` is |y - y'| / |y|."""
+
+    left: np.ndarray
+    right: np.ndarray
+    error_ratios: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Tucker:
+    """A k×k convolution as 1×1 `inner` (r_in, I), k×k `core`, 1×1 `outer` (O, r_out).
+
+    `inner` or `outer` is None where that side keeps all its channels.
+    """
+
+    inner: np.ndarray | None
+    core: np.ndarray
+    outer: np.ndarray | None
+    error_ratio: float
+
+
+def spectrum(weight: np.ndarray, covariance: np.ndarray) -> Spectrum:
+    """Return W's factors in the order of what they carry of the output."""
+    root = _square_root(covariance)
+    u, s, vt = np.linalg.svd(weight @ root, full_matrices=False)
+    right = np.linalg.solve(root.T, vt.T).T
+    scale = np.sqrt(s)
+    power = np.square(s)
+    tail = np.concatenate([power[::-1].cumsum()[::-1], [0.0]])
+    total = power.sum()
+    ratios = np.sqrt(tail / total) if total > 0 else np.zeros(len(tail))
+    return Spectrum(u * scale, right * scale[:, None], ratios)
+
+
+def tuckers(
+    weight: np.ndarray,
+    covariance: np.ndarray,
+    inner_ranks: Sequence[int],
+    max_error_ratio: float,
+    multiple_of: int,
+) -> Iterator[Tucker]:
+    """For each inner rank, find the smallest outer rank within the error; weight (O, I, kh, kw).
+
+    The inner projection keeps the input channels' strongest directions. Given it, core and outer
+    factor are the least-squares best for the output. Inner ranks that cannot meet the error are
+    passed over.
+    """
+    c_out, c_in = weight.shape[:2]
+    flat = weight.reshape(c_out, -1)
+    power = max(float(np.sum((flat @ covariance) * flat)), 1e-300)
+    directions = _channel_directions(weight, covariance)
+    for rank in inner_ranks:
+        inner, best, seen = None, flat, covariance
+        if rank < c_in:
+            inner = directions[:rank]
+            crossed, seen = _projected(flat, covariance, inner)
+            best = _solve_right(crossed, seen)
+        found = spectrum(best, seen)
+        kept = float(np.sum((best @ seen) * best))
+        lost = max(power - kept, 0.0) if inner is not None else 0.0
+        errors = np.sqrt((lost + np.square(found.error_ratios) * kept) / power)
+        outer_rank = smallest_rank(errors, max_error_ratio, multiple_of)
+        if outer_rank is not None:
+            core, outer = best, None
+            if outer_rank < c_out:
+                core, outer = found.right[:outer_rank], found.left[:, :outer_rank]
+            core = core.reshape(len(core), -1, *weight.shape[2:])
+            yield Tucker(inner, core, outer, float(errors[min(outer_rank, len(errors) - 1)]))
+
+
+def _projected(
+    flat: np.ndarray, covariance: np.ndarray, inner: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """With z the projected patches P x, return E[y zᵀ] and E[z zᵀ]."""
+    c_in = inner.shape[1]
+    half = (inner @ covariance.reshape(c_in, -1)).reshape(-1, len(covariance))
+    seen = (inner @ np.ascontiguousarray(half.T).reshape(c_in, -1)).reshape(len(half), len(half))
+    return flat @ half.T, seen
+
+
+def smallest_rank(error_ratios: np.ndarray, limit: float, multiple_of: int) -> int | None:
+    """Return the least rank within the limit, rounded up; None if no rank is."""
+    within = np.flatnonzero(error_ratios <= limit)
+    if not len(within):
+        return None
+    return max(multiple_of * -(-int(within[0]) // multiple_of), multiple_of)
+
+
+def _channel_directions(weight: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Return projections of the input channels (I, I), the strongest for the output first."""
+    c_in, places = weight.shape[1], weight[0, 0].size
+    by_place = covariance.reshape(c_in, places, c_in, places)
+    channels = np.einsum("ipjp->ij", by_place) / places
+    unfolded = weight.transpose(0, 2, 3, 1).reshape(-1, c_in)
+    return spectrum(unfolded, channels).right
+
+
+def _square_root(covariance: np.ndarray) -> np.ndarray:
+    """Return the Cholesky factor of C, with the directions never seen lifted to the floor."""
+    size = len(covariance)
+    mean_power = float(np.trace(covariance)) / size
+    floor = RELATIVE_FLOOR * mean_power if mean_power > 0 else 1.0
+    return np.linalg.cholesky(covariance + floor * np.eye(size))
+
+
+def _solve_right(a: np.ndarray, c: np.ndarray) -> np.ndarray:
+    """Return a c⁻¹ for a symmetric c of full rank up to the floor."""
+    root = _square_root(c)
+    half = np.linalg.solve(root, a.T)
+    return np.linalg.solve(root.T, half).T
