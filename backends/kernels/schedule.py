@@ -128,7 +128,7 @@ def schedule_contraction(sch: Schedule, tile: Tile, isa: InstructionSet) -> None
 
 def _schedule_epilogue(sch: Schedule, epilogue: SBlockRV, contract: SBlockRV, outer, lanes) -> None:
     """Run what follows the contraction on the tile while it is in registers."""
-    sch.reverse_compute_at(epilogue, outer[-1])
+    sch.reverse_compute_at(epilogue, outer[-1], preserve_unit_loops=True)
     sch.set_scope(contract, 0, "local")
     *tile_loops, channel = sch.get_loops(epilogue)[len(outer) :]
     if _extent(sch, channel) % lanes == 0:
