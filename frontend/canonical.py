@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from tvm import IRModule, relax
 
-from ..errors import ModelError
+from ..errors import ModelError, UnsupportedOperator
 from . import constants, fold, graph
 from .model import Model, TensorSpec
 
@@ -29,7 +29,10 @@ def canonicalize(
     source = graph.from_function(module["main"], len(input_names), weights)
     constants.inline(source)
     constants.lift(source, constant_names)
-    fold.lower_batch_norm(source)
+    try:
+        fold.lower_batch_norm(source)
+    except UnsupportedOperator as error:
+        raise UnsupportedOperator(f"{name}: {error}") from error
     constants.evaluate(source)
     fold.fold_affine(source)
     canonical, arrays = graph.emit(source)
@@ -56,9 +59,6 @@ def _specs(
 
 
 def _fixed(name: str, ty: relax.TensorType) -> tuple[int, ...]:
-    try:
-        return tuple(int(length) for length in ty.shape)
-    except TypeError as error:
-        raise ModelError(
-            f"{name} has no fixed shape; export the network with fixed shapes"
-        ) from error
+    if not graph.has_fixed_shape(ty):
+        raise ModelError(f"{name} has no fixed shape; export the network with fixed shapes")
+    return tuple(int(length) for length in ty.shape)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from tvm import IRModule, relax
 from tvm.ir import GenericConst, Op
+from tvm.tirx import IntImm
 
 
 @dataclass
@@ -109,6 +110,13 @@ def op_name(expr: relax.Expr | None) -> str:
 def shape_of(expr: relax.Expr) -> tuple[int, ...]:
     """Give the fixed shape of a tensor expression."""
     return tuple(int(length) for length in expr.ty.shape)
+
+
+def has_fixed_shape(ty: relax.TensorType) -> bool:
+    """Whether every dimension is a known number."""
+    return isinstance(ty.shape, relax.ShapeExpr) and all(
+        isinstance(length, IntImm) for length in ty.shape
+    )
 
 
 def reads(expr: relax.Expr | None) -> Iterator[relax.Var]:

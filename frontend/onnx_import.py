@@ -15,10 +15,10 @@ from tvm.relax.frontend.onnx import onnx_frontend
 
 from ..errors import ModelError, UnsupportedOperator
 from .canonical import canonicalize
-from .graph import op_name, reads
+from .graph import has_fixed_shape, op_name, reads
 from .model import Model
 from .onnx_constants import fold_constants
-from .onnx_operators import OWN, PADDED, same_padding
+from .onnx_operators import OWN, PADDED, refuse, same_padding
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -203,6 +203,7 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
     ) -> relax.Expr:
         held = [self._nodes, self._params]
         try:
+            refuse(operator, attrs, inputs[0].ty.ndim if inputs and inputs[0] is not None else 0)
             if operator in PADDED:
                 same_padding(inputs[0], inputs[1], attrs)
             result = OWN[operator](inputs, attrs, held) if operator in OWN else None
@@ -220,6 +221,9 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
 
     def _check(self, result: relax.Expr) -> None:
         """Refuse kernels, and shapes that are computed as the network runs."""
+        for ty in result.ty.fields if isinstance(result.ty, relax.TupleType) else [result.ty]:
+            if isinstance(ty, relax.TensorType) and not has_fixed_shape(ty):
+                raise ValueError("the shape of its output is not known ahead")
         pending = list(reads(result))
         while pending:
             var = pending.pop()

@@ -5,7 +5,7 @@ Passes need high-level operators; a kernel (`call_tir`) hides what it does from 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableSequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from tvm.relax.frontend.onnx import onnx_frontend
 
 from .graph import shape_of
 
-Inputs = Sequence[Any]
+Inputs = MutableSequence[Any]
 _PAD_MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 
 
@@ -44,6 +44,7 @@ def clip(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
     low, high = _scalar(inputs, 1, held), _scalar(inputs, 2, held)
     low = attrs.get("min", -np.inf) if low is None else low
     high = attrs.get("max", np.inf) if high is None else high
+    low = min(low, high)  # where they cross, ONNX gives the upper bound
     if low == -np.inf and high == np.inf:
         return inputs[0]
     if low == 0 and high == np.inf:
@@ -102,11 +103,54 @@ def gather(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr | Non
     return relax.op.take(x, relax.const(indices, "int64"), axis)
 
 
+def tile(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
+    """Tile by constant repeats."""
+    return relax.op.tile(inputs[0], [int(count) for count in _array(inputs, 1, held)])
+
+
+def resize(inputs: Inputs, attrs: dict[str, Any], held: Any) -> None:
+    """Leave Resize to TVM's importer, less what it would get wrong.
+
+    It computes places from the lengths, ONNX from the scales: the same where the scaled length is
+    whole.
+    """
+    mode = attrs.get("coordinate_transformation_mode", b"half_pixel").decode()
+    if mode in ("half_pixel_symmetric", "tf_crop_and_resize") or attrs.get("antialias"):
+        raise ValueError(f"mode {mode} with antialias {attrs.get('antialias', 0)} is not supported")
+    if attrs.get("keep_aspect_ratio_policy", b"stretch") != b"stretch" or attrs.get("axes"):
+        raise ValueError("axes and keep_aspect_ratio_policy are not supported")
+    scales = _array(inputs, 2, held)
+    if scales is not None and scales.size == 0:
+        inputs[2] = None
+    elif scales is not None:
+        lengths = np.asarray(shape_of(inputs[0])) * scales
+        if not np.allclose(lengths, np.round(lengths), atol=1e-4):
+            raise ValueError("its scales give no whole size; export with sizes")
+
+
+def refuse(operator: str, attrs: dict[str, Any], rank: int) -> None:
+    """Refuse settings that TVM's importer ignores or gets wrong."""
+    if operator == "LayerNormalization" and attrs["tvm_custom"]["num_outputs"] > 1:
+        raise ValueError("its mean and deviation are not supported as outputs")
+    if operator == "RMSNormalization" and attrs.get("axis", -1) not in (-1, rank - 1):
+        raise ValueError("only the last axis is supported")
+    if operator == "ConvTranspose" and ("output_shape" in attrs or "auto_pad" in attrs):
+        raise ValueError("output_shape and auto_pad are not supported; export with pads")
+    if operator == "BatchNormalization" and attrs.get("training_mode"):
+        raise ValueError("it is in training mode; export the network in eval mode")
+    if operator == "RoiAlign" and attrs.get("mode", b"avg") != b"avg":
+        raise ValueError("only the mode avg is supported")
+    if operator == "SpaceToDepth" and attrs.get("mode", b"DCR") != b"DCR":
+        raise ValueError("only the mode DCR is supported")
+
+
 OWN: dict[str, Callable[[Inputs, dict[str, Any], Any], relax.Expr | None]] = {
     "Clip": clip,
     "Dropout": dropout,
     "Gather": gather,
     "Pad": pad,
+    "Resize": resize,
+    "Tile": tile,
 }
 PADDED = ("Conv", "MaxPool", "AveragePool")
 
