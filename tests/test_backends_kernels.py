@@ -9,7 +9,7 @@ import pytest
 import torch
 import tvm
 from adaspring import targets
-from adaspring.backends.isa import Int8Dot, InstructionSet, instruction_set
+from adaspring.backends.isa import InstructionSet, Int8Dot, instruction_set
 from adaspring.backends.kernels import compute, pack
 from adaspring.backends.kernels.schedule import (
     contraction_shape,
