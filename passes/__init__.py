@@ -1,6 +1,19 @@
 """Passes make a network smaller: each plans printable decisions, then applies them."""
 
 from .decision import Decision, Kept, Pass
+from .factorize import Factorize
+from .prune import Prune
+from .quantize import Quantize
 from .runner import Compressed, Step, run
 
-__all__ = ["Compressed", "Decision", "Kept", "Pass", "Step", "run"]
+__all__ = [
+    "Compressed",
+    "Decision",
+    "Factorize",
+    "Kept",
+    "Pass",
+    "Prune",
+    "Quantize",
+    "Step",
+    "run",
+]

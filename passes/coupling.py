@@ -19,8 +19,9 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from ..frontend.model import Model
-from .axes import RULES, Axes, Slots, nothing, unknown
+from .axes import RULES, nothing, unknown
 from .graph import Graph, Layer, layers, shape_of
+from .slots import Axes, Slots
 
 Holder = str | relax.Expr
 """What holds slots: a weight, by its name, or a constant of the IR."""

@@ -26,7 +26,7 @@ from tvm import relax
 from ..errors import PassError
 from ..frontend.model import Model
 from .decision import Decision, Kept
-from .graph import Layer, is_call, layers, variables
+from .graph import Layer, is_call, layers, shared_weights, variables
 from .lowrank import Tucker, smallest_rank, spectrum, tuckers
 from .moments import grouped_weight
 from .prune import refuse_quantized
@@ -87,27 +87,33 @@ class Factorize:
     def plan(self, model: Model, calibration: Dataset | None) -> tuple[Decision, ...]:
         """Find for each layer the cheapest form within the error, or say why there is none."""
         refuse_quantized(model)
-        found = layers(model)
         seen = {} if calibration is None else covariances(model, calibration)
-        decisions: list[Decision] = [self._decide(model, layer, found, seen) for layer in found]
+        decisions: list[Decision] = [self._decide(model, each, seen) for each in layers(model)]
         splits = [d for d in decisions if isinstance(d, Split)]
         if calibration is not None and splits:
-            wanted = targets(model, calibration)
-            last = {f"{d.layer}.{len(d.factors) - 1}": wanted.pop(d.layer) for d in splits}
-            decisions.extend(refit(self.apply(model, splits), wanted | last, calibration))
+            decisions.extend(self._refits(model, splits, calibration))
         return tuple(decisions)
+
+    def _refits(
+        self, model: Model, splits: Sequence[Split], calibration: Dataset
+    ) -> tuple[Refit, ...]:
+        """Refit every layer from the first split on; of a split layer, the last part."""
+        names = [layer.name for layer in layers(model)]
+        given, start = targets(model, calibration), names.index(splits[0].layer)
+        last = {d.layer: f"{d.layer}.{len(d.factors) - 1}" for d in splits}
+        wanted = {last.get(name, name): given[name] for name in names[start:]}
+        return refit(self.apply(model, splits), wanted, calibration)
 
     def _decide(
         self,
         model: Model,
         layer: Layer,
-        found: Sequence[Layer],
         seen: Mapping[str, np.ndarray],
     ) -> Split | Kept:
         if layer.groups > 1:
             return Kept(layer=layer.name, why=f"{layer.kind} convolutions are thin already")
-        if sum(other.weight == layer.weight for other in found) > 1:
-            return Kept(layer=layer.name, why="its weight is shared between layers")
+        if layer.weight in shared_weights(model):
+            return Kept(layer=layer.name, why="its weight is shared")
         weight = grouped_weight(layer, model.weights[layer.weight])[0]
         if not np.isfinite(weight).all():
             raise PassError(f"the weight of {layer.name} holds NaN or infinity")

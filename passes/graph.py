@@ -127,6 +127,18 @@ def layers(model: Model) -> tuple[Layer, ...]:
     return tuple(layer for layer in found if layer is not None)
 
 
+def shared_weights(model: Model) -> frozenset[str]:
+    """Name the weights that more than one call reads (permute_dims aside)."""
+    graph, found = Graph.of(model), set()
+    for name, var in model.weight_vars().items():
+        readers = list(graph.consumers.get(var, ()))
+        while len(readers) == 1 and is_call(graph.producers[readers[0]], "relax.permute_dims"):
+            readers = list(graph.consumers.get(readers[0], ()))
+        if len(readers) > 1:
+            found.add(name)
+    return frozenset(found)
+
+
 def macs_count(model: Model) -> int:
     """Count the multiply-adds of one run: all layers, matmuls of two activations, attention."""
     return sum(_macs(value) for _, value in Graph.of(model).bindings)

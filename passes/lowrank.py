@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-RELATIVE_FLOOR = 1e-7
-"""Directions of less than this share of C's mean power count as never seen."""
+SMALLEST_SHARE = 1e-7
+"""Directions of less than this share of the power count as this much."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,16 +43,21 @@ class Tucker:
 
 
 def spectrum(weight: np.ndarray, covariance: np.ndarray) -> Spectrum:
-    """Return W's factors in the order of what they carry of the output."""
-    root = _square_root(covariance)
-    u, s, vt = np.linalg.svd(weight @ root, full_matrices=False)
-    right = np.linalg.solve(root.T, vt.T).T
-    scale = np.sqrt(s)
-    power = np.square(s)
-    tail = np.concatenate([power[::-1].cumsum()[::-1], [0.0]])
+    """Return W's factors in the order of what they carry of the output.
+
+    With U the eigenvectors of E[y yᵀ] = W C Wᵀ, the best W' of rank r is U_r U_rᵀ W. Both
+    factors get an equal share of each direction's size.
+    """
+    power, directions = np.linalg.eigh(weight @ covariance @ weight.T)
+    power, directions = np.maximum(power[::-1], 0.0), directions[:, ::-1]
+    rank = min(weight.shape)
     total = power.sum()
-    ratios = np.sqrt(tail / total) if total > 0 else np.zeros(len(tail))
-    return Spectrum(u * scale, right * scale[:, None], ratios)
+    tail = np.maximum(total - np.concatenate([[0.0], power[:rank].cumsum()]), 0.0)
+    tail[-1] = 0.0
+    ratios = np.sqrt(tail / total) if total > 0 else np.zeros(rank + 1)
+    scale = np.maximum(power[:rank], SMALLEST_SHARE * max(total, 1e-30)) ** 0.25
+    left = directions[:, :rank]
+    return Spectrum(left * scale, (left.T @ weight) / scale[:, None], ratios)
 
 
 def tuckers(
@@ -77,7 +82,7 @@ def tuckers(
         if rank < c_in:
             inner = directions[:rank]
             crossed, seen = _projected(flat, covariance, inner)
-            best = _solve_right(crossed, seen)
+            best = np.linalg.solve(_lifted(seen), crossed.T).T
         found = spectrum(best, seen)
         kept = float(np.sum((best @ seen) * best))
         lost = max(power - kept, 0.0) if inner is not None else 0.0
@@ -113,21 +118,15 @@ def _channel_directions(weight: np.ndarray, covariance: np.ndarray) -> np.ndarra
     """Return projections of the input channels (I, I), the strongest for the output first."""
     c_in, places = weight.shape[1], weight[0, 0].size
     by_place = covariance.reshape(c_in, places, c_in, places)
-    channels = np.einsum("ipjp->ij", by_place) / places
+    channels = _lifted(np.einsum("ipjp->ij", by_place) / places)
+    root = np.linalg.cholesky(channels)
     unfolded = weight.transpose(0, 2, 3, 1).reshape(-1, c_in)
-    return spectrum(unfolded, channels).right
+    _, directions = np.linalg.eigh(root.T @ (unfolded.T @ unfolded) @ root)
+    return np.linalg.solve(root.T, directions[:, ::-1]).T
 
 
-def _square_root(covariance: np.ndarray) -> np.ndarray:
-    """Return the Cholesky factor of C, with the directions never seen lifted to the floor."""
+def _lifted(covariance: np.ndarray) -> np.ndarray:
+    """Give directions that were never seen a little power, so that C can be inverted."""
     size = len(covariance)
     mean_power = float(np.trace(covariance)) / size
-    floor = RELATIVE_FLOOR * mean_power if mean_power > 0 else 1.0
-    return np.linalg.cholesky(covariance + floor * np.eye(size))
-
-
-def _solve_right(a: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Return a c⁻¹ for a symmetric c of full rank up to the floor."""
-    root = _square_root(c)
-    half = np.linalg.solve(root, a.T)
-    return np.linalg.solve(root.T, half).T
+    return covariance + max(SMALLEST_SHARE * mean_power, 1e-30) * np.eye(size)

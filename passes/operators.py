@@ -8,18 +8,16 @@ Every function stays within what torch.vmap can map.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import operators_nn as nn
+
 Operator = Callable[..., Any]
-
-
-def _ints(values: Any) -> tuple[int, ...]:
-    return tuple(int(value) for value in values)
 
 
 def _unary(function: Operator) -> Operator:
@@ -43,7 +41,7 @@ def _astype(attrs: Any, x: Tensor) -> Tensor:
 
 
 def _axes(axis: Any, x: Tensor) -> tuple[int, ...]:
-    return tuple(range(x.ndim)) if axis is None else _ints(axis)
+    return tuple(range(x.ndim)) if axis is None else nn.ints(axis)
 
 
 def _reduce(function: Operator) -> Operator:
@@ -58,120 +56,8 @@ def _std(x: Tensor, dim: tuple[int, ...], keepdim: bool) -> Tensor:
     return torch.std(x, dim=dim, keepdim=keepdim, correction=0)
 
 
-def _per_axis(value: Tensor, x: Tensor, axes: Sequence[int]) -> Tensor:
-    """Shape a tensor that has `axes` alone so that it broadcasts over x."""
-    wanted = {axis % x.ndim for axis in axes}
-    return value.reshape([x.shape[i] if i in wanted else 1 for i in range(x.ndim)])
-
-
-def _layer_norm(attrs: Any, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-    axes = _ints(attrs.axes)
-    centred = x - x.mean(dim=axes, keepdim=True)
-    y = centred * torch.rsqrt(centred.square().mean(dim=axes, keepdim=True) + attrs.epsilon)
-    y = y * _per_axis(gamma, x, axes) if attrs.scale else y
-    return y + _per_axis(beta, x, axes) if attrs.center else y
-
-
-def _rms_norm(attrs: Any, x: Tensor, gamma: Tensor) -> Tensor:
-    axes = _ints(attrs.axes)
-    y = x * torch.rsqrt(x.square().mean(dim=axes, keepdim=True) + attrs.epsilon)
-    return y * _per_axis(gamma, x, axes)
-
-
-def _group_norm(attrs: Any, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor | None:
-    if attrs.channel_axis != 1 or _ints(attrs.axes) != tuple(range(2, x.ndim)):
-        return None
-    return F.group_norm(x, attrs.num_groups, gamma, beta, attrs.epsilon)
-
-
-def _prelu(attrs: Any, x: Tensor, slope: Tensor) -> Tensor:
-    return torch.where(x > 0, x, x * _per_axis(slope, x, (attrs.axis,)))
-
-
-def _softplus(attrs: Any, x: Tensor) -> Tensor:
-    return F.softplus(x, attrs.beta, attrs.threshold)
-
-
-def _pad_spatial(x: Tensor, padding: Sequence[int], value: float) -> Tensor:
-    """Pad the trailing axes by TVM's padding: all the starts, then all the ends."""
-    half = len(padding) // 2
-    pairs = [p for i in reversed(range(half)) for p in (padding[i], padding[half + i])]
-    return F.pad(x, pairs, value=value) if any(pairs) else x
-
-
-def _conv(attrs: Any, x: Tensor, weight: Tensor) -> Tensor | None:
-    layouts = (attrs.data_layout, attrs.kernel_layout)
-    if layouts not in (("NCHW", "OIHW"), ("NCW", "OIW")):
-        return None
-    convolve = F.conv2d if x.ndim == 4 else F.conv1d
-    padding, half = _ints(attrs.padding), len(attrs.padding) // 2
-    if padding[:half] != padding[half:]:
-        x, padding = _pad_spatial(x, padding, 0.0), (0,) * len(padding)
-    stride, dilation = _ints(attrs.strides), _ints(attrs.dilation)
-    return convolve(x, weight, None, stride, padding[:half], dilation, int(attrs.groups))
-
-
-def _conv2d_transpose(attrs: Any, x: Tensor, weight: Tensor) -> Tensor | None:
-    padding = _ints(attrs.padding)
-    if (attrs.data_layout, attrs.kernel_layout) != ("NCHW", "IOHW") or padding[:2] != padding[2:]:
-        return None
-    return F.conv_transpose2d(
-        x,
-        weight,
-        None,
-        _ints(attrs.strides),
-        padding[:2],
-        _ints(attrs.output_padding),
-        int(attrs.groups),
-        _ints(attrs.dilation),
-    )
-
-
-def _max_pool2d(attrs: Any, x: Tensor) -> Tensor | None:
-    if attrs.ceil_mode or attrs.layout != "NCHW":
-        return None
-    x = _pad_spatial(x, _ints(attrs.padding), float("-inf"))
-    size, stride = _ints(attrs.pool_size), _ints(attrs.strides)
-    return F.max_pool2d(x, size, stride, 0, _ints(attrs.dilation))
-
-
-def _avg_pool2d(attrs: Any, x: Tensor) -> Tensor | None:
-    if attrs.ceil_mode or attrs.layout != "NCHW" or _ints(attrs.dilation) != (1, 1):
-        return None
-    size, stride, padding = (_ints(v) for v in (attrs.pool_size, attrs.strides, attrs.padding))
-    y = F.avg_pool2d(_pad_spatial(x, padding, 0.0), size, stride)
-    if attrs.count_include_pad or not any(padding):
-        return y
-    inside = _pad_spatial(torch.ones(1, 1, *x.shape[2:]), padding, 0.0)
-    return y / F.avg_pool2d(inside, size, stride)
-
-
-def _adaptive_avg_pool2d(attrs: Any, x: Tensor) -> Tensor | None:
-    if attrs.layout != "NCHW":
-        return None
-    size = x.shape[2:] if attrs.output_size is None else _ints(attrs.output_size)
-    return F.adaptive_avg_pool2d(x, size)
-
-
-def _pad(attrs: Any, x: Tensor) -> Tensor | None:
-    width = _ints(attrs.pad_width)
-    if attrs.pad_mode != "constant":
-        return None
-    pairs = [p for i in reversed(range(x.ndim)) for p in width[2 * i : 2 * i + 2]]
-    return F.pad(x, pairs, value=float(attrs.pad_value))
-
-
-def _attention(attrs: Any, q: Tensor, k: Tensor, v: Tensor, *bias: Tensor) -> Tensor | None:
-    if attrs.causal_mask is not None or attrs.window_size is not None:
-        return None
-    scale = q.shape[-1] ** -0.5 if attrs.scale is None else float(attrs.scale)
-    scores = scale * torch.einsum("bsnh,btnh->bnst", q, k)
-    scores = scores + bias[0] if bias else scores
-    return torch.einsum("bnst,btnh->bsnh", torch.softmax(scores, -1), v)
-
-
 def _permute(attrs: Any, x: Tensor) -> Tensor:
-    return x.permute(_ints(attrs.axes) if attrs.axes is not None else tuple(range(x.ndim))[::-1])
+    return x.permute(nn.ints(attrs.axes) if attrs.axes is not None else tuple(range(x.ndim))[::-1])
 
 
 def _expand_dims(attrs: Any, x: Tensor) -> Tensor:
@@ -182,7 +68,7 @@ def _expand_dims(attrs: Any, x: Tensor) -> Tensor:
 
 
 def _squeeze(attrs: Any, x: Tensor) -> Tensor:
-    return x.squeeze() if attrs.axis is None else x.squeeze(_ints(attrs.axis))
+    return x.squeeze() if attrs.axis is None else x.squeeze(nn.ints(attrs.axis))
 
 
 def _concat(attrs: Any, parts: tuple[Tensor, ...]) -> Tensor:
@@ -195,7 +81,7 @@ def _stack(attrs: Any, parts: tuple[Tensor, ...]) -> Tensor:
 
 def _split(attrs: Any, x: Tensor) -> tuple[Tensor, ...]:
     cuts = attrs.indices_or_sections
-    at = int(cuts) if hasattr(cuts, "value") else list(_ints(cuts))
+    at = int(cuts) if hasattr(cuts, "value") else list(nn.ints(cuts))
     return tuple(torch.tensor_split(x, at, dim=attrs.axis))
 
 
@@ -243,7 +129,7 @@ def _dequantize(attrs: Any, x: Tensor, scale: Tensor, zero_point: Tensor) -> Ten
 
 
 def _along(value: Tensor, x: Tensor, axis: int) -> Tensor:
-    return value.reshape(()) if value.numel() == 1 else _per_axis(value, x, (axis,))
+    return value.reshape(()) if value.numel() == 1 else nn.per_axis(value, x, (axis,))
 
 
 def torch_type(dtype: Any) -> torch.dtype:
@@ -305,22 +191,22 @@ TABLE: dict[str, Operator] = {
     "relax.nn.gelu": _unary(F.gelu),
     "relax.nn.gelu_tanh": lambda attrs, x: F.gelu(x, approximate="tanh"),
     "relax.nn.leakyrelu": lambda attrs, x: F.leaky_relu(x, attrs.alpha),
-    "relax.nn.prelu": _prelu,
-    "relax.nn.softplus": _softplus,
+    "relax.nn.prelu": nn.prelu,
+    "relax.nn.softplus": nn.softplus,
     "relax.nn.softmax": lambda attrs, x: torch.softmax(x, attrs.axis),
     "relax.nn.log_softmax": lambda attrs, x: torch.log_softmax(x, attrs.axis),
-    "relax.nn.layer_norm": _layer_norm,
-    "relax.nn.rms_norm": _rms_norm,
-    "relax.nn.group_norm": _group_norm,
-    "relax.nn.conv1d": _conv,
-    "relax.nn.conv2d": _conv,
-    "relax.nn.conv2d_transpose": _conv2d_transpose,
-    "relax.nn.max_pool2d": _max_pool2d,
-    "relax.nn.avg_pool2d": _avg_pool2d,
-    "relax.nn.adaptive_avg_pool2d": _adaptive_avg_pool2d,
-    "relax.nn.pad": _pad,
-    "relax.nn.attention": _attention,
-    "relax.nn.attention_bias": _attention,
+    "relax.nn.layer_norm": nn.layer_norm,
+    "relax.nn.rms_norm": nn.rms_norm,
+    "relax.nn.group_norm": nn.group_norm,
+    "relax.nn.conv1d": nn.conv,
+    "relax.nn.conv2d": nn.conv,
+    "relax.nn.conv2d_transpose": nn.conv2d_transpose,
+    "relax.nn.max_pool2d": nn.max_pool2d,
+    "relax.nn.avg_pool2d": nn.avg_pool2d,
+    "relax.nn.adaptive_avg_pool2d": nn.adaptive_avg_pool2d,
+    "relax.nn.pad": nn.pad,
+    "relax.nn.attention": nn.attention,
+    "relax.nn.attention_bias": nn.attention,
     "relax.nn.pixel_shuffle": lambda attrs, x: F.pixel_shuffle(x, attrs.upscale_factor),
     "relax.reshape": lambda attrs, x, shape: x.reshape(shape),
     "relax.broadcast_to": lambda attrs, x, shape: x.expand(shape),

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from ..frontend.model import Model
-from .graph import Graph, Layer, layers
+from .graph import Graph, Layer, layers, shared_weights
 from .moments import (
     Moments,
     grouped_weight,
@@ -100,13 +100,14 @@ def covariances(dense: Model, data: Dataset) -> dict[str, np.ndarray]:
 
 
 def refit(thin: Model, wanted: Mapping[str, Target], data: Dataset) -> tuple[Refit, ...]:
-    """Refit every layer of `thin` that has a target, in order."""
+    """Refit every layer of `thin` that has a target and a weight of its own, in order."""
     execution = Execution(thin, calibration_inputs(thin, data))
-    by_call, values = {layer.call: layer for layer in layers(thin)}, dict(Graph.of(thin).bindings)
+    by_call, values = {layer.call: layer for layer in layers(thin)}, Graph.of(thin).producers
+    shared = shared_weights(thin)
     found = []
     for var, _ in execution:
         layer = by_call.get(var)
-        if layer is None or layer.name not in wanted:
+        if layer is None or layer.name not in wanted or layer.weight in shared:
             continue
         target = wanted[layer.name]
         seen = moments(layer, execution.values[layer.input], target.at, target.outputs)
