@@ -128,6 +128,27 @@ def resize(inputs: Inputs, attrs: dict[str, Any], held: Any) -> None:
             raise ValueError("its scales give no whole size; export with sizes")
 
 
+def upsample(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
+    """Upsample (opsets 7 to 9): output pixel i comes from place i / scale."""
+    mode = attrs.get("mode", b"nearest").decode()
+    scales = attrs.get("scales") or _array(inputs, 1, held)
+    exact = np.asarray(shape_of(inputs[0])) * scales
+    if (
+        mode not in ("nearest", "linear")
+        or len(exact) != 4
+        or not np.allclose(exact, exact.round())
+    ):
+        raise ValueError("only whole sizes of images, nearest or linear, are supported")
+    return relax.op.image.resize2d(
+        inputs[0],
+        tuple(int(length) for length in exact.round()[2:]),
+        layout="NCHW",
+        method="nearest_neighbor" if mode == "nearest" else "linear",
+        coordinate_transformation_mode="asymmetric",
+        rounding_method="floor",
+    )
+
+
 def refuse(operator: str, attrs: dict[str, Any], rank: int) -> None:
     """Refuse settings that TVM's importer ignores or gets wrong."""
     if operator == "LayerNormalization" and attrs["tvm_custom"]["num_outputs"] > 1:
@@ -151,6 +172,7 @@ OWN: dict[str, Callable[[Inputs, dict[str, Any], Any], relax.Expr | None]] = {
     "Pad": pad,
     "Resize": resize,
     "Tile": tile,
+    "Upsample": upsample,
 }
 PADDED = ("Conv", "MaxPool", "AveragePool")
 

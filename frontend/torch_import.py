@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import fx
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind, OutputKind
+from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 from tvm import IRModule, relax
 from tvm.relax.frontend.torch.exported_program_translator import ExportedProgramImporter
 
@@ -46,7 +46,9 @@ def from_torch(
         else:
             program = _export(network, tuple(example_inputs), name)
         _check(program, name)
-        return _imported(_decomposed(program), name)
+        program = _decomposed(program)
+        _check_outputs(program, name)
+        return _imported(program, name)
 
 
 @contextmanager
@@ -85,9 +87,15 @@ def _check(program: ExportedProgram, name: str) -> None:
             _check_input(node, name)
         if node.op == "call_function":
             _check_mode(node, name)
+
+
+def _check_outputs(program: ExportedProgram, name: str) -> None:
+    """Refuse side effects, which show once the program is decomposed."""
     for spec in program.graph_signature.output_specs:
         if spec.kind is not OutputKind.USER_OUTPUT:
             raise ModelError(f"{name} changes {spec.target} as it runs; {_EVAL}")
+        if not isinstance(spec.arg, TensorArgument):
+            raise ModelError(f"{name} returns something that is not a tensor; return tensors alone")
 
 
 def _check_input(node: fx.Node, name: str) -> None:

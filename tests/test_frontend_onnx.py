@@ -204,6 +204,75 @@ def test_a_setting_that_cannot_be_imported_is_refused_without_noise(tmp_path, ca
     assert capfd.readouterr() == ("", "")
 
 
+UPSAMPLE = {"scales": np.array([1, 1, 2, 3], "float32")}
+SETTINGS = {
+    "crossed bounds": (
+        [helper.make_node("Clip", ["x", "low", "high"], ["y"])],
+        {"low": np.float32(1), "high": np.float32(0.5)},
+        18,
+    ),
+    "old clip": ([helper.make_node("Clip", ["x"], ["y"], min=-0.3, max=0.4)], {}, 10),
+    "old upsample": ([helper.make_node("Upsample", ["x", "scales"], ["y"])], UPSAMPLE, 9),
+    "old resize": (
+        [helper.make_node("Resize", ["x", "none", "none", "sizes"], ["y"], mode="nearest")],
+        {"none": np.zeros(0, "float32"), "sizes": np.array([1, 2, 9, 8])},
+        11,
+    ),
+    "wrapped padding": (
+        [helper.make_node("Pad", ["x", "w", "", "axes"], ["y"], mode="wrap")],
+        {"w": np.array([1, 2, 0, 1]), "axes": np.array([-1, 2])},
+        19,
+    ),
+    "cutting": (
+        [helper.make_node("Pad", ["x", "w"], ["y"])],
+        {"w": np.array([0, 0, -1, 2, 0, 0, 1, -1])},
+        18,
+    ),
+    "negative places": (
+        [helper.make_node("Gather", ["x", "i"], ["y"], axis=2)],
+        {"i": np.array([[-1, 0], [2, -2]])},
+        18,
+    ),
+    "tiles": ([helper.make_node("Tile", ["x", "r"], ["y"])], {"r": np.array([1, 2, 1, 3])}, 18),
+}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_computes_what_onnx_runtime_does(tmp_path, name):
+    nodes, weights, opset = SETTINGS[name]
+    free = {"y": (None,) * (5 if name == "negative places" else 4)}
+    path = save(tmp_path / "s.onnx", nodes, {"x": (1, 2, 5, 4)}, free, weights, opset)
+    x = np.random.default_rng(0).normal(size=(1, 2, 5, 4)).astype("float32")
+    assert_close(run(from_onnx(path), x), reference(path, x))
+
+
+@pytest.mark.parametrize(
+    ("operator", "attributes", "message"),
+    [
+        ("Resize", {"mode": "linear", "antialias": 1}, "antialias 1 is not supported"),
+        ("Resize", {"mode": "linear"}, "its scales give no whole size"),
+        ("Attention", {}, "opset 22 or older"),
+    ],
+)
+def test_a_setting_that_would_be_imported_wrongly_is_refused(
+    tmp_path, operator, attributes, message
+):
+    attention = operator == "Attention"
+    inputs = ["x", "x", "x"] if attention else ["x", "", "scales"]
+    nodes = [helper.make_node(operator, inputs, ["y"], name="n", **attributes)]
+    if attention:
+        nodes[0].attribute.extend(
+            [helper.make_attribute("q_num_heads", 2), helper.make_attribute("kv_num_heads", 2)]
+        )
+    shape = (1, 5, 4) if attention else (1, 2, 5, 4)
+    weights = {} if attention else {"scales": np.array([1, 1, 0.5, 0.7], "float32")}
+    free = {"y": (None,) * len(shape)}
+    opset = 23 if attention else 18
+    path = save(tmp_path / "s.onnx", nodes, {"x": shape}, free, weights, opset)
+    with pytest.raises(UnsupportedOperator, match=message):
+        from_onnx(path)
+
+
 def test_an_operator_of_another_domain_is_refused(tmp_path):
     node = helper.make_node("Gelu", ["x"], ["y"], name="g", domain="com.microsoft")
     path = tmp_path / "ms.onnx"

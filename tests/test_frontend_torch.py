@@ -208,6 +208,22 @@ def test_free_dimensions_are_refused():
         from_torch(program, name="mlp")
 
 
+def test_an_output_that_is_not_a_tensor_is_refused():
+    network = Fn(lambda s, x: (x + 1, 3)).eval()
+    with pytest.raises(ModelError, match="returns something that is not a tensor"):
+        from_torch(network, (torch.ones(2),), name="pair")
+
+
+def test_a_network_that_counts_its_calls_is_refused():
+    def function(s, x):
+        s.calls.add_(1)
+        return x + s.calls
+
+    network = Fn(function, calls=nn.Buffer(torch.zeros(1))).eval()
+    with pytest.raises(ModelError, match="changes calls as it runs"):
+        from_torch(network, (torch.ones(2),), name="counter")
+
+
 def test_a_module_without_example_inputs_is_refused():
     with pytest.raises(ModelError, match="needs example inputs"):
         from_torch(Mlp(), name="mlp")
