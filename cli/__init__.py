@@ -5,12 +5,15 @@ from __future__ import annotations
 import sys
 
 _COMMAND_PACKAGES = ("click", "rich", "typer")
+_INTERRUPTED_STATUS = 130
 
 
 def main() -> None:
     """Run the command line; where only the app side is installed, say what to install."""
     try:
         from .app import app
+
+        app(prog_name="adaspring")
     except ModuleNotFoundError as error:
         if error.name not in _COMMAND_PACKAGES:
             raise
@@ -18,4 +21,6 @@ def main() -> None:
             f"error: the commands need {error.name}, which is not installed; "
             "pip install 'adaspring[compiler]'"
         )
-    app(prog_name="adaspring")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(_INTERRUPTED_STATUS)

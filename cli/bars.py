@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from types import TracebackType
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from .tables import console
 
@@ -22,8 +30,10 @@ class Bars:
             TextColumn("{task.fields[detail]}", style="dim", markup=False),
             console=out,
             disable=not out.is_terminal,
+            # what is printed meanwhile goes above the bars, unless it goes to a file
+            redirect_stdout=sys.stdout.isatty(),
         )
-        self._tasks: dict[str, int] = {}
+        self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Bars:
         self._progress.start()

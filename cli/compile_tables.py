@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import msgspec
+from rich.console import Console
 
 from ..explore.compile import BoardResult, CompileResult, Request
 from ..frontend.model import TensorSpec
@@ -56,6 +57,12 @@ def result_answer(request: Request, result: CompileResult, notes: tuple[str, ...
     shown = [part for board in result.boards for part in _board_shown(board)]
     failed = any(board.error is not None for board in result.boards)
     return Answer(data=data, shown=tuple(shown), failed=failed)
+
+
+def board_report(console: Console, result: BoardResult) -> None:
+    """Print what was made for one board."""
+    for part in _board_shown(result):
+        console.print(part)
 
 
 def _board_data(result: BoardResult) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .bars import Bars
 from .command import Answer, AsJson, Verbose
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="The folder to write to.")]
@@ -23,6 +24,7 @@ def demo(
     from .demo import run_demo
     from .tables import console
 
-    run_demo(output, console())
+    with Bars() as bars:
+        run_demo(output, console(), bars)
     found = sorted(str(path.parent) for path in output.rglob("manifest.json"))
     return Answer(data={"output": str(output), "libraries": found}, shown=())

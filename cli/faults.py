@@ -46,7 +46,7 @@ def _explain(error: Exception) -> str:
 
 def _without_advice(error: Exception) -> str:
     if isinstance(error, AdaspringError):
-        return str(error).partition(";")[0]
+        return str(error).partition(": [Errno")[0]
     filename = getattr(error, "filename", None)
     return str(filename) if filename else "a file could not be written"
 

@@ -133,7 +133,7 @@ def _shown(data: dict[str, Any]) -> tuple[Any, ...]:
     ]  # fmt: skip
     title = f"{data['library']}, variant {data['variant']}: {data['samples_count']} {kind}"
     columns = ("output", "type", "shape", ">least", ">largest", ">mean")
-    shown = [table(title, columns, rows)]
+    shown: list[Any] = [table(title, columns, rows)]
     for entry in data["outputs"]:
         if entry["not_finite_count"]:
             text = f"{entry['name']}: {entry['not_finite_count']} values are not finite"

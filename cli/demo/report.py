@@ -37,7 +37,7 @@ def command(
 
 def libraries(console: Console, result: CompileResult) -> None:
     """A table of variants for each board, and what was dropped."""
-    from ..tables import board_report
+    from ..compile_tables import board_report
 
     for board in result.boards:
         board_report(console, board)
