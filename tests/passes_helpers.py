@@ -1,0 +1,71 @@
+"""What the tests of the passes share: imported networks, data, and untouched-input checks."""
+
+import numpy as np
+import torch
+import tvm_ffi
+from adaspring.frontend.data import Dataset
+from adaspring.frontend.model import Model
+from adaspring.frontend.torch_import import from_torch
+from adaspring.passes.graph import layers
+from adaspring.passes.reference import evaluate
+from torch import nn
+
+from .networks import example_inputs
+
+
+class Small(nn.Module):
+    """A network written as its parts and a function of them; parts come from the seed."""
+
+    def __init__(self, forward, seed=0, **parts):
+        super().__init__()
+        self.function = forward
+        for name, part in parts.items():
+            setattr(self, name, part)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
+        self.eval()
+
+    def forward(self, *inputs):
+        return self.function(self, *inputs)
+
+
+def imported(network, *shapes) -> Model:
+    """Import a network of `networks.py`, or another one with the shapes of its inputs."""
+    inputs = tuple(torch.zeros(shape) for shape in shapes) or example_inputs(network)
+    return from_torch(network, inputs, name=type(network).__name__)
+
+
+def data(model: Model, count: int = 24, seed: int = 0) -> Dataset:
+    """Make normal random samples for a network."""
+    random = np.random.default_rng(seed)
+    shapes = [(count, *spec.shape[1:]) for spec in model.inputs]
+    return Dataset(inputs=tuple(random.normal(size=s).astype(np.float32) for s in shapes))
+
+
+def fingerprint(model: Model):
+    """Hash a network's IR and its weights."""
+    weights = tuple((name, array.tobytes()) for name, array in model.weights.items())
+    return tvm_ffi.structural_hash(model.module), hash(weights)
+
+
+def outputs(model: Model, dataset: Dataset):
+    return evaluate(model, dataset)
+
+
+def error_ratio(model: Model, other: Model, dataset: Dataset) -> float:
+    """Compare first outputs: |y - y'| / |y|."""
+    y, z = evaluate(model, dataset)[0], evaluate(other, dataset)[0]
+    return float(np.linalg.norm(y - z) / np.linalg.norm(y))
+
+
+def shapes(model: Model) -> dict[str, tuple[int, ...]]:
+    return {layer.name: layer.weight_shape for layer in layers(model)}
+
+
+def with_weights(model: Model, **changes) -> Model:
+    """The same network with some weights replaced; dots in names are written as __."""
+    new = {name.replace("__", "."): value for name, value in changes.items()}
+    assert set(new) <= set(model.weights)
+    return model.evolved(model.module, {**model.weights, **new})
