@@ -86,9 +86,17 @@ class _Lowering:
             return self.rebuilt(expr)
         value = self.value_of(expr)
         if isinstance(value, Static):
-            return self.weights.var(value.name, value.array)
+            return self.stored_weight(value.as_float())
         dynamic = self.real(value)
-        return self.transposed(dynamic.expr, (0, 3, 1, 2)) if dynamic.channels_last else dynamic.expr
+        return (
+            self.transposed(dynamic.expr, (0, 3, 1, 2)) if dynamic.channels_last else dynamic.expr
+        )
+
+    def stored_weight(self, value: Static) -> relax.Expr:
+        """Give a weight as an argument; a scalar is written into the code."""
+        if value.array.ndim == 0:
+            return relax.const(value.array, str(value.array.dtype))
+        return self.weights.var(value.name, value.array)
 
     def rebuilt(self, expr: relax.Expr) -> relax.Expr:
         """A tuple, tuple item, shape or attribute value around values that were lowered."""
@@ -119,7 +127,9 @@ class _Lowering:
     def channels_last(self, expr: relax.Expr) -> relax.Expr:
         """A 4-D activation as NHWC."""
         dynamic = self.real(self.value_of(expr))
-        return dynamic.expr if dynamic.channels_last else self.transposed(dynamic.expr, (0, 2, 3, 1))
+        return (
+            dynamic.expr if dynamic.channels_last else self.transposed(dynamic.expr, (0, 2, 3, 1))
+        )
 
     def transposed(self, expr: relax.Expr, axes: tuple[int, ...]) -> relax.Expr:
         """Transpose, as a reshape (which costs nothing) where only unit axes move."""
@@ -129,7 +139,9 @@ class _Lowering:
             return self.builder.emit(relax.op.reshape(expr, [shape[axis] for axis in axes]))
         return self.builder.emit(relax.op.permute_dims(expr, axes))
 
-    def kernel(self, function: Callable[..., te.Tensor], *args: relax.Expr, **settings) -> relax.Var:
+    def kernel(
+        self, function: Callable[..., te.Tensor], *args: relax.Expr, **settings
+    ) -> relax.Var:
         """Emit a call of one of our kernels."""
         bound = partial(function, **settings)
         return self.builder.emit_te(bound, *args, primfunc_name_hint=function.__name__)
@@ -156,7 +168,10 @@ class _Lowering:
         values = [self.value_of(arg) for arg in call.args]
         if not any(getattr(value, "channels_last", False) for value in values):
             return None
-        if any(not isinstance(v, Static) and len(shape_of(v.expr)) != 4 for v in values):
+        if any(
+            v.array.ndim > 4 if isinstance(v, Static) else len(shape_of(v.expr)) != 4
+            for v in values
+        ):
             return None
         operands = [self.follow(arg, v) for arg, v in zip(call.args, values, strict=True)]
         return Dynamic(self.builder.emit(relax.Call(call.op, operands, call.attrs)), True)
@@ -165,7 +180,7 @@ class _Lowering:
         """An operand of a channels-last operator; a weight is transposed ahead."""
         if not isinstance(value, Static):
             return self.channels_last(expr)
-        array = value.array
+        array = value.as_float().array
         if array.size == 1:
             return relax.const(array.reshape(()), str(array.dtype))
         array = array.reshape((1,) * (4 - array.ndim) + array.shape).transpose(0, 2, 3, 1)
@@ -234,7 +249,10 @@ class _Lowering:
         dtype = str(call.attrs.out_dtype)
         shift = 128 if (dtype, self.isa.int8.activation_dtype) == ("uint8", "int8") else 0
         stored = self.isa.int8.activation_dtype if shift else dtype
-        settings = {"scale": float(scale.array.item()), "zero_point": int(zero.array.item()) - shift}
+        settings = {
+            "scale": float(scale.array.item()),
+            "zero_point": int(zero.array.item()) - shift,
+        }
         expr = self.kernel(compute.quantize, source.expr, dtype=stored, **settings)
         return Quantized(expr, source.channels_last, **settings)
 
@@ -243,7 +261,9 @@ class _Lowering:
         if isinstance(value, Quantized):
             return Dequantized(value)
         scale, zero = (self.value_of(arg) for arg in call.args[1:3])
-        if not (isinstance(value, Static) and isinstance(scale, Static) and isinstance(zero, Static)):
+        if not (
+            isinstance(value, Static) and isinstance(scale, Static) and isinstance(zero, Static)
+        ):
             return None
         axis = int(call.attrs.axis) % value.array.ndim
         return Static(value.array, value.name, scale=scale.array.reshape(-1), scale_axis=axis)

@@ -92,7 +92,7 @@ class LoweredWeights:
                 return self.by_name[unique]
             count += 1
             unique = f"{name}#{count}"
-        self.arrays[unique] = np.ascontiguousarray(array)
+        self.arrays[unique] = np.asarray(array, order="C")
         legal = "".join(c if c.isalnum() else "_" for c in unique)
         self.by_name[unique] = relax.Var(
             f"w_{legal}", relax.TensorType(array.shape, str(array.dtype))
