@@ -61,8 +61,6 @@ def run(
         answers.append(result if isinstance(result, tuple) else (result,))
     outputs = joined(answers, given, library.manifest.inputs)
     names = [spec.name for spec in library.manifest.outputs]
-    if output is not None:
-        save_npz(output, dict(zip(names, outputs, strict=True)))
     data = {
         "library": str(lib),
         "variant": net.variant,
@@ -73,6 +71,8 @@ def run(
         "accuracy": _accuracy(outputs[0], given),
         "output_file": None if output is None else str(output),
     }
+    if output is not None:
+        save_npz(output, dict(zip(names, outputs, strict=True)))
     return Answer(data=data, shown=_shown(data))
 
 
