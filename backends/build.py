@@ -85,7 +85,7 @@ def _compile_library(finished: IRModule, prepared: Prepared, code: Path) -> None
         with prepared.target:
             executable = relax.build(finished, prepared.target, relax_pipeline=None)
         executable.export_library(str(code), fcompile=link)
-    except (tvm.error.TVMError, RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError) as error:
         last = str(error).strip().splitlines()[-1]
         raise BuildError(f"could not compile for {prepared.board.name}: {last}") from error
 

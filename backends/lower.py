@@ -120,9 +120,17 @@ class _Lowering:
                 source.channels_last,
             )
         if isinstance(value, Quantized):
-            return Dynamic(value.expr, value.channels_last)
-        assert isinstance(value, Dynamic)
+            return Dynamic(self.levels(value), value.channels_last)
+        if isinstance(value, Static):
+            return Dynamic(self.stored_weight(value.as_float()))
         return value
+
+    def levels(self, value: Quantized) -> relax.Expr:
+        """Give the 8-bit levels as the network has them."""
+        if not value.offset:
+            return value.expr
+        settings = {"offset": -value.offset, "dtype": value.dtype}
+        return self.kernel(compute.shift_levels, value.expr, **settings)
 
     def channels_last(self, expr: relax.Expr) -> relax.Expr:
         """A 4-D activation as NHWC."""
@@ -242,19 +250,28 @@ class _Lowering:
 
     def quantize(self, call: relax.Call) -> Value | None:
         scale, zero = (self.value_of(arg) for arg in call.args[1:3])
-        if not isinstance(scale, Static) or scale.array.size != 1:
+        if not (isinstance(scale, Static) and isinstance(zero, Static)):
             return None
-        assert isinstance(zero, Static)
+        if scale.array.size != 1 or str(call.attrs.out_dtype) not in _LOWEST:
+            return None
         source = self.real(self.value_of(call.args[0]))
-        dtype = str(call.attrs.out_dtype)
-        shift = 128 if (dtype, self.isa.int8.activation_dtype) == ("uint8", "int8") else 0
-        stored = self.isa.int8.activation_dtype if shift else dtype
-        settings = {
-            "scale": float(scale.array.item()),
-            "zero_point": int(zero.array.item()) - shift,
-        }
-        expr = self.kernel(compute.quantize, source.expr, dtype=stored, **settings)
-        return Quantized(expr, source.channels_last, **settings)
+        dtype, stored = str(call.attrs.out_dtype), self.isa.int8.activation_dtype
+        offset = _LOWEST[stored] - _LOWEST[dtype]
+        expr = self.kernel(
+            compute.quantize,
+            source.expr,
+            scale=float(scale.array.item()),
+            zero_point=int(zero.array.item()) + offset,
+            dtype=stored,
+        )
+        return Quantized(
+            expr,
+            source.channels_last,
+            scale=float(scale.array.item()),
+            zero_point=int(zero.array.item()) + offset,
+            dtype=dtype,
+            offset=offset,
+        )
 
     def dequantize(self, call: relax.Call) -> Value | None:
         value = self.value_of(call.args[0])
@@ -264,6 +281,8 @@ class _Lowering:
         if not (
             isinstance(value, Static) and isinstance(scale, Static) and isinstance(zero, Static)
         ):
+            return None
+        if value.array.dtype != np.int8 or zero.array.any():
             return None
         axis = int(call.attrs.axis) % value.array.ndim
         return Static(value.array, value.name, scale=scale.array.reshape(-1), scale_axis=axis)
@@ -277,9 +296,10 @@ class _Lowering:
         out, into, _, _ = weight.array.shape
         if groups == 1:
             return self.layer(call.args[0], weight, conv_window(attrs))
-        if into == 1 and groups == out and weight.scale is None:
+        if into == 1 and groups == out:
             x = self.channels_last(call.args[0])
-            packed = self.weights.var(weight.name, pack.pack_depthwise(weight.array))
+            filters = pack.pack_depthwise(weight.as_float().array)
+            packed = self.weights.var(weight.name, filters)
             window = conv_window(attrs)
             return Dynamic(self.kernel(compute.depthwise_conv2d, x, packed, window=window), True)
         return None
@@ -298,7 +318,7 @@ class _Lowering:
         """A convolution (with a window) or dense layer by its packed kernel."""
         value = self.value_of(x)
         channels = weight.array.shape[0 if window else 1]
-        integer = isinstance(value, Dequantized) and weight.scale is not None
+        integer = isinstance(value, Dequantized) and weight.scaled_along(0 if window else 1)
         lanes, depth = self.blocking(integer, channels)
         if integer:
             assert isinstance(value, Dequantized)
@@ -344,6 +364,9 @@ class _Lowering:
             self.weights.var(f"{weight.name}_scale", scale.astype(np.float32)),
             self.weights.var(f"{weight.name}_correction", totals * np.int32(source.zero_point)),
         )
+
+
+_LOWEST = {"uint8": 0, "int8": -128}
 
 
 def conv_window(attrs) -> compute.Window:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from tvm import IRModule, relax
+from tvm import IRModule, relax, s_tir
 from tvm.s_tir import Schedule, dlight, renew_defs
 from tvm.s_tir.schedule import SBlockRV, ScheduleError, Trace
 from tvm.target import Target
 from tvm.tirx import IterVar, PrimFunc
 
+from ..errors import BuildError
 from .isa import InstructionSet
 from .kernels.schedule import (
     contraction_shape,
+    is_handwritten,
     new_schedule,
     schedule_contraction,
     schedule_spatial,
@@ -33,6 +35,7 @@ Best = Callable[[IRModule], Trace | None]
 def fused(module: IRModule, tvm_target: Target) -> IRModule:
     """Operators as loops, fused: each function of the result is one tuning task."""
     steps = (
+        relax.backend.DispatchSortScan(),
         relax.transform.LegalizeOps(),
         relax.transform.AnnotateTIROpPattern(),
         relax.transform.FuseOps(),
@@ -56,21 +59,39 @@ def schedule_cpu(module: IRModule, isa: InstructionSet, best: Best | None) -> IR
 
 
 def schedule_gpu(module: IRModule, tvm_target: Target) -> IRModule:
-    """Schedule every function by DLight's rules for GPUs."""
-    rules = (
-        dlight.gpu.Matmul(),
-        dlight.gpu.GEMV(),
-        dlight.gpu.Reduction(),
-        dlight.gpu.GeneralReduction(),
-        dlight.gpu.Fallback(),
-    )
-    copies = {
-        var: renew_defs(function)
-        for var, function in module.functions_items()
-        if isinstance(function, PrimFunc)
-    }
+    """Schedule every function by the first of DLight's rules for GPUs that fits it."""
+    functions = {}
     with tvm_target:
-        return dlight.ApplyDefaultSchedule(*rules)(_with_functions(module, copies))
+        for var, function in module.functions_items():
+            if isinstance(function, PrimFunc):
+                functions[var] = _by_gpu_rule(function, tvm_target)
+    return _with_functions(module, functions)
+
+
+_GPU_RULES = (
+    dlight.gpu.Matmul(),
+    dlight.gpu.GEMV(),
+    dlight.gpu.Reduction(),
+    dlight.gpu.GeneralReduction(),
+    dlight.gpu.Fallback(),
+)
+
+
+def _by_gpu_rule(function: PrimFunc, tvm_target: Target) -> PrimFunc:
+    if SCHEDULED in function.attrs or is_handwritten(function):
+        return function
+    for rule in _GPU_RULES:
+        try:
+            sch = rule.apply(renew_defs(function), tvm_target, False)
+            if sch is None:
+                continue
+            s_tir.transform.LowerCrossThreadReduction()(sch.mod)
+        except (RuntimeError, ValueError, AssertionError):
+            # DLight's rules recognise more than they can schedule (a broadcast behind a
+            # reduction, a grouped convolution); the next is plainer, the last right for anything.
+            continue
+        return _renamed(sch, function).with_attr(SCHEDULED, True)
+    raise BuildError("no GPU schedule fits an operator of the network; build it for a CPU board")
 
 
 def task_module(function: PrimFunc) -> IRModule:
@@ -88,6 +109,8 @@ def _tuned(function: PrimFunc, best: Best | None) -> PrimFunc | None:
 
 
 def _by_rule(function: PrimFunc, isa: InstructionSet) -> PrimFunc:
+    if is_handwritten(function):
+        return function
     shape = contraction_shape(function, isa)
     if shape is not None:
         sch = new_schedule(function)

@@ -19,12 +19,18 @@ class Dynamic:
 
 @dataclass(frozen=True)
 class Quantized:
-    """An activation in 8-bit levels: real = (level − zero_point) · scale."""
+    """An activation in 8-bit levels: real = (level − zero_point) · scale.
+
+    The network's levels have type `dtype`; what is kept is `offset` more, in the type of the
+    board's integer kernels, and so is `zero_point`.
+    """
 
     expr: relax.Expr
     channels_last: bool
     scale: float
     zero_point: int
+    dtype: str
+    offset: int
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,10 @@ class Static:
         axes = [axis % self.array.ndim for axis in axes]
         array = np.transpose(self.array, axes)
         return replace(self, array=array, scale_axis=axes.index(self.scale_axis))
+
+    def scaled_along(self, axis: int) -> bool:
+        """Whether this is int8, with one scale or one for each index of `axis`."""
+        return self.scale is not None and (self.scale.size == 1 or self.scale_axis == axis)
 
     def as_float(self) -> Static:
         """The weight as reals."""

@@ -27,7 +27,13 @@ class Window:
     def output_size(self, size: tuple[int, int], kernel: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the output for an input of that height and width."""
         return tuple(  # type: ignore[return-value]
-            (size[i] + self.padding[i] + self.padding[i + 2] - self.dilation[i] * (kernel[i] - 1) - 1)
+            (
+                size[i]
+                + self.padding[i]
+                + self.padding[i + 2]
+                - self.dilation[i] * (kernel[i] - 1)
+                - 1
+            )
             // self.strides[i]
             + 1
             for i in (0, 1)
@@ -143,6 +149,13 @@ def dequantize(x: te.Tensor, *, scale: float, zero_point: int):
     )
 
 
+def shift_levels(x: te.Tensor, *, offset: int, dtype: str):
+    """Give 8-bit levels x + offset, in the other 8-bit type."""
+    return te.compute(
+        x.shape, lambda *i: (x(*i).astype("int32") + offset).astype(dtype), name="shift_levels"
+    )
+
+
 def _accumulator(weight: te.Tensor):
     """The cast from stored values to the type of the sums."""
     return (lambda v: v.astype("int32")) if weight.dtype == "int8" else (lambda v: v)
@@ -161,10 +174,17 @@ def _pad(x: te.Tensor, padding: tuple[int, int, int, int], channels: int, value:
         return x
 
     def one(b, i, j, ch):
-        inside = [cond for cond, needed in (
-            (i >= top, top), (i < h + top, bottom), (j >= left, left), (j < w + left, right),
-            (ch < c, channels > c),
-        ) if needed]
+        inside = [
+            cond
+            for cond, needed in (
+                (i >= top, top),
+                (i < h + top, bottom),
+                (j >= left, left),
+                (j < w + left, right),
+                (ch < c, channels > c),
+            )
+            if needed
+        ]
         return tirx.if_then_else(
             tirx.all(*inside), x[b, i - top, j - left, ch], tirx.const(value, x.dtype)
         )

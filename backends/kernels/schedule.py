@@ -40,6 +40,11 @@ class Shape:
     depth: int
 
 
+def is_handwritten(function: PrimFunc) -> bool:
+    """Whether a function comes with its own loops (TVM's cumsum and sort), not to be scheduled."""
+    return str(function.body.block.name_hint) != "root"
+
+
 def contraction_shape(function: PrimFunc, isa: InstructionSet) -> Shape | None:
     """The shape of the contraction in `function`, or None where there is none."""
     sch = new_schedule(function)
