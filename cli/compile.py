@@ -37,6 +37,13 @@ MaxDrop = Annotated[
 LatencyMs = Annotated[
     float | None, typer.Option("--latency-ms", help="Leave out variants whose p90 is above this.")
 ]
+KeepDominated = Annotated[
+    bool,
+    typer.Option(
+        "--keep-dominated",
+        help="Keep variants that are better than dense though another is better in every figure.",
+    ),
+]
 Trials = Annotated[
     int, typer.Option("--trials", min=0, help="Schedules to measure on a board; 0 tunes nothing.")
 ]
@@ -68,6 +75,7 @@ def compile_model(
     data: Data = None,
     max_drop: MaxDrop = 0.02,
     latency_ms: LatencyMs = None,
+    keep_dominated: KeepDominated = False,
     trials: Trials = 200,
     recipe: RecipeNames = None,
     shape: Shapes = None,
@@ -92,6 +100,7 @@ def compile_model(
         data=data,
         max_drop=max_drop,
         latency_ms=latency_ms,
+        keep_dominated=keep_dominated,
         trials=trials,
         recipes=tuple(recipe or ()),
         shapes=tuple(shape or ()),

@@ -21,6 +21,7 @@ class Arguments:
     data: str | None
     max_drop: float
     latency_ms: float | None
+    keep_dominated: bool
     trials: int
     recipes: tuple[str, ...]
     shapes: tuple[str, ...]

@@ -69,6 +69,7 @@ class Plan:
     data: DataPlan | None
     max_drop_ratio: float
     latency_ms: float | None
+    keep_dominated: bool
     recipes: tuple[RecipePlan, ...]
     boards: tuple[BoardPlan, ...]
     notes: tuple[str, ...]
@@ -91,6 +92,7 @@ def plan(request: Request, arguments: Arguments, progress: Progress) -> Plan:
         data=_data(request, arguments),
         max_drop_ratio=request.bounds.max_drop,
         latency_ms=request.bounds.latency_ms,
+        keep_dominated=not request.bounds.front_only,
         recipes=tuple(recipes),
         boards=tuple(plan_board(request, board) for board in request.boards),
         notes=notes(request),

@@ -39,7 +39,11 @@ def resolve(arguments: Arguments, boards: tuple[Board, ...], progress: Progress)
         boards=boards,
         output=arguments.output,
         recipes=recipes,
-        bounds=Bounds(max_drop=arguments.max_drop, latency_ms=arguments.latency_ms),
+        bounds=Bounds(
+            max_drop=arguments.max_drop,
+            latency_ms=arguments.latency_ms,
+            front_only=not arguments.keep_dominated,
+        ),
         tuning=Tuning(trials=arguments.trials),
         logs=arguments.logs,
         splits=splits,

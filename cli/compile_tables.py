@@ -158,4 +158,6 @@ def _bounds(plan: Plan) -> str:
     bounds = f"accuracy may fall by {100 * plan.max_drop_ratio:g} points"
     if plan.latency_ms is not None:
         bounds += f", p90 at most {plan.latency_ms:g} ms"
+    if plan.keep_dominated:
+        bounds += ", variants stay though another is better in every figure"
     return bounds
