@@ -263,6 +263,8 @@ def _gate(
 ) -> tuple[list[Contender], list[record.Dropped]]:
     """Who enters, the dense network first, and who does not and why."""
     dense = contenders[0]
+    # Modelled figures choose what to try, not what to keep: without a measurement all stay.
+    front_only = bounds.front_only and dense.latency_ratio is not None
     dropped: list[record.Dropped] = []
     passed: list[Contender] = []
     for contender in contenders:
@@ -277,7 +279,7 @@ def _gate(
     kept = []
     for contender in passed:
         others = [other for other in passed if other is not contender]
-        better = dominated_by(contender, others) if bounds.front_only else None
+        better = dominated_by(contender, others) if front_only else None
         if better is None or contender is dense:
             kept.append(contender)
         else:

@@ -28,17 +28,20 @@ class Recipe:
         return " → ".join(repr(settings) for settings in self.passes) or "nothing compressed"
 
 
+def _prune(keep_ratio: float) -> Prune:
+    return Prune(keep_ratio=keep_ratio, multiple_of=16)
+
+
 DENSE = Recipe(name="dense")
-_QUARTER = Prune(keep_ratio=0.75, multiple_of=16)
-_HALF = Prune(keep_ratio=0.5, multiple_of=16)
 RECIPES = (
     DENSE,
-    Recipe(name="pruned-quarter", passes=(_QUARTER,)),
-    Recipe(name="pruned-half", passes=(_HALF,)),
+    Recipe(name="pruned-quarter", passes=(_prune(0.75),)),
+    Recipe(name="pruned-half", passes=(_prune(0.5),)),
     Recipe(name="factorized", passes=(Factorize(max_error_ratio=0.2, multiple_of=16),)),
     Recipe(name="int8", passes=(Quantize(),)),
-    Recipe(name="pruned-quarter-int8", passes=(_QUARTER, Quantize())),
-    Recipe(name="pruned-half-int8", passes=(_HALF, Quantize())),
+    Recipe(name="pruned-quarter-int8", passes=(_prune(0.75), Quantize())),
+    Recipe(name="pruned-half-int8", passes=(_prune(0.5), Quantize())),
+    Recipe(name="pruned-most-int8", passes=(_prune(0.25), Quantize())),
 )
 
 

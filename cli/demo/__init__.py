@@ -12,6 +12,7 @@ from ...explore.progress import Progress
 from . import report
 
 BOARDS = ("host", "raspberry-pi-5", "rock-5b-mali", "jetson-orin")
+RECIPES = ("pruned-half", "factorized", "int8", "pruned-half-int8", "pruned-most-int8")
 MAX_DROP = 0.02
 TRIALS = 320
 
@@ -65,13 +66,19 @@ def _compile(
     from ...backends.tuning import Tuning
     from ...explore.compile import Request, compile_libraries
     from ...explore.gate import Bounds
-    from ...explore.recipes import RECIPES
+    from ...explore.recipes import find_recipes
     from ...frontend import load_data, load_model, split
     from ...targets import find
 
     no_cuda = available()
     names = tuple(name for name in BOARDS if name != "jetson-orin" or no_cuda is None)
-    report.command(console, model_path, data_path, names, TRIALS, output / "libraries")
+    report.command(
+        console,
+        f"adaspring compile {model_path} --data {data_path} --max-drop {MAX_DROP} --keep-dominated",
+        [f"--target {name}" for name in names],
+        [f"--recipe {name}" for name in RECIPES],
+        [f"--trials {TRIALS}", f"-o {output / 'libraries'}"],
+    )
     if no_cuda is not None:
         console.print(f"[yellow]jetson-orin is left out: {no_cuda}[/]")
     result = compile_libraries(
@@ -79,8 +86,8 @@ def _compile(
             model=load_model(model_path),
             boards=tuple(find(name) for name in names),
             output=output / "libraries",
-            recipes=RECIPES,
-            bounds=Bounds(max_drop=MAX_DROP),
+            recipes=find_recipes(RECIPES),
+            bounds=Bounds(max_drop=MAX_DROP, front_only=False),
             tuning=Tuning(trials=TRIALS),
             logs=output / "tuning_logs",
             splits=split(load_data(data_path), seed=0),

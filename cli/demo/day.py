@@ -27,9 +27,9 @@ class Moment:
 DAY = (
     Moment(hour="07:00", battery_ratio=1.0, deadline_ratio=4.0, memory_ratio=2.0, what="no hurry"),
     Moment(hour="10:00", battery_ratio=0.8, deadline_ratio=1.5, memory_ratio=2.0, what="camera on"),
-    Moment(hour="13:00", battery_ratio=0.6, deadline_ratio=0.9, memory_ratio=2.0, what="60 frames"),
-    Moment(hour="16:00", battery_ratio=0.4, deadline_ratio=0.9, memory_ratio=0.8, what="many apps"),
-    Moment(hour="19:00", battery_ratio=0.2, deadline_ratio=0.6, memory_ratio=0.8, what="saver on"),
+    Moment(hour="13:00", battery_ratio=0.6, deadline_ratio=0.9, memory_ratio=2.0, what="two apps"),
+    Moment(hour="16:00", battery_ratio=0.4, deadline_ratio=0.9, memory_ratio=0.8, what="memory short"),
+    Moment(hour="19:00", battery_ratio=0.2, deadline_ratio=0.6, memory_ratio=0.8, what="battery saver"),
     Moment(hour="22:00", battery_ratio=0.05, deadline_ratio=0.5, memory_ratio=0.5, what="last 5 %"),
 )
 

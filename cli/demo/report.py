@@ -24,15 +24,10 @@ def trained(console: Console, train_count: int, held_count: int, accuracy: float
     )
 
 
-def command(
-    console: Console, model: Path, data: Path, boards: Sequence[str], trials: int, output: Path
-) -> None:
+def command(console: Console, first: str, *more: Sequence[str]) -> None:
     """Show the command that does the same."""
-    targets = " ".join(f"--target {name}" for name in boards)
-    console.print(
-        f"[dim]adaspring compile {model} --data {data} {targets} --trials {trials} -o {output}[/]",
-        soft_wrap=True,
-    )
+    lines = (first, *(" ".join(options) for options in more))
+    console.print(" \\\n    ".join(lines), style="dim", soft_wrap=True)
 
 
 def libraries(console: Console, result: CompileResult) -> None:

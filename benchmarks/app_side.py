@@ -1,0 +1,125 @@
+"""What an app pays: opening a library, deciding, switching. `python benchmarks/app_side.py`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+OPEN = """
+import sys, time
+import numpy
+start = time.perf_counter()
+import adaspring
+net = adaspring.load(sys.argv[1]).open()
+print(time.perf_counter() - start)
+assert not {"tvm", "torch"} & set(sys.modules)
+"""
+
+
+def make_library(folder: Path) -> Path:
+    """A library of the demo's network, seeded weights, three variants, untuned."""
+    import torch
+
+    from adaspring import targets
+    from adaspring.backends.tuning import Tuning
+    from adaspring.cli.demo.network import DigitsNet, example_input
+    from adaspring.explore.compile import Request, compile_libraries
+    from adaspring.explore.gate import Bounds
+    from adaspring.explore.recipes import find_recipes
+    from adaspring.frontend.torch_import import from_torch
+
+    torch.manual_seed(0)
+    model = from_torch(DigitsNet().eval(), (example_input(),), name="digits")
+    request = Request(
+        model=model,
+        boards=(targets.host(),),
+        output=folder / "library",
+        recipes=find_recipes(("pruned-quarter", "pruned-half", "factorized")),
+        bounds=Bounds(max_drop=1.0, front_only=False),
+        tuning=Tuning(trials=0),
+        logs=folder / "logs",
+    )
+    compile_libraries(request)
+    return request.output
+
+
+def open_ms(library: Path, runs: int) -> list[float]:
+    """Milliseconds to import adaspring, load and open, each in a fresh interpreter."""
+    command = [sys.executable, "-c", OPEN, str(library)]
+    outputs = [subprocess.run(command, capture_output=True, check=True) for _ in range(runs)]
+    return [1e3 * float(done.stdout) for done in outputs]
+
+
+def switches(library: Path, count: int) -> tuple[list[float], list[float]]:
+    """Decide in µs and switch in ms, of contexts that move between the variants."""
+    import adaspring
+
+    net = adaspring.load(library).open()
+    contexts = [
+        adaspring.Context(battery_ratio=1.0),
+        adaspring.Context(battery_ratio=0.1, accuracy_floor_ratio=0.0),
+        adaspring.Context(battery_ratio=0.5, latency_budget_ms=0.01),
+    ]
+    done = [net.adapt(contexts[i % len(contexts)]) for i in range(count)]
+    return [s.decide_us for s in done[9:]], [s.switch_ms for s in done[9:]]
+
+
+def row(what: str, unit: str, values: list[float]) -> dict[str, object]:
+    """Median, p99 and extremes."""
+    return {
+        "what": what,
+        "unit": unit,
+        "median": float(np.median(values)),
+        "p99": float(np.percentile(values, 99)),
+        "min": float(np.min(values)),
+        "max": float(np.max(values)),
+        "runs": len(values),
+    }
+
+
+def main() -> None:
+    """Measure, print a table, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer runs, within a minute")
+    parser.add_argument("--json", type=Path, help="write the results here")
+    arguments = parser.parse_args()
+    runs, count = (5, 500) if arguments.quick else (30, 5000)
+    if arguments.quick:
+        print("quick: few runs; the figures are rough")
+    with tempfile.TemporaryDirectory() as folder:
+        library = make_library(Path(folder))
+        opened = open_ms(library, runs)
+        decided, switched = switches(library, count)
+    rows = [
+        row("import adaspring, load, open all variants (fresh process, NumPy there)", "ms", opened),
+        row("decide", "µs", decided),
+        row("switch", "ms", switched),
+    ]
+    for entry in rows:
+        print(
+            f"{entry['what']:75} median {entry['median']:9.4f} {entry['unit']}"
+            f"   p99 {entry['p99']:9.4f}   of {entry['runs']}"
+        )
+    if arguments.json:
+        found = {
+            "name": "app_side",
+            "machine": {"cpu": platform.processor() or platform.machine(), "system": platform.system()},
+            "versions": {p: version(p) for p in ("adaspring", "apache-tvm-ffi", "numpy")},
+            "settings": {"quick": arguments.quick, "open_runs": runs, "switches": count},
+            "results": rows,
+            "ratios": {},
+        }
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
