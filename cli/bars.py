@@ -48,8 +48,10 @@ class Bars:
         self._progress.stop()
 
     def step(self, stage: str, done: int, total: int, detail: str) -> None:
-        """Draw that `done` of `total` parts of `stage` are finished."""
+        """Draw that `done` of `total` parts of `stage` are finished; the stage before is over."""
         if stage not in self._tasks:
+            for task in self._progress.tasks:
+                self._progress.update(task.id, completed=task.total)
             self._tasks[stage] = self._progress.add_task(stage, total=total, detail=detail)
         self._progress.update(self._tasks[stage], completed=done, total=total, detail=detail)
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .command import Answer, AsJson, Verbose
+
+if TYPE_CHECKING:
+    from ..library.manifest import Manifest
+    from .switching import Switches
+    from .timing import Timed
 
 LibraryFolder = Annotated[Path, typer.Argument(metavar="LIB", help="The library's folder.")]
 Switch = Annotated[
@@ -50,7 +56,7 @@ def bench(
     return _latency_answer(lib, library.manifest, found)
 
 
-def _latency_answer(lib: Path, manifest: Any, found: Any) -> Answer:
+def _latency_answer(lib: Path, manifest: Manifest, found: Sequence[Timed]) -> Answer:
     from .tables import line, table
 
     rows = [
@@ -80,7 +86,7 @@ def _latency_answer(lib: Path, manifest: Any, found: Any) -> Answer:
     return Answer(data=data, shown=(table(str(lib), columns, rows), how))
 
 
-def _switch_answer(lib: Path, found: Any) -> Answer:
+def _switch_answer(lib: Path, found: Switches) -> Answer:
     from .tables import line, table
 
     data: dict[str, Any] = {

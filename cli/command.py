@@ -43,9 +43,9 @@ def command(function: Callable[..., Answer]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def run(*, as_json: bool, verbose: bool, **options: Any) -> None:
-        logging.basicConfig(
-            level=logging.DEBUG if verbose else logging.WARNING, format="%(name)s: %(message)s"
-        )
+        logging.basicConfig(format="%(name)s: %(message)s")
+        ours = logging.getLogger(__name__.partition(".")[0])
+        ours.setLevel(logging.DEBUG if verbose else logging.WARNING)
         try:
             with _only_the_answer_on_stdout(as_json):
                 answer = function(as_json=as_json, verbose=verbose, **options)

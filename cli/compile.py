@@ -108,6 +108,11 @@ def compile_model(
         seed=seed,
         output=output,
     )
+    return _carry_out(arguments, dry_run)
+
+
+def _carry_out(arguments: Arguments, dry_run: bool) -> Answer:
+    """Resolve, then print the plan or follow it."""
     with Bars() as bars:
         boards = arguments.find_boards()
         bars.step("load the compiler", 0, 1, "")

@@ -248,3 +248,31 @@ def test_data_are_read_before_the_long_work(folder):
     )
     assert result.exit_code == 0, result.stderr
     assert [path.name for path in folder.iterdir()] == ["d.npz"]
+
+
+def test_a_board_that_cannot_be_built_for_is_refused_before_the_long_work(monkeypatch):
+    from adaspring.backends import cuda
+
+    monkeypatch.setattr(cuda, "available", lambda: "no CUDA compiler; install CUDA 13's toolkit")
+    words = ("jetson-orin", "no CUDA compiler", "install")
+    refused_compile(exported(Mlp, ".onnx"), "--target", "jetson-orin", words=words)
+
+
+def test_a_board_that_fails_does_not_stop_the_others_but_fails_the_command(folder, monkeypatch):
+    from adaspring.backends import cuda
+    from adaspring.errors import BuildError
+
+    def fail(*_):
+        raise BuildError("the compiler crashed; install another")
+
+    monkeypatch.setattr(cuda, "available", lambda: None)
+    monkeypatch.setattr(cuda, "compile_library", fail)
+    result = adaspring(
+        "compile", exported(Mlp, ".onnx"), "--target", "jetson-orin", "--target", "raspberry-pi-5",
+        "--recipe", "dense", "-o", "libs", "--json",
+    )  # fmt: skip
+    assert result.exit_code == 1
+    jetson, pi = json.loads(result.stdout)["boards"]
+    assert jetson["error"] == "the compiler crashed; install another"
+    assert pi["error"] is None
+    assert [path.name for path in (folder / "libs").iterdir()] == ["raspberry-pi-5"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,29 @@ def test_a_closed_pipe_is_not_an_error(library):
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     assert done.stdout == "{\n"
     assert "Traceback" not in done.stderr
+
+
+def test_on_a_terminal_a_stage_is_over_when_the_next_begins(monkeypatch):
+    from adaspring.cli import bars
+    from rich.console import Console
+
+    drawn = StringIO()
+    monkeypatch.setattr(
+        bars, "console", lambda **_: Console(file=drawn, force_terminal=True, width=100)
+    )
+    with bars.Bars() as shown:
+        shown.step("lower", 0, 2, "dense")
+        shown.step("build", 1, 3, "int8 [x]")
+    last = drawn.getvalue()
+    assert "2/2" in last
+    assert "1/3" in last
+    assert "int8 [x]" in last
+
+
+def test_where_stderr_is_no_terminal_no_bar_is_drawn(capsys):
+    from adaspring.cli import bars
+
+    with bars.Bars() as shown:
+        shown.step("lower", 0, 2, "dense")
+        shown.note("kept")
+    assert capsys.readouterr() == ("", "kept\n")
