@@ -53,7 +53,9 @@ def instruction_set(board: Board) -> InstructionSet:
         return bool(codegen.llvm_cpu_has_features([feature], target))
 
     if board.architecture == "x86_64":
-        return _x86(has("avx512f"), has("avx512vnni") and has("avx512vl"), has("avxvnni"), has("avx"))
+        return _x86(
+            has("avx512f"), has("avx512vnni") and has("avx512vl"), has("avxvnni"), has("avx")
+        )
     return _aarch64(has("dotprod"))
 
 

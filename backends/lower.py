@@ -171,8 +171,8 @@ class _Lowering:
         new = relax.Call(call.op, [dynamic.expr, *rest], call.attrs)
         return Dynamic(self.builder.emit(new), dynamic.channels_last)
 
-    def binary(self, call: relax.Call) -> Value | None:
-        """Two operands: channels last where one of them is, and the other can follow."""
+    def broadcasting(self, call: relax.Call) -> Value | None:
+        """Several operands: channels last where one of them is, and the others can follow."""
         values = [self.value_of(arg) for arg in call.args]
         if not any(getattr(value, "channels_last", False) for value in values):
             return None
@@ -387,7 +387,7 @@ def shape_of(expr: relax.Expr) -> tuple[int, ...]:
 
 _HANDLERS: dict[str, Callable[[_Lowering, relax.Call], Value | None]] = {
     **dict.fromkeys(operators.ELEMENTWISE, _Lowering.elementwise),
-    **dict.fromkeys(operators.BINARY, _Lowering.binary),
+    **dict.fromkeys(operators.BROADCASTING, _Lowering.broadcasting),
     **dict.fromkeys(operators.POOLS, _Lowering.pool),
     **dict.fromkeys(operators.REDUCTIONS, _Lowering.reduction),
     "relax.permute_dims": _Lowering.static,

@@ -34,14 +34,21 @@ ELEMENTWISE = (
     "relax.tanh",
 )
 
-BINARY = (
+BROADCASTING = (
     "relax.add",
     "relax.divide",
+    "relax.equal",
+    "relax.greater",
+    "relax.greater_equal",
+    "relax.less",
+    "relax.less_equal",
     "relax.maximum",
     "relax.minimum",
     "relax.multiply",
+    "relax.not_equal",
     "relax.power",
     "relax.subtract",
+    "relax.where",
 )
 
 POOLS = ("relax.nn.adaptive_avg_pool2d", "relax.nn.avg_pool2d", "relax.nn.max_pool2d")

@@ -27,7 +27,6 @@ assert not {"tvm", "torch"} & set(sys.modules)
 def make_library(folder: Path) -> Path:
     """A library of the demo's network, seeded weights, three variants, untuned."""
     import torch
-
     from adaspring import targets
     from adaspring.backends.tuning import Tuning
     from adaspring.cli.demo.network import DigitsNet, example_input
@@ -111,7 +110,10 @@ def main() -> None:
     if arguments.json:
         found = {
             "name": "app_side",
-            "machine": {"cpu": platform.processor() or platform.machine(), "system": platform.system()},
+            "machine": {
+                "cpu": platform.processor() or platform.machine(),
+                "system": platform.system(),
+            },
             "versions": {p: version(p) for p in ("adaspring", "apache-tvm-ffi", "numpy")},
             "settings": {"quick": arguments.quick, "open_runs": runs, "switches": count},
             "results": rows,

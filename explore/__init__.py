@@ -1,0 +1,1 @@
+"""What to try and what to keep: recipes, candidates, measuring, the gate; makes libraries."""

@@ -69,7 +69,9 @@ def make_cost(
         peak_memory_bytes=modelled(
             traffic + built.code.stat().st_size, "planned activations, weights and code"
         ),
-        energy_mj=modelled(*_energy(board.energy, macs, traffic, latency)) if board.energy else None,
+        energy_mj=modelled(*_energy(board.energy, macs, traffic, latency))
+        if board.energy
+        else None,
     )
 
 

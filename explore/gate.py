@@ -85,7 +85,9 @@ def dominated_by(contender: Contender, others: Sequence[Contender]) -> Contender
     """Another that is at least as good in everything that is known, and better in something."""
     for other in others:
         pairs = [(axis(contender), axis(other)) for axis in _AXES]
-        known = [(ours, theirs) for ours, theirs in pairs if ours is not None and theirs is not None]
+        known = [
+            (ours, theirs) for ours, theirs in pairs if ours is not None and theirs is not None
+        ]
         no_worse = all(theirs <= ours for ours, theirs in known)
         if no_worse and any(theirs < ours for ours, theirs in known):
             return other

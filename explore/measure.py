@@ -18,8 +18,11 @@ from ..passes.reference import mapped_chunks
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """Milliseconds of one call. `ratio_to_first`: median over rounds of this variant's time
-    over the first variant's in the same round."""
+    """Milliseconds of one call.
+
+    `ratio_to_first` is the median over rounds of this variant's time over the first variant's in
+    the same round.
+    """
 
     p50_ms: float
     p90_ms: float

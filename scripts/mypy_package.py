@@ -1,4 +1,4 @@
-"""Run mypy over the package: the repository's root is `adaspring`, which mypy wants by that name."""
+"""Run mypy over the package: it wants the repository's root under the name `adaspring`."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def pack_conv2d(weight: np.ndarray, lanes: int, depth: int) -> np.ndarray:
-    """Pack (c_out, c_in, kh, kw) to (c_out/lanes, kh, kw, c_in/depth, lanes, depth), zero-padded."""
+    """Pack (c_out, c_in, kh, kw) to (c_out/lanes, kh, kw, c_in/depth, lanes, depth)."""
     weight = _pad_to_multiple(_pad_to_multiple(weight, 0, lanes), 1, depth)
     out, into, kh, kw = weight.shape
     split = weight.reshape(out // lanes, lanes, into // depth, depth, kh, kw)

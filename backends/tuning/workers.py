@@ -11,19 +11,17 @@ _tensors: dict[tuple[tuple[int, ...], str], object] = {}
 
 def start(thread_count: int) -> None:
     """Make this worker ready: TVM imported, the thread count set as an app sets it."""
-    import tvm  # noqa: F401, PLC0415 - the point of a warm worker
-
-    from adaspring.library.runtime import use_threads  # noqa: PLC0415
+    import tvm  # noqa: F401 - the point of a warm worker
+    from adaspring.library.runtime import use_threads
 
     use_threads(thread_count)
 
 
 def build_candidate(module_json: str, target_json: str, architecture: str, output: str) -> None:
     """Compile one scheduled function and link it to `output`."""
-    import tvm  # noqa: PLC0415
-    from tvm.target import Target  # noqa: PLC0415
-
-    from adaspring.backends.link import linker  # noqa: PLC0415
+    import tvm
+    from adaspring.backends.link import linker
+    from tvm.target import Target
 
     module = tvm.ir.load_json(module_json)
     built = tvm.tirx.build(module, target=Target(target_json))
@@ -32,7 +30,7 @@ def build_candidate(module_json: str, target_json: str, architecture: str, outpu
 
 def time_candidate(code: str, arguments: list[tuple[tuple[int, ...], str]]) -> list[float]:
     """Seconds of one call, several times over, on this machine's CPU."""
-    import tvm  # noqa: PLC0415
+    import tvm
 
     function = tvm.runtime.load_module(code)
     tensors = [_argument(shape, dtype, index) for index, (shape, dtype) in enumerate(arguments)]
@@ -42,8 +40,8 @@ def time_candidate(code: str, arguments: list[tuple[tuple[int, ...], str]]) -> l
 
 def _argument(shape: tuple[int, ...], dtype: str, index: int) -> object:
     """A tensor of small values, made once: subnormal or overflowing ones would time wrongly."""
-    import numpy as np  # noqa: PLC0415
-    import tvm  # noqa: PLC0415
+    import numpy as np
+    import tvm
 
     key = (shape, dtype, index)
     if key not in _tensors:

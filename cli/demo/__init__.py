@@ -13,7 +13,7 @@ from . import report
 
 BOARDS = ("host", "raspberry-pi-5", "rock-5b-mali", "jetson-orin")
 RECIPES = ("pruned-half", "factorized", "int8", "pruned-half-int8", "pruned-most-int8")
-MAX_DROP = 0.02
+MAX_DROP = 0.01
 TRIALS = 320
 
 

@@ -7,29 +7,45 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...library.loader import Library
 from ...library.context import Context
+from ...library.loader import Library
 from ...library.manifest import Figure
 from ...library.net import Net, Switch
 
 
 @dataclass(frozen=True, kw_only=True)
 class Moment:
-    """One hour's context; deadline and memory are multiples of what the dense network takes."""
+    """One hour's context; deadline and memory are multiples of what the dense network takes.
+
+    `wants_dense_accuracy`: nothing less accurate than the dense network will do.
+    """
 
     hour: str
     battery_ratio: float
     deadline_ratio: float
     memory_ratio: float
     what: str
+    wants_dense_accuracy: bool = False
 
 
-DAY = (
+DAY: tuple[Moment, ...] = (
     Moment(hour="07:00", battery_ratio=1.0, deadline_ratio=4.0, memory_ratio=2.0, what="no hurry"),
     Moment(hour="10:00", battery_ratio=0.8, deadline_ratio=1.5, memory_ratio=2.0, what="camera on"),
+    Moment(
+        hour="12:00",
+        battery_ratio=0.7,
+        deadline_ratio=1.5,
+        memory_ratio=2.0,
+        what="a cheque",
+        wants_dense_accuracy=True,
+    ),
     Moment(hour="13:00", battery_ratio=0.6, deadline_ratio=0.9, memory_ratio=2.0, what="two apps"),
-    Moment(hour="16:00", battery_ratio=0.4, deadline_ratio=0.9, memory_ratio=0.8, what="memory short"),
-    Moment(hour="19:00", battery_ratio=0.2, deadline_ratio=0.6, memory_ratio=0.8, what="battery saver"),
+    Moment(
+        hour="16:00", battery_ratio=0.4, deadline_ratio=0.9, memory_ratio=0.8, what="memory short"
+    ),
+    Moment(
+        hour="19:00", battery_ratio=0.2, deadline_ratio=0.6, memory_ratio=0.8, what="battery saver"
+    ),
     Moment(hour="22:00", battery_ratio=0.05, deadline_ratio=0.5, memory_ratio=0.5, what="last 5 %"),
 )
 
@@ -56,6 +72,9 @@ def live(library: Library, images: np.ndarray, labels: np.ndarray) -> tuple[Live
             battery_ratio=moment.battery_ratio,
             latency_budget_ms=_times(moment.deadline_ratio, dense.latency_p90_ms),
             memory_budget_bytes=_whole(_times(moment.memory_ratio, dense.peak_memory_bytes)),
+            accuracy_floor_ratio=(
+                dense.accuracy.value if moment.wants_dense_accuracy and dense.accuracy else None
+            ),
         )
         switch = net.adapt(context)
         answers, seconds = _answers(net, images)

@@ -20,7 +20,7 @@ def trained(console: Console, train_count: int, held_count: int, accuracy: float
     """Say what was trained, and how well it does."""
     console.print(
         f"A residual network, trained on {train_count} of scikit-learn's handwritten digits "
-        f"(enlarged to 32×32), reads {100 * accuracy:.1f} % of {held_count} others right."
+        f"(enlarged to 32x32), reads {100 * accuracy:.1f} % of {held_count} others right."
     )
 
 
@@ -40,8 +40,18 @@ def libraries(console: Console, result: CompileResult) -> None:
 
 def day(console: Console, lived: Sequence[Lived]) -> None:
     """A row for each moment."""
-    table = Table(title="one open network, six contexts")
-    for heading in ("time", "", "battery", "deadline", "memory", "runs", "accuracy", "p50 now"):
+    table = Table(title="one open network, a day of contexts")
+    for heading in (
+        "time",
+        "",
+        "battery",
+        "deadline",
+        "memory",
+        "floor",
+        "runs",
+        "accuracy",
+        "p50 now",
+    ):
         table.add_column(heading, justify="left" if heading in ("time", "", "runs") else "right")
     table.add_column("decide", justify="right")
     table.add_column("switch", justify="right")
@@ -58,12 +68,14 @@ def _row(lived: Lived) -> tuple[str, ...]:
     context, switch = lived.context, lived.switch
     changed = switch.from_variant != switch.to_variant
     deadline, memory = context.latency_budget_ms, context.memory_budget_bytes
+    floor = context.accuracy_floor_ratio
     return (
         lived.moment.hour,
         lived.moment.what,
         f"{100 * lived.moment.battery_ratio:.0f} %",
-        "–" if deadline is None else f"{deadline:.2f} ms",
-        "–" if memory is None else f"{memory / _MIB:.1f} MiB",
+        "-" if deadline is None else f"{deadline:.2f} ms",
+        "-" if memory is None else f"{memory / _MIB:.1f} MiB",
+        "-" if floor is None else f"{100 * floor:.1f} %",
         f"[bold]{switch.to_variant}[/]" if changed else switch.to_variant,
         f"{100 * lived.accuracy_ratio:.1f} %",
         f"{lived.latency_p50_ms:.3f} ms",
