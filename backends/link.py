@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import BuildError
 
-_LINKERS = {
+_LINKERS: dict[str, tuple[str, ...]] = {
     "x86_64": ("x86_64-linux-gnu-ld", "ld.lld"),
     "aarch64": ("aarch64-linux-gnu-ld", "ld.lld"),
 }

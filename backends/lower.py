@@ -47,6 +47,7 @@ class _Lowering:
         self.builder = relax.BlockBuilder()
         self.weights = LoweredWeights()
         self.values: dict[relax.Var, Value] = {}
+        self.transposes: dict[tuple[relax.Expr, tuple[int, ...]], relax.Expr] = {}
 
     def run(self) -> Lowered:
         function = self.model.function
@@ -140,12 +141,16 @@ class _Lowering:
         )
 
     def transposed(self, expr: relax.Expr, axes: tuple[int, ...]) -> relax.Expr:
-        """Transpose, as a reshape (which costs nothing) where only unit axes move."""
-        shape = shape_of(expr)
-        moved = [axis for axis in axes if shape[axis] != 1]
-        if moved == sorted(moved):
-            return self.builder.emit(relax.op.reshape(expr, [shape[axis] for axis in axes]))
-        return self.builder.emit(relax.op.permute_dims(expr, axes))
+        """Transpose once, as a reshape (which costs nothing) where only unit axes move."""
+        if (expr, axes) not in self.transposes:
+            shape = shape_of(expr)
+            moved = [axis for axis in axes if shape[axis] != 1]
+            if moved == sorted(moved):
+                new = relax.op.reshape(expr, [shape[axis] for axis in axes])
+            else:
+                new = relax.op.permute_dims(expr, axes)
+            self.transposes[expr, axes] = self.builder.emit(new)
+        return self.transposes[expr, axes]
 
     def kernel(
         self, function: Callable[..., te.Tensor], *args: relax.Expr, **settings
@@ -334,8 +339,10 @@ class _Lowering:
         else:
             packed = self.weights.var(weight.name, pack.pack_dense(weight.array, lanes, depth))
             sums = self.kernel(compute.dense, activation, packed, channels=channels)
-        result = self.dequantized(sums, weight, value.source, window) if integer else sums
-        return Dynamic(result, window is not None)
+        if integer:
+            assert isinstance(value, Dequantized)
+            sums = self.dequantized(sums, weight, value.source, window)
+        return Dynamic(sums, window is not None)
 
     def blocking(self, integer: bool, channels: int) -> tuple[int, int]:
         """Output channels in a block, and input channels summed at once."""

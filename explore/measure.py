@@ -47,7 +47,7 @@ def measure(
     """
     chunks = [list(arrays) for arrays in zip(*mapped_chunks(model, inputs), strict=True)]
     batches = {f"x{i}": np.concatenate(arrays) for i, arrays in enumerate(chunks)}
-    np.savez(work / "probe.npz", allow_pickle=False, **batches)
+    np.savez(work / "probe.npz", **batches)  # type: ignore[arg-type]
     command = [sys.executable, "-m", "adaspring.explore.measure_child"]
     command += [str(library), str(work / "probe.npz"), str(work), str(seconds)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

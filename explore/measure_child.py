@@ -32,7 +32,7 @@ def main(library: str, probe: str, out: str, seconds: str) -> None:
         ratio = np.median(np.median(rounds[name], axis=1) / first)
         arrays: dict[str, np.ndarray] = {f"y{i}": value for i, value in enumerate(outputs[name])}
         arrays |= {"seconds": rounds[name].ravel(), "ratio": ratio}
-        np.savez(Path(out) / f"{name}.npz", allow_pickle=False, **arrays)
+        np.savez(Path(out) / f"{name}.npz", **arrays)  # type: ignore[arg-type]
     print(json.dumps({"names": list(opened.variants)}))
 
 

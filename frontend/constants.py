@@ -169,7 +169,7 @@ def _is_dense_read(graph: Graph, call: relax.Call) -> bool:
 
 
 def _flat_args(call: relax.Call) -> list[relax.Expr]:
-    args = []
+    args: list[relax.Expr] = []
     for arg in call.args:
         args.extend(arg.fields if isinstance(arg, relax.Tuple) else [arg])
     return args

@@ -124,6 +124,8 @@ class _Fold:
         if call.args[1] in self.graph.weights:
             return Layer(call.args[1], None, output_axis=1, channel_axis=-1)
         transposed = self.values.get(call.args[1])
+        if transposed is None:
+            return None
         if op_name(transposed) == "permute_dims" and transposed.args[0] in self.graph.weights:
             return Layer(transposed.args[0], None, output_axis=0, channel_axis=-1)
         return None

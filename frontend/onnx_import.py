@@ -170,7 +170,7 @@ def _fixed_shape(
     if wanted is None:
         if free or not tensor.HasField("shape"):
             raise ModelError(_free_shape_message(path, value.name, dims))
-        return tuple(dims)
+        return tuple(d for d in dims if isinstance(d, int))
     if tensor.HasField("shape"):
         fits = len(dims) == len(wanted) and all(
             not isinstance(d, int) or d == w for d, w in zip(dims, wanted, strict=True)

@@ -105,7 +105,10 @@ def gather(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr | Non
 
 def tile(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
     """Tile by constant repeats."""
-    return relax.op.tile(inputs[0], [int(count) for count in _array(inputs, 1, held)])
+    repeats = _array(inputs, 1, held)
+    if repeats is None:
+        raise TypeError("it has no repeats")
+    return relax.op.tile(inputs[0], [int(count) for count in repeats])
 
 
 def resize(inputs: Inputs, attrs: dict[str, Any], held: Any) -> None:

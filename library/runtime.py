@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import tempfile
 import threading
 import warnings
 from importlib.metadata import PackageNotFoundError, version
@@ -85,12 +86,19 @@ def use_threads(count: int) -> None:
 
 
 def load_code(path: Path, devices: tuple[tuple[int, int], ...]) -> Any:
-    """Return the compiled library's virtual machine, started on (type, index) devices."""
+    """Return the compiled library's virtual machine, started on (type, index) devices.
+
+    It is opened through a name of its own: the loader takes a name that it has seen for the file
+    that it had then, so a library compiled anew in the same place would run its old code.
+    """
     try:
-        machine = tvm_ffi.load_module(str(path))["vm_load_executable"]()
+        with tempfile.TemporaryDirectory(prefix="adaspring-") as folder:
+            fresh = Path(folder) / path.name
+            fresh.symlink_to(path.resolve())
+            machine = tvm_ffi.load_module(str(fresh))["vm_load_executable"]()
         pooled = 2
         machine["vm_initialization"](*(word for pair in devices for word in (*pair, pooled)))
-    except (RuntimeError, ValueError, AttributeError) as error:
+    except (OSError, RuntimeError, ValueError, AttributeError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise LibraryError(f"{path}: cannot be loaded: {first}; rebuild the library") from error
     return machine

@@ -72,6 +72,24 @@ def test_every_variant_computes_what_numpy_computes(library, arrays, name, prelo
     assert_right(net(*arrays), name, *arrays)
 
 
+def test_a_library_written_anew_in_the_same_place_runs_its_new_code(tmp_path, arrays):
+    folder = tmp_path / "tiny.lib"
+    writer.write_library(folder, parts())
+    old = adaspring.load(folder).open("dense")
+    first, second, *_ = parts().variants
+    swapped = replace(
+        parts(),
+        variants=(
+            replace(first, code_path=second.code_path, weights=second.weights),
+            replace(second, code_path=first.code_path, weights=first.weights),
+        ),
+    )
+    writer.write_library(folder, swapped)
+    assert_right(adaspring.load(folder).open("dense")(*arrays), "rank16", *arrays)
+    assert_right(adaspring.load(folder).open("rank16")(*arrays), "dense", *arrays)
+    assert_right(old(*arrays), "dense", *arrays)
+
+
 def test_inputs_come_by_position_by_name_or_both(library, arrays):
     net = library.open()
     image, mask = arrays

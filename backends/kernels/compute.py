@@ -24,9 +24,10 @@ class Window:
     padding: tuple[int, int, int, int]
     dilation: tuple[int, int]
 
-    def output_size(self, size: tuple[int, int], kernel: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of the output for an input of that height and width."""
-        return tuple(  # type: ignore[return-value]
+    def output_size(self, x: te.Tensor, kernel: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the output for an input (n, h, w, c)."""
+        _, *size, _ = _shape(x)
+        height, width = (
             (
                 size[i]
                 + self.padding[i]
@@ -38,6 +39,7 @@ class Window:
             + 1
             for i in (0, 1)
         )
+        return height, width
 
 
 def conv2d(x: te.Tensor, weight: te.Tensor, *, window: Window, channels: int, pad_value: float):
@@ -48,7 +50,7 @@ def conv2d(x: te.Tensor, weight: te.Tensor, *, window: Window, channels: int, pa
     n, _, _, _ = _shape(x)
     blocks, kh, kw, groups, lanes, depth = _shape(weight)
     padded = _pad(x, window.padding, groups * depth, pad_value)
-    oh, ow = window.output_size(_shape(x)[1:3], (kh, kw))
+    oh, ow = window.output_size(x, (kh, kw))
     (sh, sw), (dh, dw) = window.strides, window.dilation
     rh, rw = te.reduce_axis((0, kh), "rh"), te.reduce_axis((0, kw), "rw")
     rc, rd = te.reduce_axis((0, groups), "rc"), te.reduce_axis((0, depth), "rd")
@@ -94,7 +96,7 @@ def depthwise_conv2d(x: te.Tensor, weight: te.Tensor, *, window: Window):
     n, _, _, c = _shape(x)
     kh, kw, _ = _shape(weight)
     padded = _pad(x, window.padding, c, 0)
-    oh, ow = window.output_size(_shape(x)[1:3], (kh, kw))
+    oh, ow = window.output_size(x, (kh, kw))
     (sh, sw), (dh, dw) = window.strides, window.dilation
     rh, rw = te.reduce_axis((0, kh), "rh"), te.reduce_axis((0, kw), "rw")
     return te.compute(

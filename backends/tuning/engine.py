@@ -103,6 +103,7 @@ def tune(
 def _rounds(states, bench, log, settings, outcome, total, progress) -> None:
     """Spend the trials, a round of one task at a time."""
     left = total
+    progress(0, total)
     while left > 0:
         open_states = [state for state in states if state.pending]
         if not open_states:

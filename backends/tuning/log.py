@@ -27,12 +27,12 @@ class TuningLog:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        workloads, records = folder / "workloads.jsonl", folder / "records.jsonl"
+        workloads, self.records = folder / "workloads.jsonl", folder / "records.jsonl"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for path in (workloads, records):
+            for path in (workloads, self.records):
                 _drop_torn_line(path)
-            self.database = JSONDatabase(str(workloads), str(records))
+            self.database = JSONDatabase(str(workloads), str(self.records))
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[-1]
             raise BuildError(
@@ -54,7 +54,8 @@ class TuningLog:
         return list(self.database.get_top_k(self.database.commit_workload(module), 1 << 20))
 
     def add(self, module: IRModule, trace: Trace, run_secs: list[float], target: Target) -> None:
-        """Append one measured schedule."""
+        """Append one measured schedule; BuildError where the disk did not take it."""
+        before = self.records.stat().st_size
         self.database.commit_tuning_record(
             TuningRecord(
                 trace,
@@ -64,6 +65,10 @@ class TuningLog:
                 ArgInfo.from_prim_func(module["main"]),
             )
         )
+        if self.records.stat().st_size <= before:  # TVM does not say when its write fails
+            raise BuildError(
+                f"{self.records} could not be written; free some space: the same command goes on"
+            )
 
 
 def trace_key(trace: Trace) -> str:

@@ -6,7 +6,7 @@ the pool starts another worker. Nothing here is imported by the tuner's own proc
 
 from __future__ import annotations
 
-_tensors: dict[tuple[tuple[int, ...], str], object] = {}
+_tensors: dict[tuple[tuple[int, ...], str, int], object] = {}
 
 
 def start(thread_count: int) -> None:
