@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import tvm
 from adaspring.backends.build import _FINISH, _PLAN, Prepared, _apply, build, prepare
-from adaspring.backends.schedule import schedule_gpu
+from adaspring.backends.isa import InstructionSet
+from adaspring.backends.lower import lower
+from adaspring.backends.schedule import fused, schedule_gpu
 from adaspring.frontend.model import Model, TensorSpec
 from adaspring.targets import Board
 from tvm import IRModule, relax
@@ -51,12 +54,27 @@ def finished(prepared: Prepared) -> IRModule:
     return _apply(module, (*_PLAN, *_FINISH), prepared.target)
 
 
-def run(model: Model, board: Board, folder: Path, *inputs: np.ndarray) -> list[np.ndarray]:
-    """Build `model` for a board that this machine can run, and run it."""
-    built = build(prepare(model, board), None, folder / f"{model.name}.so")
+def run(
+    model: Model, board: Board, folder: Path, *inputs: np.ndarray, isa: InstructionSet | None = None
+) -> list[np.ndarray]:
+    """Build `model` for a board that this machine can run, by its kernels or `isa`'s; run it."""
+    prepared = prepare(model, board)
+    if isa is not None:
+        lowered = lower(model, isa)
+        module = fused(lowered.module, prepared.target)
+        prepared = replace(prepared, module=module, weights=lowered.weights, isa=isa)
+    built = build(prepared, None, folder / "code.so")
     machine = relax.VirtualMachine(tvm.runtime.load_module(str(built.code)), tvm.cpu())
     weights = [tvm.runtime.tensor(array) for array in built.weights.values()]
     values = [tvm.runtime.tensor(np.ascontiguousarray(array)) for array in inputs]
     result = machine["main"](*values, weights)
     results = [result] if isinstance(result, tvm.runtime.Tensor) else list(result)
     return [tensor.numpy() for tensor in results]
+
+
+def assert_close(found: Sequence[np.ndarray], expected: Sequence[np.ndarray], ratio: float) -> None:
+    """Each within `ratio` of the largest value, of the same shape and type."""
+    assert len(found) == len(expected)
+    for f, e in zip(found, expected, strict=True):
+        assert (f.shape, f.dtype) == (e.shape, e.dtype)
+        np.testing.assert_allclose(f, e, rtol=ratio, atol=ratio * max(1, np.abs(e).max(initial=0)))
