@@ -24,6 +24,7 @@ IMAGES_AT_ONCE = 16
 class Moments:
     """Means over positions: x (G, F), y (G, O), x xᵀ (G, F, F), x yᵀ (G, F, O), y² (G, O)."""
 
+    count: int
     x: np.ndarray
     y: np.ndarray
     xx: np.ndarray
@@ -33,18 +34,21 @@ class Moments:
     def centred(self) -> Moments:
         """Return the moments about the means: covariances."""
         return Moments(
+            count=self.count,
             x=np.zeros_like(self.x),
             y=np.zeros_like(self.y),
             xx=self.xx - self.x[:, :, None] * self.x[:, None, :],
             xy=self.xy - self.x[:, :, None] * self.y[:, None, :],
-            yy=self.yy - np.square(self.y),
+            yy=np.maximum(self.yy - np.square(self.y), 0.0),
         )
 
-    def squared_error(self, weight: np.ndarray) -> np.ndarray:
-        """Return the mean of (y - W x)² for each output, W (G, O, F)."""
-        cross = np.einsum("gof,gfo->go", weight, self.xy)
-        power = np.einsum("gof,gfe,goe->go", weight, self.xx, weight, optimize=True)
-        return np.maximum(self.yy - 2 * cross + power, 0.0)
+    def squared_error(self, weight: np.ndarray, bias: np.ndarray) -> float:
+        """Return the mean of |y - W x - b|², W (G, O, F), b (G, O), summed over outputs."""
+        about = self.centred()
+        cross = np.einsum("gof,gfo->", weight, about.xy, optimize=True)
+        power = np.sum((weight @ about.xx) * weight)
+        shift = self.y - np.einsum("gof,gf->go", weight, self.x) - bias
+        return max(float(about.yy.sum() - 2 * cross + power + np.square(shift).sum()), 0.0)
 
 
 def positions(layer: Layer, runs: int) -> np.ndarray:
@@ -87,28 +91,53 @@ def input_rows(layer: Layer, x: Tensor, at: np.ndarray) -> Iterator[Tensor]:
         yield rows.reshape(len(rows), layer.groups, -1)
 
 
-def moments(layer: Layer, x: Tensor, at: np.ndarray, target: Tensor) -> Moments:
-    """Gather the moments of a layer's input x (S, *shape) and a wanted output (P, c_out)."""
-    total: list[Tensor] = []
-    done = 0
+def moments(layer: Layer, x: Tensor, at: np.ndarray, target: Tensor) -> tuple[Moments, Moments]:
+    """Gather the moments of a layer's input x (S, *shape) and a wanted output (P, c_out).
+
+    They come in two parts, of three quarters and one quarter of the positions, so that what is
+    fitted to the one can be tried on the other.
+    """
+    sums: list[list[Tensor]] = [[], []]
+    counts, done = [0, 0], 0
     for rows in input_rows(layer, x, at):
         y = target[done : done + len(rows)].reshape(len(rows), layer.groups, -1)
         done += len(rows)
-        by_group, y_by_group = rows.permute(1, 0, 2), y.permute(1, 0, 2)
-        flipped = by_group.transpose(1, 2)
-        sums = (
-            by_group.sum(1),
-            y_by_group.sum(1),
-            flipped @ by_group,
-            flipped @ y_by_group,
-            y_by_group.square().sum(1),
-        )
-        total = (
-            [s.double() for s in sums]
-            if not total
-            else [t + s for t, s in zip(total, sums, strict=True)]
-        )
-    return Moments(*[(t / done).numpy() for t in total])
+        cut = len(rows) // 4
+        for part, which in enumerate((slice(cut, None), slice(0, cut))):
+            new = _sums(rows[which].double(), y[which].double())
+            counts[part] += len(rows[which])
+            old = sums[part]
+            sums[part] = [a + b for a, b in zip(old, new, strict=True)] if old else new
+    most, rest = (
+        Moments(count, *[(total / max(count, 1)).numpy() for total in totals])
+        for count, totals in zip(counts, sums, strict=True)
+    )
+    return most, rest
+
+
+def merged(first: Moments, second: Moments) -> Moments:
+    """Return the moments over the positions of both."""
+    count = first.count + second.count
+    share = second.count / count
+
+    def mean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return (1 - share) * a + share * b
+
+    return Moments(
+        count,
+        mean(first.x, second.x),
+        mean(first.y, second.y),
+        mean(first.xx, second.xx),
+        mean(first.xy, second.xy),
+        mean(first.yy, second.yy),
+    )
+
+
+def _sums(x: Tensor, y: Tensor) -> list[Tensor]:
+    """Sum over positions: x (P, G, F), y (P, G, O)."""
+    x, y = x.permute(1, 0, 2), y.permute(1, 0, 2)
+    flipped = x.transpose(1, 2)
+    return [x.sum(1), y.sum(1), flipped @ x, flipped @ y, y.square().sum(1)]
 
 
 def grouped_weight(layer: Layer, weight: np.ndarray) -> np.ndarray:

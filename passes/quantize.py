@@ -172,9 +172,16 @@ def _corrected(
     for correct in (False, True):
         decisions = _measured(model, plain, dense, calibration, correct)
         given = evaluate(Quantize().apply(model, tuple(decisions.values())), calibration)
-        error = sum(float(np.square(a - b).mean()) for a, b in zip(given, wanted, strict=True))
+        error = sum(_error_ratio(a, b) for a, b in zip(given, wanted, strict=True))
         tried.append((error, decisions))
     return min(tried, key=lambda each: each[0])[1]
+
+
+def _error_ratio(given: np.ndarray, wanted: np.ndarray) -> float:
+    """Return the mean over samples of |y - y'|² / |y|², so that no one sample decides alone."""
+    y, error = wanted.reshape(len(wanted), -1), (given - wanted).reshape(len(wanted), -1)
+    power = np.square(y, dtype=np.float64).sum(axis=1)
+    return float(np.mean(np.square(error).sum(axis=1) / np.where(power > 0, power, 1.0)))
 
 
 def _measured(

@@ -1,5 +1,7 @@
 """What the tests of the passes share: imported networks, data, and untouched-input checks."""
 
+from functools import cache
+
 import numpy as np
 import torch
 import tvm_ffi
@@ -37,6 +39,12 @@ def imported(network, *shapes) -> Model:
     return from_torch(network, inputs, name=type(network).__name__)
 
 
+@cache
+def known(network: type) -> Model:
+    """Import a network of `networks.py` once; models are never changed."""
+    return imported(network())
+
+
 def data(model: Model, count: int = 24, seed: int = 0) -> Dataset:
     """Make normal random samples for a network."""
     random = np.random.default_rng(seed)
@@ -50,10 +58,6 @@ def fingerprint(model: Model):
     return tvm_ffi.structural_hash(model.module), hash(weights)
 
 
-def outputs(model: Model, dataset: Dataset):
-    return evaluate(model, dataset)
-
-
 def error_ratio(model: Model, other: Model, dataset: Dataset) -> float:
     """Compare first outputs: |y - y'| / |y|."""
     y, z = evaluate(model, dataset)[0], evaluate(other, dataset)[0]
@@ -62,10 +66,3 @@ def error_ratio(model: Model, other: Model, dataset: Dataset) -> float:
 
 def shapes(model: Model) -> dict[str, tuple[int, ...]]:
     return {layer.name: layer.weight_shape for layer in layers(model)}
-
-
-def with_weights(model: Model, **changes) -> Model:
-    """The same network with some weights replaced; dots in names are written as __."""
-    new = {name.replace("__", "."): value for name, value in changes.items()}
-    assert set(new) <= set(model.weights)
-    return model.evolved(model.module, {**model.weights, **new})

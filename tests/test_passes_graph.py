@@ -7,7 +7,7 @@ from adaspring.passes.quantize import Quantize
 from torch import nn
 
 from .networks import ALL, MobileNetStyle, SmallResNet, TinyEncoder
-from .passes_helpers import Small, data, imported
+from .passes_helpers import Small, data, imported, known
 
 
 def counted_by_hooks(network, shapes) -> int:
@@ -27,8 +27,7 @@ def counted_by_hooks(network, shapes) -> int:
 
 @pytest.mark.parametrize("network", ALL, ids=lambda network: network.__name__)
 def test_layers_cost_what_torch_computes(network):
-    net = network()
-    model = imported(net)
+    net, model = network(), known(network)
     assert sum(layer.macs_count for layer in layers(model)) == counted_by_hooks(
         net, net.input_shapes
     )
@@ -46,11 +45,11 @@ def test_attention_counts_its_two_products(explicit):
 def test_every_layer_is_found_under_its_own_name(network):
     net = network()
     wanted = {name for name, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
-    assert {layer.name for layer in layers(imported(net))} == wanted
+    assert {layer.name for layer in layers(known(network))} == wanted
 
 
 def test_a_layer_says_what_it_is():
-    stem, _, depthwise, *_ = layers(imported(MobileNetStyle()))
+    stem, _, depthwise, *_ = layers(known(MobileNetStyle))
     assert (stem.kind, stem.bias, stem.strides) == ("conv2d", "stem.0.bias", (2, 2))
     assert (depthwise.kind, depthwise.groups) == ("depthwise", 32)
     assert depthwise.weight_shape == (32, 1, 3, 3)
@@ -58,7 +57,7 @@ def test_a_layer_says_what_it_is():
 
 
 def test_dense_layers_keep_torchs_order_and_say_so():
-    *_, fc = layers(imported(SmallResNet()))
+    *_, fc = layers(known(SmallResNet))
     assert (fc.kind, fc.weight_shape, fc.transposed, fc.output_axis) == ("dense", (10, 64), True, 0)
 
 
@@ -70,7 +69,7 @@ def test_a_layer_without_bias_has_none():
 
 
 def test_a_quantized_layer_is_recognised():
-    model = imported(MobileNetStyle())
+    model = known(MobileNetStyle)
     samples = data(model, 8)
     quantize = Quantize()
     small = quantize.apply(model, quantize.plan(model, samples))
@@ -81,7 +80,7 @@ def test_a_quantized_layer_is_recognised():
 
 
 def test_consumers_and_outputs_are_those_of_the_graph():
-    model = imported(SmallResNet())
+    model = known(SmallResNet)
     graph = Graph.of(model)
     first = layers(model)[0]
     assert graph.consumers[first.call] == (first.output,)
@@ -94,7 +93,7 @@ def test_a_weight_that_two_layers_read_is_shared():
 
     model = imported(Small(forward, fc=nn.Linear(4, 4)), (1, 4))
     assert "fc.weight" in shared_weights(model)
-    assert not shared_weights(imported(SmallResNet()))
+    assert not shared_weights(known(SmallResNet))
 
 
 def test_weight_bytes_are_four_a_number():

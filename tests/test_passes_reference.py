@@ -15,13 +15,12 @@ from tvm import relax
 from tvm.script import relax as script
 
 from .networks import ALL, SmallCnn, TinyEncoder, TwoInputs
-from .passes_helpers import Small, data, imported
+from .passes_helpers import Small, data, imported, known
 
 
 @pytest.mark.parametrize("network", ALL, ids=lambda network: network.__name__)
 def test_many_samples_at_once_agree_with_torch(network):
-    net = network()
-    model = imported(net)
+    net, model = network(), known(network)
     samples = data(model, 70)
     with torch.no_grad():
         wanted = net(*map(torch.from_numpy, samples.inputs))
@@ -48,7 +47,7 @@ def test_a_network_with_a_batch_of_four_takes_ten_samples():
 
 
 def test_several_inputs_and_outputs_keep_their_order():
-    model = imported(TwoInputs())
+    model = known(TwoInputs)
     scores, embedding = evaluate(model, data(model, 3))
     assert (scores.shape, embedding.shape) == ((3, 5), (3, 12))
 
@@ -190,25 +189,25 @@ def test_observed_values_are_those_of_every_sample():
 
 
 def test_an_unknown_variable_cannot_be_observed():
-    model = imported(SmallCnn())
+    model = known(SmallCnn)
     with pytest.raises(InputError, match=r"no variable.*nosuch"):
         observe(model, data(model, 1), ["nosuch"])
 
 
 def test_a_wrong_shape_is_refused_with_both_shapes():
-    model = imported(SmallCnn())
+    model = known(SmallCnn)
     with pytest.raises(InputError, match=r"\(1, 3, 16, 16\).*\(1, 3, 32, 32\)"):
         Reference(model).run(np.zeros((1, 3, 16, 16), np.float32))
 
 
 def test_samples_of_a_wrong_shape_are_refused():
-    model = imported(SmallCnn())
+    model = known(SmallCnn)
     with pytest.raises(DataError, match="network takes"):
         evaluate(model, Dataset(inputs=(np.zeros((2, 1, 32, 32), np.float32),)))
 
 
 def test_a_sample_with_nan_is_named():
-    model = imported(SmallCnn())
+    model = known(SmallCnn)
     samples = data(model, 4).inputs[0].copy()
     samples[2, 0, 5, 5] = np.nan
     with pytest.raises(DataError, match=r"sample 2 of input .* holds NaN"):
