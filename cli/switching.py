@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import LibraryError
+from ..explore.timing import time_ms
 from ..library.context import Context
-from .timing import time_ms
 
 if TYPE_CHECKING:
     from ..library.loader import Library

@@ -1,20 +1,18 @@
-"""Times the variants of a library in turn, so that a slow moment of the machine hits them all."""
+"""Summaries of what each variant of a library takes, timed in turn."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..explore.timing import ratio, time_in_turn
+
 if TYPE_CHECKING:
     from ..library.loader import Library
     from .bars import Bars
-
-_CALLS_PER_ROUND = 5
-_LEAST_ROUNDS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,33 +30,20 @@ def time_variants(
     library: Library, sample: Sequence[np.ndarray], seconds: float, bars: Bars
 ) -> tuple[Timed, ...]:
     """Time every variant on one input for about `seconds` in all."""
-    nets = {name: library.open(name, preload=False) for name in library.variants}
-    rounds: dict[str, list[list[float]]] = {name: [] for name in nets}
-    start = time.perf_counter()
-    while (passed := time.perf_counter() - start) < seconds or (
-        len(rounds[library.manifest.plainest]) < _LEAST_ROUNDS
-    ):
-        done = min(int(passed), int(seconds))
+
+    def tell(passed_s: float) -> None:
+        done = min(int(passed_s), int(seconds))
         bars.step("time the variants in turn", done, max(1, int(seconds)), "seconds")
-        for name, net in nets.items():
-            net(*sample)  # brings its code and weights back into the caches
-            rounds[name].append([time_ms(lambda: net(*sample)) for _ in range(_CALLS_PER_ROUND)])  # noqa: B023
-    times = {name: np.array(found) for name, found in rounds.items()}
-    plainest = np.median(times[library.manifest.plainest], axis=1)
+
+    nets = {name: library.open(name, preload=False) for name in library.variants}
+    times = time_in_turn(nets, sample, seconds, tell)
     return tuple(
         Timed(
             variant=name,
             calls_count=found.size,
             p50_ms=float(np.median(found)),
             p90_ms=float(np.percentile(found, 90)),
-            ratio_to_plainest=float(np.median(np.median(found, axis=1) / plainest)),
+            ratio_to_plainest=ratio(found, times[library.manifest.plainest]),
         )
         for name, found in times.items()
     )
-
-
-def time_ms(call: Callable[[], object]) -> float:
-    """Give the milliseconds of one call."""
-    start = time.perf_counter()
-    call()
-    return 1e3 * (time.perf_counter() - start)

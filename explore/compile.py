@@ -174,7 +174,7 @@ def _for_board(
         board=board,
         folder=request.folder(board),
         manifest=manifest,
-        latency_ratios={n: m.latency.ratio_to_first for n, m in measured.items()},
+        latency_ratios={n: m.latency.ratio_to_plainest for n, m in measured.items()},
         tuning=report,
         measured_here=here,
         elapsed_s=time.monotonic() - start,
@@ -254,7 +254,7 @@ def _contender(
         cost=make_cost(candidate, built, board, run.latency, test_accuracy),
         agreement_ratio=agreement_ratio(run.outputs, candidate.outputs),
         validation_accuracy=probe.validation_accuracy(run.outputs[0]),
-        latency_ratio=run.latency.ratio_to_first,
+        latency_ratio=run.latency.ratio_to_plainest,
     )
 
 

@@ -20,13 +20,13 @@ from ..passes.reference import mapped_chunks
 class Latency:
     """Milliseconds of one call.
 
-    `ratio_to_first` is the median over rounds of this variant's time over the first variant's in
+    `ratio_to_plainest` is the median over rounds of this variant's time over the plainest's in
     the same round.
     """
 
     p50_ms: float
     p90_ms: float
-    ratio_to_first: float
+    ratio_to_plainest: float
     how: str
 
 
@@ -62,7 +62,7 @@ def measure(
 def _read(name: str, work: Path, model: Model, count: int) -> Measured:
     with np.load(work / f"{name}.npz", allow_pickle=False) as data:
         outputs = [data[f"y{i}"] for i in range(len(model.outputs))]
-        times_ms, ratio = 1e3 * data["seconds"], float(data["ratio"])
+        times_ms, ratio = data["times_ms"], float(data["ratio"])
     batch = model.inputs[0].shape[0]
     joined = tuple(
         value.reshape(-1, *value.shape[2:])[:count] if value.shape[1:2] == (batch,) else value
@@ -71,7 +71,7 @@ def _read(name: str, work: Path, model: Model, count: int) -> Measured:
     latency = Latency(
         p50_ms=float(np.percentile(times_ms, 50)),
         p90_ms=float(np.percentile(times_ms, 90)),
-        ratio_to_first=ratio,
+        ratio_to_plainest=ratio,
         how=f"{len(times_ms)} calls in turn with the other variants, one sample, app side",
     )
     return Measured(outputs=joined, latency=latency)

@@ -14,6 +14,9 @@ from torch import nn
 
 from .networks import example_inputs
 
+# These tensors are small, and a second thread waits in a spin loop where the cores are shared.
+torch.set_num_threads(1)
+
 
 class Small(nn.Module):
     """A network written as its parts and a function of them; parts come from the seed."""

@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import tvm
 import tvm_ffi
-from tvm import relax
-
 from adaspring import targets
 from adaspring.backends.build import build, prepare
 from adaspring.backends.kernels.schedule import tiles
@@ -17,6 +15,7 @@ from adaspring.backends.tuning import Tuning, TuningLog, engine, tasks_of, tune
 from adaspring.errors import BuildError
 from adaspring.frontend.torch_import import from_torch
 from adaspring.library.weights import aligned_copy
+from tvm import relax
 
 from . import networks
 

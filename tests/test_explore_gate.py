@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
 from adaspring.explore.gate import Bounds, Contender, dominated_by, refusal
 from adaspring.library.manifest import Cost, Figure
 
