@@ -119,12 +119,14 @@ class Factorize:
             raise PassError(f"the weight of {layer.name} holds NaN or infinity")
         if not weight.any():
             return Kept(layer=layer.name, why="its weight is all zero")
-        covariance = seen.get(layer.name, np.eye(weight.shape[1]))
+        covariance = seen.get(layer.name)
         pointwise = layer.kind == "dense" or layer.weight_shape[2:] == (1, 1)
         decide = self._pointwise if pointwise else self._spatial
         return decide(layer, weight, covariance)
 
-    def _pointwise(self, layer: Layer, weight: np.ndarray, covariance: np.ndarray) -> Split | Kept:
+    def _pointwise(
+        self, layer: Layer, weight: np.ndarray, covariance: np.ndarray | None
+    ) -> Split | Kept:
         full = min(weight.shape)
         found = spectrum(weight, covariance)
         rank = smallest_rank(found.error_ratios, self.max_error_ratio, self.multiple_of) or full
@@ -143,7 +145,9 @@ class Factorize:
             factors=tuple(_stored(layer, part) for part in parts),
         )
 
-    def _spatial(self, layer: Layer, weight: np.ndarray, covariance: np.ndarray) -> Split | Kept:
+    def _spatial(
+        self, layer: Layer, weight: np.ndarray, covariance: np.ndarray | None
+    ) -> Split | Kept:
         c_in = layer.weight_shape[1]
         steps = range(self.multiple_of, c_in, self.multiple_of)
         inner_ranks = [*steps[:: max(1, len(steps) // INNER_RANKS_TRIED)], c_in]

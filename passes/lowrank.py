@@ -42,13 +42,13 @@ class Tucker:
     error_ratio: float
 
 
-def spectrum(weight: np.ndarray, covariance: np.ndarray) -> Spectrum:
+def spectrum(weight: np.ndarray, covariance: np.ndarray | None) -> Spectrum:
     """Return W's factors in the order of what they carry of the output.
 
     With U the eigenvectors of E[y yᵀ] = W C Wᵀ, the best W' of rank r is U_r U_rᵀ W. Both
     factors get an equal share of each direction's size.
     """
-    power, directions = np.linalg.eigh(weight @ covariance @ weight.T)
+    power, directions = np.linalg.eigh(_seen(weight, covariance) @ weight.T)
     power, directions = np.maximum(power[::-1], 0.0), directions[:, ::-1]
     rank = min(weight.shape)
     total = power.sum()
@@ -62,7 +62,7 @@ def spectrum(weight: np.ndarray, covariance: np.ndarray) -> Spectrum:
 
 def tuckers(
     weight: np.ndarray,
-    covariance: np.ndarray,
+    covariance: np.ndarray | None,
     inner_ranks: Sequence[int],
     max_error_ratio: float,
     multiple_of: int,
@@ -75,16 +75,15 @@ def tuckers(
     """
     c_out, c_in = weight.shape[:2]
     flat = weight.reshape(c_out, -1)
-    power = max(float(np.sum((flat @ covariance) * flat)), 1e-300)
+    power = max(float(np.sum(_seen(flat, covariance) * flat)), 1e-300)
     directions = _channel_directions(weight, covariance)
     for rank in inner_ranks:
         inner, best, seen = None, flat, covariance
         if rank < c_in:
             inner = directions[:rank]
-            crossed, seen = _projected(flat, covariance, inner)
-            best = np.linalg.solve(_lifted(seen), crossed.T).T
+            best, seen = _projected(flat, covariance, inner)
         found = spectrum(best, seen)
-        kept = float(np.sum((best @ seen) * best))
+        kept = float(np.sum(_seen(best, seen) * best))
         lost = max(power - kept, 0.0) if inner is not None else 0.0
         errors = np.sqrt((lost + np.square(found.error_ratios) * kept) / power)
         outer_rank = smallest_rank(errors, max_error_ratio, multiple_of)
@@ -97,13 +96,21 @@ def tuckers(
 
 
 def _projected(
-    flat: np.ndarray, covariance: np.ndarray, inner: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """With z the projected patches P x, return E[y zᵀ] and E[z zᵀ]."""
-    c_in = inner.shape[1]
+    flat: np.ndarray, covariance: np.ndarray | None, inner: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """With z the projected patches, return the best K for y ≈ K z, and E[z zᵀ]."""
+    c_out, c_in = len(flat), inner.shape[1]
+    if covariance is None:  # the rows of `inner` are orthonormal then
+        best = inner @ flat.reshape(c_out, c_in, -1)
+        return best.reshape(c_out, -1), None
     half = (inner @ covariance.reshape(c_in, -1)).reshape(-1, len(covariance))
     seen = (inner @ np.ascontiguousarray(half.T).reshape(c_in, -1)).reshape(len(half), len(half))
-    return flat @ half.T, seen
+    return np.linalg.solve(_lifted(seen), half @ flat.T).T, seen
+
+
+def _seen(weight: np.ndarray, covariance: np.ndarray | None) -> np.ndarray:
+    """Return W C; without data C is the identity."""
+    return weight if covariance is None else weight @ covariance
 
 
 def smallest_rank(error_ratios: np.ndarray, limit: float, multiple_of: int) -> int | None:
@@ -114,14 +121,16 @@ def smallest_rank(error_ratios: np.ndarray, limit: float, multiple_of: int) -> i
     return max(multiple_of * -(-int(within[0]) // multiple_of), multiple_of)
 
 
-def _channel_directions(weight: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+def _channel_directions(weight: np.ndarray, covariance: np.ndarray | None) -> np.ndarray:
     """Return projections of the input channels (I, I), the strongest for the output first."""
     c_in, places = weight.shape[1], weight[0, 0].size
-    by_place = covariance.reshape(c_in, places, c_in, places)
-    channels = _lifted(np.einsum("ipjp->ij", by_place) / places)
-    root = np.linalg.cholesky(channels)
     unfolded = weight.transpose(0, 2, 3, 1).reshape(-1, c_in)
-    _, directions = np.linalg.eigh(root.T @ (unfolded.T @ unfolded) @ root)
+    gram = unfolded.T @ unfolded
+    if covariance is None:
+        return np.linalg.eigh(gram)[1][:, ::-1].T
+    by_place = covariance.reshape(c_in, places, c_in, places)
+    root = np.linalg.cholesky(_lifted(np.einsum("ipjp->ij", by_place) / places))
+    _, directions = np.linalg.eigh(root.T @ gram @ root)
     return np.linalg.solve(root.T, directions[:, ::-1]).T
 
 
