@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from tvm import IRModule, relax
 from tvm.ir import Op
 from tvm.target import Target
 
-from ..errors import BuildError
+from ..errors import AdaspringError, BuildError
 from ..frontend.model import Model
 from ..targets import Board
 from . import cuda
@@ -51,43 +52,53 @@ class Built:
 
 
 def board_target(board: Board) -> Target:
-    """The board's TVM target; BoardError-worthy mistakes are found when boards are loaded."""
+    """The board's TVM target."""
     return Target(dict(board.target))
 
 
 def prepare(model: Model, board: Board) -> Prepared:
-    """Lower and fuse `model` for `board`."""
+    """Lower and fuse `model` for `board`; BuildError where TVM cannot."""
     isa = instruction_set(board)
     target = board_target(board)
-    lowered = lower(model, isa)
-    return Prepared(fused(lowered.module, target), lowered.weights, board, isa, target)
+    with _explained(board):
+        lowered = lower(model, isa)
+        return Prepared(fused(lowered.module, target), lowered.weights, board, isa, target)
 
 
 def build(prepared: Prepared, best: Best | None, code: Path) -> Built:
     """Schedule, compile and link to `code`, functions that `best` knows by its schedule."""
-    if prepared.board.device == "cpu":
-        module = schedule_cpu(prepared.module, prepared.isa, best)
-    else:
-        module = schedule_gpu(prepared.module, prepared.target)
-    module = relax.transform.BundleModelParams()(module)
-    planned = _apply(module, _PLAN, prepared.target)
-    finished = _apply(planned, _FINISH, prepared.target)
-    if prepared.board.device == "cuda":
-        cuda.compile_library(tvm.ir.save_json(finished), prepared.board, code)
-    else:
-        _compile_library(finished, prepared, code)
+    with _explained(prepared.board):
+        if prepared.board.device == "cpu":
+            module = schedule_cpu(prepared.module, prepared.isa, best)
+        else:
+            module = schedule_gpu(prepared.module, prepared.target)
+        module = relax.transform.BundleModelParams()(module)
+        planned = _apply(module, _PLAN, prepared.target)
+        finished = _apply(planned, _FINISH, prepared.target)
+        if prepared.board.device == "cuda":
+            cuda.compile_library(tvm.ir.save_json(finished), prepared.board, code)
+        else:
+            _compile_library(finished, prepared, code)
     return Built(code, prepared.weights, planned_bytes(planned))
 
 
 def _compile_library(finished: IRModule, prepared: Prepared, code: Path) -> None:
     link = linker(prepared.board.architecture)
+    with prepared.target:
+        executable = relax.build(finished, prepared.target, relax_pipeline=None)
+    executable.export_library(str(code), fcompile=link)
+
+
+@contextmanager
+def _explained(board: Board) -> Iterator[None]:
+    """What TVM raises, as one line that names the board."""
     try:
-        with prepared.target:
-            executable = relax.build(finished, prepared.target, relax_pipeline=None)
-        executable.export_library(str(code), fcompile=link)
-    except (RuntimeError, ValueError) as error:
-        last = str(error).strip().splitlines()[-1]
-        raise BuildError(f"could not compile for {prepared.board.name}: {last}") from error
+        yield
+    except (AdaspringError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        last = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        raise BuildError(f"could not compile for {board.name}: {last}") from error
 
 
 _PLAN = (

@@ -10,7 +10,8 @@ from adaspring import targets
 from adaspring.backends import build as build_module
 from adaspring.backends.build import build, prepare
 from adaspring.backends.isa import instruction_set
-from adaspring.backends.lower import lower, shape_of
+from adaspring.backends.lower import lower
+from adaspring.backends.walk import shape_of
 from adaspring.errors import BuildError
 from adaspring.frontend.torch_import import from_torch
 from tvm import relax

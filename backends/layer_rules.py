@@ -1,0 +1,159 @@
+"""Layers and 8-bit values: convolutions and dense layers become our kernels, packed."""
+
+from __future__ import annotations
+
+import numpy as np
+from tvm import relax
+
+from .kernels import compute, pack
+from .values import Dequantized, Dynamic, Quantized, Static, Value
+from .walk import FROM_CHANNELS_LAST, TO_CHANNELS_LAST, Rule, Walk, shape_of
+
+_LOWEST = {"uint8": 0, "int8": -128}
+
+
+def quantize(walk: Walk, call: relax.Call) -> Value | None:
+    """An activation to 8-bit levels, of the sign that the board's kernels want."""
+    scale, zero = (walk.value_of(arg) for arg in call.args[1:3])
+    if not (isinstance(scale, Static) and isinstance(zero, Static)):
+        return None
+    if scale.array.size != 1 or str(call.attrs.out_dtype) not in _LOWEST:
+        return None
+    source = walk.real(walk.value_of(call.args[0]))
+    dtype, stored = str(call.attrs.out_dtype), walk.isa.int8.activation_dtype
+    offset = _LOWEST[stored] - _LOWEST[dtype]
+    expr = walk.kernel(
+        compute.quantize,
+        source.expr,
+        scale=float(scale.array.item()),
+        zero_point=int(zero.array.item()) + offset,
+        dtype=stored,
+    )
+    return Quantized(
+        expr,
+        source.channels_last,
+        scale=float(scale.array.item()),
+        zero_point=int(zero.array.item()) + offset,
+        dtype=dtype,
+        offset=offset,
+    )
+
+
+def dequantize(walk: Walk, call: relax.Call) -> Value | None:
+    """Levels that a layer may read as they are, or an int8 weight with its scales."""
+    value = walk.value_of(call.args[0])
+    if isinstance(value, Quantized):
+        return Dequantized(value)
+    scale, zero = (walk.value_of(arg) for arg in call.args[1:3])
+    if not (isinstance(value, Static) and isinstance(scale, Static) and isinstance(zero, Static)):
+        return None
+    if value.array.dtype != np.int8 or zero.array.any():
+        return None
+    axis = int(call.attrs.axis) % value.array.ndim
+    return Static(value.array, value.name, scale=scale.array.reshape(-1), scale_axis=axis)
+
+
+def conv2d(walk: Walk, call: relax.Call) -> Value | None:
+    """Ungrouped and depthwise convolutions of a weight."""
+    weight = walk.value_of(call.args[1])
+    attrs = call.attrs
+    if not isinstance(weight, Static) or str(attrs.data_layout) != "NCHW":
+        return None
+    groups = int(attrs.groups)
+    out, into, _, _ = weight.array.shape
+    if groups == 1:
+        return _layer(walk, call.args[0], weight, _window(attrs))
+    if into == 1 and groups == out:
+        x = walk.channels_last(call.args[0])
+        filters = pack.pack_depthwise(weight.as_float().array)
+        packed = walk.weights.var(weight.name, filters)
+        window = _window(attrs)
+        return Dynamic(walk.kernel(compute.depthwise_conv2d, x, packed, window=window), True)
+    return None
+
+
+def matmul(walk: Walk, call: relax.Call) -> Value | None:
+    """A dense layer, or a product of two activations."""
+    right = walk.value_of(call.args[1])
+    if isinstance(right, Static):
+        return _layer(walk, call.args[0], right, None) if right.array.ndim == 2 else None
+    shapes = [shape_of(arg) for arg in call.args]
+    if len(shapes[0]) < 3 or shapes[0][:-2] != shapes[1][:-2]:
+        return None
+    operands = [walk.plain(arg) for arg in call.args]
+    return Dynamic(walk.kernel(compute.batched_matmul, *operands))
+
+
+def _layer(walk: Walk, x: relax.Expr, weight: Static, window: compute.Window | None) -> Value:
+    """A convolution (with a window) or dense layer by its packed kernel."""
+    value = walk.value_of(x)
+    channels = weight.array.shape[0 if window else 1]
+    integer = isinstance(value, Dequantized) and weight.scaled_along(0 if window else 1)
+    lanes, depth = _blocking(walk, integer, channels)
+    if integer:
+        assert isinstance(value, Dequantized)
+        activation, pad_value = _stored(walk, value.source, window), value.source.zero_point
+    else:
+        weight = weight.as_float()
+        activation = walk.channels_last(x) if window else walk.plain(x)
+        pad_value = 0
+    if window is not None:
+        packed = walk.weights.var(weight.name, pack.pack_conv2d(weight.array, lanes, depth))
+        settings = {"window": window, "channels": channels, "pad_value": pad_value}
+        sums = walk.kernel(compute.conv2d, activation, packed, **settings)
+    else:
+        packed = walk.weights.var(weight.name, pack.pack_dense(weight.array, lanes, depth))
+        sums = walk.kernel(compute.dense, activation, packed, channels=channels)
+    if integer:
+        assert isinstance(value, Dequantized)
+        sums = _dequantized(walk, sums, weight, value.source, window)
+    return Dynamic(sums, window is not None)
+
+
+def _blocking(walk: Walk, integer: bool, channels: int) -> tuple[int, int]:
+    """Output channels in a block, and input channels summed at once."""
+    if walk.isa.whole_rows:
+        return channels, 1
+    return (walk.isa.int8.lanes, walk.isa.int8.depth) if integer else (walk.isa.float_lanes, 1)
+
+
+def _stored(walk: Walk, source: Quantized, window: compute.Window | None) -> relax.Expr:
+    """The 8-bit levels in the layout that the kernel reads."""
+    if window is not None and not source.channels_last:
+        return walk.transposed(source.expr, TO_CHANNELS_LAST)
+    if window is None and source.channels_last:
+        return walk.transposed(source.expr, FROM_CHANNELS_LAST)
+    return source.expr
+
+
+def _dequantized(
+    walk: Walk, sums: relax.Var, weight: Static, source: Quantized, window: compute.Window | None
+) -> relax.Var:
+    """Sums as reals, with the scales and the correction as weights."""
+    assert weight.scale is not None
+    reduced = (1, 2, 3) if window else (0,)
+    totals = weight.array.astype(np.int32).sum(axis=reduced, dtype=np.int32)
+    scale = np.broadcast_to(weight.scale * np.float32(source.scale), totals.shape)
+    return walk.kernel(
+        compute.dequantize_sums,
+        sums,
+        walk.weights.var(f"{weight.name}_scale", scale.astype(np.float32)),
+        walk.weights.var(f"{weight.name}_correction", totals * np.int32(source.zero_point)),
+    )
+
+
+def _window(attrs) -> compute.Window:
+    """The geometry of a relax.nn.conv2d call."""
+    return compute.Window(
+        strides=tuple(int(v) for v in attrs.strides),  # type: ignore[arg-type]
+        padding=tuple(int(v) for v in attrs.padding),  # type: ignore[arg-type]
+        dilation=tuple(int(v) for v in attrs.dilation),  # type: ignore[arg-type]
+    )
+
+
+RULES: dict[str, Rule] = {
+    "relax.quantize": quantize,
+    "relax.dequantize": dequantize,
+    "relax.nn.conv2d": conv2d,
+    "relax.matmul": matmul,
+}

@@ -1,0 +1,145 @@
+"""The walk over a network that is being lowered: what became of each value, in which layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from tvm import relax, te
+from tvm.ir import GenericConst
+from tvm.tirx import IntImm
+
+from ..frontend.model import Model
+from .isa import InstructionSet
+from .kernels import compute
+from .values import Dequantized, Dynamic, LoweredWeights, Quantized, Static, Value
+
+TO_CHANNELS_LAST, FROM_CHANNELS_LAST = (0, 2, 3, 1), (0, 3, 1, 2)
+
+Rule = Callable[["Walk", relax.Call], Value | None]
+
+
+class Walk:
+    """One walk; `values` maps each source variable to what became of it.
+
+    `rules` lower the operators that they name; one that gives None leaves the call to TVM.
+    """
+
+    def __init__(self, model: Model, isa: InstructionSet, rules: dict[str, Rule]) -> None:
+        self.model = model
+        self.isa = isa
+        self.rules = rules
+        self.builder = relax.BlockBuilder()
+        self.weights = LoweredWeights()
+        self.values: dict[relax.Var, Value] = {}
+        self.transposes: dict[tuple[relax.Expr, tuple[int, ...]], relax.Expr] = {}
+
+    def lower_value(self, value: relax.Expr) -> Value:
+        """Lower the right side of a binding."""
+        if isinstance(value, relax.Var):
+            return self.values[value]
+        if isinstance(value, GenericConst):
+            return Static(value.value.numpy(), "constant")
+        if not isinstance(value, relax.Call):
+            return Dynamic(self.builder.emit(self.rebuilt(value)))
+        rule = self.rules.get(value.op.name)
+        lowered = rule(self, value) if rule else None
+        return lowered if lowered is not None else self.opaque(value)
+
+    def opaque(self, call: relax.Call) -> Value:
+        """An operator left to TVM, in the source's layout."""
+        args = [self.plain(arg) for arg in call.args]
+        return Dynamic(self.builder.emit(relax.Call(call.op, args, call.attrs)))
+
+    def value_of(self, expr: relax.Expr) -> Value:
+        """What became of an argument."""
+        return self.values[expr] if isinstance(expr, relax.Var) else self.lower_value(expr)
+
+    def plain(self, expr: relax.Expr) -> relax.Expr:
+        """`expr` in the source's own layout."""
+        if not isinstance(expr, relax.Var | GenericConst):
+            return self.rebuilt(expr)
+        value = self.value_of(expr)
+        if isinstance(value, Static):
+            return self.stored_weight(value.as_float())
+        dynamic = self.real(value)
+        return (
+            self.transposed(dynamic.expr, FROM_CHANNELS_LAST)
+            if dynamic.channels_last
+            else dynamic.expr
+        )
+
+    def stored_weight(self, value: Static) -> relax.Expr:
+        """Give a weight as an argument; a scalar is written into the code."""
+        if value.array.ndim == 0:
+            return relax.const(value.array, str(value.array.dtype))
+        return self.weights.var(value.name, value.array)
+
+    def rebuilt(self, expr: relax.Expr) -> relax.Expr:
+        """A tuple, tuple item, shape or attribute value around values that were lowered."""
+        if isinstance(expr, relax.Tuple):
+            return relax.Tuple([self.plain(field) for field in expr.fields])
+        if isinstance(expr, relax.TupleGetItem):
+            return relax.TupleGetItem(self.plain(expr.tuple_value), expr.index)
+        return expr
+
+    def real(self, value: Value) -> Dynamic:
+        """A value as floats, dequantized where need be."""
+        if isinstance(value, Dequantized):
+            source = value.source
+            return Dynamic(
+                self.kernel(
+                    compute.dequantize,
+                    source.expr,
+                    scale=source.scale,
+                    zero_point=source.zero_point,
+                ),
+                source.channels_last,
+            )
+        if isinstance(value, Quantized):
+            return Dynamic(self.levels(value), value.channels_last)
+        if isinstance(value, Static):
+            return Dynamic(self.stored_weight(value.as_float()))
+        return value
+
+    def levels(self, value: Quantized) -> relax.Expr:
+        """Give the 8-bit levels as the network has them."""
+        if not value.offset:
+            return value.expr
+        settings = {"offset": -value.offset, "dtype": value.dtype}
+        return self.kernel(compute.shift_levels, value.expr, **settings)
+
+    def channels_last(self, expr: relax.Expr) -> relax.Expr:
+        """A 4-D activation as NHWC."""
+        dynamic = self.real(self.value_of(expr))
+        return (
+            dynamic.expr
+            if dynamic.channels_last
+            else self.transposed(dynamic.expr, TO_CHANNELS_LAST)
+        )
+
+    def transposed(self, expr: relax.Expr, axes: tuple[int, ...]) -> relax.Expr:
+        """Transpose once, as a reshape (which costs nothing) where only unit axes move."""
+        if (expr, axes) not in self.transposes:
+            shape = shape_of(expr)
+            moved = [axis for axis in axes if shape[axis] != 1]
+            if moved == sorted(moved):
+                new = relax.op.reshape(expr, [shape[axis] for axis in axes])
+            else:
+                new = relax.op.permute_dims(expr, axes)
+            self.transposes[expr, axes] = self.builder.emit(new)
+        return self.transposes[expr, axes]
+
+    def kernel(
+        self, function: Callable[..., te.Tensor], *args: relax.Expr, **settings
+    ) -> relax.Var:
+        """Emit a call of one of our kernels."""
+        bound = partial(function, **settings)
+        return self.builder.emit_te(bound, *args, primfunc_name_hint=function.__name__)
+
+
+def shape_of(expr: relax.Expr) -> tuple[int, ...]:
+    """The fixed shape of a tensor expression."""
+    values = expr.ty.shape.values
+    assert all(isinstance(value, IntImm) for value in values)
+    return tuple(int(value) for value in values)
