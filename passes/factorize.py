@@ -120,6 +120,8 @@ class Factorize:
         if not weight.any():
             return Kept(layer=layer.name, why="its weight is all zero")
         covariance = seen.get(layer.name)
+        if covariance is not None and not covariance.any():
+            return Kept(layer=layer.name, why="its input never varies in the calibration data")
         pointwise = layer.kind == "dense" or layer.weight_shape[2:] == (1, 1)
         decide = self._pointwise if pointwise else self._spatial
         return decide(layer, weight, covariance)

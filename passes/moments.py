@@ -83,12 +83,24 @@ def input_rows(layer: Layer, x: Tensor, at: np.ndarray) -> Iterator[Tensor]:
             yield rows[piece][:, None, :]
         return
     top, left, bottom, right = layer.padding
-    images = F.pad(x.flatten(0, 1), (left, right, top, bottom))
-    kernel = layer.weight_shape[2:]
+    images = F.pad(x.flatten(0, 1), (left, right, top, bottom)).contiguous()
+    width = layer.output_shape[3]
     for piece, where in zip(images.split(IMAGES_AT_ONCE), index.split(IMAGES_AT_ONCE), strict=True):
-        patches = F.unfold(piece, kernel, dilation=layer.dilation, stride=layer.strides)
-        rows = _gathered(patches, where)
-        yield rows.reshape(len(rows), layer.groups, -1)
+        image = torch.arange(len(piece))[:, None]
+        rows = _windows(layer, piece)[image, :, where // width, where % width]
+        yield rows.reshape(where.numel(), layer.groups, -1)
+
+
+def _windows(layer: Layer, images: Tensor) -> Tensor:
+    """View padded images as (images, channels, h_out, w_out, kh, kw), without a copy."""
+    count, channels = images.shape[:2]
+    (by_image, by_channel, by_row, by_column), (down, right) = images.stride(), layer.strides
+    shape = (count, channels, *layer.output_shape[2:], *layer.weight_shape[2:])
+    inside = (by_row * layer.dilation[0], by_column * layer.dilation[1])
+    outside = (by_row * down, by_column * right)
+    return images.as_strided(
+        shape, (by_image, by_channel, *outside, *inside), images.storage_offset()
+    )
 
 
 def moments(layer: Layer, x: Tensor, at: np.ndarray, target: Tensor) -> tuple[Moments, Moments]:

@@ -91,7 +91,10 @@ def targets(dense: Model, data: Dataset) -> dict[str, Target]:
 
 
 def covariances(dense: Model, data: Dataset) -> dict[str, np.ndarray]:
-    """Measure what each ungrouped layer reads: C (F, F), about the mean where a bias follows."""
+    """Measure what each ungrouped layer reads: C (F, F), about the mean where a bias follows.
+
+    C is exactly zero where the input never varies.
+    """
     inputs = calibration_inputs(dense, data)
     by_call, found = {layer.call: layer for layer in layers(dense)}, {}
     execution = Execution(dense, inputs)
@@ -101,7 +104,9 @@ def covariances(dense: Model, data: Dataset) -> dict[str, np.ndarray]:
             at = positions(layer, len(inputs[0]))
             rows = output_rows(layer, value, at)
             seen = merged(*moments(layer, execution.values[layer.input], at, rows))
-            found[layer.name] = (seen.centred() if layer.bias else seen).xx[0]
+            about = (seen.centred() if layer.bias else seen).xx[0]
+            varies = np.trace(about) > ROUNDING * np.trace(seen.xx[0])
+            found[layer.name] = about if varies else np.zeros_like(about)
     return found
 
 

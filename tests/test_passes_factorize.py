@@ -7,7 +7,7 @@ from adaspring.errors import PassError
 from adaspring.passes.decision import Kept
 from adaspring.passes.factorize import Factorize, Split
 from adaspring.passes.graph import layers, macs_count
-from adaspring.passes.reference import evaluate, observe
+from adaspring.passes.reference import observe
 from adaspring.passes.refit import Refit
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -199,13 +199,11 @@ def test_rank_one_is_possible():
     assert error_ratio(model, small, data(model)) < 1e-5
 
 
-def test_constant_inputs_do_not_break_the_fit():
-    model = low_rank_dense(rank=32, k=32)
+def test_a_layer_whose_input_never_varies_is_left_alone():
+    model = low_rank_dense(rank=2)
     samples = type(data(model))(inputs=(np.full((16, 32), 3.0, np.float32),))
-    small, _ = factorized(model, 0.1, samples)
-    np.testing.assert_allclose(
-        evaluate(small, samples)[0], evaluate(model, samples)[0], rtol=1e-3, atol=1e-2
-    )
+    _, (decision,) = factorized(model, 0.1, samples)
+    assert decision.why == "its input never varies in the calibration data"
 
 
 def test_the_input_is_untouched():
