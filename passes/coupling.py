@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from tvm import relax
 from tvm.ir import GenericConst
@@ -23,7 +23,7 @@ from .axes import RULES, nothing, unknown
 from .graph import Graph, Layer, layers, shape_of
 from .slots import Axes, Slots
 
-Holder = str | relax.Expr
+Holder: TypeAlias = str | relax.Expr
 """What holds slots: a weight, by its name, or a constant of the IR."""
 
 

@@ -210,7 +210,7 @@ class _Rewrite:
         if is_call(value, "relax.permute_dims") and names[0] in self._chosen:
             return None
         for read, name in zip(variables(value), names, strict=True):
-            if name in self._biases:
+            if name is not None and name in self._biases:
                 body.bind(read, body.weight(self._biases[name]))
         return body.of(value)
 

@@ -134,7 +134,7 @@ def _along(value: Tensor, x: Tensor, axis: int) -> Tensor:
 
 def torch_type(dtype: Any) -> torch.dtype:
     """Return the torch type of a TVM type name."""
-    return getattr(torch, str(dtype))  # type: ignore[no-any-return]
+    return getattr(torch, str(dtype))
 
 
 _UNARY: dict[str, Operator] = {

@@ -213,7 +213,7 @@ def _as_mapped(execution: Execution, var: relax.Var, runs: int) -> np.ndarray:
     value = execution.values[var]
     if value.ndim == len(shape_of(var)):
         value = value.expand(runs, *value.shape)
-    return value.contiguous().numpy()  # type: ignore[no-any-return]
+    return value.contiguous().numpy()
 
 
 def _map(function: Any, args: tuple[Any, ...], mapped: tuple[Any, ...]) -> Any:
@@ -252,7 +252,8 @@ def _last_readers(
         last[var] = var
         for read in variables(expr):
             last[read] = var
-    kept, dropped = set(keep), {}
+    kept = set(keep)
+    dropped: dict[relax.Var, tuple[relax.Var, ...]] = {}
     for read, var in last.items():
         if read not in kept:
             dropped[var] = (*dropped.get(var, ()), read)
