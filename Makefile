@@ -27,12 +27,12 @@ system:
 
 $(VENV)/demo: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) --editable '.[compiler,demo]'
+	$(PIP) --editable '.[compiler,cuda,demo]'
 	touch $@
 
 $(VENV)/dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) --editable '.[compiler,demo,dev]'
+	$(PIP) --editable '.[compiler,cuda,demo,dev]'
 	touch $@
 
 clean:

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
+from adaspring.backends.link import find_linker
+from adaspring.errors import BuildError
 
 
-def require_tool(name: str, package: str) -> None:
-    """Skip where a system tool is missing, with its reason; in CI (`CI=true`) fail instead."""
-    if shutil.which(name):
-        return
-    reason = f"{name} is not installed (Debian package {package})"
+def missing(reason: str) -> NoReturn:
+    """Skip for a package that is missing, with its reason; in CI (`CI=true`) fail instead."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def require_tool(name: str, package: str) -> None:
+    """Ask for a system tool."""
+    if shutil.which(name) is None:
+        missing(f"{name} is not installed (Debian package {package})")
+
+
+@pytest.fixture(scope="session")
+def aarch64_linker() -> None:
+    """Ask for a linker of ARM code."""
+    try:
+        find_linker("aarch64")
+    except BuildError as error:
+        missing(str(error))

@@ -15,17 +15,20 @@ from adaspring import targets
 from adaspring.backends import cuda, cuda_child, cuda_toolchain
 from adaspring.errors import BuildError
 
+from .conftest import missing
 from .networks import SmallCnn, example_inputs
 
 MISSING = cuda.available()
 JETSON, H200 = targets.find("jetson-orin"), targets.find("h200")
 
 
+pytestmark = pytest.mark.usefixtures("aarch64_linker")
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _toolchain():
-    if MISSING and os.environ.get("CI") != "true":
-        pytest.skip(MISSING)
-    assert MISSING is None, MISSING
+    if MISSING is not None:
+        missing(MISSING)
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +240,7 @@ def _pip_toolchain(monkeypatch) -> cuda_toolchain.Toolchain:
     try:
         return cuda_toolchain.find_toolchain()
     except BuildError as error:
-        pytest.skip(f"the other compiler is not installed: {error}")
+        missing(f"the other compiler is not installed: {error}")
 
 
 def test_nvrtc_makes_machine_code(monkeypatch, tmp_path):

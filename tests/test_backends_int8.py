@@ -256,6 +256,7 @@ def disassembly(tool: str, code: Path) -> str:
     ],
     ids=["raspberry-pi-5", "raspberry-pi-4", "vnni", "avx2"],
 )
+@pytest.mark.usefixtures("aarch64_linker")
 def test_the_dot_product_instruction_is_used_where_the_core_has_it(
     cnn, board, tool, instruction, present, tmp_path
 ):
@@ -283,6 +284,7 @@ def test_every_integer_kernel_uses_the_instruction(cnn, board):
     assert all("call_llvm_pure_intrin" in function.script() for function in integer)
 
 
+@pytest.mark.usefixtures("aarch64_linker")
 def test_a_quantized_network_is_built_for_a_gpu(cnn, tmp_path):
     built = build(prepare(cnn, targets.find("rock-5b-mali")), None, tmp_path / "code.so")
     assert b"__kernel void" in built.code.read_bytes()

@@ -89,6 +89,7 @@ def test_what_stands_between_convolutions_keeps_channels_last(name):
 
 
 @pytest.mark.parametrize("board", [HOST, targets.find("rock-5b-mali")], ids=["host", "mali"])
+@pytest.mark.usefixtures("aarch64_linker")
 def test_the_model_is_left_as_it_is(board, tmp_path):
     model = imported(networks.SmallResNet())
     digest, names = tvm_ffi.structural_hash(model.module), list(model.weights)
@@ -152,6 +153,7 @@ def test_a_convolution_by_an_input_is_computed(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["Grouped", "WiderBias", "Reductions", "CumulativeSum"])
+@pytest.mark.usefixtures("aarch64_linker")
 def test_what_one_gpu_rule_cannot_schedule_gets_a_plainer_one(name, tmp_path):
     (network,) = (odd for odd in ODD if odd.__name__ == name)
     built = build(

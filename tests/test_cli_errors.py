@@ -181,6 +181,7 @@ def test_a_changed_byte_in_any_file_is_refused(command, library):
 
 
 @pytest.mark.parametrize("command", ["run", "bench"])
+@pytest.mark.usefixtures("aarch64_linker")
 def test_a_library_for_another_board_is_refused(command, library):
     forge(library, lambda raw: raw["board"].update(architecture="aarch64", name="raspberry-pi-5"))
     refused(adaspring(command, library), "raspberry-pi-5", "--target host")

@@ -156,6 +156,7 @@ def test_compiled_networks_answer_as_torch_does(make, suffix, tmp_path, monkeypa
             np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * abs(wanted).max())
 
 
+@pytest.mark.usefixtures("aarch64_linker")
 def test_several_boards_come_out_of_one_command(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     measure_briefly(monkeypatch)

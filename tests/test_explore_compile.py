@@ -111,6 +111,7 @@ def test_compiling_leaves_the_model_as_it_was(model, splits, tmp_path):
     assert all(np.array_equal(model.weights[name], value) for name, value in weights.items())
 
 
+@pytest.mark.usefixtures("aarch64_linker")
 def test_a_board_that_is_not_here_gets_a_library_that_says_so(model, splits, tmp_path):
     boards = (targets.find("raspberry-pi-5"), targets.find("rock-5b-mali"))
     result = compile_libraries(request(model, tmp_path, boards=boards, splits=splits))

@@ -19,6 +19,7 @@ from adaspring.library import reader, writer
 from adaspring.library.manifest import DIGEST_NAME, MANIFEST_NAME, FileRecord, Manifest
 from adaspring.library.weights import ALIGNMENT_BYTES, TensorPool, aligned_copy, read_tensors
 
+from .conftest import require_tool
 from .library_fixtures import WHEN, figure, parts, with_variant
 
 
@@ -73,8 +74,7 @@ def test_what_is_written_is_read_back(library, code):
 
 
 def test_sha256sum_agrees_with_the_manifests_digest(library):
-    if shutil.which("sha256sum") is None:
-        pytest.skip("no sha256sum on this system")
+    require_tool("sha256sum", "coreutils")
     subprocess.run(["sha256sum", "-c", DIGEST_NAME], cwd=library, check=True, capture_output=True)
 
 
