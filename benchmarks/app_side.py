@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from adaspring.targets import host
 
 OPEN = """
 import sys, time
@@ -110,10 +111,7 @@ def main() -> None:
     if arguments.json:
         found = {
             "name": "app_side",
-            "machine": {
-                "cpu": platform.processor() or platform.machine(),
-                "system": platform.system(),
-            },
+            "machine": {"cpu": host().description, "system": platform.system()},
             "versions": {p: version(p) for p in ("adaspring", "apache-tvm-ffi", "numpy")},
             "settings": {"quick": arguments.quick, "open_runs": runs, "switches": count},
             "results": rows,

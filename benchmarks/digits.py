@@ -1,0 +1,103 @@
+"""The demo's network: our variants against ONNX Runtime, in turn, on the same threads.
+
+Run `make demo` first; then `python benchmarks/digits.py [--demo demo-out]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import adaspring
+import numpy as np
+from adaspring.explore.timing import time_in_turn
+from adaspring.targets import host
+
+PEERS = ("onnxruntime-fp32", "onnxruntime-int8")
+
+
+def peers(demo: Path, folder: Path, threads: int):
+    """ONNX Runtime's sessions of the same network, fp32 and static int8 (QDQ, per channel)."""
+    import onnxruntime
+    import torch
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+
+    program = torch.export.load(demo / "digits.pt2")
+    torch.onnx.export(program, dynamo=True, verbose=False).save(folder / "fp32.onnx")
+    images = iter(np.load(demo / "held-out.npz")["x"][:128])
+
+    class Reader(CalibrationDataReader):
+        def get_next(self):
+            image = next(images, None)
+            return None if image is None else {"x": image[None]}
+
+    quantize_static(
+        folder / "fp32.onnx",
+        folder / "int8.onnx",
+        Reader(),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+    )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+
+    def call(name: str):
+        session = onnxruntime.InferenceSession(folder / name, options)
+        return lambda x: session.run(None, {"x": x})
+
+    return dict(zip(PEERS, (call("fp32.onnx"), call("int8.onnx")), strict=True))
+
+
+def main() -> None:
+    """Time, print, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--demo", type=Path, default=Path("demo-out"))
+    parser.add_argument("--quick", action="store_true", help="a few seconds of timing")
+    parser.add_argument("--json", type=Path, help="write the results here")
+    arguments = parser.parse_args()
+    if not (arguments.demo / "digits.pt2").exists():
+        sys.exit(f"{arguments.demo}/digits.pt2 is missing; run `make demo` first")
+    seconds, board = 5.0 if arguments.quick else 60.0, host()
+    library = adaspring.load(arguments.demo / "libraries" / "host")
+    calls = {name: library.open(name, preload=False) for name in library.variants}
+    with tempfile.TemporaryDirectory() as folder:
+        calls |= peers(arguments.demo, Path(folder), board.core_count)
+        sample = [np.load(arguments.demo / "held-out.npz")["x"][:1]]
+        times = time_in_turn(calls, sample, seconds)
+    if arguments.quick:
+        print("quick: few rounds; the figures are rough")
+    rows, ratios = [], {}
+    for name, found in times.items():
+        rows.append({"variant": name, "p50_ms": float(np.median(found)), "calls": found.size})
+        shown = f"{name:20} {rows[-1]['p50_ms']:8.4f} ms"
+        for peer in PEERS:
+            label = f"{peer}_over_{name}"
+            rounds = np.median(times[peer], axis=1) / np.median(found, axis=1)
+            ratios[label] = {
+                "median": float(np.median(rounds)),
+                "min": float(rounds.min()),
+                "max": float(rounds.max()),
+                "runs": len(rounds),
+            }
+            shown += f"   {ratios[label]['median']:6.2f} x as fast as {peer}"
+        print(shown)
+    if arguments.json:
+        found = {
+            "name": "digits",
+            "machine": {"cpu": board.description, "system": platform.system()},
+            "versions": {p: version(p) for p in ("adaspring", "apache-tvm", "onnxruntime")},
+            "settings": {"seconds": seconds, "threads": board.core_count, "batch": 1},
+            "results": rows,
+            "ratios": ratios,
+        }
+        arguments.json.parent.mkdir(parents=True, exist_ok=True)
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
