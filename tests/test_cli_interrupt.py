@@ -28,6 +28,11 @@ def record_count(folder: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+def heeds_interrupts() -> None:
+    """A shell that starts the tests in the background has its children ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_a_run_broken_off_while_tuning_is_continued_by_the_next(tmp_path, monkeypatch):
     path = exported(Mlp, ".pt2")
     arguments = ["compile", str(path), "--recipe", "dense", "--trials", str(TRIALS), "-o", "c.lib"]
@@ -35,13 +40,16 @@ def test_a_run_broken_off_while_tuning_is_continued_by_the_next(tmp_path, monkey
     child = subprocess.Popen(
         [sys.executable, "-m", "adaspring", *arguments],
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=heeds_interrupts,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while record_count(tmp_path) < 2 and child.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.killpg(child.pid, signal.SIGINT)
-    stdout, stderr = child.communicate(timeout=60)
+    try:
+        deadline = time.monotonic() + 120
+        while record_count(tmp_path) < 2 and child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.killpg(child.pid, signal.SIGINT)
+        stdout, stderr = child.communicate(timeout=60)
+    finally:
+        child.kill()
     assert child.returncode == 130
     assert stdout == ""
     assert stderr.splitlines()[-1].startswith("interrupted; tuning_logs keeps every schedule")
