@@ -8,7 +8,7 @@ from ..errors import AdaspringError
 from ..explore.candidates import decision_records
 from ..explore.compile import Request
 from ..explore.progress import Progress
-from ..explore.recipes import Recipe
+from ..explore.recipes import Recipe, why_skipped
 from ..frontend.model import TensorSpec
 from ..library.manifest import DecisionRecord
 from ..passes import run
@@ -103,8 +103,10 @@ def plan_recipe(request: Request, recipe: Recipe) -> RecipePlan:
     """Compress by one recipe, for its decisions alone."""
     names = tuple(repr(settings) for settings in recipe.passes)
     calibration = request.splits.calibration if request.splits else None
-    if recipe.needs_data and calibration is None:
-        return _skipped(recipe, names, "needs calibration data; give --data")
+    has_data = calibration is not None
+    reason = why_skipped(recipe, has_data=has_data, named=request.recipes_named)
+    if reason is not None:
+        return _skipped(recipe, names, reason)
     try:
         compressed = run(request.model, recipe.passes, calibration)
     except AdaspringError as error:

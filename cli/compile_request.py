@@ -9,7 +9,7 @@ from ..errors import AdaspringError
 from ..explore.compile import Request
 from ..explore.gate import Bounds
 from ..explore.progress import Progress
-from ..explore.recipes import find_recipes
+from ..explore.recipes import find_recipes, why_skipped
 from ..frontend import check, load_data, load_model, split
 from ..frontend.data import Splits
 from ..frontend.model import Model
@@ -47,6 +47,7 @@ def resolve(arguments: Arguments, boards: tuple[Board, ...], progress: Progress)
         tuning=Tuning(trials=arguments.trials),
         logs=arguments.logs,
         splits=splits,
+        recipes_named=bool(arguments.recipes),
     )
     for board in boards:
         check_replaceable(request.folder(board))
@@ -83,9 +84,13 @@ def notes(request: Request) -> tuple[str, ...]:
 def _data_notes(request: Request) -> list[str]:
     if request.splits is not None:
         return []
-    needing = ", ".join(recipe.name for recipe in request.recipes if recipe.needs_data)
-    skipped = f" and these recipes are skipped: {needing}" if needing else ""
-    return [f"no --data: accuracy is not measured{skipped}"]
+    skipped = {
+        recipe.name: why_skipped(recipe, has_data=False, named=request.recipes_named)
+        for recipe in request.recipes
+    }
+    names = ", ".join(name for name, why in skipped.items() if why)
+    skipping = f", and these recipes are skipped: {names}" if names else ""
+    return [f"no --data: accuracy is not measured{skipping}"]
 
 
 def _board_notes(request: Request, board: Board) -> list[str]:

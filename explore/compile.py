@@ -25,12 +25,16 @@ from .costs import make_cost
 from .gate import Bounds, Contender, accuracy_drop, dominated_by, refusal
 from .measure import Measured, measure
 from .progress import Progress, Silent
-from .recipes import Recipe
+from .recipes import Recipe, why_skipped
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to make. One library a board: `output` itself for one board, else `output`/BOARD."""
+    """What to make. One library a board: `output` itself for one board, else `output`/BOARD.
+
+    `recipes_named`: the user asked for these recipes by name, so without data those that need
+    none are tried although their accuracy cannot be checked.
+    """
 
     model: Model
     boards: tuple[Board, ...]
@@ -40,6 +44,7 @@ class Request:
     tuning: Tuning
     logs: Path
     splits: Splits | None = None
+    recipes_named: bool = True
 
     def folder(self, board: Board) -> Path:
         """Where the library of a board goes."""
@@ -105,10 +110,9 @@ def _candidates(
     compressor = Compressor(request.model, probe, calibration)
     for index, recipe in enumerate(request.recipes):
         progress.step("compress", index, len(request.recipes), recipe.name)
-        reason = None
-        if recipe.needs_data and calibration is None:
-            reason = "needs calibration data; give --data"
-        else:
+        named = request.recipes_named
+        reason = why_skipped(recipe, has_data=calibration is not None, named=named)
+        if reason is None:
             try:
                 candidate = compressor.candidate(recipe)
             except AdaspringError as error:

@@ -53,3 +53,17 @@ def find_recipes(names: tuple[str, ...]) -> tuple[Recipe, ...]:
         raise UsageError(f"no recipe named {unknown[0]!r}; choose from {', '.join(known)}")
     chosen = names or tuple(known)
     return (DENSE, *(known[name] for name in chosen if name != DENSE.name))
+
+
+def why_skipped(recipe: Recipe, *, has_data: bool, named: bool) -> str | None:
+    """Why a recipe is not tried, or None; without data it could lose accuracy unseen.
+
+    `named`: the user asked for it by name.
+    """
+    if has_data or not recipe.passes:
+        return None
+    if recipe.needs_data:
+        return "needs calibration data; give --data"
+    if not named:
+        return "its accuracy cannot be checked; give --data, or ask for it with --recipe"
+    return None

@@ -204,8 +204,22 @@ def test_a_dry_run_without_data_says_which_recipes_are_skipped(tmp_path, monkeyp
     plan = answer("compile", exported(Mlp, ".onnx"), "-o", "mlp.lib", "--dry-run")
     assert plan["data"] is None
     reasons = {recipe["name"]: recipe["skipped"] for recipe in plan["recipes"]}
-    assert "give --data" in reasons["int8"]
+    assert reasons["dense"] is None
+    assert "needs calibration data; give --data" in reasons["int8"]
+    assert "accuracy cannot be checked" in reasons["pruned-half"]
     assert any("no --data" in note and "int8" in note for note in plan["notes"])
+
+
+def test_without_data_a_recipe_that_needs_none_is_tried_where_it_is_asked_for(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    network = exported(Mlp, ".onnx")
+    plan = answer("compile", network, "-o", "l", "--recipe", "pruned-half", "--dry-run")
+    assert [(r["name"], r["skipped"]) for r in plan["recipes"]] == [
+        ("dense", None),
+        ("pruned-half", None),
+    ]
 
 
 def test_json_alone_is_on_stdout_where_a_factory_prints(tmp_path, monkeypatch):
