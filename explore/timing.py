@@ -7,9 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-_CALLS_PER_ROUND = 5
+_CALLS_PER_ROUND = 10
 _LEAST_ROUNDS = 5
-_PAUSE_S = 0.01  # threads that wait by spinning give up their cores before the next one is timed
+# Threads that wait by spinning give up their cores before the next name's turn; then its own
+# threads, caches and clock come back to a steady state before it is timed.
+_PAUSE_S = 0.01
+_WARM_S = 0.01
 
 Call = Callable[..., object]
 
@@ -22,8 +25,8 @@ def time_in_turn(
 ) -> dict[str, np.ndarray]:
     """Milliseconds of single calls on one sample, (rounds, calls a round), for each name.
 
-    Every round takes the names in turn, each after one call that brings its code and weights back
-    into the caches; `tell` hears the seconds passed.
+    Every round takes the names in turn, each paused and warmed up before it is timed; `tell` hears
+    the seconds passed.
     """
     found: dict[str, list[list[float]]] = {name: [] for name in calls}
     start, rounds = time.perf_counter(), 0
@@ -31,7 +34,9 @@ def time_in_turn(
         tell(passed)
         for name, call in calls.items():
             time.sleep(_PAUSE_S)
-            call(*sample)
+            warm = time.perf_counter() + _WARM_S
+            while time.perf_counter() < warm:
+                call(*sample)
             found[name].append([time_ms(call, sample) for _ in range(_CALLS_PER_ROUND)])
         rounds += 1
     return {name: np.array(times) for name, times in found.items()}
