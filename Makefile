@@ -18,8 +18,9 @@ check: $(VENV)/dev
 	$(BIN)/python scripts/mypy_package.py
 	$(BIN)/lint-imports
 
-bench: $(VENV)/dev
+bench: demo $(VENV)/dev
 	$(BIN)/python benchmarks/app_side.py --json benchmarks/results/app_side.json
+	$(BIN)/python benchmarks/digits.py --json benchmarks/results/digits.json
 
 # Linkers for ARM boards. Optional: what cannot be had is skipped, with its reason, where used.
 system:
