@@ -26,7 +26,6 @@ class Lowered:
 
     module: IRModule
     weights: dict[str, np.ndarray]
-    input_count: int
 
 
 def lower(model: Model, isa: InstructionSet) -> Lowered:
@@ -46,4 +45,4 @@ def lower(model: Model, isa: InstructionSet) -> Lowered:
                     walk.values[binding.var] = walk.lower_value(binding.value)
             result = builder.emit_output(walk.plain(function.body.body))
         builder.emit_func_output(result, params=[*inputs, *walk.weights.vars])
-    return Lowered(builder.get(), walk.weights.arrays, len(inputs))
+    return Lowered(builder.get(), walk.weights.arrays)

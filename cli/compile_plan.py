@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import AdaspringError
-from ..explore.candidates import decision_records
+from ..explore.candidates import decision_records, why_unchanged
 from ..explore.compile import Request
 from ..explore.progress import Progress
 from ..explore.recipes import Recipe, why_skipped
@@ -112,11 +112,10 @@ def plan_recipe(request: Request, recipe: Recipe) -> RecipePlan:
     except AdaspringError as error:
         return _skipped(recipe, names, str(error))
     decisions = decision_records(compressed.steps)
-    unchanged = recipe.passes and all(decision.action == "kept" for decision in decisions)
     return RecipePlan(
         name=recipe.name,
         passes=names,
-        skipped="every layer is left alone, so it is the dense network" if unchanged else None,
+        skipped=why_unchanged(recipe, decisions),
         decisions=decisions,
         macs_count=macs_count(compressed.model),
         weights_bytes=weight_bytes(compressed.model),

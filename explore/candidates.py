@@ -124,6 +124,13 @@ class Compressor:
         return self._done[passes]
 
 
+def why_unchanged(recipe: Recipe, decisions: Sequence[DecisionRecord]) -> str | None:
+    """Say that a recipe changed nothing, or None."""
+    if recipe.passes and all(decision.action == "kept" for decision in decisions):
+        return "every layer is left alone, so it is the dense network"
+    return None
+
+
 def agreement_ratio(outputs: Sequence[np.ndarray], reference: Sequence[np.ndarray]) -> float:
     """The largest difference over the largest value of the reference, the worst output's."""
     return max(

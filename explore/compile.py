@@ -6,23 +6,20 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-
-from tvm.libinfo import find_libtvm_runtime
 
 from ..backends.build import Built, Prepared, build, prepare
 from ..backends.tuning import Tuning, TuningLog, TuningReport, tasks_of, tune
 from ..errors import AdaspringError, GateError
 from ..frontend.data import Splits
-from ..frontend.model import Model, TensorSpec
+from ..frontend.model import Model
 from ..library import manifest as record
-from ..library.writer import LibraryParts, VariantParts, check_replaceable, write_library
+from ..library.writer import check_replaceable, write_library
 from ..targets import Board, is_this_machine
-from .candidates import Candidate, Compressor, Probe, agreement_ratio, make_probe
+from .assemble import library_parts, variant_parts, write_contenders
+from .candidates import Candidate, Compressor, Probe, agreement_ratio, make_probe, why_unchanged
 from .costs import make_cost
-from .gate import Bounds, Contender, accuracy_drop, dominated_by, refusal
+from .gate import Bounds, Contender, accuracy_refusal, dominated_by, refusal
 from .measure import Measured, measure
 from .progress import Progress, Silent
 from .recipes import Recipe, why_skipped
@@ -130,18 +127,11 @@ def _candidates(
 
 
 def _pointless(candidate: Candidate, found: Sequence[Candidate], bounds: Bounds) -> str | None:
-    """Why a compressed network need not be compiled."""
-    if candidate.recipe.passes and all(d.action == "kept" for d in candidate.decisions()):
-        return "every layer was left alone, so it is the dense network"
-    if not found:
-        return None
-    drop = accuracy_drop(found[0].validation_accuracy, candidate.validation_accuracy)
-    if drop is not None and drop > bounds.max_drop:
-        return (
-            f"accuracy falls by {100 * drop:.1f} points on the validation split "
-            f"(allowed {100 * bounds.max_drop:g})"
-        )
-    return None
+    """Why a compressed network need not be compiled; the dense one was found first."""
+    unchanged = why_unchanged(candidate.recipe, candidate.decisions())
+    if unchanged is not None or not found:
+        return unchanged
+    return accuracy_refusal(found[0].validation_accuracy, candidate.validation_accuracy, bounds)
 
 
 def _for_board(
@@ -173,7 +163,9 @@ def _for_board(
             for candidate in candidates
         ]
         kept, dropped = _gate(contenders, request.bounds)
-        manifest = _write(request, board, kept, (*skipped, *dropped), built)
+        manifest = write_contenders(
+            request.folder(board), request.model, board, kept, (*skipped, *dropped), built
+        )
     return BoardResult(
         board=board,
         folder=request.folder(board),
@@ -231,8 +223,8 @@ def _measure_all(
     for candidate in candidates:
         made = built[candidate.name]
         cost = make_cost(candidate, made, board, None, None)
-        parts.append(_parts(candidate, made, cost, None))
-    write_library(trial, _library(request, board, tuple(parts), ()))
+        parts.append(variant_parts(candidate, made, cost, None))
+    write_library(trial, library_parts(request.model, board, tuple(parts), ()))
     return measure(trial, request.model, probe.inputs, work)
 
 
@@ -290,66 +282,6 @@ def _gate(
             reason = f"{better.name} is at least as good in every figure"
             dropped.append(_dropped(contender.candidate.recipe, reason, contender.cost))
     return kept, dropped
-
-
-def _write(
-    request: Request,
-    board: Board,
-    kept: Sequence[Contender],
-    dropped: Sequence[record.Dropped],
-    built: dict[str, Built],
-) -> record.Manifest:
-    parts = []
-    for contender in kept:
-        agreement = None
-        if contender.agreement_ratio is not None:
-            agreement = record.Agreement(
-                max_error_ratio=contender.agreement_ratio,
-                tolerance_ratio=contender.tolerance_ratio,
-                reference="the same compressed network, operator by operator in torch float32",
-            )
-        made = built[contender.name]
-        parts.append(_parts(contender.candidate, made, contender.cost, agreement))
-    library = _library(request, board, tuple(parts), tuple(dropped))
-    return write_library(request.folder(board), library)
-
-
-def _parts(
-    candidate: Candidate, built: Built, cost: record.Cost, agreement: record.Agreement | None
-) -> VariantParts:
-    return VariantParts(
-        name=candidate.name,
-        recipe=candidate.recipe.describe(),
-        decisions=candidate.decisions(),
-        code_path=built.code,
-        weights=built.weights,
-        cost=cost,
-        agreement=agreement,
-    )
-
-
-def _library(
-    request: Request,
-    board: Board,
-    variants: tuple[VariantParts, ...],
-    dropped: tuple[record.Dropped, ...],
-) -> LibraryParts:
-    return LibraryParts(
-        name=request.model.name,
-        board=record.board_record(board),
-        inputs=tuple(_spec(spec) for spec in request.model.inputs),
-        outputs=tuple(_spec(spec) for spec in request.model.outputs),
-        plainest=variants[0].name,
-        variants=variants,
-        dropped=dropped,
-        tvm_version=version("apache-tvm"),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        runtime_path=Path(find_libtvm_runtime()) if is_this_machine(board) else None,
-    )
-
-
-def _spec(spec: TensorSpec) -> record.TensorSpec:
-    return record.TensorSpec(name=spec.name, shape=spec.shape, dtype=spec.dtype)  # type: ignore[arg-type]
 
 
 def _dropped(recipe: Recipe, reason: str, cost: record.Cost | None = None) -> record.Dropped:

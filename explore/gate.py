@@ -65,20 +65,22 @@ def refusal(dense: Contender, contender: Contender, bounds: Bounds) -> str | Non
         return f"its p90 of {latency.value:.3g} ms is above the asked {bounds.latency_ms:g} ms"
     if contender is dense:
         return None
-    drop = accuracy_drop(dense.validation_accuracy, contender.validation_accuracy)
-    if drop is not None and drop > bounds.max_drop:
-        return (
-            f"accuracy falls by {100 * drop:.1f} points on the validation split "
-            f"(allowed {100 * bounds.max_drop:g})"
-        )
+    lost = accuracy_refusal(dense.validation_accuracy, contender.validation_accuracy, bounds)
+    if lost is not None:
+        return lost
     if contender.latency_ratio is not None and contender.latency_ratio > _FASTER_RATIO:
         return f"not faster than dense: {contender.latency_ratio:.2f} of its time"
     return None
 
 
-def accuracy_drop(dense: float | None, other: float | None) -> float | None:
-    """How much accuracy is lost, as a ratio; None where it is not known."""
-    return None if dense is None or other is None else dense - other
+def accuracy_refusal(dense: float | None, other: float | None, bounds: Bounds) -> str | None:
+    """Why an accuracy on the validation split is too low, or None, as where it is not known."""
+    if dense is None or other is None or dense - other <= bounds.max_drop:
+        return None
+    return (
+        f"accuracy falls by {100 * (dense - other):.1f} points on the validation split "
+        f"(allowed {100 * bounds.max_drop:g})"
+    )
 
 
 def dominated_by(contender: Contender, others: Sequence[Contender]) -> Contender | None:

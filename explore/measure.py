@@ -13,7 +13,7 @@ import numpy as np
 
 from ..errors import BuildError
 from ..frontend.model import Model
-from ..passes.reference import mapped_chunks
+from ..passes.reference import mapped_chunks, unbatched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,15 +63,11 @@ def _read(name: str, work: Path, model: Model, count: int) -> Measured:
     with np.load(work / f"{name}.npz", allow_pickle=False) as data:
         outputs = [data[f"y{i}"] for i in range(len(model.outputs))]
         times_ms, ratio = data["times_ms"], float(data["ratio"])
-    batch = model.inputs[0].shape[0]
-    joined = tuple(
-        value.reshape(-1, *value.shape[2:])[:count] if value.shape[1:2] == (batch,) else value
-        for value in outputs
-    )
     latency = Latency(
         p50_ms=float(np.percentile(times_ms, 50)),
         p90_ms=float(np.percentile(times_ms, 90)),
         ratio_to_plainest=ratio,
         how=f"{len(times_ms)} calls in turn with the other variants, one sample, app side",
     )
+    joined = tuple(unbatched(model, value, count) for value in outputs)
     return Measured(outputs=joined, latency=latency)

@@ -19,8 +19,6 @@ from tvm.ir import GenericConst
 
 from .graph import Graph, Weight, op_name, reads, shape_of, substitute, with_args
 
-Known = Mapping[relax.Var, np.ndarray]
-
 
 def _axes(axis: Any) -> tuple[int, ...] | None:
     return None if axis is None else tuple(int(a) for a in axis)

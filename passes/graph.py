@@ -102,11 +102,6 @@ def shape_of(value: relax.Expr) -> tuple[int, ...]:
     return tuple(int(size) for size in value.ty.shape.values)
 
 
-def dtype_of(value: relax.Expr) -> str:
-    """Return a tensor's element type."""
-    return str(value.ty.dtype)
-
-
 def variables(value: relax.Expr) -> tuple[relax.Var, ...]:
     """Every variable that an expression reads, in order."""
     if isinstance(value, relax.Var):

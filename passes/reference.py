@@ -145,11 +145,14 @@ def evaluate(model: Model, dataset: Dataset) -> tuple[np.ndarray, ...]:
     for chunk in mapped_chunks(model, dataset.inputs):
         parts.append(reference.mapped(chunk))
     joined = (np.concatenate(column) for column in zip(*parts, strict=True))
-    batch, count = model.inputs[0].shape[0], len(dataset.inputs[0])
-    return tuple(
-        value.reshape(-1, *value.shape[2:])[:count] if value.shape[1:2] == (batch,) else value
-        for value in joined
-    )
+    return tuple(unbatched(model, value, len(dataset.inputs[0])) for value in joined)
+
+
+def unbatched(model: Model, value: np.ndarray, count: int) -> np.ndarray:
+    """Turn an output of every run (runs, batch, …) into that of `count` samples (count, …)."""
+    if value.shape[1:2] != model.inputs[0].shape[:1]:
+        return value
+    return value.reshape(-1, *value.shape[2:])[:count]
 
 
 def observe(model: Model, dataset: Dataset, names: Sequence[str]) -> Mapping[str, np.ndarray]:

@@ -1,0 +1,81 @@
+"""From built candidates to the library that is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from tvm.libinfo import find_libtvm_runtime
+
+from ..backends.build import Built
+from ..frontend.model import Model, TensorSpec
+from ..library import manifest as record
+from ..library.writer import LibraryParts, VariantParts, write_library
+from ..targets import Board, is_this_machine
+from .candidates import Candidate
+from .gate import Contender
+
+
+def write_contenders(
+    folder: Path,
+    model: Model,
+    board: Board,
+    kept: Sequence[Contender],
+    dropped: Sequence[record.Dropped],
+    built: dict[str, Built],
+) -> record.Manifest:
+    """Write the library of those that passed the gate, with what was found of them."""
+    parts = []
+    for contender in kept:
+        agreement = None
+        if contender.agreement_ratio is not None:
+            agreement = record.Agreement(
+                max_error_ratio=contender.agreement_ratio,
+                tolerance_ratio=contender.tolerance_ratio,
+                reference="the same compressed network, operator by operator in torch float32",
+            )
+        made = built[contender.name]
+        parts.append(variant_parts(contender.candidate, made, contender.cost, agreement))
+    return write_library(folder, library_parts(model, board, tuple(parts), tuple(dropped)))
+
+
+def variant_parts(
+    candidate: Candidate, built: Built, cost: record.Cost, agreement: record.Agreement | None
+) -> VariantParts:
+    """One built candidate as the writer takes it."""
+    return VariantParts(
+        name=candidate.name,
+        recipe=candidate.recipe.describe(),
+        decisions=candidate.decisions(),
+        code_path=built.code,
+        weights=built.weights,
+        cost=cost,
+        agreement=agreement,
+    )
+
+
+def library_parts(
+    model: Model,
+    board: Board,
+    variants: tuple[VariantParts, ...],
+    dropped: tuple[record.Dropped, ...],
+) -> LibraryParts:
+    """A library as the writer takes it, plainest variant first, this machine's runtime packed."""
+    return LibraryParts(
+        name=model.name,
+        board=record.board_record(board),
+        inputs=tuple(_spec(spec) for spec in model.inputs),
+        outputs=tuple(_spec(spec) for spec in model.outputs),
+        plainest=variants[0].name,
+        variants=variants,
+        dropped=dropped,
+        tvm_version=version("apache-tvm"),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        runtime_path=Path(find_libtvm_runtime()) if is_this_machine(board) else None,
+    )
+
+
+def _spec(spec: TensorSpec) -> record.TensorSpec:
+    return record.TensorSpec(name=spec.name, shape=spec.shape, dtype=spec.dtype)  # type: ignore[arg-type]
