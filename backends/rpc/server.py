@@ -1,0 +1,175 @@
+"""What runs on a board: registers at a tracker and serves one client after the other.
+
+TVM's own server is lost to its tracker once a kernel crashes a session, gives up for good when the
+tracker is away for a minute, stays taken when its client dies in the middle of a kernel, and waits
+for ever for a caller that says nothing. This one does none of that, and tells through the tracker
+what the board is and whether it is free. One thread, no compiler, and of Python's packages only
+those of the app side.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import msgspec
+
+from ...library.ffi import tvm_ffi
+from ...targets import Board, load_board
+from .description import (
+    INFO_FUNCTION,
+    BoardInfo,
+    declared_board,
+    describe_this_machine,
+    mismatches,
+)
+from .protocol import RPC_MISMATCH, Address, listen, receive_greeting, send_greeting, send_number
+from .registration import Registration
+from .serving import Session, load_runtime
+
+_log = logging.getLogger(__name__)
+
+FIRST_PORT = 9091
+TRACKER_WAIT_S = 60.0
+_GREETING_S = 2.0
+_EVERYWHERE = ("0.0.0.0", "::")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """Which board is served, and where. `key` may be a board's .toml file."""
+
+    key: str
+    tracker: Address
+    listen: Address
+    emulated_cpu: str | None = None
+    tracker_wait_s: float = TRACKER_WAIT_S
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ready:
+    """What is served once it is registered."""
+
+    key: str
+    address: Address
+    board: BoardInfo
+
+
+def serve(service: Service, ready: Callable[[Ready], None]) -> NoReturn:
+    """Serve until interrupted; `ready` hears once what is served.
+
+    Raises:
+        BoardError: the port is taken, or no tracker answered for `tracker_wait_s`; RuntimeMissing.
+
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    key, declared = _declared(service.key)
+    load_runtime(declared.device if declared else "cpu")
+
+    def describe() -> BoardInfo:
+        return describe_this_machine(
+            declared.core_count if declared else None, service.emulated_cpu
+        )
+
+    info = describe()
+    for fault in mismatches(info, declared) if declared else ():
+        _log.warning("this is not the board that is declared as %s: %s", key, fault)
+    tvm_ffi.register_global_func(
+        INFO_FUNCTION, lambda: msgspec.json.encode(describe()).decode(), override=True
+    )
+    with listen(service.listen, "the board") as listening:
+        address = Address(service.listen.host, listening.getsockname()[1])
+        # a board that listens everywhere is called at the address that the tracker sees
+        host = None if address.host in _EVERYWHERE else address.host
+        registration = Registration(service.tracker, key, host, address.port, describe)
+        server = _Server(listening, key, registration, info.threads_count)
+        try:
+            registration.begin(service.tracker_wait_s)
+            ready(Ready(key=key, address=address, board=info))
+            server.run()
+        finally:
+            server.close()
+
+
+def _declared(key: str) -> tuple[str, Board | None]:
+    if key.endswith(".toml"):
+        board = load_board(Path(key))
+        return board.rpc_key, board
+    return key, declared_board(key)
+
+
+class _Server:
+    """Takes what comes: clients, the end of a session, and the time to report."""
+
+    def __init__(
+        self, listening: socket.socket, key: str, registration: Registration, threads_count: int
+    ) -> None:
+        self._listening, self._key = listening, key
+        self._registration, self._threads_count = registration, threads_count
+        self._session: Session | None = None
+
+    def run(self) -> NoReturn:
+        """Serve, one client at a time; all others are told that this is not their board."""
+        while True:
+            came = self._wait()
+            if self._session is not None:
+                self._look_after(self._session, came)
+            if self._listening.fileno() in came:
+                self._accept()
+            if time.monotonic() >= self._registration.due_s:
+                self._registration.keep_up()
+
+    def _wait(self) -> dict[int, int]:
+        """Wait until something comes or is due."""
+        watch = select.poll()
+        watch.register(self._listening, select.POLLIN)
+        until_s = self._registration.due_s
+        if self._session is not None:
+            self._session.watched_by(watch)
+            until_s = min(until_s, self._session.deadline_s)
+        return dict(watch.poll(max(0.0, 1000 * (until_s - time.monotonic())) + 1))
+
+    def _look_after(self, session: Session, came: dict[int, int]) -> None:
+        session.note(came)
+        if session.ended or time.monotonic() >= session.deadline_s:
+            fault = session.close()
+            if fault:
+                _log.warning("the session with %s %s", session.peer, fault)
+            else:
+                _log.info("the session with %s ended", session.peer)
+            self._session = None
+            self._registration.change(busy=False)
+
+    def _accept(self) -> None:
+        """Begin a client's session, or send away who has not the match key of the moment."""
+        line, peer = self._listening.accept()
+        line.settimeout(_GREETING_S)
+        try:
+            key, *options = receive_greeting(line).split()
+            expected = self._registration.match_key
+            if not expected or key != f"client:{expected}":
+                send_number(line, RPC_MISMATCH)
+                line.close()
+                return
+            send_greeting(line, f"server:{self._key}")
+        except (OSError, ValueError) as error:
+            _log.info("%s called and did not speak TVM's RPC: %s", peer[0], error)
+            line.close()
+            return
+        self._session = Session(line, str(peer[0]), options, self._threads_count)
+        _log.info("a session with %s begins", self._session.peer)
+        self._registration.change(busy=True)
+
+    def close(self) -> None:
+        """End the session and leave the tracker."""
+        if self._session is not None:
+            self._session.close()
+        self._registration.close()

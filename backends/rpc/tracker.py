@@ -1,0 +1,36 @@
+"""TVM's tracker, in the foreground of this process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from ...errors import RuntimeMissing
+from .protocol import Address, listen, notice_a_dead_peer
+
+
+def track(address: Address, ready: Callable[[Address], None]) -> None:
+    """Keep track of boards until interrupted; `ready` hears once where.
+
+    Raises:
+        BoardError: the port is taken; RuntimeMissing: apache-tvm or tornado is not installed.
+
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with listen(address, "the tracker") as listening:
+        notice_a_dead_peer(listening)  # a board without power does not say good-bye
+        os.environ.setdefault("TVM_USE_RUNTIME_LIB", "1")  # the tracker needs no compiler
+        try:
+            from tvm.rpc.tracker import TrackerServerHandler
+        except ImportError as error:
+            raise RuntimeMissing(
+                f"the tracker is TVM's, and that cannot be imported ({error}); "
+                "pip install 'adaspring[compiler]'"
+            ) from error
+        asyncio.set_event_loop(asyncio.new_event_loop())
+        handler = TrackerServerHandler(listening, stop_key="")
+        ready(Address(address.host, listening.getsockname()[1]))
+        handler.run()
