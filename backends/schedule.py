@@ -111,6 +111,11 @@ def _tuned(function: PrimFunc, best: Best | None) -> PrimFunc | None:
 def _by_rule(function: PrimFunc, isa: InstructionSet) -> PrimFunc:
     if is_handwritten(function):
         return function
+    return _renamed(default_schedule(function, isa), function)
+
+
+def default_schedule(function: PrimFunc, isa: InstructionSet) -> Schedule:
+    """How a function runs where nothing was tuned: our template's first tile, or a plain rule."""
     shape = contraction_shape(function, isa)
     if shape is not None:
         sch = new_schedule(function)
@@ -121,10 +126,10 @@ def _by_rule(function: PrimFunc, isa: InstructionSet) -> PrimFunc:
             # rank); the plain rule below is right for anything.
             pass
         else:
-            return _renamed(sch, function)
+            return sch
     sch = new_schedule(function)
     _schedule_plainly(sch, isa)
-    return _renamed(sch, function)
+    return sch
 
 
 def _schedule_plainly(sch: Schedule, isa: InstructionSet) -> None:
@@ -186,4 +191,4 @@ def _with_functions(module: IRModule, functions) -> IRModule:
     return result
 
 
-__all__ = ["fused", "schedule_cpu", "schedule_gpu", "task_module"]
+__all__ = ["default_schedule", "fused", "schedule_cpu", "schedule_gpu", "task_module"]

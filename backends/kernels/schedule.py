@@ -108,8 +108,9 @@ def schedule_contraction(sch: Schedule, tile: Tile, isa: InstructionSet) -> None
     epilogue = _inline_between(sch, contract)
     reduction = _loops(sch, contract, IterVar.CommReduce)
 
-    column_tiles, column = sch.split(columns, [None, tile.columns])
-    channel_tiles, channel_blocks, lane = sch.split(channels, [None, tile.blocks, lanes])
+    column_tiles, column = _tile(sch, columns, tile.columns)
+    channel_groups, lane = sch.split(channels, [None, lanes])
+    channel_tiles, channel_blocks = _tile(sch, channel_groups, tile.blocks)
     if tile.channels_outer:
         outer = [channel_tiles, *lead, column_tiles]
     else:
@@ -172,6 +173,16 @@ def schedule_spatial(sch: Schedule, block: SBlockRV, lanes: int) -> None:
         sch.vectorize(sch.split(last, [None, width])[1])
     if outer:
         sch.parallel(sch.fuse(*outer))
+
+
+def _tile(sch: Schedule, loop, inner: int):
+    """Split a loop by a sampled factor: a knob that a record keeps as a decision.
+
+    So what was found for one shape can be carried over to another (`tuning/transfer.py`).
+    """
+    decision = [_extent(sch, loop) // inner, inner]
+    factors = sch.sample_perfect_tile(loop, 2, max_innermost_factor=0, decision=decision)
+    return sch.split(loop, factors)
 
 
 def _loops(sch: Schedule, block: SBlockRV, kind: int):

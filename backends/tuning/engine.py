@@ -1,75 +1,38 @@
 """The tuner: propose schedules, build and time them apart from this process, keep every record.
 
-Each task's candidates come from its template's tiles, the most promising first. Every task gets a
-first round; after that trials go where the most time is spent. Records are appended as they are
-measured, and a schedule that the log already holds is not measured again, so a run that was
-killed goes on where it stopped.
+Candidates are built side by side while others are timed; what comes back is appended to the log
+at once, and a schedule that the log already holds is not measured again, so a run that was killed
+goes on where it stopped. Each task begins with its default schedule and those of similar tasks;
+after that trials go where the most time is spent and rounds still bring something.
 """
 
 from __future__ import annotations
 
-import json
-import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from itertools import chain
 
-import tvm
-from tvm.s_tir import Schedule
-from tvm.s_tir.meta_schedule.arg_info import ArgInfo
-from tvm.s_tir.schedule import ScheduleError
-from tvm.support.popen_pool import PopenPoolExecutor, StatusKind
+from tvm.s_tir.meta_schedule.cost_model import CostModel
+from tvm.target import Target
 
 from ...targets import Board
-from ..isa import InstructionSet, instruction_set
-from ..kernels.schedule import new_schedule, schedule_contraction, tiles
-from . import workers
-from .log import TuningLog, best_of, trace_key
+from ..farm import Farm
+from ..isa import instruction_set
+from ..schedule import default_schedule
+from .log import Origin, TuningLog
+from .model import cost_model
+from .proposals import Candidate, Listed, Proposer, SketchSearch, template_candidates
+from .runner import Runner
+from .settings import Tuning, TuningReport
+from .state import Round, TaskState
 from .tasks import Task
+from .transfer import Transfer
+from .workbench import Outcome, Workbench
 
 Progress = Callable[[int, int], None]
 
-
-@dataclass(frozen=True, kw_only=True)
-class Tuning:
-    """Settings: at most `trials` candidates in all, `round_size` of one task at a time."""
-
-    trials: int
-    round_size: int = 6
-    timeout_s: float = 20.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class TuningReport:
-    """What a run of the tuner did; `failed` names each lost candidate with the reason."""
-
-    measured_count: int
-    reused_count: int
-    failed: tuple[str, ...]
-    elapsed_s: float
-
-
-@dataclass
-class _State:
-    """One task's candidates that are still to try, and its best time so far."""
-
-    task: Task
-    pending: list[Schedule]
-    best_s: float
-    rounds: int = 0
-
-    @property
-    def gain(self) -> float:
-        """Where trials pay: time spent in the task, less with every round that was spent on it."""
-        return self.task.weight * self.best_s / (1 + self.rounds) ** 2
-
-
-@dataclass
-class _Outcome:
-    measured: int = 0
-    reused: int = 0
-    failed: list[str] = field(default_factory=list)
+_SIMILAR_TASKS = 3
 
 
 def tune(
@@ -78,118 +41,137 @@ def tune(
     log: TuningLog,
     settings: Tuning,
     progress: Progress = lambda done, total: None,
+    *,
+    runner: Runner | None = None,
+    farm: Farm | None = None,
+    emulated: bool = False,
 ) -> TuningReport:
-    """Tune `tasks` on this machine, which is `board`; the records go to `log`."""
-    start = time.monotonic()
-    outcome = _Outcome()
-    isa = instruction_set(board)
-    states = [_state(task, isa, log, outcome) for task in tasks]
-    total = min(settings.trials, sum(len(state.pending) for state in states))
-    if total:
-        with tempfile.TemporaryDirectory(prefix="adaspring-tune-") as folder:
-            bench = _Bench(board, Path(folder), settings.timeout_s)
-            try:
-                _rounds(states, bench, log, settings, outcome, total, progress)
-            finally:
-                bench.close()
+    """Tune `tasks` for `board`; the records go to `log`.
+
+    Candidates are built on `farm` (worker processes of this machine where left out) and timed by
+    `runner` (this machine, which then is the board, where left out). `emulated` marks the records
+    of a board that is not the real one.
+
+    Raises:
+        BoardError: no board can time candidates any more; BuildError: the farm is gone, or the
+            log cannot be written. What was measured until then is in the log.
+
+    """
+    start_s = time.monotonic()
+    with Workbench(board, settings.timeout_s, farm, runner) as bench:
+        run = _Run(tasks, board, log, settings, bench, emulated)
+        run.go(progress)
     return TuningReport(
-        measured_count=outcome.measured,
-        reused_count=outcome.reused,
-        failed=tuple(outcome.failed),
-        elapsed_s=time.monotonic() - start,
+        measured_count=run.measured_count,
+        reused_count=sum(state.reused_count for state in run.states),
+        failed=tuple(run.failed),
+        elapsed_s=time.monotonic() - start_s,
+        stages_s=dict(bench.stages_s),
+        ended=run.ended,
     )
 
 
-def _rounds(states, bench, log, settings, outcome, total, progress) -> None:
-    """Spend the trials, a round of one task at a time."""
-    left = total
-    progress(0, total)
-    while left > 0:
-        open_states = [state for state in states if state.pending]
-        if not open_states:
+class _Run:
+    """One run of the tuner: whose turn it is, and what becomes of each candidate."""
+
+    def __init__(
+        self,
+        tasks: Sequence[Task],
+        board: Board,
+        log: TuningLog,
+        settings: Tuning,
+        bench: Workbench,
+        emulated: bool,
+    ) -> None:
+        self.log, self.settings, self.bench = log, settings, bench
+        self.target = Target(dict(board.target))
+        self.isa = instruction_set(board)
+        self.origin = Origin.now(board.name, emulated=emulated, seed=settings.seed)
+        self.transfer = Transfer(log, self.isa, self.target)
+        self.states = [TaskState(t, log, settings, self._proposers(t)) for t in tasks]
+        self.deadline_s = (
+            time.monotonic() + settings.time_limit_s if settings.time_limit_s else float("inf")
+        )
+        self.started_count = self.measured_count = 0
+        self.failed: list[str] = []
+        self.ended = ""
+
+    def go(self, progress: Progress) -> None:
+        """Keep the workers busy until the trials, the time, or the ideas are used up."""
+        progress(0, self.settings.trials)
+        while True:
+            while self.bench.hungry and (state := self._next()) is not None:
+                self._begin(state)
+            if not self.bench.in_flight:
+                break
+            self._take(self.bench.next())
+            progress(self.measured_count + len(self.failed), self.settings.trials)
+        progress(self.started_count, self.started_count)
+
+    def _proposers(self, task: Task) -> Iterator[Proposer]:
+        """First what is expected good, then the template's knobs, then a search."""
+        plain = Candidate(default_schedule(task.module["main"], self.isa), "rule")
+        template = template_candidates(task, self.isa) if self.settings.tuner != "sketch" else ()
+        yield Listed(chain((plain,), self.transfer.candidates(task, _SIMILAR_TASKS), template))
+        if self.settings.tuner != "template":
+            yield SketchSearch(
+                task,
+                self.isa,
+                self.target,
+                self.model,
+                [r for r in self.log.records(task.module) if r.tuner == "sketch"],
+                round_size=self.settings.round_size,
+                thread_count=self.bench.core_count,
+                seed=self.settings.seed + 1,  # TVM takes 0 for a seed of its own
+            )
+
+    @cached_property
+    def model(self) -> CostModel:
+        """The cost model, made when the first search begins."""
+        return cost_model(self.log, self.target, self.bench.core_count)
+
+    def _next(self) -> TaskState | None:
+        """The task that the next round pays most for; None where nothing may begin now."""
+        if self.started_count >= self.settings.trials:
+            self.ended = "all trials were used"
+        elif time.monotonic() > self.deadline_s:
+            self.ended = "the time was up"
+        elif all(state.over for state in self.states):
+            self.ended = "nothing more to gain"
+        if self.ended:
+            return None
+        idle = [state for state in self.states if not state.over and not state.busy]
+        return max(idle, key=lambda state: state.priority, default=None)
+
+    def _begin(self, state: TaskState) -> None:
+        """Propose a round of a task and send it on its way."""
+        with self.bench.proposing():
+            begun = state.propose(self.settings.trials - self.started_count)
+        if begun is None:
             return
-        state = max(open_states, key=lambda s: (s.rounds == 0, s.gain))
-        count = min(settings.round_size, left)
-        batch, state.pending = state.pending[:count], state.pending[count:]
-        for sch, result in zip(batch, bench.measure(state.task, batch), strict=True):
-            if isinstance(result, str):
-                outcome.failed.append(f"{state.task.name}: {result}")
-                continue
-            log.add(state.task.module, sch.trace, result, bench.target)
-            outcome.measured += 1
-            state.best_s = min(state.best_s, best_of(result))
-        state.rounds += 1
-        left -= len(batch)
-        progress(total - left, total)
+        state.busy = True
+        fresh = begun.missing
+        self.started_count += len(fresh)
+        for position in fresh:
+            self.bench.submit(begun, position)
+        self._end_if_complete(begun)
 
+    def _take(self, outcome: Outcome) -> None:
+        """Keep what was found of a candidate."""
+        task = outcome.round.state.task
+        candidate = outcome.round.candidates[outcome.position]
+        trace, origin = candidate.schedule.trace, self.origin.by(candidate.tuner)
+        if outcome.seconds is None:
+            self.failed.append(f"{task.name}: {outcome.reason}")
+            self.log.add_lost(task.module, trace, outcome.reason, origin)
+        else:
+            self.log.add(task.module, trace, outcome.seconds, self.target, origin)
+            self.measured_count += 1
+        outcome.round.results[outcome.position] = outcome.seconds
+        self._end_if_complete(outcome.round)
 
-def _state(task: Task, isa: InstructionSet, log: TuningLog, outcome: _Outcome) -> _State:
-    known = log.measured(task.module)
-    outcome.reused += len(known)
-    pending = []
-    for tile in tiles(task.shape, isa):
-        sch = new_schedule(task.module["main"])
-        try:
-            schedule_contraction(sch, tile, isa)
-        except ScheduleError:
-            break  # the template does not fit this function's epilogue: no tile will
-        if trace_key(sch.trace) not in known:
-            pending.append(sch)
-    best = min(known.values(), default=float("inf"))
-    return _State(task, pending, best, rounds=len(known) // 6)
-
-
-class _Bench:
-    """Warm workers: as many builders as the machine has cores, and one that times alone."""
-
-    def __init__(self, board: Board, folder: Path, timeout_s: float) -> None:
-        self.board = board
-        self.folder = folder
-        self.target = tvm.target.Target(dict(board.target))
-        setup = {"initializer": workers.start, "timeout": timeout_s}
-        self.builders = PopenPoolExecutor(board.core_count, initargs=(1,), **setup)
-        self.runner = PopenPoolExecutor(1, initargs=(board.core_count,), **setup)
-        self.count = 0
-
-    def close(self) -> None:
-        self.builders.shutdown()
-        self.runner.shutdown()
-
-    def measure(self, task: Task, schedules: Sequence[Schedule]) -> list[list[float] | str]:
-        """Times in seconds of each schedule, or why it was lost."""
-        target = json.dumps(dict(self.board.target))
-        outputs = [str(self.folder / f"{self.count + i}.so") for i in range(len(schedules))]
-        self.count += len(schedules)
-        inputs = [
-            (tvm.ir.save_json(sch.mod), target, self.board.architecture, output)
-            for sch, output in zip(schedules, outputs, strict=True)
-        ]
-        built = list(self.builders.map_with_error_catching(_build, inputs))
-        arguments = [
-            (tuple(int(extent) for extent in argument.shape), str(argument.dtype))
-            for argument in ArgInfo.from_prim_func(task.module["main"])
-        ]
-        timed: list[list[float] | str] = []
-        for status, output in zip(built, outputs, strict=True):
-            if status.status != StatusKind.COMPLETE:
-                timed.append(_reason("build", status))
-                continue
-            (result,) = self.runner.map_with_error_catching(_time, [(output, arguments)])
-            ok = result.status == StatusKind.COMPLETE
-            timed.append(result.value if ok else _reason("run", result))
-            Path(output).unlink()
-        return timed
-
-
-def _build(job):
-    return workers.build_candidate(*job)
-
-
-def _time(job):
-    return workers.time_candidate(*job)
-
-
-def _reason(stage: str, result) -> str:
-    text = str(result.value).strip().splitlines() or ["no message"]
-    kind = "timed out" if result.status == StatusKind.TIMEOUT else text[-1]
-    return f"{stage}: {kind}"
+    def _end_if_complete(self, done: Round) -> None:
+        if not done.missing:
+            with self.bench.proposing():
+                done.state.take(done)
+            done.state.busy = False

@@ -1,12 +1,25 @@
-"""What runs in the warm worker processes: build one candidate, time one candidate.
+"""What runs in the worker processes: build one candidate, time one candidate.
 
-A worker imports TVM once and serves many candidates; a crash or a hang costs one candidate, and
-the pool starts another worker. Nothing here is imported by the tuner's own process at work.
+A worker imports TVM once and serves many candidates. Nothing here runs in the tuner's own process.
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
 _tensors: dict[tuple[tuple[int, ...], str, int], object] = {}
+
+
+@dataclass(frozen=True)
+class BuiltCandidate:
+    """The bytes of a shared library, and the seconds that each stage of building took."""
+
+    code: bytes
+    stages_s: dict[str, float]
 
 
 def start(thread_count: int) -> None:
@@ -17,15 +30,35 @@ def start(thread_count: int) -> None:
     use_threads(thread_count)
 
 
-def build_candidate(module_json: str, target_json: str, architecture: str, output: str) -> None:
-    """Compile one scheduled function and link it to `output`."""
+def build_candidate(module_json: str, target_json: str, architecture: str) -> BuiltCandidate:
+    """Compile one scheduled function and link it; its bytes, so that it may come from far."""
     import tvm
     from adaspring.backends.link import linker
     from tvm.target import Target
+    from tvm.tirx.build import codegen_build
 
-    module = tvm.ir.load_json(module_json)
-    built = tvm.tirx.build(module, target=Target(target_json))
-    built.export_library(output, fcompile=linker(architecture))
+    begin = time.perf_counter()
+    target = Target(target_json)
+    module = tvm.tirx.transform.BindTarget(target.with_host(target))(tvm.ir.load_json(module_json))
+    pipeline, finish, _ = tvm.tirx.get_default_tir_pipeline(target)
+    lowered = finish()(pipeline(module))
+    lowered_at = time.perf_counter()
+    linking_s = 0.0
+    link = linker(architecture)
+
+    def timed_link(output: str, objects: list[str], **options: object) -> None:
+        nonlocal linking_s
+        start_s = time.perf_counter()
+        link(output, objects, **options)
+        linking_s = time.perf_counter() - start_s
+
+    with tempfile.TemporaryDirectory(prefix="adaspring-candidate-") as folder:
+        path = Path(folder) / f"{os.getpid()}.so"
+        codegen_build(lowered, target).export_library(str(path), fcompile=timed_link)
+        code = path.read_bytes()
+    generated_s = time.perf_counter() - lowered_at - linking_s
+    stages = {"lower": lowered_at - begin, "llvm": generated_s, "link": linking_s}
+    return BuiltCandidate(code, stages)
 
 
 def time_candidate(code: str, arguments: list[tuple[tuple[int, ...], str]]) -> list[float]:

@@ -1,0 +1,176 @@
+"""Where candidates are built and timed: a farm of workers and a runner, begun and ended together."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+
+import tvm
+
+from ...errors import BoardError, BuildError
+from ...targets import Board
+from ..farm import Farm, JobLost, local_farm
+from . import workers
+from .local import LocalRunner
+from .runner import CandidateLost, Runner
+from .state import Round
+
+# A worker takes 0.3 GB; what unrolls into more than this would not be fast either.
+_WORKER_BYTES = 4 << 30
+
+
+def build_farm(worker_count: int, timeout_s: float) -> Farm:
+    """Worker processes of this machine that build candidates, one thread each."""
+    ready = partial(workers.start, 1)
+    return local_farm(
+        worker_count, initializer=ready, timeout_s=timeout_s, memory_bytes=_WORKER_BYTES
+    )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A candidate's seconds, or why it was lost."""
+
+    round: Round
+    position: int
+    seconds: list[float] | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One step of a candidate that is done: built, or (with `code`) timed."""
+
+    round: Round
+    position: int
+    future: Future
+    code: Path | None = None
+    submitted_s: float = 0.0
+    ended_s: float = 0.0
+
+
+class Workbench:
+    """Builds candidates side by side while others are timed. A context manager.
+
+    Builds on `farm`, times by `runner`; what is not given is made on this machine. All methods
+    are for one thread; futures' callbacks only put their step into a queue.
+    """
+
+    def __init__(
+        self, board: Board, timeout_s: float, farm: Farm | None, runner: Runner | None
+    ) -> None:
+        self.stages_s: Counter[str] = Counter()
+        self.in_flight = 0
+        self._board = board
+        self._target_json = json.dumps(dict(board.target))
+        self._steps: SimpleQueue[_Step] = SimpleQueue()
+        self._serial = 0
+        self._timed_until_s = 0.0
+        self._machine = threading.Lock()
+        self._folder = tempfile.TemporaryDirectory(prefix="adaspring-tune-")
+        self.core_count = len(os.sched_getaffinity(0))
+        self._owns_farm, self._owns_runner = farm is None, runner is None
+        self._farm = farm or build_farm(self.core_count, timeout_s)
+        self._runner = runner or LocalRunner(board, self._quiet, timeout_s)
+
+    def __enter__(self) -> Workbench:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._owns_runner:
+            self._runner.close()
+        if self._owns_farm:
+            self._farm.close()
+        self._folder.cleanup()
+
+    @property
+    def hungry(self) -> bool:
+        """Whether the workers are about to run out of candidates."""
+        return self.in_flight <= self.core_count + 2 * (self._runner.width - 1)
+
+    @contextmanager
+    def proposing(self) -> Iterator[None]:
+        """Work of the tuner's own, during which nothing is timed on this machine."""
+        begin = time.perf_counter()
+        with self._machine:
+            yield
+        self.stages_s["propose"] += time.perf_counter() - begin
+
+    @contextmanager
+    def _quiet(self) -> Iterator[None]:
+        """Neither building nor proposing on this machine."""
+        with self._machine, self._farm.paused():
+            yield
+
+    def submit(self, begun: Round, position: int) -> None:
+        """Build, then time, a candidate."""
+        module = tvm.ir.save_json(begun.candidates[position].schedule.mod)
+        self.in_flight += 1
+        job = (workers.build_candidate, module, self._target_json, self._board.architecture)
+        future = self._farm.submit(*job)
+        future.add_done_callback(lambda done: self._steps.put(_Step(begun, position, done)))
+
+    def next(self) -> Outcome:
+        """Wait for the next candidate that is through.
+
+        Raises:
+            BoardError: no board can time candidates any more; BuildError: the farm is gone.
+
+        """
+        while True:
+            step = self._steps.get()
+            outcome = self._take(step)
+            if outcome is not None:
+                self.in_flight -= 1
+                return outcome
+
+    def _take(self, step: _Step) -> Outcome | None:
+        stage = "build" if step.code is None else "run"
+        try:
+            value = step.future.result()
+        except (JobLost, CandidateLost) as lost:
+            return Outcome(step.round, step.position, None, f"{stage}: {lost}")
+        except (BoardError, BuildError):
+            raise
+        except Exception as error:  # whatever TVM raises for a schedule that cannot be compiled
+            last = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            return Outcome(step.round, step.position, None, f"{stage}: {last}")
+        finally:
+            if step.code is not None:
+                step.code.unlink(missing_ok=True)
+                self._note_timing(step)
+        if step.code is None:
+            self._time(step, value)
+            return None
+        return Outcome(step.round, step.position, value)
+
+    def _time(self, step: _Step, built: workers.BuiltCandidate) -> None:
+        self.stages_s.update(built.stages_s)
+        self._serial += 1
+        code = Path(self._folder.name) / f"{self._serial}.so"
+        code.write_bytes(built.code)
+        begin = time.perf_counter()
+        future = self._runner.submit(code, step.round.state.arguments)
+
+        def done(timed: Future) -> None:
+            now = time.perf_counter()
+            self._steps.put(_Step(step.round, step.position, timed, code, begin, now))
+
+        future.add_done_callback(done)
+
+    def _note_timing(self, step: _Step) -> None:
+        """Add the time that the board was at it, its waiting for a turn left out."""
+        begin = max(step.submitted_s, self._timed_until_s)
+        self.stages_s["measure"] += max(0.0, step.ended_s - begin)
+        self._timed_until_s = max(self._timed_until_s, step.ended_s)
