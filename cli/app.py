@@ -12,6 +12,7 @@ from .doctor import doctor
 from .inspect import inspect
 from .run import run
 from .targets import targets
+from .tune import tune
 
 app = typer.Typer(
     name="adaspring",
@@ -27,6 +28,7 @@ app = typer.Typer(
 
 COMMANDS = (
     ("compile", compile_model),
+    ("tune", tune),
     ("inspect", inspect),
     ("run", run),
     ("bench", bench),

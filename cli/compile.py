@@ -47,6 +47,18 @@ KeepDominated = Annotated[
 Trials = Annotated[
     int, typer.Option("--trials", min=0, help="Schedules to measure on a board; 0 tunes nothing.")
 ]
+TimeLimit = Annotated[
+    str | None,
+    typer.Option("--time-limit", metavar="10m", help="How long a board is tuned at most."),
+]
+TunerName = Annotated[
+    str,
+    typer.Option(
+        "--tuner",
+        help="template: our schedules' knobs; sketch: a search of derived schedules; auto: the "
+        "first where one fits, then the other.",
+    ),
+]
 RecipeNames = Annotated[
     list[str] | None,
     typer.Option("--recipe", metavar="NAME", help="Only these, and dense; repeatable."),
@@ -56,7 +68,9 @@ Shapes = Annotated[
     typer.Option("--shape", metavar="x=1,3,32,32", help="Fix an ONNX input's shape; repeatable."),
 ]
 Logs = Annotated[Path, typer.Option("--logs", help="Where measured schedules are kept.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the split of the data.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, help="Of the split of the data and of the search.")
+]
 Output = Annotated[
     Path,
     typer.Option(
@@ -77,6 +91,8 @@ def compile_model(
     latency_ms: LatencyMs = None,
     keep_dominated: KeepDominated = False,
     trials: Trials = 200,
+    time_limit: TimeLimit = None,
+    tuner: TunerName = "auto",
     recipe: RecipeNames = None,
     shape: Shapes = None,
     logs: Logs = Path("tuning_logs"),
@@ -102,6 +118,8 @@ def compile_model(
         latency_ms=latency_ms,
         keep_dominated=keep_dominated,
         trials=trials,
+        time_limit=time_limit,
+        tuner=tuner,
         recipes=tuple(recipe or ()),
         shapes=tuple(shape or ()),
         logs=logs,

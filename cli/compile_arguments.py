@@ -8,7 +8,9 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..targets import Board, find
+from .duration import parse_duration
 
+TUNERS = ("auto", "template", "sketch")
 _SHAPE = re.compile(r"([^=]+)=(\d+(?:,\d+)*)")
 
 
@@ -23,6 +25,8 @@ class Arguments:
     latency_ms: float | None
     keep_dominated: bool
     trials: int
+    time_limit: str | None
+    tuner: str
     recipes: tuple[str, ...]
     shapes: tuple[str, ...]
     logs: Path
@@ -33,6 +37,15 @@ class Arguments:
         if self.latency_ms is not None and not self.latency_ms > 0:
             raise UsageError(f"--latency-ms is {self.latency_ms:g}; give milliseconds above 0")
         self.parse_shapes()
+        self.parse_time_limit()
+        if self.tuner not in TUNERS:
+            raise UsageError(f"--tuner {self.tuner!r} is unknown; choose from {', '.join(TUNERS)}")
+
+    def parse_time_limit(self) -> float | None:
+        """Give the seconds that tuning may take, or None."""
+        if self.time_limit is None:
+            return None
+        return parse_duration("--time-limit", self.time_limit)
 
     def find_boards(self) -> tuple[Board, ...]:
         """Find the boards, each once; BoardError lists the known ones."""

@@ -25,6 +25,13 @@ def resolve(arguments: Arguments, boards: tuple[Board, ...], progress: Progress)
         AdaspringError: something given is missing, wrong, or does not fit the rest.
 
     """
+    for board in boards:
+        check_replaceable(arguments.output if len(boards) == 1 else arguments.output / board.name)
+    return resolve_tuning(arguments, boards, progress)
+
+
+def resolve_tuning(arguments: Arguments, boards: tuple[Board, ...], progress: Progress) -> Request:
+    """The same for tuning alone, which writes no library."""
     recipes = find_recipes(arguments.recipes)
     obstacles = [board_obstacle(board) for board in boards]
     if all(obstacles):
@@ -34,7 +41,7 @@ def resolve(arguments: Arguments, boards: tuple[Board, ...], progress: Progress)
     progress.step("read", 1, 2, arguments.data or "no data")
     splits = read_splits(arguments, model)
     progress.step("read", 2, 2, "done")
-    request = Request(
+    return Request(
         model=model,
         boards=boards,
         output=arguments.output,
@@ -44,14 +51,16 @@ def resolve(arguments: Arguments, boards: tuple[Board, ...], progress: Progress)
             latency_ms=arguments.latency_ms,
             front_only=not arguments.keep_dominated,
         ),
-        tuning=Tuning(trials=arguments.trials),
+        tuning=Tuning(
+            trials=arguments.trials,
+            time_limit_s=arguments.parse_time_limit(),
+            tuner=arguments.tuner,  # type: ignore[arg-type]
+            seed=arguments.seed,
+        ),
         logs=arguments.logs,
         splits=splits,
         recipes_named=bool(arguments.recipes),
     )
-    for board in boards:
-        check_replaceable(request.folder(board))
-    return request
 
 
 def read_splits(arguments: Arguments, model: Model) -> Splits | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..backends.build import Built, Prepared, build, prepare
 from ..backends.tuning import Tuning, TuningLog, TuningReport, tasks_of, tune
-from ..errors import AdaspringError, GateError
+from ..errors import AdaspringError, BoardError, GateError
 from ..frontend.data import Splits
 from ..frontend.model import Model
 from ..library import manifest as record
@@ -83,7 +83,7 @@ def compile_libraries(request: Request, progress: Progress | None = None) -> Com
     for board in request.boards:
         check_replaceable(request.folder(board))
     probe = make_probe(request.model, request.splits)
-    candidates, skipped = _candidates(request, probe, progress)
+    candidates, skipped = find_candidates(request, probe, progress)
     results = []
     for board in request.boards:
         start = time.monotonic()
@@ -97,7 +97,7 @@ def compile_libraries(request: Request, progress: Progress | None = None) -> Com
     return CompileResult(boards=tuple(results), skipped=skipped)
 
 
-def _candidates(
+def find_candidates(
     request: Request, probe: Probe, progress: Progress
 ) -> tuple[tuple[Candidate, ...], tuple[record.Dropped, ...]]:
     """The dense network and every recipe that works and keeps accuracy in the reference."""
@@ -145,10 +145,7 @@ def _for_board(
     start = time.monotonic()
     here = is_this_machine(board)
     log = TuningLog(request.logs / board.name)
-    prepared = []
-    for index, candidate in enumerate(candidates):
-        progress.step(f"lower for {board.name}", index, len(candidates), candidate.name)
-        prepared.append(prepare(candidate.model, board))
+    prepared = _prepare_all(candidates, board, progress)
     report = _tune(prepared, board, log, request.tuning, progress) if here else None
     with tempfile.TemporaryDirectory(prefix="adaspring-build-") as name:
         work = Path(name)
@@ -175,6 +172,35 @@ def _for_board(
         measured_here=here,
         elapsed_s=time.monotonic() - start,
     )
+
+
+def tune_board(
+    request: Request, board: Board, candidates: Sequence[Candidate], progress: Progress
+) -> TuningReport | None:
+    """Tune the candidates' functions for a board into its log; None where nothing can be tuned.
+
+    Raises:
+        BoardError: the board is not at hand.
+
+    """
+    if not is_this_machine(board):
+        raise BoardError(
+            f"{board.name} is not this machine, so nothing can be timed on it; see docs/boards.md"
+        )
+    log = TuningLog(request.logs / board.name)
+    prepared = _prepare_all(candidates, board, progress)
+    return _tune(prepared, board, log, request.tuning, progress)
+
+
+def _prepare_all(
+    candidates: Sequence[Candidate], board: Board, progress: Progress
+) -> list[Prepared]:
+    prepared = []
+    for index, candidate in enumerate(candidates):
+        progress.step(f"lower for {board.name}", index, len(candidates), candidate.name)
+        prepared.append(prepare(candidate.model, board))
+    progress.step(f"lower for {board.name}", len(candidates), len(candidates), "done")
+    return prepared
 
 
 def _tune(

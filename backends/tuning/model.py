@@ -32,9 +32,7 @@ def cost_model(log: TuningLog, target: Target, thread_count: int) -> CostModel:
     return model
 
 
-def _learn(
-    model: CostModel, workload: Workload, records: Sequence[Record], target: Target
-) -> None:
+def _learn(model: CostModel, workload: Workload, records: Sequence[Record], target: Target) -> None:
     candidates, results = [], []
     arguments = ArgInfo.from_prim_func(workload.module["main"])
     for record in records:

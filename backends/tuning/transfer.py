@@ -66,7 +66,7 @@ class Transfer:
         ]
 
     def candidates(self, task: Task, count: int) -> Iterator[Candidate]:
-        """The best schedules of up to `count` similar functions, nearest first, fitted to `task`."""
+        """The best schedules of `count` similar functions, nearest first, fitted to `task`."""
         ours = signature(task.module)
         near = [(ours.distance(theirs), workload) for theirs, workload in self._known]
         near = sorted((p for p in near if 0 < p[0] < math.inf), key=lambda pair: pair[0])

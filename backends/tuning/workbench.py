@@ -1,4 +1,4 @@
-"""Where candidates are built and timed: a farm of workers and a runner, begun and ended together."""
+"""Where candidates are built and timed: worker processes and a runner, ended together."""
 
 from __future__ import annotations
 
