@@ -1,0 +1,6 @@
+"""Work farmed out: to isolated processes of this machine, or to the hosts of a cluster."""
+
+from .farm import Farm, JobLost
+from .local import local_farm
+
+__all__ = ["Farm", "JobLost", "local_farm"]

@@ -1,0 +1,190 @@
+"""The farm of this machine: warm processes, each call apart from all others."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import tempfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pebble import ProcessExpired, ProcessPool
+
+from .farm import Farm, JobLost
+from .processes import Workers
+from .worker import OUT_OF_MEMORY_STATUS, Outcome, Setting, call, log_file, start
+
+_ATTEMPTS = 2
+# What the C library, C++ and LLVM say before they give up.
+_MEMORY_WORDS = ("out of memory", "bad_alloc", "allocation failed", "cannot allocate memory")
+
+
+def local_farm(
+    worker_count: int,
+    *,
+    initializer: Callable[[], None] | None = None,
+    timeout_s: float,
+    memory_bytes: int | None = None,
+) -> Farm:
+    """Start `worker_count` processes, each made ready by `initializer`, which must be picklable.
+
+    A call may take `timeout_s` and a worker `memory_bytes` of data; a call that takes more, or
+    that crashes, is lost, and a fresh worker takes the place of its own.
+    """
+    return LocalFarm(worker_count, initializer, timeout_s, memory_bytes)
+
+
+@dataclass(eq=False)
+class _Job:
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    future: Future[Any] = field(default_factory=Future)
+    attempts: int = 0
+
+
+class LocalFarm(Farm):
+    """See `local_farm`. One thread, the keeper, owns the pool of processes.
+
+    The kernel ends a worker when the thread that started it ends (see `worker.start`), so that
+    thread must not be whichever submits first. And a pool breaks where a worker dies between two
+    calls; the keeper makes another, and what was under way is done again.
+    """
+
+    def __init__(
+        self,
+        worker_count: int,
+        initializer: Callable[[], None] | None,
+        timeout_s: float,
+        memory_bytes: int | None,
+    ) -> None:
+        self._worker_count = worker_count
+        self._timeout_s = timeout_s
+        self._temporary = tempfile.TemporaryDirectory(prefix="adaspring-farm-")
+        self._folder = Path(self._temporary.name)
+        self._setting = Setting(os.getpid(), self._folder, memory_bytes, initializer)
+        self._workers = Workers()
+        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._open: set[Future[Any]] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._keeper = threading.Thread(target=self._keep, name="farm", daemon=True)
+        self._keeper.start()
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call `fn` in a worker; cancelling the future ends it there, even while it runs."""
+        job = _Job(fn, args, kwargs)
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("the farm is closed")
+            self._open.add(job.future)
+        job.future.add_done_callback(self._forget)
+        self._queue.put(job)
+        return job.future
+
+    def paused(self) -> AbstractContextManager[None]:
+        """Stop all workers meanwhile."""
+        return self._workers.paused()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the workers, once all calls are done, or at once with `cancel_futures`."""
+        with self._lock:
+            self._closed = True
+            pending = list(self._open)
+        if cancel_futures:
+            for future in pending:
+                future.cancel()
+        ending = threading.Thread(target=self._end, args=(pending,), daemon=True)
+        ending.start()
+        if wait:
+            ending.join()
+
+    def _end(self, pending: list[Future[Any]]) -> None:
+        wait(pending)
+        self._queue.put(None)
+        self._keeper.join()
+        self._temporary.cleanup()
+
+    def _forget(self, future: Future[Any]) -> None:
+        with self._lock:
+            self._open.discard(future)
+
+    def _keep(self) -> None:
+        """Hand calls to the pool until the end; another pool where it broke."""
+        pool = self._new_pool()
+        while (job := self._queue.get()) is not None:
+            if not pool.active:
+                _stop(pool)
+                pool = self._new_pool()
+            self._schedule(pool, job)
+        _stop(pool)
+
+    def _new_pool(self) -> ProcessPool:
+        pool = ProcessPool(
+            self._worker_count, initializer=start, initargs=(self._setting,), context=self._workers
+        )
+        pool.active  # noqa: B018 - asking it starts the workers, from this thread
+        return pool
+
+    def _schedule(self, pool: ProcessPool, job: _Job) -> None:
+        if job.future.cancelled():
+            job.future.set_running_or_notify_cancel()
+            return
+        job.attempts += 1
+        payload = (job.function, job.args, job.kwargs)
+        inner = pool.schedule(call, args=payload, timeout=self._timeout_s)
+        inner.add_done_callback(lambda done: self._settle(job, done))
+        job.future.add_done_callback(lambda done: done.cancelled() and inner.cancel())
+
+    def _settle(self, job: _Job, inner: Future[Outcome]) -> None:
+        """Give the caller's future what the pool's one got."""
+        error = None if inner.cancelled() else inner.exception()
+        if isinstance(error, BrokenProcessPool) and job.attempts < _ATTEMPTS:
+            self._queue.put(job)
+            return
+        if not job.future.set_running_or_notify_cancel():
+            return
+        if error is not None:
+            job.future.set_exception(self._lost(error))
+        elif (outcome := inner.result()).error is not None:
+            job.future.set_exception(outcome.error)
+        else:
+            job.future.set_result(outcome.value)
+
+    def _lost(self, error: BaseException) -> BaseException:
+        """What became of a call that gave nothing."""
+        if isinstance(error, TimeoutError):
+            return JobLost(f"hung: stopped after {self._timeout_s:g} s")
+        if isinstance(error, ProcessExpired):
+            return JobLost(self._death(error.exitcode, self._last_words(error.pid)))
+        if isinstance(error, BrokenProcessPool):
+            return JobLost("crashed: its workers do not start")
+        return error
+
+    def _death(self, status: int, words: str) -> str:
+        said = f": {words}" if words else ""
+        limit = self._setting.memory_bytes
+        allowed = "" if limit is None else f" ({limit >> 20} MB allowed)"
+        if status == OUT_OF_MEMORY_STATUS or any(w in words.lower() for w in _MEMORY_WORDS):
+            return f"out of memory{allowed}{said}"
+        if status == -signal.SIGKILL:
+            return "crashed: killed from outside, as the kernel does when memory is short"
+        how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        return f"crashed with {how}{said}"
+
+    def _last_words(self, pid: int) -> str:
+        path = log_file(self._folder, pid)
+        lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
+        return lines[-1][:200] if lines else ""
+
+
+def _stop(pool: ProcessPool) -> None:
+    pool.stop()
+    pool.join()
