@@ -83,15 +83,14 @@ class _Run:
         bench: Workbench,
         emulated: bool,
     ) -> None:
+        limit_s = float("inf") if settings.time_limit_s is None else settings.time_limit_s
+        self.deadline_s = time.monotonic() + limit_s
         self.log, self.settings, self.bench = log, settings, bench
         self.target = Target(dict(board.target))
         self.isa = instruction_set(board)
         self.origin = Origin.now(board.name, emulated=emulated, seed=settings.seed)
         self.transfer = Transfer(log, self.isa, self.target)
         self.states = [TaskState(t, log, settings, self._proposers(t)) for t in tasks]
-        self.deadline_s = (
-            time.monotonic() + settings.time_limit_s if settings.time_limit_s else float("inf")
-        )
         self.started_count = self.measured_count = 0
         self.failed: list[str] = []
         self.ended = ""
