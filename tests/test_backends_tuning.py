@@ -1,18 +1,21 @@
 from __future__ import annotations
 
-import sys
+from concurrent.futures import Future
+from contextlib import nullcontext
 from pathlib import Path
 
-import cloudpickle
 import numpy as np
 import pytest
 import tvm
 import tvm_ffi
 from adaspring import targets
 from adaspring.backends.build import build, prepare
+from adaspring.backends.isa import instruction_set
 from adaspring.backends.kernels.schedule import tiles
-from adaspring.backends.tuning import Tuning, TuningLog, engine, tasks_of, tune
-from adaspring.errors import BuildError
+from adaspring.backends.tuning import Tuning, TuningLog, tasks_of, tune
+from adaspring.backends.tuning.local import LocalRunner
+from adaspring.backends.tuning.runner import CandidateLost
+from adaspring.errors import BoardError, BuildError
 from adaspring.frontend.torch_import import from_torch
 from adaspring.library.weights import aligned_copy
 from tvm import relax
@@ -36,6 +39,10 @@ def tasks(prepared):
     return tasks_of([prepared.module], prepared.isa)
 
 
+def templates(tasks):
+    return [task for task in tasks if task.shape]
+
+
 def record_lines(folder: Path) -> list[str]:
     return (folder / "records.jsonl").read_text().splitlines()
 
@@ -48,20 +55,20 @@ def test_equal_functions_of_several_variants_are_one_task(prepared, tasks):
 
 def test_every_tile_fits_the_registers_and_divides_the_shape(prepared, tasks):
     for task in tasks:
-        for tile in tiles(task.shape, prepared.isa):
+        for tile in tiles(task.shape, prepared.isa) if task.shape else ():
             assert tile.columns * tile.blocks < prepared.isa.register_count
             assert task.shape.columns % tile.columns == 0
             assert task.shape.channels % (tile.blocks * task.shape.lanes) == 0
 
 
 def test_each_measured_schedule_is_recorded_once_and_a_second_run_goes_on(board, tasks, tmp_path):
-    few = tasks[-2:]
-    space = sum(len(tiles(task.shape, engine.instruction_set(board))) for task in few)
-    first = tune(few, board, TuningLog(tmp_path), Tuning(trials=4))
+    few = templates(tasks)[-2:]
+    space = sum(len(tiles(task.shape, instruction_set(board))) for task in few)
+    first = tune(few, board, TuningLog(tmp_path), Tuning(trials=4, tuner="template"))
     assert (first.measured_count, first.reused_count, first.failed) == (4, 0, ())
     assert len(record_lines(tmp_path)) == 4
 
-    second = tune(few, board, TuningLog(tmp_path), Tuning(trials=3))
+    second = tune(few, board, TuningLog(tmp_path), Tuning(trials=3, tuner="template"))
     assert (second.measured_count, second.reused_count) == (min(3, space - 4), 4)
     assert len(set(record_lines(tmp_path))) == len(record_lines(tmp_path))
 
@@ -96,39 +103,70 @@ def test_tuning_leaves_the_network_as_it_was(board, prepared, tasks, tmp_path):
     assert tvm_ffi.structural_hash(prepared.module) == before
 
 
-def test_a_candidate_that_crashes_costs_itself_alone(board, tasks, tmp_path, monkeypatch):
-    crashed = tmp_path / "crashed"
+class Crashing:
+    """A runner whose first candidate crashes, and the others take a microsecond."""
 
-    def crash_once(job, marker=str(crashed)):
-        import os as child_os
+    width = 1
 
-        from adaspring.backends.tuning import workers
+    def __init__(self) -> None:
+        self.count = 0
 
-        if not child_os.path.exists(marker):
-            open(marker, "w").close()
-            child_os._exit(11)
-        return workers.time_candidate(*job)
+    def submit(self, code: Path, arguments) -> Future[list[float]]:
+        assert code.read_bytes().startswith(b"\x7fELF")
+        self.count += 1
+        future: Future[list[float]] = Future()
+        if self.count == 1:
+            future.set_exception(CandidateLost("crashed with SIGSEGV"))
+        else:
+            future.set_result([1e-6])
+        return future
 
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    monkeypatch.setattr(engine, "_time", crash_once)
-    report = tune(tasks[-1:], board, TuningLog(tmp_path / "log"), Tuning(trials=2))
+    def close(self) -> None:
+        pass
+
+
+def test_a_candidate_that_crashes_costs_itself_alone_and_is_not_tried_again(board, tasks, tmp_path):
+    task = templates(tasks)[-1:]
+    settings = Tuning(trials=2, tuner="template")
+    report = tune(task, board, TuningLog(tmp_path), settings, runner=Crashing())
     assert report.measured_count == 1
-    assert len(report.failed) == 1
-    assert tasks[-1].name in report.failed[0]
+    assert report.failed == (f"{task[0].name}: run: crashed with SIGSEGV",)
+    log = TuningLog(tmp_path)
+    (lost,) = log.lost(task[0].module)
+    assert lost not in log.measured(task[0].module)
+    tune(task, board, log, settings, runner=Crashing())
+    assert log.lost(task[0].module) > {lost}
+    assert lost not in log.measured(task[0].module)
 
 
-def test_a_candidate_that_hangs_is_named_and_not_recorded(board, tasks, tmp_path, monkeypatch):
-    def hang(job):
-        import time
+class Gone(Crashing):
+    """A runner whose board is gone after two candidates."""
 
-        time.sleep(60)
+    def submit(self, code: Path, arguments) -> Future[list[float]]:
+        self.count += 1
+        future: Future[list[float]] = Future()
+        if self.count > 2:
+            future.set_exception(BoardError("no board answers; start one"))
+        else:
+            future.set_result([1e-6])
+        return future
 
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    monkeypatch.setattr(engine, "_time", hang)
-    report = tune(tasks[-1:], board, TuningLog(tmp_path), Tuning(trials=1, timeout_s=8.0))
-    assert report.measured_count == 0
-    assert "timed out" in report.failed[0]
-    assert record_lines(tmp_path) == []
+
+def test_a_board_that_is_gone_ends_the_run_and_loses_no_record(board, tasks, tmp_path):
+    with pytest.raises(BoardError, match="no board answers"):
+        tune(templates(tasks), board, TuningLog(tmp_path), Tuning(trials=20), runner=Gone())
+    assert len(record_lines(tmp_path)) == 2
+
+
+def test_a_candidate_that_crashes_or_hangs_costs_its_worker_alone(board, tmp_path):
+    runner = LocalRunner(board, nullcontext, timeout_s=5.0)
+    code = tmp_path / "code.so"
+    code.write_bytes(b"not a library")
+    try:
+        with pytest.raises(RuntimeError, match=r"invalid ELF header|file too short"):
+            runner.submit(code, []).result(120)
+    finally:
+        runner.close()
 
 
 def test_a_torn_last_line_is_dropped_with_a_notice(board, tasks, tmp_path, caplog):

@@ -4,5 +4,6 @@ from .engine import tune
 from .log import TuningLog
 from .settings import Tuning, TuningReport
 from .tasks import Task, tasks_of
+from .transfer import best_known
 
-__all__ = ["Task", "Tuning", "TuningLog", "TuningReport", "tasks_of", "tune"]
+__all__ = ["Task", "Tuning", "TuningLog", "TuningReport", "best_known", "tasks_of", "tune"]

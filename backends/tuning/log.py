@@ -1,96 +1,151 @@
 """Measured schedules of one board: append-only files that a second run, or a second host, reads.
 
-The records are MetaSchedule's (one JSON line each): `workloads.jsonl` holds each distinct
-function, `records.jsonl` each measured schedule of one, its times and its target.
+A log is a folder. `workloads.jsonl` holds each distinct function and `records.jsonl` each measured
+schedule of one, its times and its target, as MetaSchedule's JSONDatabase writes and reads them;
+`lost.jsonl` holds the candidates that could not be measured. docs/tuning-logs.md says more.
 """
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 from tvm import IRModule
 from tvm.s_tir.meta_schedule.arg_info import ArgInfo
-from tvm.s_tir.meta_schedule.database import JSONDatabase, TuningRecord
+from tvm.s_tir.meta_schedule.database import TuningRecord
+from tvm.s_tir.meta_schedule.database import Workload as SavedWorkload
 from tvm.s_tir.schedule import Trace
 from tvm.target import Target
 
-from ...errors import BuildError
+from .log_files import writing
+from .log_folder import LogFolder
+from .log_index import Index, hash_of
+from .log_lines import LostLine, Measurement, RecordLine, WorkloadLine, best_of
+from .log_origin import Origin, tvm_version
+from .log_records import Loss, Record, Workload
+from .log_trace import trace_key
 
-_log = logging.getLogger(__name__)
+__all__ = ["Loss", "Origin", "Record", "TuningLog", "Workload", "best_of", "trace_key"]
 
 
 class TuningLog:
-    """The tuning log of one board, in `folder`; it is made where it does not exist."""
+    """The tuning log in `folder`, over `shipped` ones that are only read.
 
-    def __init__(self, folder: Path) -> None:
+    `folder` is made when something is first written. Several processes may write to it at once;
+    each sees what the others wrote when it writes itself.
+
+    Raises:
+        BuildError: a folder cannot be read, or one of its lines is damaged.
+
+    """
+
+    def __init__(self, folder: Path, shipped: Iterable[Path] = ()) -> None:
         self.folder = folder
-        workloads, self.records = folder / "workloads.jsonl", folder / "records.jsonl"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for path in (workloads, self.records):
-                _drop_torn_line(path)
-            self.database = JSONDatabase(str(workloads), str(self.records))
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[-1]
-            raise BuildError(
-                f"the tuning log {folder} cannot be read ({reason}); move it away to tune afresh"
-            ) from error
+        self._shipped = tuple(shipped)
+        self._read()
+
+    def _read(self) -> None:
+        self._index = Index()
+        self._own = LogFolder(self.folder, self._index)
+        self._own.read()
+        for folder in self._shipped:
+            LogFolder(folder, self._index).read()
+
+    def workloads(self) -> tuple[Workload, ...]:
+        """All functions, in the order in which they came."""
+        return tuple(self._index.workloads)
+
+    def records(self, of: IRModule | Workload, limit: int | None = None) -> tuple[Record, ...]:
+        """The measured schedules of a function, the fastest first; `limit` of them at most."""
+        workload = of if isinstance(of, Workload) else self._index.find(of)
+        measured = workload.measured if workload else ()
+        return tuple(sorted(measured, key=lambda record: record.best_s)[:limit])
 
     def measured(self, module: IRModule) -> dict[str, float]:
-        """Seconds of every measured schedule of `module`, by its trace."""
-        return {trace_key(r.trace): best_of(r.run_secs) for r in self._records(module)}
+        """Seconds of every measured schedule of `module`, by its trace's key."""
+        slowest_first = reversed(self.records(module))
+        return {record.key: record.best_s for record in slowest_first}
 
     def best(self, module: IRModule) -> Trace | None:
         """The fastest schedule of `module`, or None where none was measured."""
-        fastest = min(self._records(module), key=lambda r: best_of(r.run_secs), default=None)
-        return None if fastest is None else fastest.trace
+        fastest = self.records(module, limit=1)
+        return fastest[0].trace if fastest else None
 
-    def _records(self, module: IRModule) -> list[TuningRecord]:
-        if not self.database.has_workload(module):
-            return []
-        return list(self.database.get_top_k(self.database.commit_workload(module), 1 << 20))
+    def losses(self, workload: Workload) -> tuple[Loss, ...]:
+        """Every candidate of a function that was lost, whatever lost it."""
+        failed = (Loss(r.key, "MetaSchedule recorded no time", r.origin) for r in workload.failed)
+        return (*failed, *self._index.losses(workload.hash))
 
-    def add(self, module: IRModule, trace: Trace, run_secs: list[float], target: Target) -> None:
-        """Append one measured schedule; BuildError where the disk did not take it."""
-        before = self.records.stat().st_size
-        self.database.commit_tuning_record(
-            TuningRecord(
-                trace,
-                self.database.commit_workload(module),
-                run_secs,
-                target,
-                ArgInfo.from_prim_func(module["main"]),
-            )
-        )
-        if self.records.stat().st_size <= before:  # TVM does not say when its write fails
-            raise BuildError(
-                f"{self.records} could not be written; free some space: the same command goes on"
-            )
+    def lost(self, module: IRModule) -> set[str]:
+        """Keys of the candidates of `module` that this version of TVM need not try again."""
+        workload = self._index.find(module)
+        losses = self.losses(workload) if workload else self._index.losses(hash_of(module))
+        installed = tvm_version()
+        return {
+            loss.key
+            for loss in losses
+            if loss.origin is None or loss.origin.tvm_version == installed
+        }
+
+    def add(
+        self,
+        module: IRModule,
+        trace: Trace,
+        run_secs: Sequence[float],
+        target: Target,
+        origin: Origin | None = None,
+    ) -> None:
+        """Append one measured schedule.
+
+        Raises:
+            BuildError: it could not be written. The log is as it was.
+
+        """
+        measurement = _measurement(module, trace, run_secs, target, origin)
+        with self._writing():
+            position = self._own.append_workload(self._line_of(module))
+            self._own.append_record(RecordLine(position, measurement))
+
+    def add_lost(self, module: IRModule, trace: Trace, reason: str, origin: Origin) -> None:
+        """Append one candidate that could not be measured; `add` says what may be raised."""
+        line = LostLine(hash_of(module), trace_key(trace), reason, origin.tag())
+        with self._writing():
+            self._own.append_lost(line)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Alone with the files, and up to date with them."""
+        with writing(self.folder):
+            if self._own.was_replaced():
+                self._read()
+            else:
+                self._own.read_on()
+            yield
+
+    def _line_of(self, module: IRModule) -> WorkloadLine:
+        known = self._index.find(module)
+        if known is not None:
+            return WorkloadLine(known.hash, known.text)
+        return WorkloadLine(*SavedWorkload(module).as_json())
 
 
-def trace_key(trace: Trace) -> str:
-    """The same text for the same schedule, whether made now or read from a file."""
-    return "\n".join(str(line) for line in trace.as_python())
-
-
-def best_of(run_secs: Iterable[float]) -> float:
-    """The least of several timings: what disturbs a run only ever makes it longer."""
-    return min(float(second) for second in run_secs)
-
-
-def _drop_torn_line(path: Path) -> None:
-    """Cut what follows the last line break: the write that a kill or a full disk broke off."""
-    if not path.exists():
-        path.touch()
-        return
-    data = path.read_bytes()
-    whole = data.rfind(b"\n") + 1
-    if whole == len(data):
-        return
-    _log.warning("%s: its last record was torn and is dropped", path)
-    temporary = path.with_suffix(".repair")
-    temporary.write_bytes(data[:whole])
-    os.replace(temporary, path)
+def _measurement(
+    module: IRModule,
+    trace: Trace,
+    run_secs: Sequence[float],
+    target: Target,
+    origin: Origin | None,
+) -> Measurement:
+    arguments = ArgInfo.from_prim_func(module["main"])
+    record = TuningRecord(trace, SavedWorkload(module), list(run_secs), target, arguments)
+    trace_json, times, target_json, arguments_json = record.as_json()
+    if origin is not None:
+        target_json["tag"] = origin.tag()
+    return Measurement(
+        trace=msgspec.Raw(msgspec.json.encode(trace_json)),
+        run_secs=tuple(times),
+        target=target_json,
+        arguments=msgspec.Raw(msgspec.json.encode(arguments_json)),
+    )

@@ -25,7 +25,6 @@ def sketch_space(isa: InstructionSet, *, integer: bool) -> PostOrderApply:
     tensorized = integer and isa.int8.intrinsic is not None
     return PostOrderApply(
         sch_rules=[
-            rule.ApplyCustomRule(),
             rule.InlineConstantScalars(),
             rule.AutoInline(
                 into_producer=False,

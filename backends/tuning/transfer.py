@@ -9,7 +9,7 @@ function, each of its tile sizes replaced by the nearest that divides the new ex
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from tvm import IRModule
@@ -20,7 +20,7 @@ from tvm.target import Target
 from ..isa import InstructionSet
 from ..kernels.schedule import new_schedule
 from .context import Context
-from .log import TuningLog
+from .log import TuningLog, Workload
 from .proposals import Candidate
 from .space import sketch_space
 from .tasks import Task
@@ -69,7 +69,7 @@ class Transfer:
         """The best schedules of `count` similar functions, nearest first, fitted to `task`."""
         ours = signature(task.module)
         near = [(ours.distance(theirs), workload) for theirs, workload in self._known]
-        near = sorted((p for p in near if 0 < p[0] < math.inf), key=lambda pair: pair[0])
+        near = sorted((p for p in near if p[0] < math.inf), key=lambda pair: pair[0])
         for _, workload in near[:count]:
             for record in self._log.records(workload, limit=_PER_FUNCTION):
                 fitted = self._fit(record.trace, task)
@@ -86,6 +86,25 @@ class Transfer:
         fitted.enter_postproc()
         passed = all(step.apply(fitted) for step in context.space_generator.postprocs)
         return fitted if passed else None
+
+
+def best_known(log: TuningLog) -> Callable[[IRModule], Trace | None]:
+    """The fastest schedule of a function, or of one that differs from it in constants alone.
+
+    An 8-bit layer has its scales in its code, and training anew changes them, not what is fast.
+    """
+    twins: dict[Signature, Workload] = {}
+
+    def best(module: IRModule) -> Trace | None:
+        own = log.best(module)
+        if own is not None:
+            return own
+        if not twins:
+            twins.update((signature(w.module), w) for w in log.workloads() if w.records_count)
+        twin = twins.get(signature(module))
+        return None if twin is None else log.best(twin.module)
+
+    return best
 
 
 def fit(trace: Trace, module: IRModule) -> Schedule | None:

@@ -1,0 +1,93 @@
+"""Fill the tuning logs that ship with the package: `python scripts/tune_shipped.py`.
+
+The demo's network with its recipes, ResNet-18 and MobileNetV2, tuned on this machine for each
+class of x86 processors that it can run code for. The fastest few schedules of each function stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import msgspec
+import torch
+from adaspring.backends.build import prepare
+from adaspring.backends.tuning import Tuning, TuningLog, tasks_of, tune
+from adaspring.cli.demo import MAX_DROP, RECIPES
+from adaspring.cli.demo.data import digits
+from adaspring.cli.demo.network import example_input
+from adaspring.cli.demo.train import train
+from adaspring.explore.candidates import make_probe
+from adaspring.explore.compile import Request, find_candidates
+from adaspring.explore.gate import Bounds
+from adaspring.explore.progress import Silent
+from adaspring.explore.recipes import find_recipes
+from adaspring.frontend.data import Dataset, split
+from adaspring.frontend.model import Model
+from adaspring.frontend.torch_import import from_torch
+from adaspring.targets import Board, host
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from networks import MobileNetV2, ResNet18, seeded  # noqa: E402 - beside the benchmarks
+
+# The levels of x86-64, and what VNNI adds.
+CLASSES = {
+    "x86-avx512-vnni": {"mcpu": "x86-64-v4", "mattr": ["+avx512vnni"]},
+    "x86-avx2": {"mcpu": "x86-64-v3"},
+}
+
+
+def board_of(name: str) -> Board:
+    """This machine, with the instruction set of a class."""
+    here = host()
+    target = {key: value for key, value in here.target.items() if key not in ("mcpu", "mattr")}
+    return msgspec.structs.replace(here, name=name, target=target | CLASSES[name])
+
+
+def networks() -> list[Model]:
+    """The demo's variants, trained as the demo trains them, and the benchmarks' networks."""
+    (images, labels), (held_images, held_labels) = digits()
+    network = train(images, labels, host().core_count, lambda done, total: None)
+    demo = from_torch(network, (example_input(),), name="digits")
+    splits = split(Dataset(inputs=(held_images,), labels=held_labels), seed=0)
+    request = Request(
+        model=demo,
+        boards=(),
+        output=Path("."),
+        recipes=find_recipes(RECIPES),
+        bounds=Bounds(max_drop=MAX_DROP, front_only=False),
+        tuning=Tuning(trials=0),
+        logs=Path("."),
+        splits=splits,
+    )
+    candidates, _ = find_candidates(request, make_probe(demo, splits), Silent())
+    found = [candidate.model for candidate in candidates]
+    for kind in (ResNet18, MobileNetV2):
+        found.append(from_torch(seeded(kind), (torch.zeros(kind.example_shape),), kind.__name__))
+    return found
+
+
+def main() -> None:
+    """Tune for each class, into FOLDER/CLASS."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=ROOT / "tuning_logs")
+    parser.add_argument("--minutes", type=float, default=5.0, help="for each class")
+    asked = parser.parse_args()
+    models = networks()
+    for name in CLASSES:
+        board = board_of(name)
+        prepared = [prepare(model, board) for model in models]
+        tasks = tasks_of((ready.module for ready in prepared), prepared[0].isa)
+        settings = Tuning(trials=10**6, time_limit_s=60 * asked.minutes, patience=96)
+        report = tune(tasks, board, TuningLog(asked.folder / name), settings)
+        print(
+            f"{name}: {len(tasks)} functions, {report.measured_count} measured, "
+            f"{len(report.failed)} lost, {report.elapsed_s:.0f} s; {report.ended}"
+        )
+
+
+if __name__ == "__main__":
+    main()
