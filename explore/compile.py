@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..backends.build import Built, Prepared, build, prepare
-from ..backends.tuning import Tuning, TuningLog, TuningReport, tasks_of, tune
+from ..backends.tuning import Tuning, TuningLog, TuningReport, best_known, tasks_of, tune
 from ..errors import AdaspringError, BoardError, GateError
 from ..frontend.data import Splits
 from ..frontend.model import Model
@@ -227,10 +227,11 @@ def _build_all(
     board: Board,
     progress: Progress,
 ) -> dict[str, Built]:
+    best = best_known(log)
     built = {}
     for index, (candidate, ready) in enumerate(zip(candidates, prepared, strict=True)):
         progress.step(f"build for {board.name}", index, len(candidates), candidate.name)
-        built[candidate.name] = build(ready, log.best, work / f"{candidate.name}.so")
+        built[candidate.name] = build(ready, best, work / f"{candidate.name}.so")
     progress.step(f"build for {board.name}", len(candidates), len(candidates), "done")
     return built
 

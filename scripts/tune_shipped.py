@@ -41,7 +41,7 @@ CLASSES = {
 
 
 def board_of(name: str) -> Board:
-    """This machine, with the instruction set of a class."""
+    """Give this machine the instruction set of a class."""
     here = host()
     target = {key: value for key, value in here.target.items() if key not in ("mcpu", "mattr")}
     return msgspec.structs.replace(here, name=name, target=target | CLASSES[name])

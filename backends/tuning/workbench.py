@@ -7,7 +7,7 @@ import os
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -70,7 +70,7 @@ class Workbench:
     def __init__(
         self, board: Board, timeout_s: float, farm: Farm | None, runner: Runner | None
     ) -> None:
-        self.stages_s: Counter[str] = Counter()
+        self.stages_s: defaultdict[str, float] = defaultdict(float)
         self.in_flight = 0
         self._board = board
         self._target_json = json.dumps(dict(board.target))
@@ -117,8 +117,9 @@ class Workbench:
         """Build, then time, a candidate."""
         module = tvm.ir.save_json(begun.candidates[position].schedule.mod)
         self.in_flight += 1
-        job = (workers.build_candidate, module, self._target_json, self._board.architecture)
-        future = self._farm.submit(*job)
+        future = self._farm.submit(
+            workers.build_candidate, module, self._target_json, self._board.architecture
+        )
         future.add_done_callback(lambda done: self._steps.put(_Step(begun, position, done)))
 
     def next(self) -> Outcome:
@@ -156,7 +157,8 @@ class Workbench:
         return Outcome(step.round, step.position, value)
 
     def _time(self, step: _Step, built: workers.BuiltCandidate) -> None:
-        self.stages_s.update(built.stages_s)
+        for stage, seconds in built.stages_s.items():
+            self.stages_s[stage] += seconds
         self._serial += 1
         code = Path(self._folder.name) / f"{self._serial}.so"
         code.write_bytes(built.code)
