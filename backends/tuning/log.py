@@ -44,12 +44,15 @@ class TuningLog:
     def __init__(self, folder: Path, shipped: Iterable[Path] = ()) -> None:
         self.folder = folder
         self._shipped = tuple(shipped)
-        self._read()
+        self._forget()
+        self._own.read()
+        self._read_shipped()
 
-    def _read(self) -> None:
+    def _forget(self) -> None:
         self._index = Index()
         self._own = LogFolder(self.folder, self._index)
-        self._own.read()
+
+    def _read_shipped(self) -> None:
         for folder in self._shipped:
             LogFolder(folder, self._index).read()
 
@@ -118,10 +121,12 @@ class TuningLog:
     def _writing(self) -> Iterator[None]:
         """Alone with the files, and up to date with them."""
         with writing(self.folder):
-            if self._own.was_replaced():
-                self._read()
-            else:
-                self._own.read_on()
+            replaced = self._own.was_replaced()
+            if replaced:
+                self._forget()
+            self._own.read_on()
+            if replaced:
+                self._read_shipped()
             yield
 
     def _line_of(self, module: IRModule) -> WorkloadLine:
@@ -140,12 +145,12 @@ def _measurement(
 ) -> Measurement:
     arguments = ArgInfo.from_prim_func(module["main"])
     record = TuningRecord(trace, SavedWorkload(module), list(run_secs), target, arguments)
-    trace_json, times, target_json, arguments_json = record.as_json()
+    trace_json, _, target_json, arguments_json = record.as_json()
     if origin is not None:
         target_json["tag"] = origin.tag()
     return Measurement(
         trace=msgspec.Raw(msgspec.json.encode(trace_json)),
-        run_secs=tuple(times),
+        run_secs=tuple(run_secs),
         target=target_json,
         arguments=msgspec.Raw(msgspec.json.encode(arguments_json)),
     )

@@ -61,7 +61,7 @@ class LogFolder:
             self._positions.append(self._index.take_workload(workload, where))
         for record, where, number in _new_lines(self._records, RecordLine):
             if not 0 <= record.workload < len(self._positions):
-                why = f"function {record.workload} of {len(self._positions)} in {WORKLOADS}"
+                why = f"function {record.workload}, but {WORKLOADS} has {len(self._positions)}"
                 raise damaged(self._records.path, number, why)
             self._take_record(record, where)
         for lost, _, _ in _new_lines(self._lost, LostLine):
@@ -69,7 +69,7 @@ class LogFolder:
 
     def append_workload(self, line: WorkloadLine) -> int:
         """The line of a function, appended where this folder does not have it."""
-        workload = self._index.take_workload(line, f"{self._workloads.path}")
+        workload = self._index.take_workload(line, str(self._workloads.path))
         if workload not in self._positions:
             self._workloads.append(encode(line), sync=True)
             self._positions.append(workload)
