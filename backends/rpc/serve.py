@@ -15,6 +15,7 @@ import msgspec
 from ...errors import AdaspringError
 from .protocol import Address
 from .server import FIRST_PORT, TRACKER_WAIT_S, Ready, Service, serve
+from .serving import die_with
 
 
 def main(arguments: list[str]) -> int:
@@ -26,8 +27,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--port", type=int, default=FIRST_PORT)
     parser.add_argument("--tracker-wait", type=float, default=TRACKER_WAIT_S, metavar="SECONDS")
     parser.add_argument("--emulated", metavar="CPU")
+    parser.add_argument("--parent", type=int, metavar="PID", help="end when this process does")
     given = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s")
+    if given.parent is not None:
+        die_with(given.parent)
     try:
         service = Service(
             key=given.key,

@@ -117,7 +117,7 @@ def _timeout_s(options: Sequence[str]) -> float:
 
 def _serve(line: socket.socket, folder: str, threads_count: int, parent: int) -> None:
     """Do what the client asks until it hangs up."""
-    _die_with(parent)
+    die_with(parent)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
     os.chdir(folder)
@@ -135,8 +135,8 @@ def _load(folder: str) -> Any:
     return lambda name: tvm_ffi.load_module(os.path.join(folder, name))
 
 
-def _die_with(parent: int) -> None:
-    """Have the kernel end this process when the server is gone, whatever ended that."""
+def die_with(parent: int) -> None:
+    """Have the kernel end this process when its parent is gone, whatever ended that."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
