@@ -38,6 +38,10 @@ class WrongBoard(BoardError):
     """A library was built for another board than the one it is opened on."""
 
 
+class BoardLost(BoardError):
+    """No board can be had over RPC any more, within the stated limit."""
+
+
 class PassError(AdaspringError):
     """A compression pass failed or was asked for something impossible."""
 

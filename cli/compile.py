@@ -59,6 +59,12 @@ TunerName = Annotated[
         "first where one fits, then the other.",
     ),
 ]
+Tracker = Annotated[
+    str | None,
+    typer.Option(
+        "--tracker", metavar="HOST:PORT", help="Tune boards that are not this machine over RPC."
+    ),
+]
 RecipeNames = Annotated[
     list[str] | None,
     typer.Option("--recipe", metavar="NAME", help="Only these, and dense; repeatable."),
@@ -93,6 +99,7 @@ def compile_model(
     trials: Trials = 200,
     time_limit: TimeLimit = None,
     tuner: TunerName = "auto",
+    tracker: Tracker = None,
     recipe: RecipeNames = None,
     shape: Shapes = None,
     logs: Logs = Path("tuning_logs"),
@@ -120,6 +127,7 @@ def compile_model(
         trials=trials,
         time_limit=time_limit,
         tuner=tuner,
+        tracker=tracker,
         recipes=tuple(recipe or ()),
         shapes=tuple(shape or ()),
         logs=logs,

@@ -27,6 +27,7 @@ class Arguments:
     trials: int
     time_limit: str | None
     tuner: str
+    tracker: str | None
     recipes: tuple[str, ...]
     shapes: tuple[str, ...]
     logs: Path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..backends import cuda
 from ..backends.link import find_linker
+from ..backends.rpc.protocol import Address
 from ..backends.tuning import Tuning
 from ..errors import AdaspringError
 from ..explore.compile import Request
@@ -60,6 +61,7 @@ def resolve_tuning(arguments: Arguments, boards: tuple[Board, ...], progress: Pr
         logs=arguments.logs,
         splits=splits,
         recipes_named=bool(arguments.recipes),
+        tracker=Address.parse(arguments.tracker) if arguments.tracker else None,
     )
 
 
@@ -107,7 +109,11 @@ def _board_notes(request: Request, board: Board) -> list[str]:
     obstacle = board_obstacle(board)
     if obstacle is not None:
         found.append(f"cannot be built: {obstacle}")
-    if not is_this_machine(board):
+    if not is_this_machine(board) and request.tracker is not None:
+        found.append(
+            f"{board.name} is tuned over RPC at {request.tracker}; its variants are not run there"
+        )
+    elif not is_this_machine(board):
         known = "; schedules that its log holds are used" if board.device == "cpu" else ""
         found.append(f"{board.name} is not this machine: nothing is tuned or run there{known}")
     elif request.tuning.trials == 0:

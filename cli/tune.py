@@ -19,6 +19,7 @@ from .compile import (
     Shapes,
     Target,
     TimeLimit,
+    Tracker,
     Trials,
     TunerName,
 )
@@ -38,6 +39,7 @@ def tune(
     trials: Trials = 1000,
     time_limit: TimeLimit = None,
     tuner: TunerName = "auto",
+    tracker: Tracker = None,
     recipe: RecipeNames = None,
     shape: Shapes = None,
     logs: Logs = Path("tuning_logs"),
@@ -52,6 +54,7 @@ def tune(
 
     For example:
       adaspring tune net.onnx --time-limit 30m
+      adaspring tune net.onnx --target raspberry-pi-5 --tracker 127.0.0.1:9190
       adaspring tune net.pt2 --data held-out.npz --recipe int8 --tuner template
     """
     arguments = Arguments(
@@ -64,6 +67,7 @@ def tune(
         trials=trials,
         time_limit=time_limit,
         tuner=tuner,
+        tracker=tracker,
         recipes=tuple(recipe or ()),
         shapes=tuple(shape or ()),
         logs=logs,

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..backends.build import Built, Prepared, build, prepare
+from ..backends.rpc.protocol import Address
+from ..backends.rpc.runner import RpcRunner
 from ..backends.tuning import Tuning, TuningLog, TuningReport, best_known, tasks_of, tune
 from ..errors import AdaspringError, BoardError, GateError
 from ..frontend.data import Splits
@@ -30,7 +32,8 @@ class Request:
     """What to make. One library a board: `output` itself for one board, else `output`/BOARD.
 
     `recipes_named`: the user asked for these recipes by name, so without data those that need
-    none are tried although their accuracy cannot be checked.
+    none are tried although their accuracy cannot be checked. `tracker`: where boards that are not
+    this machine are registered, so that schedules are timed on them.
     """
 
     model: Model
@@ -42,6 +45,7 @@ class Request:
     logs: Path
     splits: Splits | None = None
     recipes_named: bool = True
+    tracker: Address | None = None
 
     def folder(self, board: Board) -> Path:
         """Where the library of a board goes."""
@@ -146,7 +150,7 @@ def _for_board(
     here = is_this_machine(board)
     log = TuningLog(request.logs / board.name)
     prepared = _prepare_all(candidates, board, progress)
-    report = _tune(prepared, board, log, request.tuning, progress) if here else None
+    report = _tune(request, prepared, board, log, progress) if here or request.tracker else None
     with tempfile.TemporaryDirectory(prefix="adaspring-build-") as name:
         work = Path(name)
         built = _build_all(candidates, prepared, log, work, board, progress)
@@ -183,13 +187,13 @@ def tune_board(
         BoardError: the board is not at hand.
 
     """
-    if not is_this_machine(board):
+    if not (is_this_machine(board) or request.tracker):
         raise BoardError(
-            f"{board.name} is not this machine, so nothing can be timed on it; see docs/boards.md"
+            f"{board.name} is not this machine, so nothing can be timed on it; give --tracker"
         )
     log = TuningLog(request.logs / board.name)
     prepared = _prepare_all(candidates, board, progress)
-    return _tune(prepared, board, log, request.tuning, progress)
+    return _tune(request, prepared, board, log, progress)
 
 
 def _prepare_all(
@@ -204,19 +208,28 @@ def _prepare_all(
 
 
 def _tune(
+    request: Request,
     prepared: Sequence[Prepared],
     board: Board,
     log: TuningLog,
-    settings: Tuning,
     progress: Progress,
 ) -> TuningReport | None:
+    settings = request.tuning
     if not settings.trials or board.device != "cpu":
         return None
     tasks = tasks_of((p.module for p in prepared), prepared[0].isa)
     label = f"tune on {board.name}"
-    return tune(
-        tasks, board, log, settings, lambda done, total: progress.step(label, done, total, "trials")
-    )
+
+    def tell(done: int, total: int) -> None:
+        progress.step(label, done, total, "trials")
+
+    if is_this_machine(board) or request.tracker is None:
+        return tune(tasks, board, log, settings, tell)
+    runner = RpcRunner(request.tracker, board, timeout_s=settings.timeout_s)
+    try:
+        return tune(tasks, board, log, settings, tell, runner=runner, emulated=runner.emulated)
+    finally:
+        runner.close()
 
 
 def _build_all(

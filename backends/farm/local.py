@@ -48,6 +48,7 @@ class _Job:
     kwargs: dict[str, Any]
     future: Future[Any] = field(default_factory=Future)
     attempts: int = 0
+    paused_before_s: float = 0.0
 
 
 class LocalFarm(Farm):
@@ -55,7 +56,7 @@ class LocalFarm(Farm):
 
     The kernel ends a worker when the thread that started it ends (see `worker.start`), so that
     thread must not be whichever submits first. And a pool breaks where a worker dies between two
-    calls; the keeper makes another, and what was under way is done again.
+    calls; the keeper makes another, and what was under way is done again, once.
     """
 
     def __init__(
@@ -138,6 +139,7 @@ class LocalFarm(Farm):
             job.future.set_running_or_notify_cancel()
             return
         job.attempts += 1
+        job.paused_before_s = self._workers.paused_s
         payload = (job.function, job.args, job.kwargs)
         inner = pool.schedule(call, args=payload, timeout=self._timeout_s)
         inner.add_done_callback(lambda done: self._settle(job, done))
@@ -146,7 +148,7 @@ class LocalFarm(Farm):
     def _settle(self, job: _Job, inner: Future[Outcome]) -> None:
         """Give the caller's future what the pool's one got."""
         error = None if inner.cancelled() else inner.exception()
-        if isinstance(error, BrokenProcessPool) and job.attempts < _ATTEMPTS:
+        if self._blameless(job, error) and job.attempts < _ATTEMPTS:
             self._queue.put(job)
             return
         if not job.future.set_running_or_notify_cancel():
@@ -157,6 +159,12 @@ class LocalFarm(Farm):
             job.future.set_exception(outcome.error)
         else:
             job.future.set_result(outcome.value)
+
+    def _blameless(self, job: _Job, error: BaseException | None) -> bool:
+        """Whether a call was lost to what others did: its pool broke, or a pause took its time."""
+        if isinstance(error, TimeoutError):
+            return self._workers.paused_s - job.paused_before_s > self._timeout_s / 2
+        return isinstance(error, BrokenProcessPool)
 
     def _lost(self, error: BaseException) -> BaseException:
         """What became of a call that gave nothing."""

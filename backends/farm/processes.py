@@ -6,6 +6,7 @@ import multiprocessing.spawn
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.context import SpawnContext, SpawnProcess
@@ -21,6 +22,7 @@ class Workers(SpawnContext):
         super().__init__()
         self._started: list[WorkerProcess] = []
         self._steady = threading.Lock()
+        self.paused_s = 0.0
 
     def Process(self, **settings: Any) -> WorkerProcess:  # type: ignore[override]  # noqa: N802
         """A worker process, not yet started."""
@@ -37,11 +39,13 @@ class Workers(SpawnContext):
     def paused(self) -> Iterator[None]:
         """Stop every worker, and let none start, until the block is left."""
         with self._steady:
+            begin = time.monotonic()
             try:
                 self._tell(signal.SIGSTOP)
                 yield
             finally:
                 self._tell(signal.SIGCONT)
+                self.paused_s += time.monotonic() - begin
 
     def _tell(self, number: signal.Signals) -> None:
         for worker in self._started:

@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass
 from enum import IntEnum
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from ...errors import BoardError, UsageError
 
@@ -121,7 +121,7 @@ class TrackerLine:
         """Hang up: the tracker forgets what was registered over this line."""
         self._socket.close()
 
-    def __enter__(self) -> TrackerLine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

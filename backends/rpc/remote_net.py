@@ -1,0 +1,103 @@
+"""Compiled networks on a board, within one session: their weights brought once, run and timed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+_CPU, _POOLED = (1, 0), 2
+_FIRST_CALLS = 3  # of each timing: what the other networks' turns cooled down warms up again
+
+
+class RemoteNets:
+    """Networks by name. `session` brings files onto the board and loads code there.
+
+    Equal weights of several networks are brought once, and are in the board's memory once.
+    """
+
+    def __init__(self, session: Any) -> None:
+        self._remote = session.remote
+        self._session = session
+        self._machines: dict[str, Any] = {}
+        self._weights: dict[str, Any] = {}
+        self._brought: set[str] = set()
+
+    def load(self, name: str, code: str, weights: str) -> None:
+        """Load one network: its shared library, and the .npz of its weights in order."""
+        with np.load(weights, allow_pickle=False) as data:
+            keys = [self._bring(data[f"w{i}"]) for i in range(len(data.files))]
+        array = self._function("vm.builtin.param_array_from_cache_by_name_unpacked")
+        self._weights[name] = array(*keys)
+        machine = self._session.load(code)["vm_load_executable"]()
+        machine["vm_initialization"](*_CPU, _POOLED)
+        self._machines[name] = machine
+
+    def run(self, name: str, inputs: str, outputs: str) -> None:
+        """Run on every sample of an .npz (x0, x1 …, samples first); write y0, y1 … likewise."""
+        with np.load(inputs, allow_pickle=False) as data:
+            arrays = [data[f"x{i}"] for i in range(len(data.files))]
+        runs = [self._call(name, sample) for sample in zip(*arrays, strict=True)]
+        found = {f"y{i}": np.stack(column) for i, column in enumerate(zip(*runs, strict=True))}
+        np.savez(outputs, **found)  # type: ignore[arg-type]
+
+    def time(self, name: str, calls_count: int) -> list[float]:
+        """Milliseconds of single calls on the sample that was run last, by the board's clock."""
+        timer = self._machines[name].time_evaluator(
+            "invoke_stateful",
+            self._session.device,
+            number=1,
+            repeat=_FIRST_CALLS + calls_count,
+        )
+        return [1e3 * second for second in timer("main").results[_FIRST_CALLS:]]
+
+    def _call(self, name: str, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
+        import tvm
+
+        machine = self._machines[name]
+        tensors = [tvm.runtime.tensor(array, self._session.device) for array in sample]
+        machine["set_input"]("main", *tensors, self._weights[name])
+        machine["invoke_stateful"]("main")
+        count = machine["get_output_arity"]("main")
+        if count < 0:  # not a tuple
+            return [machine["get_output"]("main").numpy()]
+        return [machine["get_output"]("main", index).numpy() for index in range(count)]
+
+    def _bring(self, array: np.ndarray) -> str:
+        """Bring one tensor into the board's cache, unless it is there; its key.
+
+        A tensor that is sent as an argument is only lent for the call, so it goes as a file.
+        """
+        array = np.ascontiguousarray(array)
+        head = f"{array.dtype} {array.shape}".encode()
+        key = hashlib.sha256(head + array.tobytes()).hexdigest()
+        if key not in self._brought:
+            self._remote.upload(bytearray(array.tobytes()), f"{key}.bin")
+            cache = bytearray(json.dumps(_cache_of(key, array)).encode())
+            self._remote.upload(cache, "tensor-cache.json")
+            self._function("vm.builtin.tensor_cache.load")(
+                self._function("tvm.rpc.server.workpath")("."), *_CPU
+            )
+            self._remote.remove(f"{key}.bin")
+            self._brought.add(key)
+        return key
+
+    def _function(self, name: str) -> Any:
+        return self._remote.get_function(name)
+
+
+def _cache_of(key: str, array: np.ndarray) -> Mapping[str, object]:
+    """What TVM's tensor cache reads of one raw tensor."""
+    tensor = {
+        "name": key,
+        "shape": list(array.shape),
+        "dtype": str(array.dtype),
+        "format": "raw",
+        "nbytes": array.nbytes,
+        "byteOffset": 0,
+    }
+    file = {"dataPath": f"{key}.bin", "format": "raw-shard", "nbytes": array.nbytes}
+    return {"metadata": {}, "records": [{**file, "records": [tensor]}]}
