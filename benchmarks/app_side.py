@@ -31,9 +31,10 @@ def make_library(folder: Path) -> Path:
     from adaspring import targets
     from adaspring.backends.tuning import Tuning
     from adaspring.cli.demo.network import DigitsNet, example_input
-    from adaspring.explore.compile import Request, compile_libraries
+    from adaspring.explore.compile import compile_libraries
     from adaspring.explore.gate import Bounds
     from adaspring.explore.recipes import find_recipes
+    from adaspring.explore.request import Request
     from adaspring.frontend.torch_import import from_torch
 
     torch.manual_seed(0)

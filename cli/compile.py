@@ -13,7 +13,8 @@ from .compile_arguments import Arguments
 from .faults import Interrupted
 
 if TYPE_CHECKING:
-    from ..explore.compile import CompileResult, Request
+    from ..explore.compile import CompileResult
+    from ..explore.request import Request
 
 Model = Annotated[
     str,

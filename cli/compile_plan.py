@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from ..errors import AdaspringError
 from ..explore.candidates import decision_records, why_unchanged
-from ..explore.compile import Request
 from ..explore.progress import Progress
 from ..explore.recipes import Recipe, why_skipped
+from ..explore.request import Request
 from ..frontend.model import TensorSpec
 from ..library.manifest import DecisionRecord
 from ..passes import run

@@ -7,10 +7,10 @@ from ..backends.link import find_linker
 from ..backends.rpc.protocol import Address
 from ..backends.tuning import Tuning
 from ..errors import AdaspringError
-from ..explore.compile import Request
 from ..explore.gate import Bounds
 from ..explore.progress import Progress
 from ..explore.recipes import find_recipes, why_skipped
+from ..explore.request import Request
 from ..frontend import check, load_data, load_model, split
 from ..frontend.data import Splits
 from ..frontend.model import Model

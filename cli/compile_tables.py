@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from ..explore.compile import BoardResult, CompileResult, Request
+from ..explore.compile import BoardResult, CompileResult
+from ..explore.request import Request
 from ..frontend.model import TensorSpec
 from .command import Answer
 from .compile_plan import BoardPlan, Plan, RecipePlan

@@ -27,7 +27,7 @@ from .compile_arguments import Arguments
 from .faults import Interrupted
 
 if TYPE_CHECKING:
-    from ..explore.compile import Request
+    from ..explore.request import Request
     from ..explore.tune import TunedBoard, TuneResult
 
 

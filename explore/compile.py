@@ -8,48 +8,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..backends.build import Built, Prepared, build, prepare
-from ..backends.rpc.protocol import Address
-from ..backends.rpc.runner import RpcRunner
-from ..backends.tuning import Tuning, TuningLog, TuningReport, best_known, tasks_of, tune
-from ..errors import AdaspringError, BoardError, GateError
-from ..frontend.data import Splits
-from ..frontend.model import Model
+from ..backends.build import Built
+from ..backends.tuning import TuningReport
+from ..errors import AdaspringError, GateError
 from ..library import manifest as record
 from ..library.writer import check_replaceable, write_library
 from ..targets import Board, is_this_machine
 from .assemble import library_parts, variant_parts, write_contenders
+from .board_code import build_all, log_of, prepare_all, tune_all
 from .candidates import Candidate, Compressor, Probe, agreement_ratio, make_probe, why_unchanged
 from .costs import make_cost
 from .gate import Bounds, Contender, accuracy_refusal, dominated_by, refusal
 from .measure import Measured, measure
 from .progress import Progress, Silent
 from .recipes import Recipe, why_skipped
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What to make. One library a board: `output` itself for one board, else `output`/BOARD.
-
-    `recipes_named`: the user asked for these recipes by name, so without data those that need
-    none are tried although their accuracy cannot be checked. `tracker`: where boards that are not
-    this machine are registered, so that schedules are timed on them.
-    """
-
-    model: Model
-    boards: tuple[Board, ...]
-    output: Path
-    recipes: tuple[Recipe, ...]
-    bounds: Bounds
-    tuning: Tuning
-    logs: Path
-    splits: Splits | None = None
-    recipes_named: bool = True
-    tracker: Address | None = None
-
-    def folder(self, board: Board) -> Path:
-        """Where the library of a board goes."""
-        return self.output if len(self.boards) == 1 else self.output / board.name
+from .request import Request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,12 +121,12 @@ def _for_board(
 ) -> BoardResult:
     start = time.monotonic()
     here = is_this_machine(board)
-    log = TuningLog(request.logs / board.name)
-    prepared = _prepare_all(candidates, board, progress)
-    report = _tune(request, prepared, board, log, progress) if here or request.tracker else None
+    log = log_of(request, board)
+    prepared = prepare_all(candidates, board, progress)
+    report = tune_all(request, prepared, board, log, progress) if here or request.tracker else None
     with tempfile.TemporaryDirectory(prefix="adaspring-build-") as name:
         work = Path(name)
-        built = _build_all(candidates, prepared, log, work, board, progress)
+        built = build_all(candidates, prepared, log, work, board, progress)
         measured: dict[str, Measured] = {}
         if here:
             progress.step(f"measure on {board.name}", 0, 1, "all variants in turn")
@@ -176,77 +149,6 @@ def _for_board(
         measured_here=here,
         elapsed_s=time.monotonic() - start,
     )
-
-
-def tune_board(
-    request: Request, board: Board, candidates: Sequence[Candidate], progress: Progress
-) -> TuningReport | None:
-    """Tune the candidates' functions for a board into its log; None where nothing can be tuned.
-
-    Raises:
-        BoardError: the board is not at hand.
-
-    """
-    if not (is_this_machine(board) or request.tracker):
-        raise BoardError(
-            f"{board.name} is not this machine, so nothing can be timed on it; give --tracker"
-        )
-    log = TuningLog(request.logs / board.name)
-    prepared = _prepare_all(candidates, board, progress)
-    return _tune(request, prepared, board, log, progress)
-
-
-def _prepare_all(
-    candidates: Sequence[Candidate], board: Board, progress: Progress
-) -> list[Prepared]:
-    prepared = []
-    for index, candidate in enumerate(candidates):
-        progress.step(f"lower for {board.name}", index, len(candidates), candidate.name)
-        prepared.append(prepare(candidate.model, board))
-    progress.step(f"lower for {board.name}", len(candidates), len(candidates), "done")
-    return prepared
-
-
-def _tune(
-    request: Request,
-    prepared: Sequence[Prepared],
-    board: Board,
-    log: TuningLog,
-    progress: Progress,
-) -> TuningReport | None:
-    settings = request.tuning
-    if not settings.trials or board.device != "cpu":
-        return None
-    tasks = tasks_of((p.module for p in prepared), prepared[0].isa)
-    label = f"tune on {board.name}"
-
-    def tell(done: int, total: int) -> None:
-        progress.step(label, done, total, "trials")
-
-    if is_this_machine(board) or request.tracker is None:
-        return tune(tasks, board, log, settings, tell)
-    runner = RpcRunner(request.tracker, board, timeout_s=settings.timeout_s)
-    try:
-        return tune(tasks, board, log, settings, tell, runner=runner, emulated=runner.emulated)
-    finally:
-        runner.close()
-
-
-def _build_all(
-    candidates: Sequence[Candidate],
-    prepared: Sequence[Prepared],
-    log: TuningLog,
-    work: Path,
-    board: Board,
-    progress: Progress,
-) -> dict[str, Built]:
-    best = best_known(log)
-    built = {}
-    for index, (candidate, ready) in enumerate(zip(candidates, prepared, strict=True)):
-        progress.step(f"build for {board.name}", index, len(candidates), candidate.name)
-        built[candidate.name] = build(ready, best, work / f"{candidate.name}.so")
-    progress.step(f"build for {board.name}", len(candidates), len(candidates), "done")
-    return built
 
 
 def _measure_all(

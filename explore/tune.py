@@ -10,9 +10,11 @@ from ..backends.tuning import TuningReport
 from ..errors import AdaspringError
 from ..library import manifest as record
 from ..targets import Board
+from .board_code import tune_board
 from .candidates import Candidate, make_probe
-from .compile import Request, find_candidates, tune_board
+from .compile import find_candidates
 from .progress import Progress, Silent
+from .request import Request
 
 
 @dataclass(frozen=True, kw_only=True)

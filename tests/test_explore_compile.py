@@ -9,9 +9,10 @@ import torch
 from adaspring import targets
 from adaspring.backends.tuning import Tuning
 from adaspring.errors import GateError, LibraryError, UsageError
-from adaspring.explore.compile import Request, compile_libraries
+from adaspring.explore.compile import compile_libraries
 from adaspring.explore.gate import Bounds
 from adaspring.explore.recipes import DENSE, RECIPES, Recipe, find_recipes
+from adaspring.explore.request import Request
 from adaspring.frontend.data import Dataset, split
 from adaspring.frontend.torch_import import from_torch
 from adaspring.library.reader import read_manifest

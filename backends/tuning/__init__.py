@@ -3,7 +3,17 @@
 from .engine import tune
 from .log import TuningLog
 from .settings import Tuning, TuningReport
+from .shipped import shipped_logs
 from .tasks import Task, tasks_of
 from .transfer import best_known
 
-__all__ = ["Task", "Tuning", "TuningLog", "TuningReport", "best_known", "tasks_of", "tune"]
+__all__ = [
+    "Task",
+    "Tuning",
+    "TuningLog",
+    "TuningReport",
+    "best_known",
+    "shipped_logs",
+    "tasks_of",
+    "tune",
+]

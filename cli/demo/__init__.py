@@ -64,9 +64,10 @@ def _compile(
     """Do what `adaspring compile` does, for this machine and three boards that are not here."""
     from ...backends.cuda import available
     from ...backends.tuning import Tuning
-    from ...explore.compile import Request, compile_libraries
+    from ...explore.compile import compile_libraries
     from ...explore.gate import Bounds
     from ...explore.recipes import find_recipes
+    from ...explore.request import Request
     from ...frontend import load_data, load_model, split
     from ...targets import find
 

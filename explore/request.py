@@ -1,0 +1,39 @@
+"""What a run of the explorer is asked to make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..backends.rpc.protocol import Address
+from ..backends.tuning import Tuning
+from ..frontend.data import Splits
+from ..frontend.model import Model
+from ..targets import Board
+from .gate import Bounds
+from .recipes import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What to make. One library a board: `output` itself for one board, else `output`/BOARD.
+
+    `recipes_named`: the user asked for these recipes by name, so without data those that need
+    none are tried although their accuracy cannot be checked. `tracker`: where boards that are not
+    this machine are registered, so that schedules are timed on them.
+    """
+
+    model: Model
+    boards: tuple[Board, ...]
+    output: Path
+    recipes: tuple[Recipe, ...]
+    bounds: Bounds
+    tuning: Tuning
+    logs: Path
+    splits: Splits | None = None
+    recipes_named: bool = True
+    tracker: Address | None = None
+
+    def folder(self, board: Board) -> Path:
+        """Where the library of a board goes."""
+        return self.output if len(self.boards) == 1 else self.output / board.name
