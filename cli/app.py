@@ -5,6 +5,9 @@ from __future__ import annotations
 import typer
 
 from .bench import bench
+from .boards import serve, tracker
+from .boards_emulate import emulate
+from .boards_list import list_boards
 from .command import command
 from .compile import compile_model
 from .demo_command import demo
@@ -37,5 +40,20 @@ COMMANDS = (
     ("demo", demo),
 )
 
+BOARD_COMMANDS = (
+    ("list", list_boards),
+    ("tracker", tracker),
+    ("serve", serve),
+    ("emulate", emulate),
+)
+
 for _name, _function in COMMANDS:
     app.command(_name)(command(_function))
+
+_boards = typer.Typer(
+    help="Boards over RPC: list them, run their tracker, serve this machine, emulate an ARM board.",
+    no_args_is_help=True,
+)
+for _name, _board_function in BOARD_COMMANDS:
+    _boards.command(_name)(command(_board_function))
+app.add_typer(_boards, name="boards")

@@ -16,12 +16,6 @@ from dataclasses import dataclass
 
 from adaspring.backends.rpc.protocol import Address, Code, TrackerLine
 
-_TRACK = (
-    "import sys; from adaspring.backends.rpc.protocol import Address; "
-    "from adaspring.backends.rpc.tracker import track; "
-    "track(Address('127.0.0.1', int(sys.argv[1])), lambda where: print(where, flush=True))"
-)
-
 
 @dataclass
 class Served:
@@ -42,7 +36,7 @@ def tracker(port: int = 0) -> Iterator[str]:
 @contextmanager
 def tracker_process(port: int = 0) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A tracker's process, and its HOST:PORT."""
-    process = _start([sys.executable, "-c", _TRACK, str(port)])
+    process = _start([sys.executable, "-m", "adaspring.backends.rpc.track", "--port", str(port)])
     try:
         yield process, _first_line(process).strip()
     finally:

@@ -6,6 +6,7 @@ spoken here without TVM, whose client waits for ever in silence and takes second
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import socket
 import struct
@@ -59,6 +60,20 @@ class Address:
     def connect(self, timeout_s: float = ANSWER_S) -> socket.socket:
         """Connect; whatever is then asked has the same limit. OSError where nothing listens."""
         return socket.create_connection((self.host, self.port), timeout_s)
+
+
+def exposure(address: Address) -> str:
+    """Say what it means to listen at an address that other machines reach; '' on loopback."""
+    host = "127.0.0.1" if address.host == "localhost" else address.host
+    try:
+        if ipaddress.ip_address(host).is_loopback:
+            return ""
+    except ValueError:  # a name: other machines may know it too
+        pass
+    return (
+        f"whoever reaches {address} can run any program on this machine, without a password; "
+        "use it in a private network only, see docs/security.md"
+    )
 
 
 def listen(address: Address, what: str) -> socket.socket:

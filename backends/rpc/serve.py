@@ -13,7 +13,7 @@ import sys
 import msgspec
 
 from ...errors import AdaspringError
-from .protocol import Address
+from .protocol import Address, exposure
 from .server import FIRST_PORT, TRACKER_WAIT_S, Ready, Service, serve
 from .serving import die_with
 
@@ -40,6 +40,8 @@ def main(arguments: list[str]) -> int:
             emulated_cpu=given.emulated,
             tracker_wait_s=given.tracker_wait,
         )
+        if warning := exposure(service.listen):
+            print(f"warning: {warning}", file=sys.stderr)
         serve(service, _say)
     except AdaspringError as error:
         print(f"error: {error}", file=sys.stderr)

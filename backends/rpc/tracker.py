@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 from ...errors import RuntimeMissing
+from ...library import ffi  # noqa: F401 (tvm_ffi without torch, before tvm imports it)
 from .protocol import Address, listen, notice_a_dead_peer
 
 
