@@ -126,12 +126,16 @@ def test_two_boards_share_the_work_and_one_that_joins_is_used(where, sleeper, mo
 
     monkeypatch.setattr(runner_module.SessionProcess, "open", note)
     with rpc_helpers.board(where) as one, running(where) as runner:
-        first = [runner.submit(sleeper, ARGUMENTS) for _ in range(4)]
-        first[0].result(60)
+        futures = [runner.submit(sleeper, ARGUMENTS) for _ in range(4)]
+        futures[0].result(60)
+
+        def all_served() -> bool:
+            futures.append(runner.submit(sleeper, ARGUMENTS))
+            return {str(address) for address in served} == {one.address, two.address}
+
         with rpc_helpers.board(where) as two:
-            rest = [runner.submit(sleeper, ARGUMENTS) for _ in range(40)]
-            assert all(len(future.result(60)) == 3 for future in first + rest)
-            assert {str(address) for address in served} == {one.address, two.address}
+            wait_until(all_served)
+            assert all(len(future.result(60)) == 3 for future in futures)
 
 
 def test_a_candidate_of_a_killed_board_is_timed_on_the_other(where, tmp_path):
