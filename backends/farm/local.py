@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import queue
 import signal
 import tempfile
@@ -71,6 +72,7 @@ class LocalFarm(Farm):
         self._temporary = tempfile.TemporaryDirectory(prefix="adaspring-farm-")
         self._folder = Path(self._temporary.name)
         self._setting = Setting(os.getpid(), self._folder, memory_bytes, initializer)
+        pickle.dumps(initializer)  # now, for whoever gave it, not later in a worker
         self._workers = Workers()
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._open: set[Future[Any]] = set()
@@ -118,6 +120,17 @@ class LocalFarm(Farm):
             self._open.discard(future)
 
     def _keep(self) -> None:
+        try:
+            self._hand_out()
+        except (OSError, RuntimeError) as error:  # no process could be started
+            with self._lock:
+                self._closed = True
+                pending = list(self._open)
+            for future in pending:
+                if future.set_running_or_notify_cancel():
+                    future.set_exception(JobLost(f"the workers do not start: {error}"))
+
+    def _hand_out(self) -> None:
         """Hand calls to the pool until the end; another pool where it broke."""
         pool = self._new_pool()
         while (job := self._queue.get()) is not None:
@@ -171,9 +184,13 @@ class LocalFarm(Farm):
         if isinstance(error, TimeoutError):
             return JobLost(f"hung: stopped after {self._timeout_s:g} s")
         if isinstance(error, ProcessExpired):
-            return JobLost(self._death(error.exitcode, self._last_words(error.pid)))
+            return JobLost(
+                self._death(error.exitcode, _last_line(log_file(self._folder, error.pid)))
+            )
         if isinstance(error, BrokenProcessPool):
-            return JobLost("crashed: its workers do not start")
+            logs = sorted(self._folder.glob("*.log"), key=lambda path: path.stat().st_mtime_ns)
+            said = _last_line(logs[-1]) if logs else ""
+            return JobLost(f"the workers do not start: {said or 'they do not say why'}")
         return error
 
     def _death(self, status: int, words: str) -> str:
@@ -187,10 +204,10 @@ class LocalFarm(Farm):
         how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
         return f"crashed with {how}{said}"
 
-    def _last_words(self, pid: int) -> str:
-        path = log_file(self._folder, pid)
-        lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
-        return lines[-1][:200] if lines else ""
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
+    return lines[-1][:200] if lines else ""
 
 
 def _stop(pool: ProcessPool) -> None:

@@ -22,7 +22,8 @@ class Workers(SpawnContext):
         super().__init__()
         self._started: list[WorkerProcess] = []
         self._steady = threading.Lock()
-        self.paused_s = 0.0
+        self._paused_s = 0.0
+        self._pause_began_s: float | None = None
 
     def Process(self, **settings: Any) -> WorkerProcess:  # type: ignore[override]  # noqa: N802
         """A worker process, not yet started."""
@@ -39,13 +40,19 @@ class Workers(SpawnContext):
     def paused(self) -> Iterator[None]:
         """Stop every worker, and let none start, until the block is left."""
         with self._steady:
-            begin = time.monotonic()
+            self._pause_began_s = time.monotonic()
             try:
                 self._tell(signal.SIGSTOP)
                 yield
             finally:
                 self._tell(signal.SIGCONT)
-                self.paused_s += time.monotonic() - begin
+                self._paused_s, self._pause_began_s = self.paused_s, None
+
+    @property
+    def paused_s(self) -> float:
+        """Seconds of all pauses so far, the present one included."""
+        began_s = self._pause_began_s
+        return self._paused_s + (0.0 if began_s is None else time.monotonic() - began_s)
 
     def _tell(self, number: signal.Signals) -> None:
         for worker in self._started:
