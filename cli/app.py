@@ -13,6 +13,7 @@ from .compile import compile_model
 from .demo_command import demo
 from .doctor import doctor
 from .inspect import inspect
+from .logs import compact, merge, show
 from .run import run
 from .targets import targets
 from .tune import tune
@@ -47,6 +48,12 @@ BOARD_COMMANDS = (
     ("emulate", emulate),
 )
 
+LOG_COMMANDS = (
+    ("show", show),
+    ("merge", merge),
+    ("compact", compact),
+)
+
 for _name, _function in COMMANDS:
     app.command(_name)(command(_function))
 
@@ -57,3 +64,10 @@ _boards = typer.Typer(
 for _name, _board_function in BOARD_COMMANDS:
     _boards.command(_name)(command(_board_function))
 app.add_typer(_boards, name="boards")
+
+_logs = typer.Typer(
+    help="Tuning logs: show what one holds, merge several, shorten one.", no_args_is_help=True
+)
+for _name, _log_function in LOG_COMMANDS:
+    _logs.command(_name)(command(_log_function))
+app.add_typer(_logs, name="logs")

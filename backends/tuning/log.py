@@ -43,7 +43,8 @@ class TuningLog:
 
     def __init__(self, folder: Path, shipped: Iterable[Path] = ()) -> None:
         self.folder = folder
-        self._shipped = tuple(shipped)
+        here = folder.resolve()
+        self._shipped = tuple(path for path in shipped if path.resolve() != here)
         self._forget()
         self._own.read()
         self._read_shipped()
@@ -115,6 +116,7 @@ class TuningLog:
         """Append one candidate that could not be measured; `add` says what may be raised."""
         line = LostLine(hash_of(module), trace_key(trace), reason, origin.tag())
         with self._writing():
+            self._own.append_workload(self._line_of(module))
             self._own.append_lost(line)
 
     @contextmanager

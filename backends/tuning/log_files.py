@@ -42,7 +42,7 @@ def writing(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = _locked(path, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
     except OSError as error:
-        raise _not_written(path, error) from error
+        raise not_written(path, error) from error
     with _unlocked_at_the_end(descriptor):
         yield
 
@@ -122,7 +122,7 @@ class LineFile:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise _not_written(self.path, error) from error
+            raise not_written(self.path, error) from error
         self._whole_bytes += len(line) + 1
         self.lines_count += 1
 
@@ -143,17 +143,23 @@ def replace_file(path: Path, data: bytes) -> None:
     """Put a file in another's place in one step: a kill leaves the old or the new one."""
     temporary = path.with_suffix(".new")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        write_synced(temporary, data)
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise _not_written(path, error) from error
+        raise not_written(path, error) from error
 
 
-def _not_written(path: Path, error: OSError) -> BuildError:
+def write_synced(path: Path, data: bytes) -> None:
+    """Write a file that a power cut after it does not undo."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def not_written(path: Path, error: OSError) -> BuildError:
+    """The error for a file that the disk did not take."""
     return BuildError(
         f"{path} could not be written: {error}; free some space or mend its permissions: "
         "the same command goes on"

@@ -20,7 +20,6 @@ from .log_lines import (
     decode,
     encode,
 )
-from .log_origin import Origin
 from .log_records import Record, Workload
 
 
@@ -57,14 +56,14 @@ class LogFolder:
 
     def read_on(self) -> None:
         """Take what was appended since the last reading."""
-        for workload, where, _ in _new_lines(self._workloads, WorkloadLine):
+        for workload, where, _ in new_lines(self._workloads, WorkloadLine):
             self._positions.append(self._index.take_workload(workload, where))
-        for record, where, number in _new_lines(self._records, RecordLine):
+        for record, where, number in new_lines(self._records, RecordLine):
             if not 0 <= record.workload < len(self._positions):
                 why = f"function {record.workload}, but {WORKLOADS} has {len(self._positions)}"
                 raise damaged(self._records.path, number, why)
             self._take_record(record, where)
-        for lost, _, _ in _new_lines(self._lost, LostLine):
+        for lost, _, _ in new_lines(self._lost, LostLine):
             self._index.take_loss(lost)
 
     def append_workload(self, line: WorkloadLine) -> int:
@@ -91,13 +90,13 @@ class LogFolder:
             workload=workload,
             trace_json=bytes(found.trace),
             run_secs=found.run_secs or (),
-            origin=Origin.from_tag((found.target or {}).get("tag", "")),
+            origin=found.origin,
             where=where,
         )
         (workload.failed if found.failed else workload.measured).append(record)
 
 
-def _new_lines(file: LineFile, kind: type[Line]) -> Iterator[tuple[Line, str, int]]:
+def new_lines(file: LineFile, kind: type[Line]) -> Iterator[tuple[Line, str, int]]:
     """Each new line, where it is, and its number."""
     number = file.lines_count
     for text in file.read_on():

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from ...errors import BuildError
+from .log_origin import Origin
 
 WORKLOADS, RECORDS, LOST = "workloads.jsonl", "records.jsonl", "lost.jsonl"
 
@@ -40,6 +41,11 @@ class Measurement(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
     def best_s(self) -> float:
         """The least of its times; infinite where it has none."""
         return best_of(self.run_secs or ())
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where it comes from, as the target's tag says, or None."""
+        return Origin.from_tag((self.target or {}).get("tag", ""))
 
     @property
     def failed(self) -> bool:
