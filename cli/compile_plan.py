@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from ..backends.tuning import shipped_logs
 from ..errors import AdaspringError
 from ..explore.candidates import decision_records, why_unchanged
 from ..explore.progress import Progress
@@ -40,6 +42,7 @@ class BoardPlan:
     threads_count: int
     trials_count: int
     known_records_count: int
+    shipped_records_count: int
     log: str
     output: str
     obstacle: str | None
@@ -126,18 +129,23 @@ def plan_board(request: Request, board: Board) -> BoardPlan:
     """Tell what is done for one board."""
     here = is_this_machine(board)
     log = request.logs / board.name
-    records = log / "records.jsonl"
     return BoardPlan(
         name=board.name,
         description=board.description,
         is_this_machine=here,
         threads_count=board.core_count,
         trials_count=request.tuning.trials if here and board.device == "cpu" else 0,
-        known_records_count=records.read_bytes().count(b"\n") if records.is_file() else 0,
+        known_records_count=_records_count(log),
+        shipped_records_count=sum(_records_count(folder) for folder in shipped_logs(board)),
         log=str(log),
         output=str(request.folder(board)),
         obstacle=board_obstacle(board),
     )
+
+
+def _records_count(log: Path) -> int:
+    records = log / "records.jsonl"
+    return records.read_bytes().count(b"\n") if records.is_file() else 0
 
 
 def _skipped(recipe: Recipe, names: tuple[str, ...], reason: str) -> RecipePlan:

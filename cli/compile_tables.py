@@ -134,11 +134,17 @@ def _board_row(board: BoardPlan) -> tuple[str, ...]:
         board.name,
         str(board.threads_count),
         str(board.trials_count),
-        str(board.known_records_count),
+        _known(board),
         board.log,
         board.output,
         what,
     )
+
+
+def _known(board: BoardPlan) -> str:
+    if not board.shipped_records_count:
+        return str(board.known_records_count)
+    return f"{board.known_records_count} + {board.shipped_records_count} shipped"
 
 
 def _specs(specs: Iterable[TensorSpec]) -> str:
