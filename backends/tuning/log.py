@@ -14,7 +14,6 @@ from pathlib import Path
 import msgspec
 from tvm import IRModule
 from tvm.s_tir.meta_schedule.arg_info import ArgInfo
-from tvm.s_tir.meta_schedule.database import TuningRecord
 from tvm.s_tir.meta_schedule.database import Workload as SavedWorkload
 from tvm.s_tir.schedule import Trace
 from tvm.target import Target
@@ -25,7 +24,7 @@ from .log_index import Index, hash_of
 from .log_lines import LostLine, Measurement, RecordLine, WorkloadLine, best_of
 from .log_origin import Origin, tvm_version
 from .log_records import Loss, Record, Workload
-from .log_trace import trace_key
+from .log_trace import trace_as_json, trace_key
 
 __all__ = ["Loss", "Origin", "Record", "TuningLog", "Workload", "best_of", "trace_key"]
 
@@ -145,14 +144,13 @@ def _measurement(
     target: Target,
     origin: Origin | None,
 ) -> Measurement:
-    arguments = ArgInfo.from_prim_func(module["main"])
-    record = TuningRecord(trace, SavedWorkload(module), list(run_secs), target, arguments)
-    trace_json, _, target_json, arguments_json = record.as_json()
+    arguments = [argument.as_json() for argument in ArgInfo.from_prim_func(module["main"])]
+    target_json = msgspec.json.decode(str(target))
     if origin is not None:
         target_json["tag"] = origin.tag()
     return Measurement(
-        trace=msgspec.Raw(msgspec.json.encode(trace_json)),
+        trace=msgspec.Raw(trace_as_json(trace)),
         run_secs=tuple(run_secs),
         target=target_json,
-        arguments=msgspec.Raw(msgspec.json.encode(arguments_json)),
+        arguments=msgspec.Raw(msgspec.json.encode(arguments)),
     )

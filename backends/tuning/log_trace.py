@@ -24,6 +24,16 @@ def trace_key(trace: Trace) -> str:
     return "\n".join(str(line) for line in trace.as_python())
 
 
+def trace_as_json(trace: Trace) -> bytes:
+    """The trace as MetaSchedule writes it."""
+    return msgspec.json.encode(trace.as_json(), enc_hook=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """A text or a number of TVM's as one of Python's."""
+    return str(value) if isinstance(value, str) else value.value
+
+
 def trace_from_json(text: bytes, module: IRModule) -> Trace:
     """The trace that a record holds as JSON, of a schedule of `module`."""
     json = msgspec.json.decode(text)
