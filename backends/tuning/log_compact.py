@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,20 +54,16 @@ def compact(folder: Path, keep_count: int) -> Compacted:
 def _worth_keeping(records: Sequence[RecordLine], keep_count: int) -> list[RecordLine]:
     """The fastest, each schedule once, in the order in which they were measured."""
     fastest_first = sorted(enumerate(records), key=lambda pair: pair[1].measurement.best_s)
-    schedules = set()
-    seen_count: Counter[int] = Counter()
-    tuners = set()
+    schedules: dict[int, set[bytes]] = defaultdict(set)
+    tuners: dict[int, set[str | None]] = defaultdict(set)
     kept = set()
     for position, record in fastest_first:
-        schedule = record.workload, bytes(record.measurement.trace)
-        tuner = record.workload, _tuner(record)
-        if schedule in schedules:
-            continue
-        schedules.add(schedule)
-        if seen_count[record.workload] < keep_count or tuner not in tuners:
+        known, of = schedules[record.workload], tuners[record.workload]
+        schedule, tuner = bytes(record.measurement.trace), _tuner(record)
+        if tuner not in of or (schedule not in known and len(known) < keep_count):
             kept.add(position)
-        seen_count[record.workload] += 1
-        tuners.add(tuner)
+        known.add(schedule)
+        of.add(tuner)
     return [record for position, record in enumerate(records) if position in kept]
 
 
