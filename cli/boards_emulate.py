@@ -63,8 +63,10 @@ def emulate(
     from ..backends.rpc.description import EMULATED_SUFFIX
     from ..backends.rpc.emulator.image import default_folder, image
     from ..backends.rpc.emulator.run import check_can_be_emulated, emulated_board, emulated_key
+    from ..backends.rpc.ending import exit_on_sigterm
     from ..backends.rpc.protocol import Address
 
+    exit_on_sigterm()
     found = find(board)
     check_can_be_emulated(found)
     key = key or emulated_key(found)

@@ -13,9 +13,9 @@ import sys
 import msgspec
 
 from ...errors import AdaspringError
+from .ending import die_with
 from .protocol import Address, exposure
 from .server import FIRST_PORT, TRACKER_WAIT_S, Ready, Service, serve
-from .serving import die_with
 
 
 def main(arguments: list[str]) -> int:

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import logging
 import select
-import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,9 +29,10 @@ from .description import (
     describe_this_machine,
     mismatches,
 )
+from .ending import exit_on_sigterm
 from .protocol import RPC_MISMATCH, Address, listen, receive_greeting, send_greeting, send_number
 from .registration import Registration
-from .serving import Session, load_runtime
+from .serving import Session, load_runtime, timeout_s
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +69,7 @@ def serve(service: Service, ready: Callable[[Ready], None]) -> NoReturn:
         BoardError: the port is taken, or no tracker answered for `tracker_wait_s`; RuntimeMissing.
 
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    exit_on_sigterm()
     key, declared = _declared(service.key)
     load_runtime(declared.device if declared else "cpu")
 
@@ -150,7 +149,7 @@ class _Server:
 
     def _accept(self) -> None:
         """Begin a client's session, or send away who has not the match key of the moment."""
-        line, peer = self._listening.accept()
+        line, (host, *_) = self._listening.accept()
         line.settimeout(_GREETING_S)
         try:
             key, *options = receive_greeting(line).split()
@@ -159,12 +158,13 @@ class _Server:
                 send_number(line, RPC_MISMATCH)
                 line.close()
                 return
+            limit_s = timeout_s(options)
             send_greeting(line, f"server:{self._key}")
+            self._session = Session(line, str(host), limit_s, self._threads_count)
         except (OSError, ValueError) as error:
-            _log.info("%s called and did not speak TVM's RPC: %s", peer[0], error)
+            _log.info("%s called, and no session came of it: %s", host, error)
             line.close()
             return
-        self._session = Session(line, str(peer[0]), options, self._threads_count)
         _log.info("a session with %s begins", self._session.peer)
         self._registration.change(busy=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import multiprocessing
 import os
 import select
@@ -18,9 +19,11 @@ from typing import Any
 from ...errors import RuntimeMissing
 from ...library.ffi import tvm_ffi
 from ...library.runtime import use_threads
+from .ending import die_with
 from .protocol import notice_a_dead_peer
 
-_PR_SET_PDEATHSIG = 1
+_log = logging.getLogger(__name__)
+
 _TIMEOUT_OPTION = "-timeout="
 _AFTER_CLIENT_S = 2.0
 # The client's interface has more than libtvm_runtime: random numbers for arguments, for one.
@@ -48,18 +51,13 @@ def load_runtime(device: str = "cpu") -> None:
 
 
 class Session:
-    """A running session. At `deadline_s` it must be over: the client's time is up, or it is gone.
+    """A running session. At `deadline_s` it must be over: the client's time is up, or it is gone."""
 
-    `options` are what the client said when it called: `-timeout=SECONDS`.
-    """
-
-    def __init__(
-        self, line: socket.socket, peer: str, options: Sequence[str], threads_count: int
-    ) -> None:
+    def __init__(self, line: socket.socket, peer: str, limit_s: float, threads_count: int) -> None:
         self.peer, self._line = peer, line
         self.ended = self._client_gone = False
-        self._timeout_s = _timeout_s(options)
-        self.deadline_s = time.monotonic() + self._timeout_s
+        self._limit_s = limit_s
+        self.deadline_s = time.monotonic() + limit_s
         line.settimeout(None)
         notice_a_dead_peer(line)
         self._folder = tempfile.TemporaryDirectory(prefix="adaspring-session-")
@@ -92,7 +90,7 @@ class Session:
             if self._client_gone:
                 fault = "was ended: the client is gone, and a kernel was still running"
             elif time.monotonic() >= self.deadline_s:
-                fault = f"was ended: it took more than its {self._timeout_s:g} s"
+                fault = f"was ended: it took more than its {self._limit_s:g} s"
                 self._tell_client(fault)
         self._process.join()
         code = self._process.exitcode or 0
@@ -107,10 +105,14 @@ class Session:
     def _tell_client(self, fault: str) -> None:
         self._process.join()
         text = f"RPCSessionTimeoutError: the session {fault}"
-        tvm_ffi.get_global_func("rpc.ReturnException")(self._line.fileno(), text)
+        try:
+            tvm_ffi.get_global_func("rpc.ReturnException")(self._line.fileno(), text)
+        except RuntimeError as error:
+            _log.info("the client could not be told: %s", error)
 
 
-def _timeout_s(options: Sequence[str]) -> float:
+def timeout_s(options: Sequence[str]) -> float:
+    """How long the client's session may take by what it said when it called; ValueError."""
     given = [o.removeprefix(_TIMEOUT_OPTION) for o in options if o.startswith(_TIMEOUT_OPTION)]
     return float(given[-1]) if given and float(given[-1]) > 0 else float("inf")
 
@@ -118,8 +120,8 @@ def _timeout_s(options: Sequence[str]) -> float:
 def _serve(line: socket.socket, folder: str, threads_count: int, parent: int) -> None:
     """Do what the client asks until it hangs up."""
     die_with(parent)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.chdir(folder)
     tvm_ffi.register_global_func("tvm.rpc.server.workpath", _in(folder), override=True)
     tvm_ffi.register_global_func("tvm.rpc.server.load_module", _load(folder), override=True)
@@ -133,10 +135,3 @@ def _in(folder: str) -> Any:
 
 def _load(folder: str) -> Any:
     return lambda name: tvm_ffi.load_module(os.path.join(folder, name))
-
-
-def die_with(parent: int) -> None:
-    """Have the kernel end this process when its parent is gone, whatever ended that."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)

@@ -6,8 +6,8 @@ import argparse
 import sys
 
 from ...errors import AdaspringError
+from .ending import die_with
 from .protocol import DEFAULT_TRACKER_PORT, Address
-from .serving import die_with
 from .tracker import track
 
 

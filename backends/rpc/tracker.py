@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import sys
 from collections.abc import Callable
 
 from ...errors import RuntimeMissing
 from ...library import ffi  # noqa: F401 (tvm_ffi without torch, before tvm imports it)
+from .ending import exit_on_sigterm
 from .protocol import Address, listen, notice_a_dead_peer
 
 
@@ -20,7 +19,7 @@ def track(address: Address, ready: Callable[[Address], None]) -> None:
         BoardError: the port is taken; RuntimeMissing: apache-tvm or tornado is not installed.
 
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    exit_on_sigterm()
     with listen(address, "the tracker") as listening:
         notice_a_dead_peer(listening)  # a board without power does not say good-bye
         os.environ.setdefault("TVM_USE_RUNTIME_LIB", "1")  # the tracker needs no compiler
