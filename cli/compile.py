@@ -63,7 +63,9 @@ TunerName = Annotated[
 Tracker = Annotated[
     str | None,
     typer.Option(
-        "--tracker", metavar="HOST:PORT", help="Tune boards that are not this machine over RPC."
+        "--tracker",
+        metavar="HOST:PORT",
+        help="Tune and run on boards that are not this machine over RPC.",
     ),
 ]
 RecipeNames = Annotated[

@@ -7,15 +7,17 @@ from pathlib import Path
 
 from ..backends.tuning import shipped_logs
 from ..errors import AdaspringError
+from ..explore.board_code import log_folder
 from ..explore.candidates import decision_records, why_unchanged
 from ..explore.progress import Progress
 from ..explore.recipes import Recipe, why_skipped
 from ..explore.request import Request
+from ..explore.site import site_of
 from ..frontend.model import TensorSpec
 from ..library.manifest import DecisionRecord
 from ..passes import run
 from ..passes.graph import macs_count, weight_bytes
-from ..targets import Board, is_this_machine
+from ..targets import Board
 from .compile_arguments import Arguments
 from .compile_request import board_obstacle, notes
 
@@ -39,6 +41,7 @@ class BoardPlan:
     name: str
     description: str
     is_this_machine: bool
+    run_on: str | None
     threads_count: int
     trials_count: int
     known_records_count: int
@@ -127,14 +130,15 @@ def plan_recipe(request: Request, recipe: Recipe) -> RecipePlan:
 
 def plan_board(request: Request, board: Board) -> BoardPlan:
     """Tell what is done for one board."""
-    here = is_this_machine(board)
-    log = request.logs / board.name
+    site = site_of(request.tracker, board)
+    log = log_folder(request, site)
     return BoardPlan(
         name=board.name,
         description=board.description,
-        is_this_machine=here,
+        is_this_machine=site.here,
+        run_on=site.describe() if site.at_hand else None,
         threads_count=board.core_count,
-        trials_count=request.tuning.trials if here and board.device == "cpu" else 0,
+        trials_count=request.tuning.trials if site.at_hand and board.device == "cpu" else 0,
         known_records_count=_records_count(log),
         shipped_records_count=sum(_records_count(folder) for folder in shipped_logs(board)),
         log=str(log),

@@ -7,15 +7,17 @@ from ..backends.link import find_linker
 from ..backends.rpc.protocol import Address
 from ..backends.tuning import Tuning
 from ..errors import AdaspringError
+from ..explore.board_code import log_folder
 from ..explore.gate import Bounds
 from ..explore.progress import Progress
 from ..explore.recipes import find_recipes, why_skipped
 from ..explore.request import Request
+from ..explore.site import site_of
 from ..frontend import check, load_data, load_model, split
 from ..frontend.data import Splits
 from ..frontend.model import Model
 from ..library.writer import check_replaceable
-from ..targets import Board, is_this_machine
+from ..targets import Board
 from .compile_arguments import Arguments
 
 
@@ -37,6 +39,9 @@ def resolve_tuning(arguments: Arguments, boards: tuple[Board, ...], progress: Pr
     obstacles = [board_obstacle(board) for board in boards]
     if all(obstacles):
         raise AdaspringError("; ".join(dict.fromkeys(text for text in obstacles if text)))
+    tracker = Address.parse(arguments.tracker) if arguments.tracker else None
+    for board in boards if tracker else ():
+        site_of(tracker, board)
     progress.step("read", 0, 2, arguments.model)
     model = load_model(arguments.model, arguments.parse_shapes() or None)
     progress.step("read", 1, 2, arguments.data or "no data")
@@ -61,7 +66,7 @@ def resolve_tuning(arguments: Arguments, boards: tuple[Board, ...], progress: Pr
         logs=arguments.logs,
         splits=splits,
         recipes_named=bool(arguments.recipes),
-        tracker=Address.parse(arguments.tracker) if arguments.tracker else None,
+        tracker=tracker,
     )
 
 
@@ -109,11 +114,13 @@ def _board_notes(request: Request, board: Board) -> list[str]:
     obstacle = board_obstacle(board)
     if obstacle is not None:
         found.append(f"cannot be built: {obstacle}")
-    if not is_this_machine(board) and request.tracker is not None:
+    site = site_of(request.tracker, board)
+    if site.emulated:
         found.append(
-            f"{board.name} is tuned over RPC at {request.tracker}; its variants are not run there"
+            f"{board.name} is emulated: its outputs and accuracy are real, its times mean nothing, "
+            f"so no latency is recorded; schedules timed there go to {log_folder(request, site)}"
         )
-    elif not is_this_machine(board):
+    if not site.at_hand:
         known = "; schedules that its log holds are used" if board.device == "cpu" else ""
         found.append(f"{board.name} is not this machine: nothing is tuned or run there{known}")
     elif request.tuning.trials == 0:

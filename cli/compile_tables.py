@@ -71,7 +71,8 @@ def _board_data(result: BoardResult) -> dict[str, Any]:
         "name": result.board.name,
         "output": str(result.folder),
         "error": result.error,
-        "measured_here": result.measured_here,
+        "measured_here": result.site is not None and result.site.here,
+        "run_on": _run_on(result),
         "elapsed_s": result.elapsed_s,
         "tuning": msgspec.to_builtins(result.tuning),
         "variants": [],
@@ -111,9 +112,18 @@ def _how(result: BoardResult) -> str:
             f"{result.tuning.measured_count} schedules measured, {result.tuning.reused_count} "
             f"from the log, {lost} lost" + (f" (first: {result.tuning.failed[0]})" if lost else "")
         )
-    if not result.measured_here:
+    run_on = _run_on(result)
+    if run_on is None:
         parts.append("not run: this is not that board, so no latency is known")
+    elif result.site is not None and not result.site.here:
+        parts.append(f"run on {run_on}")
+        if result.site.emulated:
+            parts.append("its outputs and accuracy are real, its times are not: no latency")
     return "; ".join(parts)
+
+
+def _run_on(result: BoardResult) -> str | None:
+    return result.site.describe() if result.site is not None and result.site.at_hand else None
 
 
 def _recipe_row(recipe: RecipePlan) -> tuple[str, ...]:
@@ -127,7 +137,11 @@ def _recipe_row(recipe: RecipePlan) -> tuple[str, ...]:
 
 
 def _board_row(board: BoardPlan) -> tuple[str, ...]:
-    what = "tuned, run and measured here" if board.is_this_machine else "built only, not run"
+    what = "built only, not run"
+    if board.is_this_machine:
+        what = "tuned, run and measured here"
+    elif board.run_on is not None:
+        what = f"tuned and run on {board.run_on}"
     if board.obstacle is not None:
         what = f"cannot be built: {board.obstacle}"
     return (

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from tvm import IRModule
+from tvm.s_tir.schedule import Trace
+
 from ..backends.build import Built, Prepared, build, prepare
+from ..backends.rpc.description import EMULATED_SUFFIX
 from ..backends.rpc.runner import RpcRunner
 from ..backends.tuning import TuningLog, TuningReport, best_known, shipped_logs, tasks_of, tune
 from ..errors import BoardError
-from ..targets import Board, is_this_machine
+from ..targets import Board
 from .candidates import Candidate
 from .progress import Progress
 from .request import Request
+from .site import Site, site_of
+
+Best = Callable[[IRModule], Trace | None]
 
 
 def tune_board(
@@ -24,18 +32,38 @@ def tune_board(
         BoardError: the board is not at hand.
 
     """
-    if not (is_this_machine(board) or request.tracker):
+    site = site_of(request.tracker, board)
+    if not site.at_hand:
         raise BoardError(
             f"{board.name} is not this machine, so nothing can be timed on it; give --tracker"
         )
-    log = log_of(request, board)
     prepared = prepare_all(candidates, board, progress)
-    return tune_all(request, prepared, board, log, progress)
+    return tune_all(request, prepared, site, log_of(request, site), progress)
 
 
-def log_of(request: Request, board: Board) -> TuningLog:
+def log_folder(request: Request, site: Site) -> Path:
+    """Where what is measured at `site` goes; an emulated board's times stay apart."""
+    return request.logs / (site.board.name + (EMULATED_SUFFIX if site.emulated else ""))
+
+
+def log_of(request: Request, site: Site) -> TuningLog:
     """The user's log of a board, over those that come with the package."""
-    return TuningLog(request.logs / board.name, shipped_logs(board))
+    shipped = () if site.emulated else shipped_logs(site.board)
+    return TuningLog(log_folder(request, site), shipped)
+
+
+def best_of(request: Request, site: Site, log: TuningLog) -> Best:
+    """The fastest known schedule of a function; of an emulated board's, where there is no other."""
+    best = best_known(log)
+    if not site.emulated:
+        return best
+    real = best_known(log_of(request, replace(site, emulated=False)))
+
+    def real_first(module: IRModule) -> Trace | None:
+        found = real(module)
+        return best(module) if found is None else found
+
+    return real_first
 
 
 def prepare_all(
@@ -53,13 +81,13 @@ def prepare_all(
 def tune_all(
     request: Request,
     prepared: Sequence[Prepared],
-    board: Board,
+    site: Site,
     log: TuningLog,
     progress: Progress,
 ) -> TuningReport | None:
     """Tune all functions, here or over RPC; None for what is not tuned (GPUs, no trials)."""
-    settings = request.tuning
-    if not settings.trials or board.device != "cpu":
+    board, settings = site.board, request.tuning
+    if not (settings.trials and site.at_hand) or board.device != "cpu":
         return None
     tasks = tasks_of((p.module for p in prepared), prepared[0].isa)
     label = f"tune on {board.name}"
@@ -67,9 +95,9 @@ def tune_all(
     def tell(done: int, total: int) -> None:
         progress.step(label, done, total, "trials")
 
-    if is_this_machine(board) or request.tracker is None:
+    if site.tracker is None:
         return tune(tasks, board, log, settings, tell)
-    runner = RpcRunner(request.tracker, board, timeout_s=settings.timeout_s)
+    runner = RpcRunner(site.tracker, board, timeout_s=settings.timeout_s)
     try:
         return tune(tasks, board, log, settings, tell, runner=runner, emulated=runner.emulated)
     finally:
@@ -79,13 +107,12 @@ def tune_all(
 def build_all(
     candidates: Sequence[Candidate],
     prepared: Sequence[Prepared],
-    log: TuningLog,
+    best: Best,
     work: Path,
     board: Board,
     progress: Progress,
 ) -> dict[str, Built]:
-    """Build every candidate with the fastest known schedules, into `work`."""
-    best = best_known(log)
+    """Build every candidate with the schedules that `best` knows, into `work`."""
     built = {}
     for index, (candidate, ready) in enumerate(zip(candidates, prepared, strict=True)):
         progress.step(f"build for {board.name}", index, len(candidates), candidate.name)

@@ -13,28 +13,33 @@ from ..backends.tuning import TuningReport
 from ..errors import AdaspringError, GateError
 from ..library import manifest as record
 from ..library.writer import check_replaceable, write_library
-from ..targets import Board, is_this_machine
+from ..targets import Board
 from .assemble import library_parts, variant_parts, write_contenders
-from .board_code import build_all, log_of, prepare_all, tune_all
+from .board_code import best_of, build_all, log_of, prepare_all, tune_all
 from .candidates import Candidate, Compressor, Probe, agreement_ratio, make_probe, why_unchanged
 from .costs import make_cost
 from .gate import Bounds, Contender, accuracy_refusal, dominated_by, refusal
 from .measure import Measured, measure
+from .measure_remote import Asked, measure_remote
 from .progress import Progress, Silent
 from .recipes import Recipe, why_skipped
 from .request import Request
+from .site import Site, site_of
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoardResult:
-    """What came out for one board; `error` where nothing did."""
+    """What came out for one board; `error` where nothing did.
+
+    `site` is where the variants were tuned and run, None where nothing came so far.
+    """
 
     board: Board
     folder: Path
     manifest: record.Manifest | None
     latency_ratios: dict[str, float]
     tuning: TuningReport | None
-    measured_here: bool
+    site: Site | None
     elapsed_s: float
     error: str | None = None
 
@@ -120,20 +125,17 @@ def _for_board(
     progress: Progress,
 ) -> BoardResult:
     start = time.monotonic()
-    here = is_this_machine(board)
-    log = log_of(request, board)
+    site = site_of(request.tracker, board)
+    log = log_of(request, site)
     prepared = prepare_all(candidates, board, progress)
-    report = tune_all(request, prepared, board, log, progress) if here or request.tracker else None
+    report = tune_all(request, prepared, site, log, progress)
     with tempfile.TemporaryDirectory(prefix="adaspring-build-") as name:
         work = Path(name)
-        built = build_all(candidates, prepared, log, work, board, progress)
-        measured: dict[str, Measured] = {}
-        if here:
-            progress.step(f"measure on {board.name}", 0, 1, "all variants in turn")
-            measured = _measure_all(request, board, candidates, built, probe, work)
-            progress.step(f"measure on {board.name}", 1, 1, "done")
+        best = best_of(request, site, log)
+        built = build_all(candidates, prepared, best, work, board, progress)
+        measured = _measure(request, site, candidates, built, probe, work, progress)
         contenders = [
-            _contender(candidate, built[candidate.name], board, measured, probe)
+            _contender(candidate, built[candidate.name], site, measured, probe)
             for candidate in candidates
         ]
         kept, dropped = _gate(contenders, request.bounds)
@@ -144,14 +146,49 @@ def _for_board(
         board=board,
         folder=request.folder(board),
         manifest=manifest,
-        latency_ratios={n: m.latency.ratio_to_plainest for n, m in measured.items()},
+        latency_ratios={
+            n: m.latency.ratio_to_plainest for n, m in measured.items() if m.latency is not None
+        },
         tuning=report,
-        measured_here=here,
+        site=site,
         elapsed_s=time.monotonic() - start,
     )
 
 
-def _measure_all(
+def _measure(
+    request: Request,
+    site: Site,
+    candidates: Sequence[Candidate],
+    built: dict[str, Built],
+    probe: Probe,
+    work: Path,
+    progress: Progress,
+) -> dict[str, Measured]:
+    """Run and time every variant where its board is; nothing where that is nowhere."""
+    stage = f"measure on {site.board.name}"
+    if site.tracker is not None:
+        asked = Asked(
+            board=site.board,
+            model=request.model,
+            built=built,
+            plainest=candidates[0].name,
+            inputs=probe.inputs,
+        )
+        steps = len(candidates) + 1
+        measured = measure_remote(
+            site.tracker, asked, work, lambda done, what: progress.step(stage, done, steps, what)
+        )
+        progress.step(stage, steps, steps, "done")
+        return measured
+    if not site.here:
+        return {}
+    progress.step(stage, 0, 1, "all variants in turn")
+    measured = _measure_here(request, site.board, candidates, built, probe, work)
+    progress.step(stage, 1, 1, "done")
+    return measured
+
+
+def _measure_here(
     request: Request,
     board: Board,
     candidates: Sequence[Candidate],
@@ -173,11 +210,11 @@ def _measure_all(
 def _contender(
     candidate: Candidate,
     built: Built,
-    board: Board,
+    site: Site,
     measured: dict[str, Measured],
     probe: Probe,
 ) -> Contender:
-    run = measured.get(candidate.name)
+    board, run = site.board, measured.get(candidate.name)
     if run is None:
         return Contender(
             candidate=candidate,
@@ -189,10 +226,10 @@ def _contender(
     test_accuracy = probe.test_accuracy(run.outputs[0])
     return Contender(
         candidate=candidate,
-        cost=make_cost(candidate, built, board, run.latency, test_accuracy),
+        cost=make_cost(candidate, built, board, run.latency, test_accuracy, site.describe()),
         agreement_ratio=agreement_ratio(run.outputs, candidate.outputs),
         validation_accuracy=probe.validation_accuracy(run.outputs[0]),
-        latency_ratio=run.latency.ratio_to_plainest,
+        latency_ratio=None if run.latency is None else run.latency.ratio_to_plainest,
     )
 
 
@@ -239,7 +276,7 @@ def _failed(request: Request, board: Board, error: str, elapsed_s: float) -> Boa
         manifest=None,
         latency_ratios={},
         tuning=None,
-        measured_here=False,
+        site=None,
         elapsed_s=elapsed_s,
         error=error,
     )

@@ -42,8 +42,9 @@ def make_cost(
     board: Board,
     latency: Latency | None,
     measured_accuracy: float | None,
+    where: str = "",
 ) -> Cost:
-    """Everything known of a variant; `latency` and `measured_accuracy` None: it was not run."""
+    """Everything known of a variant; what is not known is None. `where` is what it was run on."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
 
     def measured(value: float, how: str) -> Figure:
@@ -56,7 +57,7 @@ def make_cost(
     traffic = built.weight_bytes + built.activation_bytes
     accuracy = None
     if measured_accuracy is not None:
-        accuracy = measured(measured_accuracy, f"test split, run on {board.name}")
+        accuracy = measured(measured_accuracy, f"test split, run on {where}")
     elif candidate.test_accuracy is not None:
         how = f"test split, reference executor; not run on {board.name}"
         accuracy = modelled(candidate.test_accuracy, how)

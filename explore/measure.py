@@ -32,10 +32,10 @@ class Latency:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What one variant answered on the probe, and how fast."""
+    """What one variant answered on the probe, and how fast; None where its times mean nothing."""
 
     outputs: tuple[np.ndarray, ...]
-    latency: Latency
+    latency: Latency | None
 
 
 def measure(
@@ -45,9 +45,7 @@ def measure(
 
     The process has the app's side alone loaded, and the board's thread count.
     """
-    chunks = [list(arrays) for arrays in zip(*mapped_chunks(model, inputs), strict=True)]
-    batches = {f"x{i}": np.concatenate(arrays) for i, arrays in enumerate(chunks)}
-    np.savez(work / "probe.npz", **batches)  # type: ignore[arg-type]
+    write_probe(model, inputs, work / "probe.npz")
     command = [sys.executable, "-m", "adaspring.explore.measure_child"]
     command += [str(library), str(work / "probe.npz"), str(work), str(seconds)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -59,15 +57,32 @@ def measure(
     }
 
 
-def _read(name: str, work: Path, model: Model, count: int) -> Measured:
-    with np.load(work / f"{name}.npz", allow_pickle=False) as data:
-        outputs = [data[f"y{i}"] for i in range(len(model.outputs))]
-        times_ms, ratio = data["times_ms"], float(data["ratio"])
-    latency = Latency(
+def write_probe(model: Model, inputs: Sequence[np.ndarray], path: Path) -> None:
+    """Write the probe's samples as the network takes them, one call after the other: x0, x1 …."""
+    chunks = [list(arrays) for arrays in zip(*mapped_chunks(model, inputs), strict=True)]
+    batches = {f"x{i}": np.concatenate(arrays) for i, arrays in enumerate(chunks)}
+    np.savez(path, **batches)  # type: ignore[arg-type]
+
+
+def read_outputs(model: Model, path: Path, count: int) -> tuple[np.ndarray, ...]:
+    """Read what `count` samples gave, one call after the other: y0, y1 …."""
+    with np.load(path, allow_pickle=False) as data:
+        found = [data[f"y{i}"] for i in range(len(model.outputs))]
+    return tuple(unbatched(model, value, count) for value in found)
+
+
+def latency_of(times_ms: np.ndarray, ratio_to_plainest: float, where: str) -> Latency:
+    """The figures of single calls, timed in turn with those of the other variants."""
+    return Latency(
         p50_ms=float(np.percentile(times_ms, 50)),
         p90_ms=float(np.percentile(times_ms, 90)),
-        ratio_to_plainest=ratio,
-        how=f"{len(times_ms)} calls in turn with the other variants, one sample, app side",
+        ratio_to_plainest=ratio_to_plainest,
+        how=f"{times_ms.size} calls in turn with the other variants, one sample, {where}",
     )
-    joined = tuple(unbatched(model, value, count) for value in outputs)
-    return Measured(outputs=joined, latency=latency)
+
+
+def _read(name: str, work: Path, model: Model, count: int) -> Measured:
+    path = work / f"{name}.npz"
+    with np.load(path, allow_pickle=False) as data:
+        latency = latency_of(data["times_ms"], float(data["ratio"]), "app side")
+    return Measured(outputs=read_outputs(model, path, count), latency=latency)

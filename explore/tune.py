@@ -10,11 +10,12 @@ from ..backends.tuning import TuningReport
 from ..errors import AdaspringError
 from ..library import manifest as record
 from ..targets import Board
-from .board_code import tune_board
+from .board_code import log_folder, tune_board
 from .candidates import Candidate, make_probe
 from .compile import find_candidates
 from .progress import Progress, Silent
 from .request import Request
+from .site import site_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,7 @@ def _tuned(
 ) -> TunedBoard:
     folder = request.logs / board.name
     try:
+        folder = log_folder(request, site_of(request.tracker, board))
         report = tune_board(request, board, candidates, progress)
     except AdaspringError as error:
         if len(request.boards) == 1:

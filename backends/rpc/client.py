@@ -78,7 +78,7 @@ def find_boards(tracker: Address, board: Board) -> tuple[Registered, ...]:
     )
 
 
-def check(info: BoardInfo | None, board: Board, address: Address) -> None:
+def check(info: BoardInfo | None, board: Board, address: Address) -> BoardInfo:
     """Refuse a board that is not what was declared: BoardError says in what."""
     if info is None:
         raise BoardError(
@@ -95,6 +95,7 @@ def check(info: BoardInfo | None, board: Board, address: Address) -> None:
             f"the board at {address} is not a {board.name}: {'; '.join(faults)}; "
             "correct its key, or the target"
         )
+    return info
 
 
 class Waiting:

@@ -42,7 +42,8 @@ class SessionProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
         self._guard = threading.Lock()
-        self._killed = False
+        self._unread = bytearray()
+        self.killed = False
 
     def open(self, lease: Lease, session_s: float, limit_s: float) -> BoardInfo:
         """Begin a session that the board ends by itself after `session_s`.
@@ -59,7 +60,10 @@ class SessionProcess:
         return msgspec.json.decode(info, type=BoardInfo)
 
     def ask(self, limit_s: float, name: str, *arguments: Any) -> Any:
-        """Have one request carried out; `session.Desk` has their names."""
+        """Have one request carried out; `session.Desk` has their names.
+
+        A request of several steps has `limit_s` for each.
+        """
         if self._process is None or self._process.stdin is None:
             raise SessionOver("there is no session")
         try:
@@ -67,7 +71,8 @@ class SessionProcess:
             self._process.stdin.flush()
         except OSError:
             raise SessionOver(self._end()) from None
-        answer = json.loads(self._line(limit_s))
+        while "step" in (answer := json.loads(self._line(limit_s))):
+            pass
         if "ok" in answer:
             return answer["ok"]
         raise (SessionOver if answer["over"] else Refused)(answer["fault"])
@@ -82,7 +87,7 @@ class SessionProcess:
     def kill(self) -> None:
         """End the process for good, and with it the session; from any thread."""
         with self._guard:
-            self._killed = True
+            self.killed = True
             if self._process is not None:
                 self._process.kill()
 
@@ -93,7 +98,7 @@ class SessionProcess:
 
     def _start(self) -> None:
         with self._guard:
-            if self._killed:
+            if self.killed:
                 raise SessionOver("it was closed")
             self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (`_end` closes it)
             self._process = subprocess.Popen(
@@ -107,17 +112,18 @@ class SessionProcess:
     def _line(self, limit_s: float) -> bytes:
         assert self._process is not None
         assert self._process.stdout is not None
-        end_s, line = time.monotonic() + limit_s, bytearray()
+        end_s = time.monotonic() + limit_s
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
-            while not line.endswith(b"\n"):
+            while b"\n" not in self._unread:
                 if not selector.select(max(0.0, end_s - time.monotonic())):
                     self._end()
                     raise NoAnswer(f"no answer within {limit_s:g} s")
                 part = os.read(self._process.stdout.fileno(), 1 << 16)
                 if not part:
                     raise SessionOver(self._end())
-                line += part
+                self._unread += part
+        line, _, self._unread = self._unread.partition(b"\n")
         return bytes(line)
 
     def _end(self) -> str:
@@ -125,6 +131,7 @@ class SessionProcess:
         with self._guard:
             process, errors = self._process, self._errors
             self._process = self._errors = None
+            self._unread.clear()
         if process is None or errors is None:
             return "there is no session"
         process.kill()

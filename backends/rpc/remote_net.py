@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,11 +36,17 @@ class RemoteNets:
         machine["vm_initialization"](*_CPU, _POOLED)
         self._machines[name] = machine
 
-    def run(self, name: str, inputs: str, outputs: str) -> None:
-        """Run on every sample of an .npz (x0, x1 …, samples first); write y0, y1 … likewise."""
+    def run(self, name: str, inputs: str, outputs: str, step: Callable[[], None]) -> None:
+        """Run on every sample of an .npz (x0, x1 …, samples first); write y0, y1 … likewise.
+
+        `step` is called after each sample.
+        """
         with np.load(inputs, allow_pickle=False) as data:
             arrays = [data[f"x{i}"] for i in range(len(data.files))]
-        runs = [self._call(name, sample) for sample in zip(*arrays, strict=True)]
+        runs = []
+        for sample in zip(*arrays, strict=True):
+            runs.append(self._call(name, sample))
+            step()
         found = {f"y{i}": np.stack(column) for i, column in enumerate(zip(*runs, strict=True))}
         np.savez(outputs, **found)  # type: ignore[arg-type]
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from ...errors import AdaspringError, BoardError
 from ...targets import Board
 from ..tuning.runner import Arguments, CandidateLost
-from .client import Hindrance, Lease, Waiting, check, find_boards, registered
+from .client import Lease, Waiting, find_boards, registered
+from .opening import Opening
 from .process import NoAnswer, Refused, SessionOver, SessionProcess
 from .protocol import Address, answers
 
@@ -26,8 +27,6 @@ _log = logging.getLogger(__name__)
 WAIT_S = 60.0
 _SHARE_S = 20.0  # a session takes new candidates for so long, then others may have the board
 _IDLE_S = 2.0  # a session without candidates gives its board back after
-_OPEN_S = 10.0
-_AGAIN_S = 0.5
 _CLOSE_S = 5.0
 _COUNT_AGAIN_S = 2.0
 _MOST_BOARDS = 64
@@ -66,7 +65,7 @@ class RpcRunner:
         self.emulated = first.info is not None and first.info.emulated
         self._timeout_s = timeout_s
         self._waiting = Waiting(tracker, self.key, wait_s)
-        self._unopened = Hindrance(wait_s)
+        self._opening = Opening(board, wait_s)
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._error: AdaspringError | None = None
@@ -167,24 +166,14 @@ class RpcRunner:
         return process
 
     def _open(self, process: SessionProcess, lease: Lease) -> bool:
-        """Begin a session with what is the declared board; False where that did not come about."""
-        try:
-            info = process.open(lease, _SHARE_S + self._timeout_s + _CLOSE_S, _OPEN_S)
-        except Refused:
-            info = None
-        except (SessionOver, NoAnswer) as error:
-            if self._error is None:
-                self._unopened.by(f"no session with the board at {lease.board}: {error}")
-                time.sleep(_AGAIN_S)
-            return False
-        check(info, self.board, lease.board)
+        """Begin a session; False where that did not come about."""
+        info = self._opening.session(process, lease, _SHARE_S + self._timeout_s + _CLOSE_S)
         if info is not None and info.emulated != self.emulated:
             raise BoardError(
                 f"real and emulated boards are registered under the key {self.key}; give the "
                 "emulated ones a key of their own"
             )
-        self._unopened.gone()
-        return True
+        return info is not None
 
     def _time_candidates(self, process: SessionProcess, board: Address) -> None:
         until_s = time.monotonic() + _SHARE_S

@@ -5,7 +5,7 @@ of TVM's client, or a board that never answers, costs this process and not the t
 TVM's runtime alone, and ends when its parent does, in the middle of a call too.
 
 A request is [NAME, ARGUMENT …]; an answer is {"ok": RESULT}, or {"fault": TEXT, "over": whether
-the session is over or still works}.
+the session is over or still works}. Before it there may be lines {"step": …}: work goes on.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import queue
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 # The package's own tvm_ffi comes first: imported by tvm, it would bring torch along.
@@ -80,9 +81,10 @@ class Session:
 
 
 class Desk:
-    """Carries out requests; their names are this class's methods."""
+    """Carries out requests; their names are this class's methods. `say` writes a line out."""
 
-    def __init__(self) -> None:
+    def __init__(self, say: Callable[[dict[str, Any]], None]) -> None:
+        self._say = say
         self._session: Any = None
         self._nets: Any = None
 
@@ -119,8 +121,8 @@ class Desk:
         self._nets.load(name, code, weights)
 
     def run_net(self, name: str, inputs: str, outputs: str) -> None:
-        """Run a network on all samples."""
-        self._nets.run(name, inputs, outputs)
+        """Run a network on all samples; each is a step."""
+        self._nets.run(name, inputs, outputs, lambda: self._say({"step": name}))
 
     def time_net(self, name: str, calls_count: int) -> list[float]:
         """Time a network."""
@@ -137,10 +139,14 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what TVM prints is no answer
     requests: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(requests,), daemon=True).start()
-    desk = Desk()
-    while True:
-        answers.write(json.dumps(desk.answer(json.loads(requests.get()))) + "\n")
+
+    def say(line: dict[str, Any]) -> None:
+        answers.write(json.dumps(line) + "\n")
         answers.flush()
+
+    desk = Desk(say)
+    while True:
+        say(desk.answer(json.loads(requests.get())))
 
 
 def _read(requests: queue.SimpleQueue[str]) -> None:
