@@ -17,8 +17,11 @@ class Farm(Executor):
     """An executor of module-level functions with picklable arguments and results.
 
     A call that crashes, hangs or uses up its memory raises JobLost from its future; every other
-    exception comes out of the future as it was raised. Other calls do not notice.
+    exception comes out of the future as it was raised. Other calls do not notice. `width` is how
+    many calls it carries out at once.
     """
+
+    width: int
 
     @abstractmethod
     def paused(self) -> AbstractContextManager[None]:

@@ -67,7 +67,7 @@ class LocalFarm(Farm):
         timeout_s: float,
         memory_bytes: int | None,
     ) -> None:
-        self._worker_count = worker_count
+        self.width = worker_count
         self._timeout_s = timeout_s
         self._temporary = tempfile.TemporaryDirectory(prefix="adaspring-farm-")
         self._folder = Path(self._temporary.name)
@@ -142,7 +142,7 @@ class LocalFarm(Farm):
 
     def _new_pool(self) -> ProcessPool:
         pool = ProcessPool(
-            self._worker_count, initializer=start, initargs=(self._setting,), context=self._workers
+            self.width, initializer=start, initargs=(self._setting,), context=self._workers
         )
         pool.active  # noqa: B018 - asking it starts the workers, from this thread
         return pool
