@@ -118,7 +118,7 @@ class ClusterFarm(Farm):
             else:
                 future.set_result(value)
 
-    def _told(self, error: Exception, status: str) -> Exception:
+    def _told(self, error: Exception, status: str | None) -> Exception:
         if isinstance(error, KilledWorker):
             return JobLost("crashed: every host of the cluster that took it was lost")
         if status in ("cancelled", "lost"):
@@ -160,7 +160,7 @@ def _check_workers(address: str, client: Client) -> int:
         raise BuildError(
             f"the scheduler at {address} has no workers; start one with `dask worker {address}`"
         )
-    versions = client.get_versions(packages=list(_PACKAGES))
+    versions: Any = client.get_versions(packages=list(_PACKAGES))
     differing = list(differences(versions["client"], versions["workers"]))
     if differing:
         raise BuildError(
