@@ -67,7 +67,8 @@ def networks() -> list[Model]:
     candidates, _ = find_candidates(request, make_probe(demo, splits), Silent())
     found = [candidate.model for candidate in candidates]
     for kind in (ResNet18, MobileNetV2):
-        found.append(from_torch(seeded(kind), (torch.zeros(kind.example_shape),), kind.__name__))
+        example = (torch.zeros(kind.example_shape),)
+        found.append(from_torch(seeded(kind), example, name=kind.__name__))
     return found
 
 
