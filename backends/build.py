@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,16 +68,12 @@ def prepare(model: Model, board: Board) -> Prepared:
 
 @dataclass(frozen=True)
 class Scheduled:
-    """A network ready to be compiled; `code_job` does that here or on any other machine."""
+    """A network whose functions are scheduled; `compile_library` does the rest, on any machine."""
 
     module: IRModule
     weights: Mapping[str, np.ndarray]
     board: Board
     activation_bytes: int
-
-    def code_job(self) -> tuple[Callable[[str, Board], bytes], str, Board]:
-        """The call that compiles it, as an executor takes it: it gives the library's bytes."""
-        return compile_bytes, tvm.ir.save_json(self.module), self.board
 
     def built(self, code: Path) -> Built:
         """With the library that came of it."""

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tvm import IRModule
 from tvm.s_tir.schedule import Trace
 
-from ..backends.build import Built, Prepared, build, prepare
+from ..backends.build import Prepared, prepare, schedule
 from ..backends.rpc.description import EMULATED_SUFFIX
 from ..backends.rpc.runner import RpcRunner
 from ..backends.tuning import TuningLog, TuningReport, best_known, shipped_logs, tasks_of, tune
 from ..errors import BoardError
 from ..targets import Board
 from .candidates import Candidate
+from .code_jobs import CodeJob, order
+from .farms import Farms
 from .progress import Progress
 from .request import Request
 from .site import Site, site_of
@@ -23,8 +25,41 @@ from .site import Site, site_of
 Best = Callable[[IRModule], Trace | None]
 
 
+@dataclass(frozen=True, kw_only=True)
+class BoardCode:
+    """One board's variants, tuned and scheduled; `jobs` get their code."""
+
+    site: Site
+    tuning: TuningReport | None
+    jobs: tuple[CodeJob, ...]
+
+
+def order_code(
+    request: Request,
+    board: Board,
+    candidates: Sequence[Candidate],
+    farms: Farms,
+    progress: Progress,
+) -> BoardCode:
+    """Lower and tune for a board; its code is under way afterwards where a cluster builds it."""
+    site = site_of(request.tracker, board)
+    log = log_of(request, site)
+    prepared = prepare_all(candidates, board, progress)
+    report = tune_all(request, prepared, site, log, farms, progress)
+    best = best_of(request, site, log)
+    jobs = [
+        order(candidate.name, schedule(ready, best), farms.code)
+        for candidate, ready in zip(candidates, prepared, strict=True)
+    ]
+    return BoardCode(site=site, tuning=report, jobs=tuple(jobs))
+
+
 def tune_board(
-    request: Request, board: Board, candidates: Sequence[Candidate], progress: Progress
+    request: Request,
+    board: Board,
+    candidates: Sequence[Candidate],
+    farms: Farms,
+    progress: Progress,
 ) -> TuningReport | None:
     """Tune the candidates' functions for a board into its log; None where nothing can be tuned.
 
@@ -38,7 +73,7 @@ def tune_board(
             f"{board.name} is not this machine, so nothing can be timed on it; give --tracker"
         )
     prepared = prepare_all(candidates, board, progress)
-    return tune_all(request, prepared, site, log_of(request, site), progress)
+    return tune_all(request, prepared, site, log_of(request, site), farms, progress)
 
 
 def log_folder(request: Request, site: Site) -> Path:
@@ -83,6 +118,7 @@ def tune_all(
     prepared: Sequence[Prepared],
     site: Site,
     log: TuningLog,
+    farms: Farms,
     progress: Progress,
 ) -> TuningReport | None:
     """Tune all functions, here or over RPC; None for what is not tuned (GPUs, no trials)."""
@@ -96,26 +132,18 @@ def tune_all(
         progress.step(label, done, total, "trials")
 
     if site.tracker is None:
-        return tune(tasks, board, log, settings, tell)
+        return tune(tasks, board, log, settings, tell, farm=farms.candidates)
     runner = RpcRunner(site.tracker, board, timeout_s=settings.timeout_s)
     try:
-        return tune(tasks, board, log, settings, tell, runner=runner, emulated=runner.emulated)
+        return tune(
+            tasks,
+            board,
+            log,
+            settings,
+            tell,
+            runner=runner,
+            farm=farms.candidates,
+            emulated=runner.emulated,
+        )
     finally:
         runner.close()
-
-
-def build_all(
-    candidates: Sequence[Candidate],
-    prepared: Sequence[Prepared],
-    best: Best,
-    work: Path,
-    board: Board,
-    progress: Progress,
-) -> dict[str, Built]:
-    """Build every candidate with the schedules that `best` knows, into `work`."""
-    built = {}
-    for index, (candidate, ready) in enumerate(zip(candidates, prepared, strict=True)):
-        progress.step(f"build for {board.name}", index, len(candidates), candidate.name)
-        built[candidate.name] = build(ready, best, work / f"{candidate.name}.so")
-    progress.step(f"build for {board.name}", len(candidates), len(candidates), "done")
-    return built

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,16 +15,18 @@ from ..library import manifest as record
 from ..library.writer import check_replaceable, write_library
 from ..targets import Board
 from .assemble import library_parts, variant_parts, write_contenders
-from .board_code import best_of, build_all, log_of, prepare_all, tune_all
-from .candidates import Candidate, Compressor, Probe, agreement_ratio, make_probe, why_unchanged
+from .board_code import BoardCode, order_code
+from .candidates import Candidate, Probe, agreement_ratio, make_probe
+from .code_jobs import build_all
 from .costs import make_cost
-from .gate import Bounds, Contender, accuracy_refusal, dominated_by, refusal
+from .farms import Farms, farms_of
+from .gate import Bounds, Contender, dominated_by, refusal
 from .measure import Measured, measure
 from .measure_remote import Asked, measure_remote
 from .progress import Progress, Silent
-from .recipes import Recipe, why_skipped
 from .request import Request
-from .site import Site, site_of
+from .shortlist import dropped_record, find_candidates
+from .site import Site
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,74 +67,73 @@ def compile_libraries(request: Request, progress: Progress | None = None) -> Com
     for board in request.boards:
         check_replaceable(request.folder(board))
     probe = make_probe(request.model, request.splits)
-    candidates, skipped = find_candidates(request, probe, progress)
-    results = []
-    for board in request.boards:
-        start = time.monotonic()
-        try:
-            result = _for_board(request, board, candidates, skipped, probe, progress)
-        except AdaspringError as error:
-            if len(request.boards) == 1:
-                raise
-            result = _failed(request, board, str(error), time.monotonic() - start)
-        results.append(result)
-    return CompileResult(boards=tuple(results), skipped=skipped)
+    with farms_of(request) as farms:
+        candidates, skipped = find_candidates(request, probe, progress)
+        begun: Iterable[_Begun] = (
+            _begin(request, board, candidates, farms, progress) for board in request.boards
+        )
+        if farms.code is not None:
+            begun = list(begun)  # the code of all boards is under way before any is waited for
+        boards = [_finish(request, one, candidates, skipped, probe, progress) for one in begun]
+    return CompileResult(boards=tuple(boards), skipped=skipped)
 
 
-def find_candidates(
-    request: Request, probe: Probe, progress: Progress
-) -> tuple[tuple[Candidate, ...], tuple[record.Dropped, ...]]:
-    """The dense network and every recipe that works and keeps accuracy in the reference."""
-    found: list[Candidate] = []
-    skipped: list[record.Dropped] = []
-    calibration = request.splits.calibration if request.splits else None
-    compressor = Compressor(request.model, probe, calibration)
-    for index, recipe in enumerate(request.recipes):
-        progress.step("compress", index, len(request.recipes), recipe.name)
-        named = request.recipes_named
-        reason = why_skipped(recipe, has_data=calibration is not None, named=named)
-        if reason is None:
-            try:
-                candidate = compressor.candidate(recipe)
-            except AdaspringError as error:
-                if not recipe.passes:
-                    raise
-                reason = str(error)
-            else:
-                reason = _pointless(candidate, found, request.bounds)
-                if reason is None:
-                    found.append(candidate)
-        if reason is not None:
-            skipped.append(_dropped(recipe, reason))
-    progress.step("compress", len(request.recipes), len(request.recipes), "done")
-    return tuple(found), tuple(skipped)
+@dataclass(frozen=True)
+class _Begun:
+    """A board whose code is ordered, or why it could not be."""
+
+    board: Board
+    start_s: float
+    code: BoardCode | str
 
 
-def _pointless(candidate: Candidate, found: Sequence[Candidate], bounds: Bounds) -> str | None:
-    """Why a compressed network need not be compiled; the dense one was found first."""
-    unchanged = why_unchanged(candidate.recipe, candidate.decisions())
-    if unchanged is not None or not found:
-        return unchanged
-    return accuracy_refusal(found[0].validation_accuracy, candidate.validation_accuracy, bounds)
-
-
-def _for_board(
+def _begin(
     request: Request,
     board: Board,
+    candidates: Sequence[Candidate],
+    farms: Farms,
+    progress: Progress,
+) -> _Begun:
+    start_s = time.monotonic()
+    try:
+        return _Begun(board, start_s, order_code(request, board, candidates, farms, progress))
+    except AdaspringError as error:
+        if len(request.boards) == 1:
+            raise
+        return _Begun(board, start_s, str(error))
+
+
+def _finish(
+    request: Request,
+    begun: _Begun,
     candidates: Sequence[Candidate],
     skipped: Sequence[record.Dropped],
     probe: Probe,
     progress: Progress,
 ) -> BoardResult:
-    start = time.monotonic()
-    site = site_of(request.tracker, board)
-    log = log_of(request, site)
-    prepared = prepare_all(candidates, board, progress)
-    report = tune_all(request, prepared, site, log, progress)
+    if isinstance(begun.code, str):
+        return _failed(request, begun.board, begun.code, time.monotonic() - begun.start_s)
+    try:
+        return _for_board(request, begun, begun.code, candidates, skipped, probe, progress)
+    except AdaspringError as error:
+        if len(request.boards) == 1:
+            raise
+        return _failed(request, begun.board, str(error), time.monotonic() - begun.start_s)
+
+
+def _for_board(
+    request: Request,
+    begun: _Begun,
+    code: BoardCode,
+    candidates: Sequence[Candidate],
+    skipped: Sequence[record.Dropped],
+    probe: Probe,
+    progress: Progress,
+) -> BoardResult:
+    board, site = begun.board, code.site
     with tempfile.TemporaryDirectory(prefix="adaspring-build-") as name:
         work = Path(name)
-        best = best_of(request, site, log)
-        built = build_all(candidates, prepared, best, work, board, progress)
+        built = build_all(code.jobs, board, work, progress)
         measured = _measure(request, site, candidates, built, probe, work, progress)
         contenders = [
             _contender(candidate, built[candidate.name], site, measured, probe)
@@ -149,9 +150,9 @@ def _for_board(
         latency_ratios={
             n: m.latency.ratio_to_plainest for n, m in measured.items() if m.latency is not None
         },
-        tuning=report,
+        tuning=code.tuning,
         site=site,
-        elapsed_s=time.monotonic() - start,
+        elapsed_s=time.monotonic() - begun.start_s,
     )
 
 
@@ -247,7 +248,7 @@ def _gate(
         if reason is None:
             passed.append(contender)
         else:
-            dropped.append(_dropped(contender.candidate.recipe, reason, contender.cost))
+            dropped.append(dropped_record(contender.candidate.recipe, reason, contender.cost))
     if not passed:
         reasons = "; ".join(f"{entry.name}: {entry.reason}" for entry in dropped)
         raise GateError(f"no variant may enter the library. {reasons}")
@@ -259,14 +260,8 @@ def _gate(
             kept.append(contender)
         else:
             reason = f"{better.name} is at least as good in every figure"
-            dropped.append(_dropped(contender.candidate.recipe, reason, contender.cost))
+            dropped.append(dropped_record(contender.candidate.recipe, reason, contender.cost))
     return kept, dropped
-
-
-def _dropped(recipe: Recipe, reason: str, cost: record.Cost | None = None) -> record.Dropped:
-    return record.Dropped(
-        name=recipe.name, recipe=recipe.describe(), reason=reason[:200], cost=cost
-    )
 
 
 def _failed(request: Request, board: Board, error: str, elapsed_s: float) -> BoardResult:

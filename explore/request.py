@@ -20,7 +20,8 @@ class Request:
 
     `recipes_named`: the user asked for these recipes by name, so without data those that need
     none are tried although their accuracy cannot be checked. `tracker`: where boards that are not
-    this machine are registered, so that schedules are timed on them.
+    this machine are registered, so that schedules are timed on them. `cluster`: where the scheduler
+    of a dask.distributed cluster is, so that its hosts build.
     """
 
     model: Model
@@ -33,6 +34,7 @@ class Request:
     splits: Splits | None = None
     recipes_named: bool = True
     tracker: Address | None = None
+    cluster: str | None = None
 
     def folder(self, board: Board) -> Path:
         """Where the library of a board goes."""

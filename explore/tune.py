@@ -12,9 +12,10 @@ from ..library import manifest as record
 from ..targets import Board
 from .board_code import log_folder, tune_board
 from .candidates import Candidate, make_probe
-from .compile import find_candidates
+from .farms import Farms, farms_of
 from .progress import Progress, Silent
 from .request import Request
+from .shortlist import find_candidates
 from .site import site_of
 
 
@@ -48,21 +49,27 @@ def tune_variants(request: Request, progress: Progress | None = None) -> TuneRes
     """
     progress = progress or Silent()
     probe = make_probe(request.model, request.splits)
-    candidates, skipped = find_candidates(request, probe, progress)
+    with farms_of(request) as farms:
+        candidates, skipped = find_candidates(request, probe, progress)
+        boards = [_tuned(request, board, candidates, farms, progress) for board in request.boards]
     return TuneResult(
-        boards=tuple(_tuned(request, board, candidates, progress) for board in request.boards),
+        boards=tuple(boards),
         variants=tuple(candidate.name for candidate in candidates),
         skipped=skipped,
     )
 
 
 def _tuned(
-    request: Request, board: Board, candidates: Sequence[Candidate], progress: Progress
+    request: Request,
+    board: Board,
+    candidates: Sequence[Candidate],
+    farms: Farms,
+    progress: Progress,
 ) -> TunedBoard:
     folder = request.logs / board.name
     try:
         folder = log_folder(request, site_of(request.tracker, board))
-        report = tune_board(request, board, candidates, progress)
+        report = tune_board(request, board, candidates, farms, progress)
     except AdaspringError as error:
         if len(request.boards) == 1:
             raise

@@ -19,11 +19,11 @@ from adaspring.cli.demo.data import digits
 from adaspring.cli.demo.network import example_input
 from adaspring.cli.demo.train import train
 from adaspring.explore.candidates import make_probe
-from adaspring.explore.compile import find_candidates
 from adaspring.explore.gate import Bounds
 from adaspring.explore.progress import Silent
 from adaspring.explore.recipes import find_recipes
 from adaspring.explore.request import Request
+from adaspring.explore.shortlist import find_candidates
 from adaspring.frontend.data import Dataset, split
 from adaspring.frontend.model import Model
 from adaspring.frontend.torch_import import from_torch

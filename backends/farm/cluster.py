@@ -32,7 +32,7 @@ _PACKAGES = ("adaspring", "apache-tvm", "apache-tvm-ffi")
 def cluster_farm(
     address: str,
     *,
-    initializer: Callable[[], None] | None = None,
+    initializer: Callable[[], object] | None = None,
     timeout_s: float,
     memory_bytes: int | None = None,
 ) -> Farm:

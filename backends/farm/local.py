@@ -30,7 +30,7 @@ _MEMORY_WORDS = ("out of memory", "bad_alloc", "allocation failed", "cannot allo
 def local_farm(
     worker_count: int,
     *,
-    initializer: Callable[[], None] | None = None,
+    initializer: Callable[[], object] | None = None,
     timeout_s: float,
     memory_bytes: int | None = None,
 ) -> Farm:
@@ -63,7 +63,7 @@ class LocalFarm(Farm):
     def __init__(
         self,
         worker_count: int,
-        initializer: Callable[[], None] | None,
+        initializer: Callable[[], object] | None,
         timeout_s: float,
         memory_bytes: int | None,
     ) -> None:

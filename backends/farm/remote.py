@@ -23,7 +23,7 @@ class Rules:
     """Which program's calls these are, and how they are run; as for `local_farm`."""
 
     program: str
-    initializer: Callable[[], None] | None
+    initializer: Callable[[], object] | None
     timeout_s: float
     memory_bytes: int | None
 

@@ -28,7 +28,7 @@ class Setting:
     parent_pid: int
     folder: Path
     memory_bytes: int | None
-    initializer: Callable[[], None] | None
+    initializer: Callable[[], object] | None
 
 
 @dataclass(frozen=True)

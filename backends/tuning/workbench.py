@@ -27,14 +27,14 @@ from .runner import CandidateLost, Runner
 from .state import Round
 
 # A worker takes 0.3 GB; what unrolls into more than this would not be fast either.
-_WORKER_BYTES = 4 << 30
+WORKER_BYTES = 4 << 30
 
 
 def build_farm(worker_count: int, timeout_s: float) -> Farm:
     """Worker processes of this machine that build candidates, one thread each."""
     ready = partial(workers.start, 1)
     return local_farm(
-        worker_count, initializer=ready, timeout_s=timeout_s, memory_bytes=_WORKER_BYTES
+        worker_count, initializer=ready, timeout_s=timeout_s, memory_bytes=WORKER_BYTES
     )
 
 
@@ -97,7 +97,7 @@ class Workbench:
     @property
     def hungry(self) -> bool:
         """Whether the workers are about to run out of candidates."""
-        return self.in_flight <= self.core_count + 2 * (self._runner.width - 1)
+        return self.in_flight <= self._farm.width + 2 * (self._runner.width - 1)
 
     @contextmanager
     def proposing(self) -> Iterator[None]:

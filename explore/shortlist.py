@@ -1,0 +1,57 @@
+"""Which compressed networks are worth compiling, by what the reference executor says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import AdaspringError
+from ..library import manifest as record
+from .candidates import Candidate, Compressor, Probe, why_unchanged
+from .gate import Bounds, accuracy_refusal
+from .progress import Progress
+from .recipes import Recipe, why_skipped
+from .request import Request
+
+
+def find_candidates(
+    request: Request, probe: Probe, progress: Progress
+) -> tuple[tuple[Candidate, ...], tuple[record.Dropped, ...]]:
+    """The dense network and every recipe that works and keeps accuracy in the reference."""
+    found: list[Candidate] = []
+    skipped: list[record.Dropped] = []
+    calibration = request.splits.calibration if request.splits else None
+    compressor = Compressor(request.model, probe, calibration)
+    for index, recipe in enumerate(request.recipes):
+        progress.step("compress", index, len(request.recipes), recipe.name)
+        named = request.recipes_named
+        reason = why_skipped(recipe, has_data=calibration is not None, named=named)
+        if reason is None:
+            try:
+                candidate = compressor.candidate(recipe)
+            except AdaspringError as error:
+                if not recipe.passes:
+                    raise
+                reason = str(error)
+            else:
+                reason = _pointless(candidate, found, request.bounds)
+                if reason is None:
+                    found.append(candidate)
+        if reason is not None:
+            skipped.append(dropped_record(recipe, reason))
+    progress.step("compress", len(request.recipes), len(request.recipes), "done")
+    return tuple(found), tuple(skipped)
+
+
+def _pointless(candidate: Candidate, found: Sequence[Candidate], bounds: Bounds) -> str | None:
+    """Why a compressed network need not be compiled; the dense one was found first."""
+    unchanged = why_unchanged(candidate.recipe, candidate.decisions())
+    if unchanged is not None or not found:
+        return unchanged
+    return accuracy_refusal(found[0].validation_accuracy, candidate.validation_accuracy, bounds)
+
+
+def dropped_record(recipe: Recipe, reason: str, cost: record.Cost | None = None) -> record.Dropped:
+    """Why a recipe's network is not in the library, as the manifest records it."""
+    return record.Dropped(
+        name=recipe.name, recipe=recipe.describe(), reason=reason[:200], cost=cost
+    )
