@@ -68,6 +68,14 @@ Tracker = Annotated[
         help="Tune and run on boards that are not this machine over RPC.",
     ),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="HOST:PORT",
+        help="Build on the hosts of a dask.distributed cluster; its scheduler's address.",
+    ),
+]
 RecipeNames = Annotated[
     list[str] | None,
     typer.Option("--recipe", metavar="NAME", help="Only these, and dense; repeatable."),
@@ -103,6 +111,7 @@ def compile_model(
     time_limit: TimeLimit = None,
     tuner: TunerName = "auto",
     tracker: Tracker = None,
+    cluster: Cluster = None,
     recipe: RecipeNames = None,
     shape: Shapes = None,
     logs: Logs = Path("tuning_logs"),
@@ -131,6 +140,7 @@ def compile_model(
         time_limit=time_limit,
         tuner=tuner,
         tracker=tracker,
+        cluster=cluster,
         recipes=tuple(recipe or ()),
         shapes=tuple(shape or ()),
         logs=logs,

@@ -28,6 +28,7 @@ class Arguments:
     time_limit: str | None
     tuner: str
     tracker: str | None
+    cluster: str | None
     recipes: tuple[str, ...]
     shapes: tuple[str, ...]
     logs: Path

@@ -67,6 +67,7 @@ def resolve_tuning(arguments: Arguments, boards: tuple[Board, ...], progress: Pr
         splits=splits,
         recipes_named=bool(arguments.recipes),
         tracker=tracker,
+        cluster=arguments.cluster,
     )
 
 

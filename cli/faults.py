@@ -11,7 +11,7 @@ FAILED_STATUS, WRONG_USE_STATUS, INTERRUPTED_STATUS = 1, 2, 130
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FREE_SPACE = "free some space, or write elsewhere, and run the same command again"
-_DEMO_PACKAGES = ("sklearn",)
+_EXTRAS = {"sklearn": "demo", "distributed": "cluster"}
 
 
 class Interrupted(KeyboardInterrupt):
@@ -52,7 +52,7 @@ def _without_advice(error: Exception) -> str:
 
 
 def _missing_package(name: str) -> str:
-    extra = "demo" if name.partition(".")[0] in _DEMO_PACKAGES else "compiler"
+    extra = _EXTRAS.get(name.partition(".")[0], "compiler")
     return f"{name} is not installed; pip install 'adaspring[{extra}]'"
 
 

@@ -10,6 +10,7 @@ import msgspec
 from .bars import Bars
 from .command import Answer, AsJson, Verbose
 from .compile import (
+    Cluster,
     Data,
     Logs,
     MaxDrop,
@@ -40,6 +41,7 @@ def tune(
     time_limit: TimeLimit = None,
     tuner: TunerName = "auto",
     tracker: Tracker = None,
+    cluster: Cluster = None,
     recipe: RecipeNames = None,
     shape: Shapes = None,
     logs: Logs = Path("tuning_logs"),
@@ -68,6 +70,7 @@ def tune(
         time_limit=time_limit,
         tuner=tuner,
         tracker=tracker,
+        cluster=cluster,
         recipes=tuple(recipe or ()),
         shapes=tuple(shape or ()),
         logs=logs,

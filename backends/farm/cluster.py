@@ -13,9 +13,10 @@ from typing import Any
 
 from distributed import Client
 from distributed import Future as DaskFuture
+from distributed.comm.addressing import get_address_host_port, normalize_address
 from distributed.scheduler import KilledWorker
 
-from ...errors import BuildError
+from ...errors import BuildError, UsageError
 from .farm import Farm, JobLost
 from .remote import Rules, end, isolated
 
@@ -41,6 +42,7 @@ def cluster_farm(
     A call whose host is lost is done again on another; where that happens too often, it is lost.
 
     Raises:
+        UsageError: that is not an address.
         BuildError: the scheduler does not answer, has no workers, or they have other versions.
 
     """
@@ -145,8 +147,14 @@ class ClusterFarm(Farm):
 
 def _connect(address: str) -> Client:
     try:
+        get_address_host_port(normalize_address(address))
+    except ValueError as error:
+        raise UsageError(
+            f"{address!r} is not a scheduler's address ({error}); write host:port or tls://host:port"
+        ) from error
+    try:
         return Client(address, timeout=_CONNECT_S, set_as_default=False)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         reason = str(error).strip().splitlines()[0]
         raise BuildError(
             f"no scheduler answers at {address} ({reason}); start one with `dask scheduler`"
