@@ -7,8 +7,10 @@ with tracker() as where, board(where, "host") as served:
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,11 +19,29 @@ from dataclasses import dataclass
 from adaspring.backends.rpc.protocol import Address, Code, TrackerLine
 
 
+class Process(subprocess.Popen):
+    """A process whose stderr goes to a file, so that it never waits for a reader."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 (`stop` closes it)
+        super().__init__(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            text=True,
+            preexec_fn=_heed_interrupts,
+        )
+
+
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @dataclass
 class Served:
     """A serving board: its process, where it listens, and what it says of itself."""
 
-    process: subprocess.Popen[str]
+    process: Process
     address: str
     info: dict
 
@@ -34,11 +54,11 @@ def tracker(port: int = 0) -> Iterator[str]:
 
 
 @contextmanager
-def tracker_process(port: int = 0) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def tracker_process(port: int = 0) -> Iterator[tuple[Process, str]]:
     """A tracker's process, and its HOST:PORT."""
-    process = _start([sys.executable, "-m", "adaspring.backends.rpc.track", "--port", str(port)])
+    process = start([sys.executable, "-m", "adaspring.backends.rpc.track", "--port", str(port)])
     try:
-        yield process, _first_line(process).strip()
+        yield process, first_line(process).strip()
     finally:
         stop(process)
 
@@ -53,15 +73,15 @@ def board(where: str, key: str = "host", port: int = 0, *options: str) -> Iterat
         stop(process)
 
 
-def start_board(where: str, key: str = "host", port: int = 0, *options: str) -> subprocess.Popen:
+def start_board(where: str, key: str = "host", port: int = 0, *options: str) -> Process:
     """Begin to serve; `ready` waits for it."""
     command = [sys.executable, "-m", "adaspring.backends.rpc.serve", "--key", key]
-    return _start([*command, "--tracker", where, "--port", str(port), *options])
+    return start([*command, "--tracker", where, "--port", str(port), *options])
 
 
-def ready(process: subprocess.Popen[str]) -> Served:
+def ready(process: Process) -> Served:
     """Wait until a board is registered."""
-    said = json.loads(_first_line(process))
+    said = json.loads(first_line(process))
     return Served(process, said["address"], said["board"])
 
 
@@ -81,23 +101,30 @@ def wait_until(true: Callable[[], object], seconds: float = 30.0) -> None:
         time.sleep(0.05)
 
 
-def stop(process: subprocess.Popen[str]) -> None:
+def stop(process: Process) -> None:
     """End a process, whatever it does."""
     process.kill()
     process.wait()
-    for stream in (process.stdout, process.stderr):
-        if stream is not None:
-            stream.close()
+    if process.stdout is not None:
+        process.stdout.close()
+    process.log.close()
 
 
-def _start(command: Sequence[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def said(process: Process) -> str:
+    """What a process wrote to stderr until now."""
+    process.log.seek(0)
+    return process.log.read()
 
 
-def _first_line(process: subprocess.Popen[str]) -> str:
+def start(command: Sequence[str]) -> Process:
+    """Start a process that heeds Ctrl-C, however the tests were started."""
+    return Process(command)
+
+
+def first_line(process: Process) -> str:
+    """The line on stdout that says that it is ready."""
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
-        assert process.stderr is not None
-        raise AssertionError(f"it ended before it was ready: {process.stderr.read()}")
+        raise AssertionError(f"it ended before it was ready: {said(process)}")
     return line

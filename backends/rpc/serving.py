@@ -51,7 +51,7 @@ def load_runtime(device: str = "cpu") -> None:
 
 
 class Session:
-    """A running session. At `deadline_s` it must be over: the client's time is up, or it is gone."""
+    """A running session; at `deadline_s` it must be over: the time is up, or the client gone."""
 
     def __init__(self, line: socket.socket, peer: str, limit_s: float, threads_count: int) -> None:
         self.peer, self._line = peer, line
