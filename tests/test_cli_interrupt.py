@@ -121,7 +121,7 @@ def test_a_disk_that_is_full_leaves_the_older_library(tmp_path, monkeypatch):
     monkeypatch.setattr(writer.shutil, "copyfile", full)
     refused(adaspring(*arguments, "-o", library), "the disk is full", "free some space")
     assert {p: p.read_bytes() for p in library.rglob("*") if p.is_file()} == before
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["c.lib", "tuning_logs"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["c.lib"]
 
 
 @pytest.mark.parametrize(
