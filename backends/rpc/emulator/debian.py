@@ -106,11 +106,26 @@ def unpack(package: Path, root: Path, only: Sequence[str] = ()) -> list[Path]:
                 name = member.name.removeprefix("./")
                 if (only and name not in only) or name.startswith(_LEFT_OUT):
                     continue
-                archive.extract(member, root, filter="tar")
+                _extract(archive, member, root, root / name)
                 found.append(root / name)
     if process.returncode:
         raise BoardError(f"dpkg-deb could not unpack {package.name}; free some space, try again")
     return found
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, root: Path, path: Path) -> None:
+    """Write one member. The standard library's way differs between the Pythons of Debian."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if member.isdir():
+        path.mkdir(exist_ok=True)
+    elif member.issym():
+        path.symlink_to(member.linkname)
+    elif member.islnk():
+        path.hardlink_to(root / member.linkname)
+    elif (source := archive.extractfile(member)) is not None:
+        with source, path.open("wb") as target:
+            shutil.copyfileobj(source, target)
+        path.chmod(member.mode)
 
 
 def _reason(stderr: str) -> str:
