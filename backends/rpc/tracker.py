@@ -27,8 +27,7 @@ def track(address: Address, ready: Callable[[Address], None]) -> None:
             from tvm.rpc.tracker import TrackerServerHandler
         except ImportError as error:
             raise RuntimeMissing(
-                f"the tracker is TVM's, and that cannot be imported ({error}); "
-                "pip install 'adaspring[compiler]'"
+                "the tracker needs apache-tvm and tornado; pip install 'adaspring[compiler]'"
             ) from error
         asyncio.set_event_loop(asyncio.new_event_loop())
         handler = TrackerServerHandler(listening, stop_key="")
