@@ -66,6 +66,7 @@ def test_boards_that_are_free_busy_lost_and_wrong_are_told_apart(where):
             Code.UPDATE_INFO, {"key": "server:pi", "addr": ["127.0.0.1", free_port()]}
         )
         session = connect_tracker(tracker.host, tracker.port).request("null", session_timeout=60)
+        wait_until(lambda: counts(listed(where)["null"]) == (0, 1, 0, 0))
         found = listed(where)
         text = adaspring("boards", "list", "--tracker", where).stdout
         del session
