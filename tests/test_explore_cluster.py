@@ -200,6 +200,11 @@ def test_what_is_not_an_address_is_wrong_use(address):
         cluster_farm(address, timeout_s=TIMEOUT_S)
 
 
+def test_encryption_without_certificates_is_wrong_use():
+    with pytest.raises(UsageError, match=r"takes certificates, and none are set; docs/cluster\.md"):
+        cluster_farm("tls://127.0.0.1:8786", timeout_s=TIMEOUT_S)
+
+
 def test_a_cluster_that_loses_all_it_has_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "_NO_WORKER_S", 1.0)
     with running(tmp_path, 0) as hosts:

@@ -15,6 +15,7 @@ from distributed import Client
 from distributed import Future as DaskFuture
 from distributed.comm.addressing import get_address_host_port, normalize_address
 from distributed.scheduler import KilledWorker
+from distributed.security import Security
 
 from ...errors import BuildError, UsageError
 from .farm import Farm, JobLost
@@ -146,12 +147,18 @@ class ClusterFarm(Farm):
 
 
 def _connect(address: str) -> Client:
+    where = normalize_address(address)
     try:
-        get_address_host_port(normalize_address(address))
+        get_address_host_port(where)
     except ValueError as error:
         raise UsageError(
             f"{address!r} is not a scheduler's address ({error}); write host:port or tls://host:port"
         ) from error
+    encrypted = Security().get_connection_args("client").get("ssl_context") is not None
+    if where.startswith("tls:") and not encrypted:
+        raise UsageError(
+            f"{address} takes certificates, and none are set; docs/cluster.md shows how"
+        )
     try:
         return Client(address, timeout=_CONNECT_S, set_as_default=False)
     except OSError as error:
