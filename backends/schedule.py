@@ -99,13 +99,16 @@ def task_module(function: PrimFunc) -> IRModule:
     return new_schedule(function).mod
 
 
-def _tuned(function: PrimFunc, best: Best | None) -> PrimFunc | None:
-    trace = best(task_module(function)) if best else None
-    if trace is None:
-        return None
+def replayed(function: PrimFunc, trace: Trace) -> Schedule:
+    """The schedule of `function` that `trace` describes."""
     sch = new_schedule(function)
     trace.apply_to_schedule(sch, remove_postproc=False)
-    return _renamed(sch, function)
+    return sch
+
+
+def _tuned(function: PrimFunc, best: Best | None) -> PrimFunc | None:
+    trace = best(task_module(function)) if best else None
+    return None if trace is None else _renamed(replayed(function, trace), function)
 
 
 def _by_rule(function: PrimFunc, isa: InstructionSet) -> PrimFunc:
@@ -191,4 +194,4 @@ def _with_functions(module: IRModule, functions) -> IRModule:
     return result
 
 
-__all__ = ["default_schedule", "fused", "schedule_cpu", "schedule_gpu", "task_module"]
+__all__ = ["default_schedule", "fused", "replayed", "schedule_cpu", "schedule_gpu", "task_module"]

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from adaspring.targets import host
+import report
 
 OPEN = """
 import sys, time
@@ -88,9 +84,7 @@ def row(what: str, unit: str, values: list[float]) -> dict[str, object]:
 
 def main() -> None:
     """Measure, print a table, write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer runs, within a minute")
-    parser.add_argument("--json", type=Path, help="write the results here")
+    parser = report.arguments(__doc__, "fewer runs, within a minute")
     arguments = parser.parse_args()
     runs, count = (5, 500) if arguments.quick else (30, 5000)
     if arguments.quick:
@@ -109,17 +103,9 @@ def main() -> None:
             f"{entry['what']:75} median {entry['median']:9.4f} {entry['unit']}"
             f"   p99 {entry['p99']:9.4f}   of {entry['runs']}"
         )
-    if arguments.json:
-        found = {
-            "name": "app_side",
-            "machine": {"cpu": host().description, "system": platform.system()},
-            "versions": {p: version(p) for p in ("adaspring", "apache-tvm-ffi", "numpy")},
-            "settings": {"quick": arguments.quick, "open_runs": runs, "switches": count},
-            "results": rows,
-            "ratios": {},
-        }
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+    settings = {"quick": arguments.quick, "open_runs": runs, "switches": count}
+    packages = ("adaspring", "apache-tvm-ffi", "numpy")
+    report.write(arguments.json, "app_side", packages, settings, rows, {})
 
 
 if __name__ == "__main__":

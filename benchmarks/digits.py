@@ -5,16 +5,13 @@ Run `make demo` first; then `python benchmarks/digits.py [--demo demo-out]`.
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 import sys
 import tempfile
-from importlib.metadata import version
 from pathlib import Path
 
 import adaspring
 import numpy as np
+import report
 from adaspring.explore.timing import time_in_turn
 from adaspring.targets import host
 
@@ -55,10 +52,8 @@ def peers(demo: Path, folder: Path, threads: int):
 
 def main() -> None:
     """Time, print, write JSON."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = report.arguments(__doc__, "a few seconds of timing")
     parser.add_argument("--demo", type=Path, default=Path("demo-out"))
-    parser.add_argument("--quick", action="store_true", help="a few seconds of timing")
-    parser.add_argument("--json", type=Path, help="write the results here")
     arguments = parser.parse_args()
     if not (arguments.demo / "digits.pt2").exists():
         sys.exit(f"{arguments.demo}/digits.pt2 is missing; run `make demo` first")
@@ -78,25 +73,12 @@ def main() -> None:
         for peer in PEERS:
             label = f"{peer}_over_{name}"
             rounds = np.median(times[peer], axis=1) / np.median(found, axis=1)
-            ratios[label] = {
-                "median": float(np.median(rounds)),
-                "min": float(rounds.min()),
-                "max": float(rounds.max()),
-                "runs": len(rounds),
-            }
+            ratios[label] = report.ratio(rounds)
             shown += f"   {ratios[label]['median']:6.2f} x as fast as {peer}"
         print(shown)
-    if arguments.json:
-        found = {
-            "name": "digits",
-            "machine": {"cpu": board.description, "system": platform.system()},
-            "versions": {p: version(p) for p in ("adaspring", "apache-tvm", "onnxruntime")},
-            "settings": {"seconds": seconds, "threads": board.core_count, "batch": 1},
-            "results": rows,
-            "ratios": ratios,
-        }
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+    packages = ("adaspring", "apache-tvm", "onnxruntime")
+    settings = {"seconds": seconds, "threads": board.core_count, "batch": 1}
+    report.write(arguments.json, "digits", packages, settings, rows, ratios)
 
 
 if __name__ == "__main__":

@@ -16,26 +16,16 @@ import numpy as np
 import report
 import torch
 import tvm
-from adaspring.backends.build import Prepared, build, prepare
+from adaspring.backends.build import Prepared, prepare
 from adaspring.backends.tuning import Tuning, TuningLog, tasks_of, tune
 from adaspring.explore.timing import time_in_turn
 from adaspring.frontend.torch_import import from_torch
 from adaspring.library.runtime import use_threads
-from adaspring.library.weights import aligned_copy
 from adaspring.passes import run
 from adaspring.passes.prune import Prune
 from adaspring.targets import host
+from executable import executable
 from networks import ResNet18, seeded
-from tvm import relax
-
-
-def executable(prepared: Prepared, log: TuningLog, folder: Path):
-    """The network built with a log's schedules, as a call on one image."""
-    folder.mkdir()
-    built = build(prepared, log.best, folder / "net.so")
-    machine = relax.VirtualMachine(tvm.runtime.load_module(str(built.code)), tvm.cpu())
-    weights = [tvm.runtime.tensor(aligned_copy(w)) for w in built.weights.values()]
-    return lambda x: machine["main"](x, weights)
 
 
 def search(name: str, prepared: Prepared, log: TuningLog, settings: Tuning) -> dict[str, object]:
@@ -68,7 +58,7 @@ def compare(tuner: str, trials: int, folder: Path, seconds: float) -> tuple[list
     rows.append(search(f"{tuner} full", small, fresh, everything))
     none = TuningLog(folder / "none")
     calls = {
-        name: executable(small, log, folder / f"code-{name}")
+        name: executable(small, log.best, folder / f"{name}.so")
         for name, log in (("untuned", none), ("tenth", carried), ("full", fresh))
     }
     sample = [tvm.runtime.tensor(np.zeros(ResNet18.example_shape, np.float32))]

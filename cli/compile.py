@@ -10,7 +10,7 @@ import typer
 from .bars import Bars
 from .command import Answer, AsJson, Verbose
 from .compile_arguments import Arguments
-from .faults import Interrupted
+from .faults import resumable
 
 if TYPE_CHECKING:
     from ..explore.compile import CompileResult
@@ -176,10 +176,5 @@ def _carry_out(arguments: Arguments, dry_run: bool) -> Answer:
 def _compile(request: Request, bars: Bars) -> CompileResult:
     from ..explore.compile import compile_libraries
 
-    try:
+    with resumable(request.logs):
         return compile_libraries(request, bars)
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"interrupted; {request.logs} keeps every schedule that was measured, so the same "
-            "command goes on from there"
-        ) from None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from ..errors import AdaspringError, UsageError
 
@@ -16,6 +18,18 @@ _EXTRAS = {"sklearn": "demo", "distributed": "cluster"}
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C, with what it left behind; the text is one line for people."""
+
+
+@contextmanager
+def resumable(logs: Path) -> Iterator[None]:
+    """Work whose schedules are in `logs` as soon as they are measured; Ctrl-C says so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"interrupted; {logs} keeps every schedule that was measured, so the same "
+            "command goes on from there"
+        ) from None
 
 
 def exit_status(error: Exception) -> int:

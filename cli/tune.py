@@ -25,7 +25,7 @@ from .compile import (
     TunerName,
 )
 from .compile_arguments import Arguments
-from .faults import Interrupted
+from .faults import resumable
 
 if TYPE_CHECKING:
     from ..explore.request import Request
@@ -90,13 +90,8 @@ def tune(
 def _tune(request: Request, bars: Bars) -> TuneResult:
     from ..explore.tune import tune_variants
 
-    try:
+    with resumable(request.logs):
         return tune_variants(request, bars)
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"interrupted; {request.logs} keeps every schedule that was measured, so the same "
-            "command goes on from there"
-        ) from None
 
 
 def _answer(result: TuneResult) -> Answer:

@@ -8,9 +8,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from .waiting import eventually
 
 _SETTINGS = {
     "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
@@ -29,7 +30,7 @@ class Cluster:
             "dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard",
             "--scheduler-file", told,
         )  # fmt: skip
-        assert eventually(lambda: told.exists() and told.stat().st_size), self.said()
+        assert eventually(lambda: told.exists() and told.stat().st_size, 60), self.said()
         self.address: str = json.loads(told.read_text())["address"]
 
     def add_worker(self, *options: str) -> subprocess.Popen[bytes]:
@@ -79,12 +80,3 @@ def running(folder: Path, worker_count: int) -> Iterator[Cluster]:
     finally:
         for process in (*cluster.workers, cluster.scheduler):
             kill(process)
-
-
-def eventually(found, seconds: float = 60.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not found():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True

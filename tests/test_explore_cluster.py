@@ -28,7 +28,8 @@ from adaspring.passes.prune import Prune
 
 from . import networks
 from .cli_helpers import adaspring, answer, exported, measure_briefly, refused
-from .cluster_helpers import eventually, kill, running
+from .cluster_helpers import kill, running
+from .waiting import eventually
 
 TIMEOUT_S = 120.0
 
@@ -72,7 +73,7 @@ def test_a_host_that_is_killed_in_the_middle_loses_nothing(model, tmp_path):
         assert farm.width == 2
         first = [farm.submit(exec, begin(begun, seconds=3)) for _ in range(2)]
         code = [farm.submit(compile_bytes, *job) for job in jobs]
-        assert eventually(lambda: len(list(begun.iterdir())) == 2)
+        assert eventually(lambda: len(list(begun.iterdir())) == 2, 60)
         kill(hosts.workers[0])
         assert [call.result(timeout=120) for call in first] == [None, None]
         assert [call.result(timeout=120) for call in code] == [compile_bytes(*job) for job in jobs]
@@ -101,11 +102,11 @@ def test_leaving_a_cluster_ends_what_still_runs_there(two_hosts, tmp_path):
     farm = cluster_farm(two_hosts.address, timeout_s=TIMEOUT_S)
     code = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(__import__('os').getpid()))\n"
     call = farm.submit(exec, code + begin(tmp_path, seconds=100))
-    assert eventually(lambda: len(list(tmp_path.iterdir())) == 2)
+    assert eventually(lambda: len(list(tmp_path.iterdir())) == 2, 60)
     farm.close()
     assert call.cancelled()
     pid = int((tmp_path / "pid").read_text())
-    assert eventually(lambda: not Path(f"/proc/{pid}").exists())
+    assert eventually(lambda: not Path(f"/proc/{pid}").exists(), 60)
     with pytest.raises(RuntimeError, match="the farm is closed"):
         farm.submit(pow, 2, 2)
 

@@ -16,6 +16,8 @@ import pytest
 from adaspring.backends.farm import JobLost, local_farm
 from adaspring.errors import BuildError
 
+from .waiting import eventually
+
 TIMEOUT_S = 30.0
 MEMORY_BYTES = 512 << 20
 
@@ -33,15 +35,6 @@ def alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return text.rpartition(")")[2].split()[0] != "Z"
-
-
-def eventually(found, seconds: float = 30.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not found():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def workers_of(parent: int) -> list[int]:

@@ -11,36 +11,21 @@ from pathlib import Path
 
 import psutil
 import pytest
-import tvm
 from adaspring import targets
-from adaspring.backends.link import linker
 from adaspring.backends.rpc import runner as runner_module
 from adaspring.backends.rpc.protocol import Address
 from adaspring.backends.rpc.runner import RpcRunner
 from adaspring.backends.tuning.runner import CandidateLost
 from adaspring.errors import BoardError, BoardLost
 from tvm.script import tirx as T
-from tvm.target import Target
 
 from . import rpc_helpers
+from .rpc_code import calling, link
 from .rpc_helpers import wait_until
 
 HOST = targets.host()
 ARGUMENTS = [((16,), "float32"), ((16,), "float32")]
 SLEEP_US = 20_000
-
-
-def calling(folder: Path, name: str, *call: object) -> Path:
-    """A candidate that calls a function of the C library, then doubles its argument."""
-
-    @T.prim_func
-    def main(a: T.Buffer((16,), "float32"), b: T.Buffer((16,), "float32")):
-        T.func_attr({"global_symbol": "main"})
-        T.evaluate(T.call_extern("int32", *call))
-        for i in range(16):
-            b[i] = a[i] * T.float32(2)
-
-    return link(folder, name, main)
 
 
 def crashing_once(folder: Path) -> Path:
@@ -58,14 +43,6 @@ def crashing_once(folder: Path) -> Path:
             b[i] = a[i] * T.float32(2)
 
     return link(folder, "crash-once", main)
-
-
-def link(folder: Path, name: str, function) -> Path:
-    target = Target({"kind": "llvm", "mtriple": f"{HOST.architecture}-linux-gnu"})
-    built = tvm.tirx.build(tvm.IRModule({"main": function}), target=target)
-    path = folder / f"{name}.so"
-    built.export_library(str(path), fcompile=linker(HOST.architecture))
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tvm.s_tir import Schedule
 from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 from tvm.s_tir.meta_schedule.cost_model import CostModel, XGBModel
 from tvm.s_tir.meta_schedule.runner import RunnerResult
 from tvm.s_tir.meta_schedule.search_strategy import MeasureCandidate
 from tvm.target import Target
 
-from ..kernels.schedule import new_schedule
+from ..schedule import replayed
 from .context import Context
 from .log import Record, TuningLog, Workload
 
@@ -36,12 +35,7 @@ def _learn(model: CostModel, workload: Workload, records: Sequence[Record], targ
     candidates, results = [], []
     arguments = ArgInfo.from_prim_func(workload.module["main"])
     for record in records:
-        candidates.append(MeasureCandidate(_replayed(workload, record), arguments))
+        schedule = replayed(workload.module["main"], record.trace)
+        candidates.append(MeasureCandidate(schedule, arguments))
         results.append(RunnerResult(list(record.run_secs), None))
     model.update(Context(workload.module, target), candidates, results)
-
-
-def _replayed(workload: Workload, record: Record) -> Schedule:
-    sch = new_schedule(workload.module["main"])
-    record.trace.apply_to_schedule(sch, remove_postproc=False)
-    return sch

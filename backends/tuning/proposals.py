@@ -22,9 +22,8 @@ from .log import Record, trace_key
 from .space import sketch_space
 from .tasks import Task
 
-# A quarter of TVM's population, and half of its generations: with whole vectors to begin with
-# (`space.py`) more of either finds nothing faster for the same number of measurements, and
-# proposing would take longer than building and measuring together.
+# An eighth of TVM's population and half of its generations: with TVM's, proposing would take longer
+# than building and measuring together.
 _POPULATION, _GENERATIONS = 64, 2
 _LOST_S = 1e10
 

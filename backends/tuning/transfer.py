@@ -69,23 +69,24 @@ class Transfer:
         """The best schedules of `count` similar functions, nearest first, fitted to `task`."""
         ours = signature(task.module)
         near = [(ours.distance(theirs), workload) for theirs, workload in self._known]
-        near = sorted((p for p in near if p[0] < math.inf), key=lambda pair: pair[0])
-        for _, workload in near[:count]:
+        near = [p for p in near if p[0] < math.inf and not p[1].holds(task.module)]
+        space = sketch_space(self._isa, integer=task.integer)
+        context = Context(task.module, self._target, space=space)
+        for _, workload in sorted(near, key=lambda pair: pair[0])[:count]:
             for record in self._log.records(workload, limit=_PER_FUNCTION):
-                fitted = self._fit(record.trace, task)
+                fitted = _finished(record.trace, context)
                 if fitted is not None:
                     yield Candidate(fitted, record.tuner)
 
-    def _fit(self, trace: Trace, task: Task) -> Schedule | None:
-        """The schedule on the task's function, or None where it cannot be."""
-        fitted = fit(trace, task.module)
-        if fitted is None or not any(i.kind.name == "EnterPostproc" for i in trace.insts):
-            return fitted
-        space = sketch_space(self._isa, integer=task.integer)
-        context = Context(task.module, self._target, space=space)
-        fitted.enter_postproc()
-        passed = all(step.apply(fitted) for step in context.space_generator.postprocs)
-        return fitted if passed else None
+
+def _finished(trace: Trace, context: Context) -> Schedule | None:
+    """A record's schedule on the context's function, a sketch's last steps done anew."""
+    fitted = fit(trace, context.mod)
+    if fitted is None or not any(i.kind.name == "EnterPostproc" for i in trace.insts):
+        return fitted
+    fitted.enter_postproc()
+    passed = all(step.apply(fitted) for step in context.space_generator.postprocs)
+    return fitted if passed else None
 
 
 def best_known(log: TuningLog) -> Callable[[IRModule], Trace | None]:

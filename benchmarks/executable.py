@@ -1,0 +1,21 @@
+"""A prepared network, built with the schedules that are known, as a call on device tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tvm
+from adaspring.backends.build import Prepared, build
+from adaspring.backends.schedule import Best
+from adaspring.library.weights import aligned_copy
+from tvm import relax
+
+
+def executable(prepared: Prepared, best: Best | None, code: Path) -> Callable[[Any], Any]:
+    """Build to `code`; the call takes one input."""
+    built = build(prepared, best, code)
+    main = relax.VirtualMachine(tvm.runtime.load_module(str(built.code)), tvm.cpu())["main"]
+    weights = [tvm.runtime.tensor(aligned_copy(w)) for w in built.weights.values()]
+    return lambda x: main(x, weights)
