@@ -135,10 +135,19 @@ class LocalFarm(Farm):
         pool = self._new_pool()
         while (job := self._queue.get()) is not None:
             if not pool.active:
-                _stop(pool)
+                self._stop(pool)
                 pool = self._new_pool()
             self._schedule(pool, job)
-        _stop(pool)
+        self._stop(pool)
+
+    def _stop(self, pool: ProcessPool) -> None:
+        """End a pool, its workers first: it takes their locks away before it kills them.
+
+        One that is just starting would find its lock gone, and say so on the user's terminal.
+        """
+        pool.stop()
+        self._workers.end()
+        pool.join()
 
     def _new_pool(self) -> ProcessPool:
         pool = ProcessPool(
@@ -208,8 +217,3 @@ class LocalFarm(Farm):
 def _last_line(path: Path) -> str:
     lines = path.read_text(errors="replace").strip().splitlines() if path.exists() else []
     return lines[-1][:200] if lines else ""
-
-
-def _stop(pool: ProcessPool) -> None:
-    pool.stop()
-    pool.join()

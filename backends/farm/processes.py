@@ -54,6 +54,13 @@ class Workers(SpawnContext):
         began_s = self._pause_began_s
         return self._paused_s + (0.0 if began_s is None else time.monotonic() - began_s)
 
+    def end(self) -> None:
+        """Kill every worker that still runs, one that is just starting too, and see it gone."""
+        with self._steady:
+            self._tell(signal.SIGKILL)
+            for worker in self._started:
+                worker.join()
+
     def _tell(self, number: signal.Signals) -> None:
         for worker in self._started:
             if worker.exitcode is None and worker.pid is not None:
