@@ -68,7 +68,7 @@ class Session:
         if arguments != self._arguments:
             self._tensors = [self._filled(shape, dtype) for shape, dtype in arguments]
             self._arguments = arguments
-        timer = module.time_evaluator("main", self.device, number=1, repeat=3, min_repeat_ms=12)
+        timer = module.time_evaluator("main", self.device, number=1, repeat=3, min_repeat_ms=8)
         return [float(second) for second in timer(*self._tensors).results]
 
     def _filled(self, shape: list[int], dtype: str) -> Any:

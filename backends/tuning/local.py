@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -9,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from ...targets import Board
+from .. import candidate
 from ..farm import JobLost, local_farm
-from . import workers
 from .runner import Arguments, CandidateLost
 
 
@@ -27,8 +28,9 @@ class LocalRunner:
         self, board: Board, quiet: Callable[[], AbstractContextManager[None]], timeout_s: float
     ) -> None:
         self._quiet = quiet
-        ready = partial(workers.start, board.core_count)
+        ready = partial(candidate.start_worker, board.core_count)
         self._worker = local_farm(1, initializer=ready, timeout_s=timeout_s)
+        self._worker.submit(os.getpid)  # so that it starts now, not while all else stands still
         self._turn = ThreadPoolExecutor(1, thread_name_prefix="adaspring-time")
 
     def submit(self, code: Path, arguments: Arguments) -> Future[list[float]]:
@@ -38,7 +40,7 @@ class LocalRunner:
     def _time(self, code: Path, arguments: Arguments) -> list[float]:
         try:
             with self._quiet():
-                return self._worker.submit(workers.time_candidate, str(code), arguments).result()
+                return self._worker.submit(candidate.time_candidate, str(code), arguments).result()
         except JobLost as lost:
             raise CandidateLost(str(lost)) from lost
 

@@ -20,8 +20,8 @@ import tvm
 
 from ...errors import BoardError, BuildError
 from ...targets import Board
+from .. import candidate
 from ..farm import Farm, JobLost, local_farm
-from . import workers
 from .local import LocalRunner
 from .runner import CandidateLost, Runner
 from .state import Round
@@ -32,7 +32,7 @@ WORKER_BYTES = 4 << 30
 
 def build_farm(worker_count: int, timeout_s: float) -> Farm:
     """Worker processes of this machine that build candidates, one thread each."""
-    ready = partial(workers.start, 1)
+    ready = partial(candidate.start_worker, 1)
     return local_farm(
         worker_count, initializer=ready, timeout_s=timeout_s, memory_bytes=WORKER_BYTES
     )
@@ -118,7 +118,7 @@ class Workbench:
         module = tvm.ir.save_json(begun.candidates[position].schedule.mod)
         self.in_flight += 1
         future = self._farm.submit(
-            workers.build_candidate, module, self._target_json, self._board.architecture
+            candidate.build_candidate, module, self._target_json, self._board.architecture
         )
         future.add_done_callback(lambda done: self._steps.put(_Step(begun, position, done)))
 
@@ -156,7 +156,7 @@ class Workbench:
             return None
         return Outcome(step.round, step.position, value)
 
-    def _time(self, step: _Step, built: workers.BuiltCandidate) -> None:
+    def _time(self, step: _Step, built: candidate.BuiltCandidate) -> None:
         for stage, seconds in built.stages_s.items():
             self.stages_s[stage] += seconds
         self._serial += 1
