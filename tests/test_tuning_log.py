@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import resource
 import threading
@@ -309,3 +310,37 @@ def test_a_log_that_cannot_be_made_says_where(tmp_path):
     (tmp_path / "none").write_text("")
     with pytest.raises(BuildError, match=r"none/records.jsonl could not be written"):
         log.add(product(64), split_by(product(64), 2), [1e-3], TARGET)
+
+
+def packed(folder: Path) -> Path:
+    """A log whose functions are packed, as shipped ones are."""
+    fill(folder, range(2, 4))
+    plain = folder / "workloads.jsonl"
+    file = plain.with_name("workloads.jsonl.gz")
+    file.write_bytes(gzip.compress(plain.read_bytes()))
+    plain.unlink()
+    return file
+
+
+def test_a_packed_log_is_read_as_a_plain_one_and_takes_no_new_function(tmp_path):
+    packed(tmp_path)
+    assert times(tmp_path) == pytest.approx([2e-5, 3e-5])
+    below = TuningLog(tmp_path / "own", [tmp_path])
+    assert below.best(product(64)) is not None
+    with pytest.raises(BuildError, match="gunzip it to write here"):
+        fill(tmp_path, range(2, 4), extent=32)
+
+
+@pytest.mark.parametrize("keep", [10, 30, -4])
+def test_a_damaged_packed_log_is_refused(tmp_path, keep):
+    file = packed(tmp_path)
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(BuildError, match=r"workloads.jsonl.gz is damaged"):
+        TuningLog(tmp_path)
+
+
+def test_a_packed_log_that_unfolds_to_far_more_than_any_log_is_refused(tmp_path, monkeypatch):
+    packed(tmp_path)
+    monkeypatch.setattr("adaspring.backends.tuning.log_files._UNPACKED_BYTES", 100)
+    with pytest.raises(BuildError, match="unfolds to more than"):
+        TuningLog(tmp_path)

@@ -5,13 +5,17 @@ readers, so no one sees half a line but what a kill or a full disk broke off. Th
 in reading, and cut before the next line is appended. A line is handed to the system in one write:
 a killed process loses none that it finished. A power cut may lose the last ones, since only new
 functions are synced: `records.jsonl` refers to them by line.
+
+A shipped log may have a file packed, `NAME.gz` in place of NAME; it is read and never written.
 """
 
 from __future__ import annotations
 
 import fcntl
+import gzip
 import logging
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +24,9 @@ from ...errors import BuildError
 from .log_lines import RECORDS
 
 _log = logging.getLogger(__name__)
+
+# A small packed file may unfold to any size; a shipped log of this size would be a mistake.
+_UNPACKED_BYTES = 1 << 28
 
 
 @contextmanager
@@ -84,6 +91,7 @@ class LineFile:
         self.lines_count = 0
         self._inode: int | None = None
         self._whole_bytes = 0
+        self._packed = path.with_name(path.name + ".gz")
 
     def was_replaced(self) -> bool:
         """Whether what was read is no longer the beginning of the file."""
@@ -97,7 +105,9 @@ class LineFile:
                 file.seek(self._whole_bytes)
                 data = file.read()
         except FileNotFoundError:
-            return []
+            if self.lines_count:
+                return []
+            data = _unpacked(self._packed)
         *lines, torn = data.split(b"\n")
         if torn:
             _log.warning("%s: its last record was torn and is dropped", self.path)
@@ -112,6 +122,8 @@ class LineFile:
             BuildError: it could not be written; then the file is as it was.
 
         """
+        if self._packed.exists():
+            raise BuildError(f"{self._packed} is packed and only read: gunzip it to write here")
         try:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
             try:
@@ -125,6 +137,20 @@ class LineFile:
             raise not_written(self.path, error) from error
         self._whole_bytes += len(line) + 1
         self.lines_count += 1
+
+
+def _unpacked(packed: Path) -> bytes:
+    """What `packed` holds; nothing where it is not there either."""
+    try:
+        with gzip.open(packed) as file:
+            data = file.read(_UNPACKED_BYTES + 1)
+    except FileNotFoundError:
+        return b""
+    except (EOFError, zlib.error) as error:
+        raise OSError(f"{packed} is damaged ({error})") from error
+    if len(data) > _UNPACKED_BYTES:
+        raise OSError(f"{packed} unfolds to more than {_UNPACKED_BYTES >> 20} MB")
+    return data
 
 
 def _write_whole(descriptor: int, data: bytes, start: int) -> None:
