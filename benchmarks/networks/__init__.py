@@ -5,10 +5,25 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from .bert import BertMini
+from .efficientnet import EfficientNetB0
 from .mobilenet import MobileNetV2
-from .resnet import ResNet18
+from .resnet import ResNet8, ResNet18, ResNet50
+from .tiny import Autoencoder, DsCnn, MobileNetV1
 
-__all__ = ["MobileNetV2", "ResNet18", "seeded"]
+__all__ = ["NETWORKS", "MobileNetV2", "ResNet18", "seeded"]
+
+NETWORKS: tuple[type[nn.Module], ...] = (
+    ResNet18,
+    ResNet50,
+    MobileNetV2,
+    EfficientNetB0,
+    BertMini,
+    MobileNetV1,
+    DsCnn,
+    ResNet8,
+    Autoencoder,
+)
 
 
 def seeded(network: type[nn.Module], seed: int = 0) -> nn.Module:
@@ -16,7 +31,7 @@ def seeded(network: type[nn.Module], seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     made = network()
     for module in made.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.0)
             nn.init.uniform_(module.bias, -0.1, 0.1)
             nn.init.uniform_(module.running_mean, -0.1, 0.1)

@@ -1,0 +1,97 @@
+"""What users run today: a torch network in ONNX Runtime, OpenVINO and torch, each as a call.
+
+Every function gives calls by name, on one NumPy input, with the same number of threads. OpenVINO
+and NNCF are the extra `peers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+Calls = dict[str, Callable[[np.ndarray], object]]
+
+
+def save_onnx(network: nn.Module, shape: tuple[int, ...], path: Path) -> None:
+    """Export the network; its input is `x`."""
+    program = torch.onnx.export(
+        network, (torch.zeros(shape),), dynamo=True, verbose=False, input_names=["x"]
+    )
+    program.save(path)
+
+
+def onnxruntime_calls(onnx: Path, samples: Sequence[np.ndarray], threads: int) -> Calls:
+    """fp32, and static int8 (QDQ, per channel) calibrated on `samples`."""
+    import onnxruntime
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.left = iter(samples)
+
+        def get_next(self):
+            sample = next(self.left, None)
+            return None if sample is None else {"x": sample}
+
+    ready, int8 = onnx.with_suffix(".ready.onnx"), onnx.with_suffix(".int8.onnx")
+    quant_pre_process(onnx, ready, skip_symbolic_shape=True)
+    quantize_static(ready, int8, Reader(), quant_format=QuantFormat.QDQ, per_channel=True)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+
+    def call(path: Path):
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return lambda x: session.run(None, {"x": x})
+
+    return {"onnxruntime-fp32": call(onnx), "onnxruntime-int8": call(int8)}
+
+
+def openvino_calls(onnx: Path, samples: Sequence[np.ndarray], threads: int) -> Calls:
+    """fp32, bf16, and NNCF's int8 calibrated on `samples`."""
+    import nncf
+    import openvino
+
+    core = openvino.Core()
+    model = core.read_model(onnx)
+    quantized = nncf.quantize(core.read_model(onnx), nncf.Dataset([{"x": s} for s in samples]))
+
+    def call(read, precision: str):
+        settings = {
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": precision,
+        }
+        request = core.compile_model(read, "CPU", settings).create_infer_request()
+        return lambda x: request.infer({"x": x}, share_inputs=True, share_outputs=True)
+
+    return {
+        "openvino-fp32": call(model, "f32"),
+        "openvino-bf16": call(model, "bf16"),
+        "openvino-int8": call(quantized, "f32"),
+    }
+
+
+def torch_calls(network: nn.Module, shape: tuple[int, ...], threads: int) -> Calls:
+    """Eager and compiled, channels last where there are images."""
+    torch.set_num_threads(threads)
+    if len(shape) == 4:
+        network = network.to(memory_format=torch.channels_last)
+    compiled = torch.compile(network)
+
+    def call(function):
+        def run(x: np.ndarray) -> torch.Tensor:
+            tensor = torch.from_numpy(x)
+            if tensor.ndim == 4:
+                tensor = tensor.contiguous(memory_format=torch.channels_last)
+            with torch.inference_mode():
+                return function(tensor)
+
+        run(np.zeros(shape, np.float32))
+        return run
+
+    return {"torch-eager": call(network), "torch-compile": call(compiled)}

@@ -1,0 +1,146 @@
+"""Our dense fp32 and int8 code against ONNX Runtime, OpenVINO and torch, network by network.
+
+The same network, input, threads and run, batch 1, each in turn; ours with the tuning logs that
+ship with the package, and those in --logs. Needs the extra `peers`; a peer that is not installed is
+left out, and named.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import report
+import torch
+import tvm
+from adaspring.backends.build import prepare
+from adaspring.backends.tuning import TuningLog, best_known, shipped_logs
+from adaspring.explore.timing import time_in_turn
+from adaspring.frontend.data import Dataset
+from adaspring.frontend.torch_import import from_torch
+from adaspring.library.runtime import use_threads
+from adaspring.passes import Quantize, run
+from adaspring.targets import Board, host
+from executable import executable
+from networks import NETWORKS, seeded
+from peer_calls import onnxruntime_calls, openvino_calls, save_onnx, torch_calls
+
+FP32, INT8 = "ours-fp32", "ours-int8"
+# what each label compares: ours, and the peers of which the fastest counts
+RATIOS = {
+    "fp32_vs_onnxruntime": (FP32, ("onnxruntime-fp32",)),
+    "fp32_vs_best_peer": (FP32, ("onnxruntime-fp32", "openvino-fp32", "torch-compile")),
+    "int8_vs_onnxruntime": (INT8, ("onnxruntime-int8",)),
+    "int8_vs_best_peer": (INT8, ("onnxruntime-int8", "openvino-int8")),
+    "int8_vs_own_fp32": (INT8, (FP32,)),
+}
+
+
+def own_calls(
+    kind: type, network: torch.nn.Module, samples: Sequence[np.ndarray], board: Board, log, folder
+) -> dict[str, Callable]:
+    """Our fp32 and our int8 of the same network."""
+    example = (torch.zeros(kind.example_shape),)
+    dense = from_torch(network, example, name=kind.__name__)
+    calibration = Dataset(inputs=(np.concatenate(samples),), labels=np.zeros(len(samples), int))
+    quantized = run(dense, (Quantize(),), calibration).model
+    best = best_known(log)
+    return {
+        FP32: executable(prepare(dense, board), best, folder / "fp32.so"),
+        INT8: executable(prepare(quantized, board), best, folder / "int8.so"),
+    }
+
+
+def peer_calls(
+    network: torch.nn.Module, shape: tuple[int, ...], samples: Sequence[np.ndarray], folder, threads
+) -> dict[str, Callable]:
+    """What is installed of the peers."""
+    onnx = folder / "net.onnx"
+    save_onnx(network, shape, onnx)
+    calls: dict[str, Callable] = {}
+    for make in (
+        partial(onnxruntime_calls, onnx, samples, threads),
+        partial(openvino_calls, onnx, samples, threads),
+        partial(torch_calls, network, shape, threads),
+    ):
+        try:
+            calls |= make()
+        except ImportError as error:
+            print(f"left out: {error}")
+    return calls
+
+
+def compare(kind: type, board: Board, log: TuningLog, seconds: float) -> tuple[list, Mapping]:
+    """Rows of one network, and its ratios round by round."""
+    network, shape = seeded(kind), kind.example_shape
+    rng = np.random.default_rng(0)
+    samples = [rng.standard_normal(shape).astype(np.float32) for _ in range(16)]
+    x = samples[0]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        own = own_calls(kind, network, samples, board, log, folder)
+        theirs = peer_calls(network, shape, samples, folder, board.core_count)
+        tensor = tvm.runtime.tensor(x)
+        calls = {label: partial(_on, call, tensor) for label, call in own.items()} | theirs
+        times = time_in_turn(calls, [x], seconds)
+    medians = {label: np.median(found, axis=1) for label, found in times.items()}
+    rows = [
+        {"network": kind.__name__, "runner": label, "p50_ms": float(np.median(found))}
+        for label, found in medians.items()
+    ]
+    print(kind.__name__ + "".join(f"   {row['runner']} {row['p50_ms']:.3f}" for row in rows))
+    rounds = {
+        label: np.min([medians[peer] for peer in peers], axis=0) / medians[ours]
+        for label, (ours, peers) in RATIOS.items()
+        if all(peer in medians for peer in peers)
+    }
+    return rows, rounds
+
+
+def _on(call: Callable, tensor: object, _: object) -> object:
+    """Call on a tensor that is there already: copying the sample is not what is timed."""
+    return call(tensor)
+
+
+def main() -> None:
+    """Time, print, write JSON."""
+    parser = report.arguments(__doc__, "the four smallest networks, a few rounds")
+    parser.add_argument("--logs", type=Path, default=Path("tuning_logs/host"))
+    parser.add_argument("--network", action="append", help="this one alone; may be repeated")
+    asked = parser.parse_args()
+    warnings.filterwarnings("ignore", module="torch.onnx")
+    board = host()
+    use_threads(board.core_count)
+    log = TuningLog(asked.logs, shipped_logs(board))
+    kinds = NETWORKS[-4:] if asked.quick else NETWORKS
+    if asked.network:
+        kinds = tuple(kind for kind in NETWORKS if kind.__name__ in asked.network)
+    if asked.quick:
+        print("quick: small networks, few rounds; the figures are rough")
+    rows, ratios, by_label = [], {}, {}
+    for kind in kinds:
+        found, rounds = compare(kind, board, log, 3.0 if asked.quick else 20.0)
+        rows += found
+        for label, values in rounds.items():
+            ratios[f"{label} {kind.__name__}"] = report.ratio(values)
+            by_label.setdefault(label, []).append(float(np.median(values)))
+    for label, values in by_label.items():
+        mean = float(np.exp(np.mean(np.log(values))))
+        ratios[label] = {
+            "median": mean,
+            "min": min(values),
+            "max": max(values),
+            "runs": len(values),
+        }
+        print(f"{label:22} geometric mean {mean:.2f} ({min(values):.2f} to {max(values):.2f})")
+    settings = {"threads": board.core_count, "batch": 1, "logs": [asked.logs.name, "shipped"]}
+    packages = ("adaspring", "apache-tvm", "onnxruntime", "torch")
+    report.write(asked.json, "peers", packages, settings, rows, ratios)
+
+
+if __name__ == "__main__":
+    main()
