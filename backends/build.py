@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import tvm
@@ -28,11 +29,13 @@ from .schedule import Best, fused, schedule_cpu, schedule_gpu
 class Prepared:
     """A network lowered and fused for a board, its functions not yet scheduled.
 
-    `module["main"]` takes the inputs, then the packed `weights` in order.
+    `module["main"]` takes the inputs, then the packed `weights` in order. `direct` names those of
+    direct convolutions that Winograd's filtering could do.
     """
 
     module: IRModule
     weights: Mapping[str, np.ndarray]
+    direct: frozenset[str]
     board: Board
     isa: InstructionSet
     target: Target
@@ -57,13 +60,19 @@ def board_target(board: Board) -> Target:
     return Target(dict(board.target))
 
 
-def prepare(model: Model, board: Board) -> Prepared:
-    """Lower and fuse `model` for `board`; BuildError where TVM cannot."""
+def prepare(
+    model: Model, board: Board, winograd: Mapping[str, int] = MappingProxyType({})
+) -> Prepared:
+    """Lower and fuse `model` for `board`; BuildError where TVM cannot.
+
+    `winograd` gives the tile of each weight whose convolutions are done so (`lower`).
+    """
     isa = instruction_set(board)
     target = board_target(board)
     with _explained(board):
-        lowered = lower(model, isa)
-        return Prepared(fused(lowered.module, target), lowered.weights, board, isa, target)
+        lowered = lower(model, isa, winograd)
+        module = fused(lowered.module, target)
+        return Prepared(module, lowered.weights, lowered.direct, board, isa, target)
 
 
 @dataclass(frozen=True)

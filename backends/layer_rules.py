@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from tvm import relax
 
-from .kernels import compute, pack
+from .isa import InstructionSet
+from .kernels import compute, pack, winograd
 from .values import Dequantized, Dynamic, Quantized, Static, Value
 from .walk import FROM_CHANNELS_LAST, TO_CHANNELS_LAST, Rule, Walk, shape_of
 
@@ -89,6 +90,11 @@ def _layer(walk: Walk, x: relax.Expr, weight: Static, window: compute.Window | N
     value = walk.value_of(x)
     channels = weight.array.shape[0 if window else 1]
     integer = isinstance(value, Dequantized) and weight.scaled_along(0 if window else 1)
+    if window and not integer and _takes_winograd(weight.array.shape, window, walk.isa):
+        tile = walk.winograd.get(weight.name)
+        if tile:
+            return _winograd_conv2d(walk, x, weight, window, tile)
+        walk.could_be_winograd.add(weight.name)
     lanes, depth = _blocking(walk, integer, channels)
     if integer:
         assert isinstance(value, Dequantized)
@@ -108,6 +114,24 @@ def _layer(walk: Walk, x: relax.Expr, weight: Static, window: compute.Window | N
         assert isinstance(value, Dequantized)
         sums = _dequantized(walk, sums, weight, value.source, window)
     return Dynamic(sums, window is not None)
+
+
+def _winograd_conv2d(
+    walk: Walk, x: relax.Expr, weight: Static, window: compute.Window, tile: int
+) -> Value:
+    """A 3×3 convolution by Winograd's filtering."""
+    filters = winograd.pack_winograd(weight.as_float().array, walk.isa.float_lanes, tile)
+    packed = walk.weights.var(weight.name, filters)
+    settings = {"window": window, "channels": weight.array.shape[0], "tile": tile}
+    sums = walk.kernel(winograd.winograd_conv2d, walk.channels_last(x), packed, **settings)
+    return Dynamic(sums, True)
+
+
+def _takes_winograd(shape: tuple[int, ...], window: compute.Window, isa: InstructionSet) -> bool:
+    """Whether a convolution by a weight of `shape` (c_out, c_in, kh, kw) can be Winograd's."""
+    plain = window.strides == (1, 1) and window.dilation == (1, 1)
+    whole = not any(channels % isa.float_lanes for channels in shape[:2])
+    return plain and shape[2:] == (3, 3) and whole and not isa.whole_rows
 
 
 def _blocking(walk: Walk, integer: bool, channels: int) -> tuple[int, int]:

@@ -8,7 +8,9 @@ weights becomes an integer kernel; every other operator is left to TVM.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from tvm import IRModule, relax
@@ -22,15 +24,25 @@ from .walk import Walk
 
 @dataclass(frozen=True)
 class Lowered:
-    """A module whose `main` takes the inputs, then every packed weight in order."""
+    """A module whose `main` takes the inputs, then every packed weight in order.
+
+    `direct` names the weights of direct convolutions that Winograd's filtering could do.
+    """
 
     module: IRModule
     weights: dict[str, np.ndarray]
+    direct: frozenset[str]
 
 
-def lower(model: Model, isa: InstructionSet) -> Lowered:
-    """Lower `model` for an instruction set; `model` is left as it is."""
-    walk = Walk(model, isa, layout_rules.RULES | layer_rules.RULES)
+def lower(
+    model: Model, isa: InstructionSet, winograd: Mapping[str, int] = MappingProxyType({})
+) -> Lowered:
+    """Lower `model` for an instruction set; `model` is left as it is.
+
+    `winograd` gives the tile, 2 or 4, of each weight whose convolutions are done by Winograd's
+    filtering, those of them that can be.
+    """
+    walk = Walk(model, isa, layout_rules.RULES | layer_rules.RULES, winograd)
     function = model.function
     inputs = [relax.Var(var.name, var.ty) for var in function.params[: len(model.inputs)]]
     for old, new in zip(function.params, inputs, strict=False):
@@ -45,4 +57,4 @@ def lower(model: Model, isa: InstructionSet) -> Lowered:
                     walk.values[binding.var] = walk.lower_value(binding.value)
             result = builder.emit_output(walk.plain(function.body.body))
         builder.emit_func_output(result, params=[*inputs, *walk.weights.vars])
-    return Lowered(builder.get(), walk.weights.arrays)
+    return Lowered(builder.get(), walk.weights.arrays, frozenset(walk.could_be_winograd))

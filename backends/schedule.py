@@ -21,10 +21,10 @@ from .kernels.schedule import (
     contraction_shape,
     is_handwritten,
     new_schedule,
-    schedule_contraction,
     schedule_spatial,
     tiles,
 )
+from .kernels.template import apply_template
 
 SCHEDULED = "tirx.is_scheduled"
 
@@ -123,7 +123,7 @@ def default_schedule(function: PrimFunc, isa: InstructionSet) -> Schedule:
     if shape is not None:
         sch = new_schedule(function)
         try:
-            schedule_contraction(sch, tiles(shape, isa)[0], isa)
+            apply_template(sch, tiles(shape, isa)[0], isa)
         except ScheduleError:
             # What is fused behind the contraction does not fit its tile (a broadcast to a higher
             # rank); the plain rule below is right for anything.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from tvm import relax, te
@@ -23,12 +23,21 @@ class Walk:
     """One walk; `values` maps each source variable to what became of it.
 
     `rules` lower the operators that they name; one that gives None leaves the call to TVM.
+    `winograd` gives the tile of each weight whose convolution is done by Winograd's filtering.
     """
 
-    def __init__(self, model: Model, isa: InstructionSet, rules: dict[str, Rule]) -> None:
+    def __init__(
+        self,
+        model: Model,
+        isa: InstructionSet,
+        rules: dict[str, Rule],
+        winograd: Mapping[str, int],
+    ) -> None:
         self.model = model
         self.isa = isa
         self.rules = rules
+        self.winograd = winograd
+        self.could_be_winograd: set[str] = set()
         self.builder = relax.BlockBuilder()
         self.weights = LoweredWeights()
         self.values: dict[relax.Var, Value] = {}

@@ -9,10 +9,19 @@ from pathlib import Path
 from tvm import IRModule
 from tvm.s_tir.schedule import Trace
 
-from ..backends.build import Prepared, prepare, schedule
+from ..backends.algorithms import Alternatives, Seconds, alternatives, fastest
+from ..backends.build import schedule
 from ..backends.rpc.description import EMULATED_SUFFIX
 from ..backends.rpc.runner import RpcRunner
-from ..backends.tuning import TuningLog, TuningReport, best_known, shipped_logs, tasks_of, tune
+from ..backends.tuning import (
+    TuningLog,
+    TuningReport,
+    best_known,
+    fastest_known,
+    shipped_logs,
+    tasks_of,
+    tune,
+)
 from ..errors import BoardError
 from ..targets import Board
 from .candidates import Candidate
@@ -44,12 +53,12 @@ def order_code(
     """Lower and tune for a board; its code is under way afterwards where a cluster builds it."""
     site = site_of(request.tracker, board)
     log = log_of(request, site)
-    prepared = prepare_all(candidates, board, progress)
-    report = tune_all(request, prepared, site, log, farms, progress)
-    best = best_of(request, site, log)
+    lowered = lower_all(candidates, board, progress)
+    report = tune_all(request, lowered, site, log, farms, progress)
+    best, seconds = best_of(request, site, log), seconds_of(request, site, log)
     jobs = [
-        order(candidate.name, schedule(ready, best), farms.code)
-        for candidate, ready in zip(candidates, prepared, strict=True)
+        order(candidate.name, schedule(fastest(ways, seconds), best), farms.code)
+        for candidate, ways in zip(candidates, lowered, strict=True)
     ]
     return BoardCode(site=site, tuning=report, jobs=tuple(jobs))
 
@@ -72,8 +81,8 @@ def tune_board(
         raise BoardError(
             f"{board.name} is not this machine, so nothing can be timed on it; give --tracker"
         )
-    prepared = prepare_all(candidates, board, progress)
-    return tune_all(request, prepared, site, log_of(request, site), farms, progress)
+    lowered = lower_all(candidates, board, progress)
+    return tune_all(request, lowered, site, log_of(request, site), farms, progress)
 
 
 def log_folder(request: Request, site: Site) -> Path:
@@ -101,21 +110,32 @@ def best_of(request: Request, site: Site, log: TuningLog) -> Best:
     return real_first
 
 
-def prepare_all(
+def seconds_of(request: Request, site: Site, log: TuningLog) -> Seconds:
+    """The least seconds that a function is known to take; an emulated board's do not count."""
+    record = fastest_known(log_of(request, replace(site, emulated=False)) if site.emulated else log)
+
+    def seconds(module: IRModule) -> float | None:
+        found = record(module)
+        return None if found is None else found.best_s
+
+    return seconds
+
+
+def lower_all(
     candidates: Sequence[Candidate], board: Board, progress: Progress
-) -> list[Prepared]:
-    """Lower every candidate for a board."""
-    prepared = []
+) -> list[Alternatives]:
+    """Lower every candidate for a board, in every way that its layers can be done."""
+    lowered = []
     for index, candidate in enumerate(candidates):
         progress.step(f"lower for {board.name}", index, len(candidates), candidate.name)
-        prepared.append(prepare(candidate.model, board))
+        lowered.append(alternatives(candidate.model, board))
     progress.step(f"lower for {board.name}", len(candidates), len(candidates), "done")
-    return prepared
+    return lowered
 
 
 def tune_all(
     request: Request,
-    prepared: Sequence[Prepared],
+    lowered: Sequence[Alternatives],
     site: Site,
     log: TuningLog,
     farms: Farms,
@@ -125,7 +145,7 @@ def tune_all(
     board, settings = site.board, request.tuning
     if not (settings.trials and site.at_hand) or board.device != "cpu":
         return None
-    tasks = tasks_of((p.module for p in prepared), prepared[0].isa)
+    tasks = tasks_of((m for ways in lowered for m in ways.modules), lowered[0].direct.isa)
     label = f"tune on {board.name}"
 
     def tell(done: int, total: int) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 import torch
-from adaspring.backends.build import prepare
+from adaspring.backends.algorithms import alternatives
 from adaspring.backends.tuning import Tuning, TuningLog, tasks_of, tune
 from adaspring.backends.tuning.log_compact import compact
 from adaspring.backends.tuning.log_lines import LOST, WORKLOADS
@@ -102,8 +102,9 @@ def main() -> None:
     models = networks()
     for name in CLASSES:
         board = board_of(name)
-        prepared = [prepare(model, board) for model in models]
-        tasks = tasks_of((ready.module for ready in prepared), prepared[0].isa)
+        ways = [alternatives(model, board) for model in models]
+        modules = (module for way in ways for module in way.modules)
+        tasks = tasks_of(modules, ways[0].direct.isa)
         settings = Tuning(trials=10**6, time_limit_s=60 * asked.minutes, patience=96)
         unpack(asked.folder / name)
         report = tune(tasks, board, TuningLog(asked.folder / name), settings)

@@ -11,7 +11,7 @@ import tvm
 from adaspring.backends.build import _FINISH, _PLAN, Prepared, _apply, build, prepare
 from adaspring.backends.isa import InstructionSet
 from adaspring.backends.lower import lower
-from adaspring.backends.schedule import fused, schedule_gpu
+from adaspring.backends.schedule import Best, fused, schedule_gpu
 from adaspring.frontend.model import Model, TensorSpec
 from adaspring.targets import Board
 from tvm import IRModule, relax
@@ -63,7 +63,14 @@ def run(
         lowered = lower(model, isa)
         module = fused(lowered.module, prepared.target)
         prepared = replace(prepared, module=module, weights=lowered.weights, isa=isa)
-    built = build(prepared, None, folder / "code.so")
+    return built_and_run(prepared, folder, *inputs)
+
+
+def built_and_run(
+    prepared: Prepared, folder: Path, *inputs: np.ndarray, best: Best | None = None
+) -> list[np.ndarray]:
+    """Build, with the schedules that are known, and run."""
+    built = build(prepared, best, folder / "code.so")
     machine = relax.VirtualMachine(tvm.runtime.load_module(str(built.code)), tvm.cpu())
     weights = [tvm.runtime.tensor(array) for array in built.weights.values()]
     values = [tvm.runtime.tensor(np.ascontiguousarray(array)) for array in inputs]

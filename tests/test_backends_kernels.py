@@ -13,9 +13,9 @@ from adaspring.backends.isa import InstructionSet, Int8Dot, instruction_set
 from adaspring.backends.kernels import compute, pack
 from adaspring.backends.kernels.schedule import (
     contraction_shape,
-    schedule_contraction,
     tiles,
 )
+from adaspring.backends.kernels.template import apply_template
 from adaspring.backends.schedule import schedule_cpu
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -68,7 +68,7 @@ def _by_every_tile(function, isa: InstructionSet) -> IRModule:
     scheduled = {}
     for index, tile in enumerate(tiles(shape, isa)):
         sch = Schedule(IRModule({"main": function}))
-        schedule_contraction(sch, tile, isa)
+        apply_template(sch, tile, isa)
         name = f"f{index}"
         scheduled[name] = sch.mod["main"].with_attr("global_symbol", name)
     assert scheduled

@@ -26,7 +26,7 @@ class Window:
 
     def output_size(self, x: te.Tensor, kernel: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the output for an input (n, h, w, c)."""
-        _, *size, _ = _shape(x)
+        _, *size, _ = shape_of(x)
         height, width = (
             (
                 size[i]
@@ -47,9 +47,9 @@ def conv2d(x: te.Tensor, weight: te.Tensor, *, window: Window, channels: int, pa
 
     Returns (n, oh, ow, channels): float32 for float weights, int32 sums for int8 ones.
     """
-    n, _, _, _ = _shape(x)
-    blocks, kh, kw, groups, lanes, depth = _shape(weight)
-    padded = _pad(x, window.padding, groups * depth, pad_value)
+    n, _, _, _ = shape_of(x)
+    blocks, kh, kw, groups, lanes, depth = shape_of(weight)
+    padded = pad(x, window.padding, groups * depth, pad_value)
     oh, ow = window.output_size(x, (kh, kw))
     (sh, sw), (dh, dw) = window.strides, window.dilation
     rh, rw = te.reduce_axis((0, kh), "rh"), te.reduce_axis((0, kw), "rw")
@@ -64,13 +64,13 @@ def conv2d(x: te.Tensor, weight: te.Tensor, *, window: Window, channels: int, pa
         ),
         name=CONTRACT,
     )
-    return _first_channels(sums, channels)
+    return first_channels(sums, channels)
 
 
 def dense(x: te.Tensor, weight: te.Tensor, *, channels: int):
     """Multiply x (…, k) by packed weight (blocks, k/depth, lanes, depth): (…, channels)."""
-    blocks, groups, lanes, depth = _shape(weight)
-    lead, k = _shape(x)[:-1], _shape(x)[-1]
+    blocks, groups, lanes, depth = shape_of(weight)
+    lead, k = shape_of(x)[:-1], shape_of(x)[-1]
     if groups * depth != k:
         x = te.compute(
             (*lead, groups * depth),
@@ -88,14 +88,14 @@ def dense(x: te.Tensor, weight: te.Tensor, *, channels: int):
         ),
         name=CONTRACT,
     )
-    return _first_channels(sums, channels)
+    return first_channels(sums, channels)
 
 
 def depthwise_conv2d(x: te.Tensor, weight: te.Tensor, *, window: Window):
     """Convolve each channel of x (n, h, w, c) by its own filter of weight (kh, kw, c)."""
-    n, _, _, c = _shape(x)
-    kh, kw, _ = _shape(weight)
-    padded = _pad(x, window.padding, c, 0)
+    n, _, _, c = shape_of(x)
+    kh, kw, _ = shape_of(weight)
+    padded = pad(x, window.padding, c, 0)
     oh, ow = window.output_size(x, (kh, kw))
     (sh, sw), (dh, dw) = window.strides, window.dilation
     rh, rw = te.reduce_axis((0, kh), "rh"), te.reduce_axis((0, kw), "rw")
@@ -110,9 +110,9 @@ def depthwise_conv2d(x: te.Tensor, weight: te.Tensor, *, window: Window):
 
 def batched_matmul(a: te.Tensor, b: te.Tensor):
     """Multiply a (…, i, k) by b (…, k, j), the leading axes equal: (…, i, j)."""
-    k = te.reduce_axis((0, _shape(a)[-1]), "rc")
+    k = te.reduce_axis((0, shape_of(a)[-1]), "rc")
     return te.compute(
-        (*_shape(a)[:-1], _shape(b)[-1]),
+        (*shape_of(a)[:-1], shape_of(b)[-1]),
         lambda *i: te.sum(a(*i[:-1], k) * b(*i[:-2], k, i[-1]), axis=[k]),
         name=CONTRACT,
     )
@@ -163,15 +163,17 @@ def _accumulator(weight: te.Tensor):
     return (lambda v: v.astype("int32")) if weight.dtype == "int8" else (lambda v: v)
 
 
-def _first_channels(sums: te.Tensor, channels: int):
-    if _shape(sums)[-1] == channels:
+def first_channels(sums: te.Tensor, channels: int):
+    """Give the first `channels` of (…, c): what the packing added goes."""
+    if shape_of(sums)[-1] == channels:
         return sums
-    return te.compute((*_shape(sums)[:-1], channels), lambda *i: sums(*i), name="unpad")
+    return te.compute((*shape_of(sums)[:-1], channels), lambda *i: sums(*i), name="unpad")
 
 
-def _pad(x: te.Tensor, padding: tuple[int, int, int, int], channels: int, value: float):
+def pad(x: te.Tensor, padding: tuple[int, int, int, int], channels: int, value: float):
+    """Put `value` around x (n, h, w, c): (top, left, bottom, right), and channels behind."""
     top, left, bottom, right = padding
-    n, h, w, c = _shape(x)
+    n, h, w, c = shape_of(x)
     if not any(padding) and channels == c:
         return x
 
@@ -194,5 +196,6 @@ def _pad(x: te.Tensor, padding: tuple[int, int, int, int], channels: int, value:
     return te.compute((n, h + top + bottom, w + left + right, channels), one, name=PAD)
 
 
-def _shape(tensor: te.Tensor) -> tuple[int, ...]:
+def shape_of(tensor: te.Tensor) -> tuple[int, ...]:
+    """The fixed shape of a tensor."""
     return tuple(int(extent) for extent in tensor.shape)

@@ -104,13 +104,13 @@ def schedule_contraction(sch: Schedule, tile: Tile, isa: InstructionSet) -> None
     depth_first = str(block.writes[0].source.dtype) == "int32" and isa.int8.intrinsic is not None
     lanes = isa.int8.lanes if str(block.writes[0].source.dtype) == "int32" else isa.float_lanes
     *lead, columns, channels = _loops(sch, contract, IterVar.DataPar)
-    lanes = math.gcd(lanes, _extent(sch, channels))
+    lanes = math.gcd(lanes, extent_of(sch, channels))
     epilogue = _inline_between(sch, contract)
     reduction = _loops(sch, contract, IterVar.CommReduce)
 
-    column_tiles, column = _tile(sch, columns, tile.columns)
+    column_tiles, column = tile_loop(sch, columns, tile.columns)
     channel_groups, lane = sch.split(channels, [None, lanes])
-    channel_tiles, channel_blocks = _tile(sch, channel_groups, tile.blocks)
+    channel_tiles, channel_blocks = tile_loop(sch, channel_groups, tile.blocks)
     if tile.channels_outer:
         outer = [channel_tiles, *lead, column_tiles]
     else:
@@ -120,7 +120,7 @@ def schedule_contraction(sch: Schedule, tile: Tile, isa: InstructionSet) -> None
         sch.reorder(*outer, *reduction[:-1], *inner, reduction[-1])
     else:
         sch.reorder(*outer, *reduction, *inner)
-    _schedule_epilogue(sch, epilogue, contract, outer, lanes)
+    run_on_tile(sch, epilogue, contract, outer, lanes)
     sch.unroll(column)
     sch.unroll(channel_blocks)
     if not depth_first:
@@ -132,12 +132,12 @@ def schedule_contraction(sch: Schedule, tile: Tile, isa: InstructionSet) -> None
         sch.tensorize(lane, isa.int8.intrinsic)
 
 
-def _schedule_epilogue(sch: Schedule, epilogue: SBlockRV, contract: SBlockRV, outer, lanes) -> None:
+def run_on_tile(sch: Schedule, epilogue: SBlockRV, contract: SBlockRV, outer, lanes) -> None:
     """Run what follows the contraction on the tile while it is in registers."""
     sch.reverse_compute_at(epilogue, outer[-1], preserve_unit_loops=True)
     sch.set_scope(contract, 0, "local")
     *tile_loops, channel = sch.get_loops(epilogue)[len(outer) :]
-    if _extent(sch, channel) % lanes == 0:
+    if extent_of(sch, channel) % lanes == 0:
         blocks, lane = sch.split(channel, [None, lanes])
         sch.vectorize(lane)
         tile_loops.append(blocks)
@@ -168,19 +168,19 @@ def _inline_between(sch: Schedule, contract: SBlockRV) -> SBlockRV:
 def schedule_spatial(sch: Schedule, block: SBlockRV, lanes: int) -> None:
     """Parallel over the outer loops of an elementwise block, vectors over its last."""
     *outer, last = sch.get_loops(block)
-    width = math.gcd(_extent(sch, last), lanes)
+    width = math.gcd(extent_of(sch, last), lanes)
     if width > 1:
         sch.vectorize(sch.split(last, [None, width])[1])
     if outer:
         sch.parallel(sch.fuse(*outer))
 
 
-def _tile(sch: Schedule, loop, inner: int):
+def tile_loop(sch: Schedule, loop, inner: int):
     """Split a loop by a sampled factor: a knob that a record keeps as a decision.
 
     So what was found for one shape can be carried over to another (`tuning/transfer.py`).
     """
-    decision = [_extent(sch, loop) // inner, inner]
+    decision = [extent_of(sch, loop) // inner, inner]
     factors = sch.sample_perfect_tile(loop, 2, max_innermost_factor=0, decision=decision)
     return sch.split(loop, factors)
 
@@ -192,5 +192,6 @@ def _loops(sch: Schedule, block: SBlockRV, kind: int):
     return [loop for loop, var in zip(loops, variables, strict=True) if var.iter_type == kind]
 
 
-def _extent(sch: Schedule, loop) -> int:
+def extent_of(sch: Schedule, loop) -> int:
+    """How often a loop runs."""
     return int(sch.get(loop).extent)

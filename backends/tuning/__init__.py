@@ -5,7 +5,7 @@ from .log import TuningLog
 from .settings import Tuning, TuningReport
 from .shipped import shipped_logs
 from .tasks import Task, tasks_of
-from .transfer import best_known
+from .transfer import best_known, fastest_known
 
 __all__ = [
     "Task",
@@ -13,6 +13,7 @@ __all__ = [
     "TuningLog",
     "TuningReport",
     "best_known",
+    "fastest_known",
     "shipped_logs",
     "tasks_of",
     "tune",

@@ -16,7 +16,8 @@ from tvm.s_tir.schedule import ScheduleError
 from tvm.target import Target
 
 from ..isa import InstructionSet
-from ..kernels.schedule import new_schedule, schedule_contraction, tiles
+from ..kernels.schedule import new_schedule, tiles
+from ..kernels.template import apply_template
 from .context import Context
 from .log import Record, trace_key
 from .space import sketch_space
@@ -70,7 +71,7 @@ def template_candidates(task: Task, isa: InstructionSet) -> Iterator[Candidate]:
     for tile in tiles(task.shape, isa) if task.shape else ():
         sch = new_schedule(task.module["main"])
         try:
-            schedule_contraction(sch, tile, isa)
+            apply_template(sch, tile, isa)
         except ScheduleError:
             return  # the template does not fit this function's epilogue: no tile will
         yield Candidate(sch, "template")

@@ -20,7 +20,7 @@ from tvm.target import Target
 from ..isa import InstructionSet
 from ..kernels.schedule import new_schedule
 from .context import Context
-from .log import TuningLog, Workload
+from .log import Record, TuningLog, Workload
 from .proposals import Candidate
 from .space import sketch_space
 from .tasks import Task
@@ -89,21 +89,32 @@ def _finished(trace: Trace, context: Context) -> Schedule | None:
     return fitted if passed else None
 
 
-def best_known(log: TuningLog) -> Callable[[IRModule], Trace | None]:
-    """The fastest schedule of a function, or of one that differs from it in constants alone.
+def fastest_known(log: TuningLog) -> Callable[[IRModule], Record | None]:
+    """The fastest record of a function, or of one that differs from it in constants alone.
 
     An 8-bit layer has its scales in its code, and training anew changes them, not what is fast.
     """
     twins: dict[Signature, Workload] = {}
 
-    def best(module: IRModule) -> Trace | None:
-        own = log.best(module)
-        if own is not None:
-            return own
+    def fastest(module: IRModule) -> Record | None:
+        own = log.records(module, limit=1)
+        if own:
+            return own[0]
         if not twins:
             twins.update((signature(w.module), w) for w in log.workloads() if w.records_count)
         twin = twins.get(signature(module))
-        return None if twin is None else log.best(twin.module)
+        return log.records(twin, limit=1)[0] if twin else None
+
+    return fastest
+
+
+def best_known(log: TuningLog) -> Callable[[IRModule], Trace | None]:
+    """The schedule of the fastest record that is known (`fastest_known`)."""
+    fastest = fastest_known(log)
+
+    def best(module: IRModule) -> Trace | None:
+        record = fastest(module)
+        return None if record is None else record.trace
 
     return best
 

@@ -1,0 +1,82 @@
+"""Which way each convolution is done: directly, or by Winograd's filtering where it is faster.
+
+Both ways are lowered and tuned; then each layer takes the one whose function was measured faster.
+What was not measured is done directly. A function is timed alone, its weights in the caches, where
+those of a large network are not: so the time to read them from memory, modelled, is added.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tvm import IRModule, relax
+
+from ..frontend.model import Model
+from ..targets import Board
+from .build import Prepared, prepare
+from .schedule import task_module
+
+# Seconds of a function's best measured schedule, None where there is none.
+Seconds = Callable[[IRModule], float | None]
+
+WINOGRAD_TILES = (4, 2)
+# ResNet-18 on two Zen 4 cores: the choice of layers by this was the fastest of six in the network.
+_WEIGHTS_BYTES_PER_S = 20e9
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """A network with every convolution direct, and with all that can be done by each tile."""
+
+    model: Model
+    direct: Prepared
+    winograd: Mapping[int, Prepared]
+
+    @property
+    def modules(self) -> tuple[IRModule, ...]:
+        """All functions that there are to tune."""
+        return (self.direct.module, *(ready.module for ready in self.winograd.values()))
+
+
+def alternatives(model: Model, board: Board) -> Alternatives:
+    """Lower `model` in every way; BuildError where TVM cannot."""
+    direct = prepare(model, board)
+    tiles = WINOGRAD_TILES if direct.direct else ()
+    every = {tile: dict.fromkeys(direct.direct, tile) for tile in tiles}
+    return Alternatives(
+        model, direct, {tile: prepare(model, board, names) for tile, names in every.items()}
+    )
+
+
+def fastest(ways: Alternatives, seconds: Seconds) -> Prepared:
+    """Lower each layer in the way that was measured fastest."""
+    times = {0: _layer_seconds(ways.direct, seconds)} | {
+        tile: _layer_seconds(ready, seconds) for tile, ready in ways.winograd.items()
+    }
+    chosen = {}
+    for name in ways.direct.direct:
+        best = min(times, key=lambda tile: times[tile].get(name, float("inf")))
+        if best:
+            chosen[name] = best
+    return prepare(ways.model, ways.direct.board, chosen) if chosen else ways.direct
+
+
+def _layer_seconds(ready: Prepared, seconds: Seconds) -> dict[str, float]:
+    """Seconds of the functions that read each weight, where all of them were measured."""
+    main = ready.module["main"]
+    weights = dict(zip(main.params[-len(ready.weights) :], ready.weights, strict=True))
+    found: dict[str, list[float]] = defaultdict(list)
+
+    def visit(expr: relax.Expr) -> None:
+        if not isinstance(expr, relax.Call) or getattr(expr.op, "name", "") != "relax.call_tir":
+            return
+        names = [weights[arg] for arg in expr.args[1].fields if arg in weights]
+        measured = seconds(task_module(ready.module[expr.args[0]])) if names else None
+        for name in names:
+            reading = ready.weights[name].nbytes / _WEIGHTS_BYTES_PER_S
+            found[name].append(float("inf") if measured is None else measured + reading)
+
+    relax.analysis.post_order_visit(main, visit)
+    return {name: sum(times) for name, times in found.items()}
