@@ -17,9 +17,10 @@ from ..frontend.model import Model
 from ..targets import Board
 from .build import Prepared, prepare
 from .schedule import task_module
+from .tuning.log import Record
 
-# Seconds of a function's best measured schedule, None where there is none.
-Seconds = Callable[[IRModule], float | None]
+# The fastest record of a function, None where there is none (`tuning.fastest_known`).
+Known = Callable[[IRModule], Record | None]
 
 WINOGRAD_TILES = (4, 2)
 # ResNet-18 on two Zen 4 cores: the choice of layers by this was the fastest of six in the network.
@@ -50,10 +51,12 @@ def alternatives(model: Model, board: Board) -> Alternatives:
     )
 
 
-def fastest(ways: Alternatives, seconds: Seconds) -> Prepared:
+def fastest(ways: Alternatives, known: Known) -> Prepared:
     """Lower each layer in the way that was measured fastest."""
-    times = {0: _layer_seconds(ways.direct, seconds)} | {
-        tile: _layer_seconds(ready, seconds) for tile, ready in ways.winograd.items()
+    if not ways.winograd:
+        return ways.direct
+    times = {0: _layer_seconds(ways.direct, known)} | {
+        tile: _layer_seconds(ready, known) for tile, ready in ways.winograd.items()
     }
     chosen = {}
     for name in ways.direct.direct:
@@ -63,7 +66,7 @@ def fastest(ways: Alternatives, seconds: Seconds) -> Prepared:
     return prepare(ways.model, ways.direct.board, chosen) if chosen else ways.direct
 
 
-def _layer_seconds(ready: Prepared, seconds: Seconds) -> dict[str, float]:
+def _layer_seconds(ready: Prepared, known: Known) -> dict[str, float]:
     """Seconds of the functions that read each weight, where all of them were measured."""
     main = ready.module["main"]
     weights = dict(zip(main.params[-len(ready.weights) :], ready.weights, strict=True))
@@ -73,10 +76,10 @@ def _layer_seconds(ready: Prepared, seconds: Seconds) -> dict[str, float]:
         if not isinstance(expr, relax.Call) or getattr(expr.op, "name", "") != "relax.call_tir":
             return
         names = [weights[arg] for arg in expr.args[1].fields if arg in weights]
-        measured = seconds(task_module(ready.module[expr.args[0]])) if names else None
+        record = known(task_module(ready.module[expr.args[0]])) if names else None
         for name in names:
             reading = ready.weights[name].nbytes / _WEIGHTS_BYTES_PER_S
-            found[name].append(float("inf") if measured is None else measured + reading)
+            found[name].append(float("inf") if record is None else record.best_s + reading)
 
     relax.analysis.post_order_visit(main, visit)
     return {name: sum(times) for name, times in found.items()}

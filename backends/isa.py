@@ -53,10 +53,14 @@ def instruction_set(board: Board) -> InstructionSet:
         return bool(codegen.llvm_cpu_has_features([feature], target))
 
     if board.architecture == "x86_64":
-        return _x86(
+        isa = _x86(
             has("avx512f"), has("avx512vnni") and has("avx512vl"), has("avxvnni"), has("avx")
         )
-    return _aarch64(has("dotprod"))
+    else:
+        isa = _aarch64(has("dotprod"))
+    if isa.int8.intrinsic is not None:
+        intrinsics.register(isa.int8.intrinsic)
+    return isa
 
 
 def _x86(avx512: bool, vnni512: bool, vnni256: bool, avx: bool) -> InstructionSet:

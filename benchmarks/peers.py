@@ -17,8 +17,9 @@ import numpy as np
 import report
 import torch
 import tvm
+from adaspring.backends.algorithms import alternatives, fastest
 from adaspring.backends.build import prepare
-from adaspring.backends.tuning import TuningLog, best_known, shipped_logs
+from adaspring.backends.tuning import TuningLog, best_known, fastest_known, shipped_logs
 from adaspring.explore.timing import time_in_turn
 from adaspring.frontend.data import Dataset
 from adaspring.frontend.torch_import import from_torch
@@ -49,8 +50,9 @@ def own_calls(
     calibration = Dataset(inputs=(np.concatenate(samples),), labels=np.zeros(len(samples), int))
     quantized = run(dense, (Quantize(),), calibration).model
     best = best_known(log)
+    ready = fastest(alternatives(dense, board), fastest_known(log))
     return {
-        FP32: executable(prepare(dense, board), best, folder / "fp32.so"),
+        FP32: executable(ready, best, folder / "fp32.so"),
         INT8: executable(prepare(quantized, board), best, folder / "int8.so"),
     }
 

@@ -16,8 +16,8 @@ import numpy as np
 import report
 import torch
 import tvm
-from adaspring.backends.build import prepare
-from adaspring.backends.tuning import Tuning, TuningLog, tasks_of, tune
+from adaspring.backends.algorithms import alternatives, fastest
+from adaspring.backends.tuning import Tuning, TuningLog, fastest_known, tasks_of, tune
 from adaspring.explore.timing import time_in_turn
 from adaspring.frontend.torch_import import from_torch
 from adaspring.library.runtime import use_threads
@@ -45,8 +45,9 @@ def curve(kind: type, tuner: str, spans_min: tuple[float, ...], seconds: float) 
     """Rows of one network: minutes of tuning, milliseconds, and the ratio to ONNX Runtime's."""
     board, shape = host(), kind.example_shape
     network = seeded(kind)
-    prepared = prepare(from_torch(network, (torch.zeros(shape),), name=kind.__name__), board)
-    tasks = tasks_of([prepared.module], prepared.isa)
+    model = from_torch(network, (torch.zeros(shape),), name=kind.__name__)
+    ways = alternatives(model, board)
+    tasks = tasks_of(ways.modules, ways.direct.isa)
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     rows, spent_s, trials = [], 0.0, 0
     with tempfile.TemporaryDirectory() as name:
@@ -66,8 +67,8 @@ def curve(kind: type, tuner: str, spans_min: tuple[float, ...], seconds: float) 
                 found = tune(tasks, board, log, left)
                 spent_s += found.elapsed_s
                 trials += found.measured_count
-            best = log.best if trials else None
-            ours_call = executable(prepared, best, folder / f"{span}.so")
+            prepared = fastest(ways, fastest_known(log))
+            ours_call = executable(prepared, log.best, folder / f"{span}.so")
             ours_x = tvm.runtime.tensor(x)
             calls = {"ours": partial(_on, ours_call, ours_x), "onnxruntime": theirs}
             times = time_in_turn(calls, [x], seconds)

@@ -9,7 +9,7 @@ from pathlib import Path
 from tvm import IRModule
 from tvm.s_tir.schedule import Trace
 
-from ..backends.algorithms import Alternatives, Seconds, alternatives, fastest
+from ..backends.algorithms import Alternatives, Known, alternatives, fastest
 from ..backends.build import schedule
 from ..backends.rpc.description import EMULATED_SUFFIX
 from ..backends.rpc.runner import RpcRunner
@@ -55,9 +55,9 @@ def order_code(
     log = log_of(request, site)
     lowered = lower_all(candidates, board, progress)
     report = tune_all(request, lowered, site, log, farms, progress)
-    best, seconds = best_of(request, site, log), seconds_of(request, site, log)
+    best, times = best_of(request, site, log), times_of(request, site, log)
     jobs = [
-        order(candidate.name, schedule(fastest(ways, seconds), best), farms.code)
+        order(candidate.name, schedule(fastest(ways, times), best), farms.code)
         for candidate, ways in zip(candidates, lowered, strict=True)
     ]
     return BoardCode(site=site, tuning=report, jobs=tuple(jobs))
@@ -110,15 +110,9 @@ def best_of(request: Request, site: Site, log: TuningLog) -> Best:
     return real_first
 
 
-def seconds_of(request: Request, site: Site, log: TuningLog) -> Seconds:
-    """The least seconds that a function is known to take; an emulated board's do not count."""
-    record = fastest_known(log_of(request, replace(site, emulated=False)) if site.emulated else log)
-
-    def seconds(module: IRModule) -> float | None:
-        found = record(module)
-        return None if found is None else found.best_s
-
-    return seconds
+def times_of(request: Request, site: Site, log: TuningLog) -> Known:
+    """The records whose times count: not those of an emulated board."""
+    return fastest_known(log_of(request, replace(site, emulated=False)) if site.emulated else log)
 
 
 def lower_all(
