@@ -20,6 +20,10 @@ from tvm.tirx import IterVar, PrimFunc
 from ..isa import InstructionSet
 from .compute import CONTRACT, PAD
 
+# A reduction as short as a depthwise 5×5 is unrolled, so that neighbouring columns share what they
+# read, and is padded as it reads: with so little to compute, a padded copy costs as much again.
+_SHORT_REDUCTION = 25
+
 
 @dataclass(frozen=True, order=True)
 class Tile:
@@ -105,8 +109,10 @@ def schedule_contraction(sch: Schedule, tile: Tile, isa: InstructionSet) -> None
     lanes = isa.int8.lanes if str(block.writes[0].source.dtype) == "int32" else isa.float_lanes
     *lead, columns, channels = _loops(sch, contract, IterVar.DataPar)
     lanes = math.gcd(lanes, extent_of(sch, channels))
-    epilogue = _inline_between(sch, contract)
     reduction = _loops(sch, contract, IterVar.CommReduce)
+    taps = math.prod(extent_of(sch, loop) for loop in reduction)
+    short = taps <= _SHORT_REDUCTION and not depth_first
+    epilogue = _inline_between(sch, contract, pads_apart=not short)
 
     column_tiles, column = tile_loop(sch, columns, tile.columns)
     channel_groups, lane = sch.split(channels, [None, lanes])
@@ -127,6 +133,9 @@ def schedule_contraction(sch: Schedule, tile: Tile, isa: InstructionSet) -> None
         sch.vectorize(lane)
     sch.parallel(sch.fuse(*outer))
     start = sch.decompose_reduction(contract, reduction[0])
+    if short:
+        for loop in reduction:
+            sch.unroll(loop)
     if depth_first:
         sch.vectorize(sch.get_loops(start)[-1])
         sch.tensorize(lane, isa.int8.intrinsic)
@@ -145,8 +154,8 @@ def run_on_tile(sch: Schedule, epilogue: SBlockRV, contract: SBlockRV, outer, la
         sch.unroll(loop)
 
 
-def _inline_between(sch: Schedule, contract: SBlockRV) -> SBlockRV:
-    """Inline every block between the contraction and the output; schedule padding apart.
+def _inline_between(sch: Schedule, contract: SBlockRV, pads_apart: bool) -> SBlockRV:
+    """Inline every block between the contraction and the output; padding too, or run it apart.
 
     Returns the block that writes the output (a copy where the contraction wrote it itself).
     """
@@ -154,7 +163,7 @@ def _inline_between(sch: Schedule, contract: SBlockRV) -> SBlockRV:
     names = [sch.get(block).name_hint for block in blocks]
     here = names.index(CONTRACT)
     for block, name in zip(blocks[:here], names[:here], strict=True):
-        if name == PAD:
+        if name == PAD and pads_apart:
             schedule_spatial(sch, block, lanes=32)
         else:
             sch.compute_inline(block)
