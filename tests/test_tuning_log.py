@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import gzip
 import json
+import lzma
 import resource
 import threading
 from contextlib import contextmanager
@@ -316,8 +316,8 @@ def packed(folder: Path) -> Path:
     """A log whose functions are packed, as shipped ones are."""
     fill(folder, range(2, 4))
     plain = folder / "workloads.jsonl"
-    file = plain.with_name("workloads.jsonl.gz")
-    file.write_bytes(gzip.compress(plain.read_bytes()))
+    file = plain.with_name("workloads.jsonl.xz")
+    file.write_bytes(lzma.compress(plain.read_bytes()))
     plain.unlink()
     return file
 
@@ -327,7 +327,7 @@ def test_a_packed_log_is_read_as_a_plain_one_and_takes_no_new_function(tmp_path)
     assert times(tmp_path) == pytest.approx([2e-5, 3e-5])
     below = TuningLog(tmp_path / "own", [tmp_path])
     assert below.best(product(64)) is not None
-    with pytest.raises(BuildError, match="gunzip it to write here"):
+    with pytest.raises(BuildError, match="unxz it to write here"):
         fill(tmp_path, range(2, 4), extent=32)
 
 
@@ -335,7 +335,7 @@ def test_a_packed_log_is_read_as_a_plain_one_and_takes_no_new_function(tmp_path)
 def test_a_damaged_packed_log_is_refused(tmp_path, keep):
     file = packed(tmp_path)
     file.write_bytes(file.read_bytes()[:keep])
-    with pytest.raises(BuildError, match=r"workloads.jsonl.gz is damaged"):
+    with pytest.raises(BuildError, match=r"workloads.jsonl.xz is damaged"):
         TuningLog(tmp_path)
 
 

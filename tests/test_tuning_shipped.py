@@ -4,6 +4,7 @@ import msgspec
 import pytest
 import torch
 from adaspring import targets
+from adaspring.backends.algorithms import alternatives
 from adaspring.backends.build import prepare
 from adaspring.backends.tuning import Tuning, TuningLog, best_known, shipped_logs, tasks_of, tune
 from adaspring.cli.demo.network import DigitsNet, example_input
@@ -36,15 +37,18 @@ def test_a_board_gets_the_logs_of_its_class_and_its_own(board, names, tmp_path):
     assert [path.name for path in shipped_logs(board, tmp_path)] == names
 
 
-def test_the_demos_network_needs_no_trials(tmp_path):
-    board = processor("x86-64-v4", "+avx512vnni")
+@pytest.mark.parametrize("kind", [("x86-64-v4", "+avx512vnni"), ("x86-64-v3",)])
+def test_every_layer_of_the_demos_network_needs_no_trials(kind, tmp_path):
+    board = processor(*kind)
     board = msgspec.structs.replace(board, target=board.target | {"num-cores": 2}, core_count=2)
     torch.manual_seed(0)
     model = from_torch(DigitsNet().eval(), (example_input(),), name="digits")
-    prepared = prepare(model, board)
+    ways = alternatives(model, board)
     log = TuningLog(tmp_path / "own", shipped_logs(board))
-    tasks = tasks_of([prepared.module], prepared.isa)
-    assert all(log.best(task.module) for task in tasks)
+    tasks = tasks_of(ways.modules, ways.direct.isa)
+    layers = [task for task in tasks if task.shape]  # what the template is for
+    assert layers
+    assert all(log.best(task.module) for task in layers)
     assert not (tmp_path / "own").exists()
 
 

@@ -6,16 +6,15 @@ in reading, and cut before the next line is appended. A line is handed to the sy
 a killed process loses none that it finished. A power cut may lose the last ones, since only new
 functions are synced: `records.jsonl` refers to them by line.
 
-A shipped log may have a file packed, `NAME.gz` in place of NAME; it is read and never written.
+A shipped log may have a file packed, `NAME.xz` in place of NAME; it is read and never written.
 """
 
 from __future__ import annotations
 
 import fcntl
-import gzip
 import logging
+import lzma
 import os
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,7 +90,7 @@ class LineFile:
         self.lines_count = 0
         self._inode: int | None = None
         self._whole_bytes = 0
-        self._packed = path.with_name(path.name + ".gz")
+        self._packed = path.with_name(path.name + ".xz")
 
     def was_replaced(self) -> bool:
         """Whether what was read is no longer the beginning of the file."""
@@ -123,7 +122,7 @@ class LineFile:
 
         """
         if self._packed.exists():
-            raise BuildError(f"{self._packed} is packed and only read: gunzip it to write here")
+            raise BuildError(f"{self._packed} is packed and only read: unxz it to write here")
         try:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
             try:
@@ -142,11 +141,11 @@ class LineFile:
 def _unpacked(packed: Path) -> bytes:
     """What `packed` holds; nothing where it is not there either."""
     try:
-        with gzip.open(packed) as file:
+        with lzma.open(packed) as file:
             data = file.read(_UNPACKED_BYTES + 1)
     except FileNotFoundError:
         return b""
-    except (EOFError, zlib.error) as error:
+    except (EOFError, lzma.LZMAError) as error:
         raise OSError(f"{packed} is damaged ({error})") from error
     if len(data) > _UNPACKED_BYTES:
         raise OSError(f"{packed} unfolds to more than {_UNPACKED_BYTES >> 20} MB")
