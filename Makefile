@@ -18,9 +18,15 @@ check: $(VENV)/dev
 	$(BIN)/python scripts/mypy_package.py
 	$(BIN)/lint-imports
 
+# Takes two hours; leave the machine alone meanwhile.
 bench: demo $(VENV)/dev
 	$(BIN)/python benchmarks/app_side.py --json benchmarks/results/app_side.json
 	$(BIN)/python benchmarks/digits.py --json benchmarks/results/digits.json
+	$(BIN)/python benchmarks/peers.py --json benchmarks/results/peers.json
+	$(BIN)/python benchmarks/tuning.py --json benchmarks/results/tuning.json
+	$(BIN)/python benchmarks/transfer.py --json benchmarks/results/transfer.json
+	$(BIN)/python benchmarks/tuning_quality.py --json benchmarks/results/tuning_quality.json \
+	    --png benchmarks/results/tuning_quality.png
 
 # Linkers for ARM boards. Optional: what cannot be had is skipped, with its reason, where used.
 system:
