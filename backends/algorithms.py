@@ -11,12 +11,12 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tvm import IRModule, relax
+from tvm import IRModule
 
 from ..frontend.model import Model
 from ..targets import Board
 from .build import Prepared, prepare
-from .schedule import task_module
+from .schedule import calls_of, task_module
 from .tuning.log import Record
 
 # The fastest record of a function, None where there is none (`tuning.fastest_known`).
@@ -70,16 +70,11 @@ def _layer_seconds(ready: Prepared, known: Known) -> dict[str, float]:
     """Seconds of the functions that read each weight, where all of them were measured."""
     main = ready.module["main"]
     weights = dict(zip(main.params[-len(ready.weights) :], ready.weights, strict=True))
-    found: dict[str, list[float]] = defaultdict(list)
-
-    def visit(expr: relax.Expr) -> None:
-        if not isinstance(expr, relax.Call) or getattr(expr.op, "name", "") != "relax.call_tir":
-            return
-        names = [weights[arg] for arg in expr.args[1].fields if arg in weights]
-        record = known(task_module(ready.module[expr.args[0]])) if names else None
+    found: dict[str, float] = defaultdict(float)
+    for call in calls_of(ready.module):
+        names = [weights[argument] for argument in call.args[1].fields if argument in weights]
+        record = known(task_module(ready.module[call.args[0]])) if names else None
         for name in names:
             reading = ready.weights[name].nbytes / _WEIGHTS_BYTES_PER_S
-            found[name].append(float("inf") if record is None else record.best_s + reading)
-
-    relax.analysis.post_order_visit(main, visit)
-    return {name: sum(times) for name, times in found.items()}
+            found[name] += float("inf") if record is None else record.best_s + reading
+    return found

@@ -17,7 +17,7 @@ def elementwise(walk: Walk, call: relax.Call) -> Value | None:
     dynamic = walk.real(value)
     rest = [walk.rebuilt(arg) for arg in call.args[1:]]
     new = relax.Call(call.op, [dynamic.expr, *rest], call.attrs)
-    return Dynamic(walk.builder.emit(new), dynamic.channels_last)
+    return Dynamic(walk.emit(new), dynamic.channels_last)
 
 
 def broadcasting(walk: Walk, call: relax.Call) -> Value | None:
@@ -30,7 +30,7 @@ def broadcasting(walk: Walk, call: relax.Call) -> Value | None:
     ):
         return None
     operands = [_follow(walk, arg, v) for arg, v in zip(call.args, values, strict=True)]
-    return Dynamic(walk.builder.emit(relax.Call(call.op, operands, call.attrs)), True)
+    return Dynamic(walk.emit(relax.Call(call.op, operands, call.attrs)), True)
 
 
 def _follow(walk: Walk, expr: relax.Expr, value: Value) -> relax.Expr:
@@ -65,14 +65,14 @@ def _reshape(walk: Walk, call: relax.Call, value: Dynamic) -> Value | None:
     shape = shape_of(value.expr)
     if not value.channels_last or shape[1:3] != (1, 1):
         return None
-    return Dynamic(walk.builder.emit(relax.op.reshape(value.expr, shape_of(call))))
+    return Dynamic(walk.emit(relax.op.reshape(value.expr, shape_of(call))))
 
 
 def pool(walk: Walk, call: relax.Call) -> Value:
     """Pooling, channels last."""
     attrs = operators.channels_last_pool(call)
     x = walk.channels_last(call.args[0])
-    return Dynamic(walk.builder.emit(attrs(x)), True)
+    return Dynamic(walk.emit(attrs(x)), True)
 
 
 def reduction(walk: Walk, call: relax.Call) -> Value | None:
@@ -87,7 +87,7 @@ def reduction(walk: Walk, call: relax.Call) -> Value | None:
     moved = [FROM_CHANNELS_LAST[axis] for axis in axes]
     make = operators.REDUCTIONS[call.op.name]
     x = walk.channels_last(call.args[0])
-    return Dynamic(walk.builder.emit(make(x, moved, keep)), keep)
+    return Dynamic(walk.emit(make(x, moved, keep)), keep)
 
 
 def concat(walk: Walk, call: relax.Call) -> Value | None:
@@ -100,7 +100,7 @@ def concat(walk: Walk, call: relax.Call) -> Value | None:
         return None
     axis = FROM_CHANNELS_LAST[int(call.attrs.axis) % 4]
     parts = [walk.channels_last(field) for field in fields]
-    return Dynamic(walk.builder.emit(relax.op.concat(parts, axis)), True)
+    return Dynamic(walk.emit(relax.op.concat(parts, axis)), True)
 
 
 RULES: dict[str, Rule] = {

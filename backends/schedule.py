@@ -94,6 +94,18 @@ def _by_gpu_rule(function: PrimFunc, tvm_target: Target) -> PrimFunc:
     raise BuildError("no GPU schedule fits an operator of the network; build it for a CPU board")
 
 
+def calls_of(module: IRModule) -> list[relax.Call]:
+    """Every call of a function in `main`: arguments are the function and its tensors."""
+    found = []
+
+    def visit(expr: relax.Expr) -> None:
+        if isinstance(expr, relax.Call) and getattr(expr.op, "name", "") == "relax.call_tir":
+            found.append(expr)
+
+    relax.analysis.post_order_visit(module["main"], visit)
+    return found
+
+
 def task_module(function: PrimFunc) -> IRModule:
     """A function as a tuning task: what the database keys a record by."""
     return new_schedule(function).mod
@@ -194,4 +206,12 @@ def _with_functions(module: IRModule, functions) -> IRModule:
     return result
 
 
-__all__ = ["default_schedule", "fused", "replayed", "schedule_cpu", "schedule_gpu", "task_module"]
+__all__ = [
+    "calls_of",
+    "default_schedule",
+    "fused",
+    "replayed",
+    "schedule_cpu",
+    "schedule_gpu",
+    "task_module",
+]

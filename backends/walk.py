@@ -50,15 +50,26 @@ class Walk:
         if isinstance(value, GenericConst):
             return Static(value.value.numpy(), "constant")
         if not isinstance(value, relax.Call):
-            return Dynamic(self.builder.emit(self.rebuilt(value)))
+            return Dynamic(self.emit(self.rebuilt(value)))
         rule = self.rules.get(value.op.name)
         lowered = rule(self, value) if rule else None
         return lowered if lowered is not None else self.opaque(value)
 
+    def emit(self, expr: relax.Expr) -> relax.Var:
+        """Bind `expr` to a variable, each of the same name.
+
+        TVM names the blocks of a reduction after what it reads, and schedules find blocks by name:
+        a number in it would make another task of an equal function in every network.
+        """
+        value = self.builder.normalize(expr)
+        var = relax.DataflowVar("lv", value.ty)
+        self.builder.emit_normalized(relax.VarBinding(var, value))
+        return var
+
     def opaque(self, call: relax.Call) -> Value:
         """An operator left to TVM, in the source's layout."""
         args = [self.plain(arg) for arg in call.args]
-        return Dynamic(self.builder.emit(relax.Call(call.op, args, call.attrs)))
+        return Dynamic(self.emit(relax.Call(call.op, args, call.attrs)))
 
     def value_of(self, expr: relax.Expr) -> Value:
         """What became of an argument."""
@@ -136,7 +147,7 @@ class Walk:
                 new = relax.op.reshape(expr, [shape[axis] for axis in axes])
             else:
                 new = relax.op.permute_dims(expr, axes)
-            self.transposes[expr, axes] = self.builder.emit(new)
+            self.transposes[expr, axes] = self.emit(new)
         return self.transposes[expr, axes]
 
     def kernel(
@@ -144,7 +155,7 @@ class Walk:
     ) -> relax.Var:
         """Emit a call of one of our kernels."""
         bound = partial(function, **settings)
-        return self.builder.emit_te(bound, *args, primfunc_name_hint=function.__name__)
+        return self.emit(self.builder.call_te(bound, *args, primfunc_name_hint=function.__name__))
 
 
 def shape_of(expr: relax.Expr) -> tuple[int, ...]:

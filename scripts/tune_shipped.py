@@ -17,6 +17,7 @@ import torch
 from adaspring.backends.algorithms import alternatives
 from adaspring.backends.tuning import Tuning, TuningLog, tasks_of, tune
 from adaspring.backends.tuning.log_compact import compact
+from adaspring.backends.tuning.log_files import packed_path
 from adaspring.backends.tuning.log_lines import LOST, WORKLOADS
 from adaspring.cli.demo import MAX_DROP, RECIPES
 from adaspring.cli.demo.data import digits
@@ -78,9 +79,10 @@ def networks() -> list[Model]:
 
 def unpack(folder: Path) -> None:
     """Make a packed log one that can be written."""
-    packed = folder / f"{WORKLOADS}.xz"
+    plain = folder / WORKLOADS
+    packed = packed_path(plain)
     if packed.exists():
-        (folder / WORKLOADS).write_bytes(lzma.decompress(packed.read_bytes()))
+        plain.write_bytes(lzma.decompress(packed.read_bytes()))
         packed.unlink()
 
 
@@ -89,7 +91,7 @@ def pack(folder: Path) -> None:
     compact(folder, keep_count=2)
     (folder / LOST).unlink(missing_ok=True)
     plain = folder / WORKLOADS
-    plain.with_name(f"{WORKLOADS}.xz").write_bytes(lzma.compress(plain.read_bytes(), preset=9))
+    packed_path(plain).write_bytes(lzma.compress(plain.read_bytes(), preset=9))
     plain.unlink()
 
 

@@ -17,6 +17,8 @@ from adaspring.backends.tuning import Tuning, TuningLog, fastest_known, tasks_of
 from adaspring.frontend.torch_import import from_torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tvm.s_tir import Schedule
+from tvm.tirx import IterVar
 
 from .backends_helpers import built_and_run
 from .test_backends_kernels import BOARDS, FEW, convolved, normal, run
@@ -44,7 +46,7 @@ class Residual(torch.nn.Module):
         return self.narrow(torch.relu(self.dilated(torch.relu(self.strided(x)))))
 
 
-def residual(board: targets.Board):
+def residual():
     torch.manual_seed(0)
     network, x = Residual().eval(), torch.randn(2, 16, 21, 18)
     model = from_torch(network, (x,), name="residual")
@@ -98,7 +100,7 @@ def test_every_register_tile_computes_the_same(tile):
 @pytest.mark.parametrize("board", BOARDS)
 def test_a_network_computes_the_same_and_what_does_not_fit_stays_direct(board, tile, tmp_path):
     board = BOARDS[board]
-    model, x, expected = residual(board)
+    model, x, expected = residual()
     direct = prepare(model, board)
     assert direct.direct == {"first.weight", "second.weight"}
     every = dict.fromkeys(model.weights, tile)
@@ -124,7 +126,7 @@ def taking(seconds):
 
 def test_each_layer_is_done_in_the_way_that_was_measured_fastest():
     board = targets.host()
-    model, *_ = residual(board)
+    model, *_ = residual()
     ways = alternatives(model, board)
     assert set(ways.winograd) == set(TILES)
 
@@ -141,7 +143,7 @@ def test_each_layer_is_done_in_the_way_that_was_measured_fastest():
 
 def test_what_was_not_measured_is_done_directly():
     board = targets.host()
-    ways = alternatives(residual(board)[0], board)
+    ways = alternatives(residual()[0], board)
     assert fastest(ways, lambda module: None) is ways.direct
     only_winograd = fastest(ways, taking(lambda module: 1.0 if _points(module) == 36 else None))
     assert only_winograd.direct == frozenset()  # the direct way was lost in measuring
@@ -149,7 +151,7 @@ def test_what_was_not_measured_is_done_directly():
 
 def test_filters_that_take_longer_to_read_than_they_save_are_not_chosen():
     board = targets.host()
-    ways = alternatives(residual(board)[0], board)
+    ways = alternatives(residual()[0], board)
     gain_s = 1e-7  # the larger filters, 36 for 9, are 110 kB at 20 GB/s: 5.5 µs
     chosen = fastest(ways, taking(lambda module: 1e-3 if _points(module) else 1e-3 + gain_s))
     assert chosen.direct == ways.direct.direct
@@ -157,7 +159,7 @@ def test_filters_that_take_longer_to_read_than_they_save_are_not_chosen():
 
 def test_tuning_both_ways_tells_which_is_faster(tmp_path):
     board = targets.host()
-    model, x, expected = residual(board)
+    model, x, expected = residual()
     ways = alternatives(model, board)
     log = TuningLog(tmp_path / "log")
     tasks = tasks_of(ways.modules, ways.direct.isa)
@@ -177,8 +179,6 @@ def test_filters_are_transformed_in_float64():
 
 
 def _blocks(module):
-    from tvm.s_tir import Schedule
-
     sch = Schedule(module)
     return {sch.get(b).name_hint: sch.get(b) for b in sch.get_child_blocks(sch.get_sblock("root"))}
 
@@ -191,5 +191,7 @@ def _points(module) -> int:
 def _channels(module) -> int:
     """Input channels of a function's contraction."""
     block = _blocks(module)["contract"]
-    reduced = [int(var.dom.extent) for var in block.iter_vars if var.iter_type == 2]
+    reduced = [
+        int(var.dom.extent) for var in block.iter_vars if var.iter_type == IterVar.CommReduce
+    ]
     return max(reduced)

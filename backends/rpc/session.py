@@ -20,6 +20,7 @@ from typing import Any
 
 # The package's own tvm_ffi comes first: imported by tvm, it would bring torch along.
 from ...library.ffi import tvm_ffi
+from ..candidate import TIMING
 from .description import INFO_FUNCTION
 
 os.environ["TVM_USE_RUNTIME_LIB"] = "1"
@@ -68,7 +69,7 @@ class Session:
         if arguments != self._arguments:
             self._tensors = [self._filled(shape, dtype) for shape, dtype in arguments]
             self._arguments = arguments
-        timer = module.time_evaluator("main", self.device, number=1, repeat=3, min_repeat_ms=8)
+        timer = module.time_evaluator("main", self.device, **TIMING)
         return [float(second) for second in timer(*self._tensors).results]
 
     def _filled(self, shape: list[int], dtype: str) -> Any:

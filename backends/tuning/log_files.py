@@ -90,7 +90,7 @@ class LineFile:
         self.lines_count = 0
         self._inode: int | None = None
         self._whole_bytes = 0
-        self._packed = path.with_name(path.name + ".xz")
+        self._packed = packed_path(path)
 
     def was_replaced(self) -> bool:
         """Whether what was read is no longer the beginning of the file."""
@@ -136,6 +136,11 @@ class LineFile:
             raise not_written(self.path, error) from error
         self._whole_bytes += len(line) + 1
         self.lines_count += 1
+
+
+def packed_path(path: Path) -> Path:
+    """Where the packed form of a log's file is."""
+    return path.with_name(path.name + ".xz")
 
 
 def _unpacked(packed: Path) -> bytes:

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import tvm_ffi
-from tvm import IRModule, relax
+from tvm import IRModule
 from tvm.s_tir import Schedule
 from tvm.tirx import IterVar, PrimFunc
 
 from ..isa import InstructionSet
 from ..kernels.schedule import Shape, contraction_shape, is_handwritten
-from ..schedule import task_module
+from ..schedule import calls_of, task_module
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,4 @@ def _sum_types(sch: Schedule) -> set[str]:
 
 
 def _call_counts(module: IRModule) -> Counter[str]:
-    counts: Counter[str] = Counter()
-
-    def visit(expr: relax.Expr) -> None:
-        if isinstance(expr, relax.Call) and getattr(expr.op, "name", "") == "relax.call_tir":
-            counts[expr.args[0].name_hint] += 1
-
-    relax.analysis.post_order_visit(module["main"], visit)
-    return counts
+    return Counter(call.args[0].name_hint for call in calls_of(module))
