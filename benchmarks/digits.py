@@ -12,42 +12,20 @@ from pathlib import Path
 import adaspring
 import numpy as np
 import report
+import torch
 from adaspring.explore.timing import time_in_turn
 from adaspring.targets import host
+from peer_calls import onnxruntime_calls
 
 PEERS = ("onnxruntime-fp32", "onnxruntime-int8")
 
 
 def peers(demo: Path, folder: Path, threads: int):
     """ONNX Runtime's sessions of the same network, fp32 and static int8 (QDQ, per channel)."""
-    import onnxruntime
-    import torch
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
-
     program = torch.export.load(demo / "digits.pt2")
-    torch.onnx.export(program, dynamo=True, verbose=False).save(folder / "fp32.onnx")
-    images = iter(np.load(demo / "held-out.npz")["x"][:128])
-
-    class Reader(CalibrationDataReader):
-        def get_next(self):
-            image = next(images, None)
-            return None if image is None else {"x": image[None]}
-
-    quantize_static(
-        folder / "fp32.onnx",
-        folder / "int8.onnx",
-        Reader(),
-        quant_format=QuantFormat.QDQ,
-        per_channel=True,
-    )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-
-    def call(name: str):
-        session = onnxruntime.InferenceSession(folder / name, options)
-        return lambda x: session.run(None, {"x": x})
-
-    return dict(zip(PEERS, (call("fp32.onnx"), call("int8.onnx")), strict=True))
+    torch.onnx.export(program, dynamo=True, verbose=False).save(folder / "net.onnx")
+    samples = [image[None] for image in np.load(demo / "held-out.npz")["x"][:128]]
+    return onnxruntime_calls(folder / "net.onnx", samples, threads)
 
 
 def main() -> None:

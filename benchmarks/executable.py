@@ -6,16 +6,25 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tvm
 from adaspring.backends.build import Prepared, build
 from adaspring.backends.schedule import Best
 from adaspring.library.weights import aligned_copy
 from tvm import relax
 
+Call = Callable[[Any], Any]
 
-def executable(prepared: Prepared, best: Best | None, code: Path) -> Callable[[Any], Any]:
+
+def executable(prepared: Prepared, best: Best | None, code: Path) -> Call:
     """Build to `code`; the call takes one input."""
     built = build(prepared, best, code)
     main = relax.VirtualMachine(tvm.runtime.load_module(str(built.code)), tvm.cpu())["main"]
     weights = [tvm.runtime.tensor(aligned_copy(w)) for w in built.weights.values()]
     return lambda x: main(x, weights)
+
+
+def on_tensor(call: Call, x: np.ndarray) -> Call:
+    """The call on a tensor that is there already: copying the sample is not what is timed."""
+    tensor = tvm.runtime.tensor(x)
+    return lambda _: call(tensor)

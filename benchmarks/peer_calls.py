@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
-Calls = dict[str, Callable[[np.ndarray], object]]
+Call = Callable[[np.ndarray], object]
+Calls = dict[str, Call]
 
 
 def save_onnx(network: nn.Module, shape: tuple[int, ...], path: Path) -> None:
@@ -24,9 +25,18 @@ def save_onnx(network: nn.Module, shape: tuple[int, ...], path: Path) -> None:
     program.save(path)
 
 
+def onnxruntime_call(onnx: Path, threads: int) -> Call:
+    """A session of the model, whose input is `x`."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    return lambda x: session.run(None, {"x": x})
+
+
 def onnxruntime_calls(onnx: Path, samples: Sequence[np.ndarray], threads: int) -> Calls:
     """fp32, and static int8 (QDQ, per channel) calibrated on `samples`."""
-    import onnxruntime
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -41,14 +51,10 @@ def onnxruntime_calls(onnx: Path, samples: Sequence[np.ndarray], threads: int) -
     ready, int8 = onnx.with_suffix(".ready.onnx"), onnx.with_suffix(".int8.onnx")
     quant_pre_process(onnx, ready, skip_symbolic_shape=True)
     quantize_static(ready, int8, Reader(), quant_format=QuantFormat.QDQ, per_channel=True)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-
-    def call(path: Path):
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        return lambda x: session.run(None, {"x": x})
-
-    return {"onnxruntime-fp32": call(onnx), "onnxruntime-int8": call(int8)}
+    return {
+        "onnxruntime-fp32": onnxruntime_call(onnx, threads),
+        "onnxruntime-int8": onnxruntime_call(int8, threads),
+    }
 
 
 def openvino_calls(onnx: Path, samples: Sequence[np.ndarray], threads: int) -> Calls:

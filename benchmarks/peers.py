@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import report
 import torch
-import tvm
 from adaspring.backends.algorithms import alternatives, fastest
 from adaspring.backends.build import prepare
 from adaspring.backends.tuning import TuningLog, best_known, fastest_known, shipped_logs
@@ -26,7 +25,7 @@ from adaspring.frontend.torch_import import from_torch
 from adaspring.library.runtime import use_threads
 from adaspring.passes import Quantize, run
 from adaspring.targets import Board, host
-from executable import executable
+from executable import executable, on_tensor
 from networks import NETWORKS, seeded
 from peer_calls import onnxruntime_calls, openvino_calls, save_onnx, torch_calls
 
@@ -86,8 +85,7 @@ def compare(kind: type, board: Board, log: TuningLog, seconds: float) -> tuple[l
         folder = Path(name)
         own = own_calls(kind, network, samples, board, log, folder)
         theirs = peer_calls(network, shape, samples, folder, board.core_count)
-        tensor = tvm.runtime.tensor(x)
-        calls = {label: partial(_on, call, tensor) for label, call in own.items()} | theirs
+        calls = {label: on_tensor(call, x) for label, call in own.items()} | theirs
         times = time_in_turn(calls, [x], seconds)
     medians = {label: np.median(found, axis=1) for label, found in times.items()}
     rows = [
@@ -101,11 +99,6 @@ def compare(kind: type, board: Board, log: TuningLog, seconds: float) -> tuple[l
         if all(peer in medians for peer in peers)
     }
     return rows, rounds
-
-
-def _on(call: Callable, tensor: object, _: object) -> object:
-    """Call on a tensor that is there already: copying the sample is not what is timed."""
-    return call(tensor)
 
 
 def main() -> None:

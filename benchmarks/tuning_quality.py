@@ -8,37 +8,22 @@ timed in turn with ONNX Runtime, the same threads. Writes a curve for each netwo
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import report
 import torch
-import tvm
 from adaspring.backends.algorithms import alternatives, fastest
 from adaspring.backends.tuning import Tuning, TuningLog, fastest_known, tasks_of, tune
 from adaspring.explore.timing import time_in_turn
 from adaspring.frontend.torch_import import from_torch
 from adaspring.library.runtime import use_threads
 from adaspring.targets import host
-from executable import executable
+from executable import executable, on_tensor
 from networks import MobileNetV2, ResNet18, seeded
+from peer_calls import onnxruntime_call, save_onnx
 
 SPANS_MIN = (0, 1, 2, 5, 10, 20, 30)
-
-
-def peer(network: torch.nn.Module, shape: tuple[int, ...], folder: Path, threads: int) -> Callable:
-    """ONNX Runtime's session of the same network."""
-    import onnxruntime
-
-    program = torch.onnx.export(network, (torch.zeros(shape),), dynamo=True, verbose=False)
-    program.save(folder / "net.onnx")
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(folder / "net.onnx", options)
-    name = session.get_inputs()[0].name
-    return lambda x: session.run(None, {name: x})
 
 
 def curve(kind: type, tuner: str, spans_min: tuple[float, ...], seconds: float) -> list[dict]:
@@ -53,7 +38,8 @@ def curve(kind: type, tuner: str, spans_min: tuple[float, ...], seconds: float) 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         log = TuningLog(folder / "log")
-        theirs = peer(network, shape, folder, board.core_count)
+        save_onnx(network, shape, folder / "net.onnx")
+        theirs = onnxruntime_call(folder / "net.onnx", board.core_count)
         for span in spans_min:
             if 60 * span > spent_s:
                 # never left early: the question is what the time buys
@@ -69,8 +55,7 @@ def curve(kind: type, tuner: str, spans_min: tuple[float, ...], seconds: float) 
                 trials += found.measured_count
             prepared = fastest(ways, fastest_known(log))
             ours_call = executable(prepared, log.best, folder / f"{span}.so")
-            ours_x = tvm.runtime.tensor(x)
-            calls = {"ours": partial(_on, ours_call, ours_x), "onnxruntime": theirs}
+            calls = {"ours": on_tensor(ours_call, x), "onnxruntime": theirs}
             times = time_in_turn(calls, [x], seconds)
             ours, peers = (np.median(times[key], axis=1) for key in ("ours", "onnxruntime"))
             rows.append(
@@ -91,11 +76,6 @@ def curve(kind: type, tuner: str, spans_min: tuple[float, ...], seconds: float) 
                 flush=True,
             )
     return rows
-
-
-def _on(call: Callable, tensor: object, _: object) -> object:
-    """Call on a tensor that is there already: copying the sample is not what is timed."""
-    return call(tensor)
 
 
 def draw(rows: list[dict], picture: Path) -> None:

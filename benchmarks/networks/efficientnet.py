@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-
-def _convolution(c_in: int, c_out: int, size: int, stride: int = 1, groups: int = 1) -> list:
-    return [
-        nn.Conv2d(c_in, c_out, size, stride, size // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(c_out),
-    ]
+from .layers import convolution
 
 
 class SqueezeExcite(nn.Module):
@@ -31,9 +26,9 @@ class MBConv(nn.Module):
     def __init__(self, c_in: int, c_out: int, size: int, stride: int, expansion: int) -> None:
         super().__init__()
         hidden = c_in * expansion
-        layers = [] if expansion == 1 else [*_convolution(c_in, hidden, 1), nn.SiLU()]
-        layers += [*_convolution(hidden, hidden, size, stride, hidden), nn.SiLU()]
-        layers += [SqueezeExcite(hidden, c_in // 4), *_convolution(hidden, c_out, 1)]
+        layers = [] if expansion == 1 else [*convolution(c_in, hidden, 1), nn.SiLU()]
+        layers += [*convolution(hidden, hidden, size, stride, hidden), nn.SiLU()]
+        layers += [SqueezeExcite(hidden, c_in // 4), *convolution(hidden, c_out, 1)]
         self.layers = nn.Sequential(*layers)
         self.adds = stride == 1 and c_in == c_out
 
@@ -59,13 +54,13 @@ class EfficientNetB0(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        layers: list[nn.Module] = [*_convolution(3, 32, 3, 2), nn.SiLU()]
+        layers: list[nn.Module] = [*convolution(3, 32, 3, 2), nn.SiLU()]
         c_in = 32
         for expansion, channels, count, stride, size in self.stages:
             for index in range(count):
                 layers.append(MBConv(c_in, channels, size, 1 if index else stride, expansion))
                 c_in = channels
-        layers += [*_convolution(c_in, 1280, 1), nn.SiLU()]
+        layers += [*convolution(c_in, 1280, 1), nn.SiLU()]
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Linear(1280, 1000)
 

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-
-def _convolution(c_in: int, c_out: int, size: int, stride: int = 1, groups: int = 1) -> list:
-    return [
-        nn.Conv2d(c_in, c_out, size, stride, size // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(c_out),
-    ]
+from .layers import convolution
 
 
 class InvertedResidual(nn.Module):
@@ -18,9 +13,9 @@ class InvertedResidual(nn.Module):
     def __init__(self, c_in: int, c_out: int, stride: int, expansion: int) -> None:
         super().__init__()
         hidden = c_in * expansion
-        layers = [] if expansion == 1 else [*_convolution(c_in, hidden, 1), nn.ReLU6()]
-        layers += [*_convolution(hidden, hidden, 3, stride, hidden), nn.ReLU6()]
-        layers += _convolution(hidden, c_out, 1)
+        layers = [] if expansion == 1 else [*convolution(c_in, hidden, 1), nn.ReLU6()]
+        layers += [*convolution(hidden, hidden, 3, stride, hidden), nn.ReLU6()]
+        layers += convolution(hidden, c_out, 1)
         self.layers = nn.Sequential(*layers)
         self.adds = stride == 1 and c_in == c_out
 
@@ -46,14 +41,14 @@ class MobileNetV2(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        layers: list[nn.Module] = [*_convolution(3, 32, 3, 2), nn.ReLU6()]
+        layers: list[nn.Module] = [*convolution(3, 32, 3, 2), nn.ReLU6()]
         c_in = 32
         for expansion, channels, count, stride in self.stages:
             for index in range(count):
                 step = stride if index == 0 else 1
                 layers.append(InvertedResidual(c_in, channels, step, expansion))
                 c_in = channels
-        layers += [*_convolution(c_in, 1280, 1), nn.ReLU6()]
+        layers += [*convolution(c_in, 1280, 1), nn.ReLU6()]
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Linear(1280, 1000)
 

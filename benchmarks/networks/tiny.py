@@ -6,15 +6,15 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from .layers import convolution
+
 
 def _separable(c_in: int, c_out: int, stride: int = 1) -> list[nn.Module]:
     """A depthwise 3×3 and a pointwise convolution (Howard et al., "MobileNets", 2017, 3.1)."""
     return [
-        nn.Conv2d(c_in, c_in, 3, stride, 1, groups=c_in, bias=False),
-        nn.BatchNorm2d(c_in),
+        *convolution(c_in, c_in, 3, stride, groups=c_in),
         nn.ReLU(),
-        nn.Conv2d(c_in, c_out, 1, bias=False),
-        nn.BatchNorm2d(c_out),
+        *convolution(c_in, c_out, 1),
         nn.ReLU(),
     ]
 
@@ -40,7 +40,7 @@ class MobileNetV1(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         c_in = 32 // 4
-        layers = [nn.Conv2d(3, c_in, 3, 2, 1, bias=False), nn.BatchNorm2d(c_in), nn.ReLU()]
+        layers = [*convolution(3, c_in, 3, 2), nn.ReLU()]
         for channels, stride in self.blocks:
             layers += _separable(c_in, channels // 4, stride)
             c_in = channels // 4
