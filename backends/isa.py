@@ -11,8 +11,8 @@ from .kernels import intrinsics
 
 
 @dataclass(frozen=True, kw_only=True)
-class Int8Dot:
-    """How this instruction set multiplies 8-bit integers into 32-bit sums.
+class Dot:
+    """How this instruction set multiplies narrow numbers into 32-bit sums.
 
     `depth` products are summed in each of `lanes` 32-bit lanes by one `intrinsic`; without one,
     the multiply-add is left to LLVM and `depth` is 1. Weights are int8; activations are
@@ -31,14 +31,14 @@ class InstructionSet:
 
     float_lanes: int
     register_count: int
-    int8: Int8Dot
+    int8: Dot
     whole_rows: bool = False
 
 
 _GPU = InstructionSet(
     float_lanes=1,
     register_count=0,
-    int8=Int8Dot(lanes=1, depth=1, activation_dtype="uint8", intrinsic=None),
+    int8=Dot(lanes=1, depth=1, activation_dtype="uint8", intrinsic=None),
     whole_rows=True,
 )
 
@@ -65,13 +65,11 @@ def instruction_set(board: Board) -> InstructionSet:
 
 def _x86(avx512: bool, vnni512: bool, vnni256: bool, avx: bool) -> InstructionSet:
     lanes = 16 if avx512 else 8 if avx else 4
-    plain = Int8Dot(lanes=lanes, depth=1, activation_dtype="uint8", intrinsic=None)
+    plain = Dot(lanes=lanes, depth=1, activation_dtype="uint8", intrinsic=None)
     if vnni512:
-        dot = Int8Dot(
-            lanes=16, depth=4, activation_dtype="uint8", intrinsic=intrinsics.VPDPBUSD_512
-        )
+        dot = Dot(lanes=16, depth=4, activation_dtype="uint8", intrinsic=intrinsics.VPDPBUSD_512)
     elif vnni256:
-        dot = Int8Dot(lanes=8, depth=4, activation_dtype="uint8", intrinsic=intrinsics.VPDPBUSD_256)
+        dot = Dot(lanes=8, depth=4, activation_dtype="uint8", intrinsic=intrinsics.VPDPBUSD_256)
     else:
         dot = plain
     return InstructionSet(float_lanes=lanes, register_count=32 if avx512 else 16, int8=dot)
@@ -79,8 +77,8 @@ def _x86(avx512: bool, vnni512: bool, vnni256: bool, avx: bool) -> InstructionSe
 
 def _aarch64(dotprod: bool) -> InstructionSet:
     dot = (
-        Int8Dot(lanes=4, depth=4, activation_dtype="int8", intrinsic=intrinsics.SDOT)
+        Dot(lanes=4, depth=4, activation_dtype="int8", intrinsic=intrinsics.SDOT)
         if dotprod
-        else Int8Dot(lanes=4, depth=1, activation_dtype="uint8", intrinsic=None)
+        else Dot(lanes=4, depth=1, activation_dtype="uint8", intrinsic=None)
     )
     return InstructionSet(float_lanes=4, register_count=32, int8=dot)

@@ -55,22 +55,16 @@ def dequantize(walk: Walk, call: relax.Call) -> Value | None:
 
 
 def conv2d(walk: Walk, call: relax.Call) -> Value | None:
-    """Ungrouped and depthwise convolutions of a weight."""
+    """Convolutions of a weight, in any number of groups."""
     weight = walk.value_of(call.args[1])
     attrs = call.attrs
     if not isinstance(weight, Static) or str(attrs.data_layout) != "NCHW":
         return None
     groups = int(attrs.groups)
     out, into, _, _ = weight.array.shape
-    if groups == 1:
-        return _layer(walk, call.args[0], weight, _window(attrs))
-    if into == 1 and groups == out:
-        x = walk.channels_last(call.args[0])
-        filters = pack.pack_depthwise(weight.as_float().array)
-        packed = walk.weights.var(weight.name, filters)
-        window = _window(attrs)
-        return Dynamic(walk.kernel(compute.depthwise_conv2d, x, packed, window=window), True)
-    return None
+    if into == 1 and groups == out > 1:
+        return _depthwise(walk, call.args[0], weight, _window(attrs))
+    return _layer(walk, call.args[0], weight, _window(attrs), groups)
 
 
 def matmul(walk: Walk, call: relax.Call) -> Value | None:
@@ -85,12 +79,34 @@ def matmul(walk: Walk, call: relax.Call) -> Value | None:
     return Dynamic(walk.kernel(compute.batched_matmul, *operands))
 
 
-def _layer(walk: Walk, x: relax.Expr, weight: Static, window: compute.Window | None) -> Value:
+def _depthwise(walk: Walk, x: relax.Expr, weight: Static, window: compute.Window) -> Value:
+    """A depthwise convolution, of levels where both sides are quantized."""
+    value = walk.value_of(x)
+    if not (isinstance(value, Dequantized) and weight.scaled_along(0)):
+        filters = walk.weights.var(weight.name, pack.pack_depthwise(weight.as_float().array))
+        settings = {"window": window, "pad_value": 0}
+        sums = walk.kernel(compute.depthwise_conv2d, walk.channels_last(x), filters, **settings)
+        return Dynamic(sums, True)
+    filters = walk.weights.var(weight.name, pack.pack_depthwise(weight.array))
+    settings = {"window": window, "pad_value": value.source.zero_point}
+    levels = _stored(walk, value.source, window)
+    sums = walk.kernel(compute.depthwise_conv2d, levels, filters, **settings)
+    return Dynamic(_dequantized(walk, sums, weight, value.source, window), True)
+
+
+def _layer(
+    walk: Walk, x: relax.Expr, weight: Static, window: compute.Window | None, groups: int = 1
+) -> Value:
     """A convolution (with a window) or dense layer by its packed kernel."""
     value = walk.value_of(x)
     channels = weight.array.shape[0 if window else 1]
     integer = isinstance(value, Dequantized) and weight.scaled_along(0 if window else 1)
-    if window and not integer and _takes_winograd(weight.array.shape, window, walk.isa):
+    if (
+        window
+        and not integer
+        and groups == 1
+        and _takes_winograd(weight.array.shape, window, walk.isa)
+    ):
         tile = walk.winograd.get(weight.name)
         if tile:
             return _winograd_conv2d(walk, x, weight, window, tile)
@@ -104,8 +120,14 @@ def _layer(walk: Walk, x: relax.Expr, weight: Static, window: compute.Window | N
         activation = walk.channels_last(x) if window else walk.plain(x)
         pad_value = 0
     if window is not None:
-        packed = walk.weights.var(weight.name, pack.pack_conv2d(weight.array, lanes, depth))
-        settings = {"window": window, "channels": channels, "pad_value": pad_value}
+        array, groups = pack.merged_groups(weight.array, groups, lanes, depth)
+        packed = walk.weights.var(weight.name, pack.pack_conv2d(array, lanes, depth))
+        settings = {
+            "window": window,
+            "channels": channels,
+            "groups": groups,
+            "pad_value": pad_value,
+        }
         sums = walk.kernel(compute.conv2d, activation, packed, **settings)
     else:
         packed = walk.weights.var(weight.name, pack.pack_dense(weight.array, lanes, depth))

@@ -23,7 +23,7 @@ from tvm import relax
 
 from ..errors import PassError
 from ..frontend.model import Model
-from .decision import Decision, Kept
+from .decision import Decision
 from .graph import Graph, Layer, layers, variables
 from .moments import output_rows
 from .ranges import Range, ranges
@@ -67,8 +67,9 @@ class Quantize:
         """Choose each input's range, then correct each bias on what reaches its layer."""
         if calibration is None:
             raise PassError("quantization needs calibration data; give a data set")
-        found = layers(model)
-        chosen = [layer for layer in found if not _why_kept(model, layer)]
+        chosen = layers(model)
+        for layer in chosen:
+            _check(model, layer)
         inputs = calibration_inputs(model, calibration)
         spans = ranges(model, inputs, [layer.input for layer in chosen])
         plain = {
@@ -77,11 +78,7 @@ class Quantize:
             )
             for layer in chosen
         }
-        measured = _corrected(model, plain, calibration)
-        return tuple(
-            measured.get(layer.name) or Kept(layer=layer.name, why=_why_kept(model, layer))
-            for layer in found
-        )
+        return tuple(_corrected(model, plain, calibration).values())
 
     def apply(self, model: Model, decisions: Sequence[Decision]) -> Model:
         """Return the network with quantize and dequantize around the chosen layers."""
@@ -154,12 +151,11 @@ class _Rewrite:
         return self._inputs[key]
 
 
-def _why_kept(model: Model, layer: Layer) -> str:
+def _check(model: Model, layer: Layer) -> None:
     if layer.quantized:
         raise PassError(f"{layer.name} is quantized already; quantize once, as the last pass")
     if not np.isfinite(model.weights[layer.weight]).all():
         raise PassError(f"the weight of {layer.name} holds NaN or infinity; it cannot be rounded")
-    return f"no integer kernel for {layer.kind} yet" if layer.groups > 1 else ""
 
 
 def _corrected(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from adaspring import targets
 from adaspring.backends.build import build, prepare
-from adaspring.backends.isa import InstructionSet, Int8Dot, instruction_set
+from adaspring.backends.isa import Dot, InstructionSet, instruction_set
 from adaspring.backends.kernels.schedule import contraction_shape
 from adaspring.backends.lower import lower
 from adaspring.backends.schedule import schedule_cpu
@@ -32,7 +32,7 @@ HOST, NULL = targets.host(), targets.null()
 SIGNED = InstructionSet(
     float_lanes=4,
     register_count=16,
-    int8=Int8Dot(lanes=4, depth=1, activation_dtype="int8", intrinsic=None),
+    int8=Dot(lanes=4, depth=1, activation_dtype="int8", intrinsic=None),
 )
 KERNELS = {"host": instruction_set(HOST), "null": instruction_set(NULL), "signed": SIGNED}
 
@@ -148,6 +148,12 @@ CASES = {
         ),
     ),
     "depthwise": (X, (5, 1, 3, 3), 5, lambda x, w, s: conv(fake(x), reals(w, s, 0), groups=5)),
+    "depthwise, padded": (
+        X,
+        (5, 1, 3, 3),
+        5,
+        lambda x, w, s: conv(fake(x), reals(w, s, 0), groups=5, **UNEVEN),
+    ),
     "grouped": (
         X,
         (10, 1, 3, 3),

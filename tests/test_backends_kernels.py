@@ -9,7 +9,7 @@ import pytest
 import torch
 import tvm
 from adaspring import targets
-from adaspring.backends.isa import InstructionSet, Int8Dot, instruction_set
+from adaspring.backends.isa import Dot, InstructionSet, instruction_set
 from adaspring.backends.kernels import compute, pack
 from adaspring.backends.kernels.schedule import (
     contraction_shape,
@@ -27,7 +27,7 @@ BOARDS = {"host": HOST, "null": NULL}
 PLAIN_INT8 = InstructionSet(
     float_lanes=8,
     register_count=16,
-    int8=Int8Dot(lanes=8, depth=1, activation_dtype="uint8", intrinsic=None),
+    int8=Dot(lanes=8, depth=1, activation_dtype="uint8", intrinsic=None),
 )
 # Every example is compiled: few of them, and none to shrink a failure with.
 FEW = settings(
@@ -160,8 +160,43 @@ def test_any_depthwise_convolution_by_the_default_rule(board, drawn):
     x_shape, (_, *kernel), window = drawn
     isa = instruction_set(BOARDS[board])
     x, weight = normal(*x_shape), normal(x_shape[-1], 1, *kernel)
-    (found,) = run(compute.depthwise_conv2d, [x, pack.pack_depthwise(weight)], isa, window=window)
+    packed = pack.pack_depthwise(weight)
+    (found,) = run(compute.depthwise_conv2d, [x, packed], isa, window=window, pad_value=0)
     assert_close(found, convolved(x, weight, window, 0, groups=x_shape[-1]))
+
+
+@FEW
+@given(convolutions(), st.integers(0, 255))
+def test_any_8_bit_depthwise_convolution_is_exact(drawn, pad_value):
+    x_shape, (_, *kernel), window = drawn
+    isa = instruction_set(HOST)
+    dtype = isa.int8.activation_dtype
+    pad_value -= 0 if dtype == "uint8" else 128
+    x, weight = levels(dtype, *x_shape), levels("int8", x_shape[-1], 1, *kernel)
+    packed = pack.pack_depthwise(weight)
+    (found,) = run(compute.depthwise_conv2d, [x, packed], isa, window=window, pad_value=pad_value)
+    np.testing.assert_array_equal(
+        found, convolved(x, weight, window, pad_value, groups=x_shape[-1])
+    )
+
+
+@pytest.mark.parametrize("integer", [False, True], ids=["fp32", "int8"])
+@FEW
+@given(convolutions(), st.integers(1, 6), st.integers(1, 9))
+def test_any_grouped_convolution(integer, drawn, groups, out):
+    (n, h, w, into), (_, *kernel), window = drawn
+    isa = instruction_set(HOST)
+    lanes, depth = (isa.int8.lanes, isa.int8.depth) if integer else (isa.float_lanes, 1)
+    x_shape, shape = (n, h, w, into * groups), (out * groups, into, *kernel)
+    if integer:
+        x, weight = levels(isa.int8.activation_dtype, *x_shape), levels("int8", *shape)
+    else:
+        x, weight = normal(*x_shape), normal(*shape)
+    merged, left = pack.merged_groups(weight, groups, lanes, depth)
+    packed = pack.pack_conv2d(merged, lanes, depth)
+    settings = {"window": window, "channels": out * groups, "groups": left, "pad_value": 0}
+    (found,) = run(compute.conv2d, [x, packed], isa, **settings)
+    assert_close(found, convolved(x, weight, window, 0, groups=groups))
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -252,6 +287,6 @@ def test_every_tile_convolves_channel_by_channel_alike(board):
     isa = instruction_set(BOARDS[board])
     window = compute.Window(strides=(1, 2), padding=(1, 1, 1, 1), dilation=(1, 1))
     x, weight = normal(1, 5, 8, 32), normal(32, 1, 3, 3)
-    packed = pack.pack_depthwise(weight)
-    for found in run(compute.depthwise_conv2d, [x, packed], isa, every_tile=True, window=window):
+    settings = {"every_tile": True, "window": window, "pad_value": 0}
+    for found in run(compute.depthwise_conv2d, [x, pack.pack_depthwise(weight)], isa, **settings):
         assert_close(found, convolved(x, weight, window, 0, groups=32))

@@ -8,7 +8,6 @@ import torch
 import tvm
 from adaspring.errors import PassError
 from adaspring.frontend.data import Dataset
-from adaspring.passes.decision import Kept
 from adaspring.passes.graph import Graph, is_call, layers
 from adaspring.passes.quantize import Integer, Quantize, rounded
 from adaspring.passes.ranges import affine, best_range
@@ -122,11 +121,11 @@ def test_attention_stays_in_floats_and_its_dense_layers_do_not():
     assert all(isinstance(d, Integer) for d in decisions)
 
 
-def test_depthwise_layers_are_left_alone_and_say_why():
-    _, decisions = quantized(known(MobileNetStyle), data(known(MobileNetStyle), 8))
-    assert (
-        Kept(layer="blocks.0.depthwise.0", why="no integer kernel for depthwise yet") in decisions
-    )
+def test_depthwise_layers_are_rounded_channel_by_channel():
+    model = known(MobileNetStyle)
+    small, decisions = quantized(model, data(model, 8))
+    assert "blocks.0.depthwise.0" in {d.layer for d in decisions if isinstance(d, Integer)}
+    assert small.weights["blocks.0.depthwise.0.weight_scale"].shape == (32,)
 
 
 def test_without_data_it_says_what_to_give():

@@ -14,6 +14,8 @@ from tvm import te, tirx
 
 CONTRACT = "contract"
 PAD = "pad"
+# The reduction axis of what is packed innermost, summed by one instruction.
+DEPTH = "rd"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,24 +44,39 @@ class Window:
         return height, width
 
 
-def conv2d(x: te.Tensor, weight: te.Tensor, *, window: Window, channels: int, pad_value: float):
-    """Convolve x (n, h, w, c_in) by packed weight (blocks, kh, kw, c_in/depth, lanes, depth).
+def conv2d(
+    x: te.Tensor,
+    weight: te.Tensor,
+    *,
+    window: Window,
+    channels: int,
+    groups: int = 1,
+    pad_value: float,
+):
+    """Convolve x (n, h, w, c_in) by weight (blocks, kh, kw, c_in/groups/depth, lanes, depth).
+
+    With several groups, each is whole blocks of outputs and whole depths of inputs.
 
     Returns (n, oh, ow, channels): float32 for float weights, int32 sums for int8 ones.
     """
     n, _, _, _ = shape_of(x)
-    blocks, kh, kw, groups, lanes, depth = shape_of(weight)
-    padded = pad(x, window.padding, groups * depth, pad_value)
+    blocks, kh, kw, depths, lanes, depth = shape_of(weight)
+    group_in, group_out = depths * depth, blocks * lanes // groups
+    padded = pad(x, window.padding, groups * group_in, pad_value)
     oh, ow = window.output_size(x, (kh, kw))
     (sh, sw), (dh, dw) = window.strides, window.dilation
     rh, rw = te.reduce_axis((0, kh), "rh"), te.reduce_axis((0, kw), "rw")
-    rc, rd = te.reduce_axis((0, groups), "rc"), te.reduce_axis((0, depth), "rd")
+    rc, rd = te.reduce_axis((0, depths), "rc"), te.reduce_axis((0, depth), DEPTH)
     to_sum = _accumulator(weight)
+
+    def read(b, h, w, c):
+        first = c // group_out * group_in if groups > 1 else 0
+        return padded[b, h * sh + rh * dh, w * sw + rw * dw, first + rc * depth + rd]
+
     sums = te.compute(
         (n, oh, ow, blocks * lanes),
         lambda b, h, w, c: te.sum(
-            to_sum(padded[b, h * sh + rh * dh, w * sw + rw * dw, rc * depth + rd])
-            * to_sum(weight[c // lanes, rh, rw, rc, c % lanes, rd]),
+            to_sum(read(b, h, w, c)) * to_sum(weight[c // lanes, rh, rw, rc, c % lanes, rd]),
             axis=[rh, rw, rc, rd],
         ),
         name=CONTRACT,
@@ -77,7 +94,7 @@ def dense(x: te.Tensor, weight: te.Tensor, *, channels: int):
             lambda *i: tirx.if_then_else(i[-1] < k, x(*i), tirx.const(0, x.dtype)),
             name=PAD,
         )
-    rc, rd = te.reduce_axis((0, groups), "rc"), te.reduce_axis((0, depth), "rd")
+    rc, rd = te.reduce_axis((0, groups), "rc"), te.reduce_axis((0, depth), DEPTH)
     to_sum = _accumulator(weight)
     sums = te.compute(
         (*lead, blocks * lanes),
@@ -91,18 +108,23 @@ def dense(x: te.Tensor, weight: te.Tensor, *, channels: int):
     return first_channels(sums, channels)
 
 
-def depthwise_conv2d(x: te.Tensor, weight: te.Tensor, *, window: Window):
-    """Convolve each channel of x (n, h, w, c) by its own filter of weight (kh, kw, c)."""
+def depthwise_conv2d(x: te.Tensor, weight: te.Tensor, *, window: Window, pad_value: float):
+    """Convolve each channel of x (n, h, w, c) by its own filter of weight (kh, kw, c).
+
+    Returns (n, oh, ow, c): float32 for float weights, int32 sums for int8 ones.
+    """
     n, _, _, c = shape_of(x)
     kh, kw, _ = shape_of(weight)
-    padded = pad(x, window.padding, c, 0)
+    padded = pad(x, window.padding, c, pad_value)
     oh, ow = window.output_size(x, (kh, kw))
     (sh, sw), (dh, dw) = window.strides, window.dilation
     rh, rw = te.reduce_axis((0, kh), "rh"), te.reduce_axis((0, kw), "rw")
+    to_sum = _accumulator(weight)
     return te.compute(
         (n, oh, ow, c),
         lambda b, h, w, ch: te.sum(
-            padded[b, h * sh + rh * dh, w * sw + rw * dw, ch] * weight[rh, rw, ch], axis=[rh, rw]
+            to_sum(padded[b, h * sh + rh * dh, w * sw + rw * dw, ch]) * to_sum(weight[rh, rw, ch]),
+            axis=[rh, rw],
         ),
         name=CONTRACT,
     )

@@ -13,6 +13,32 @@ def pack_conv2d(weight: np.ndarray, lanes: int, depth: int) -> np.ndarray:
     return np.ascontiguousarray(split.transpose(0, 4, 5, 2, 1, 3))
 
 
+def merged_groups(
+    weight: np.ndarray, groups: int, lanes: int, depth: int
+) -> tuple[np.ndarray, int]:
+    """Merge neighbouring groups, zeros between them, until whole vectors belong to each.
+
+    Gives the weight (c_out, c_in / groups, kh, kw) and the number of groups that are left. The
+    multiplications by zero take no more vectors than the lanes that a narrow group leaves empty.
+    """
+    if groups == 1:
+        return weight, 1
+    out, into = weight.shape[0] // groups, weight.shape[1]
+    factor = next(
+        factor
+        for factor in range(1, groups + 1)
+        if factor == groups
+        or not (groups % factor or out * factor % lanes or into * factor % depth)
+    )
+    left = groups // factor
+    merged = np.zeros((left, factor, out, factor, into, *weight.shape[2:]), weight.dtype)
+    for index in range(factor):
+        merged[:, index, :, index] = weight.reshape(left, factor, out, into, *weight.shape[2:])[
+            :, index
+        ]
+    return merged.reshape(left * factor * out, factor * into, *weight.shape[2:]), left
+
+
 def pack_dense(weight: np.ndarray, lanes: int, depth: int) -> np.ndarray:
     """Pack (k, n) to (n/lanes, k/depth, lanes, depth), zero-padded."""
     weight = _pad_to_multiple(_pad_to_multiple(weight, 1, lanes), 0, depth)

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from tvm import IRModule
 from tvm.s_tir import Schedule, renew_defs
 from tvm.s_tir.schedule import SBlockRV
+from tvm.s_tir.stmt import SBlock
 from tvm.tirx import IterVar, PrimFunc
 
-from ..isa import InstructionSet
-from .compute import CONTRACT, PAD
+from ..isa import Dot, InstructionSet
+from .compute import CONTRACT, DEPTH, PAD
 
 # A reduction as short as a depthwise 5×5 is unrolled, so that neighbouring columns share what they
 # read, and is padded as it reads: with so little to compute, a padded copy costs as much again.
@@ -60,9 +61,15 @@ def contraction_shape(function: PrimFunc, isa: InstructionSet) -> Shape | None:
     if len(spatial) < 2:
         return None
     columns, channels = (int(it.dom.extent) for it in spatial[-2:])
-    integer = str(block.writes[0].source.dtype) == "int32"
-    lanes = isa.int8.lanes if integer else isa.float_lanes
-    return Shape(columns, channels, math.gcd(lanes, channels), isa.int8.depth if integer else 1)
+    dot = _dot_of(block, isa)
+    lanes = dot.lanes if dot else isa.float_lanes
+    return Shape(columns, channels, math.gcd(lanes, channels), dot.depth if dot else 1)
+
+
+def _dot_of(block: SBlock, isa: InstructionSet) -> Dot | None:
+    """The instruction that a contraction of packed narrow numbers is made of."""
+    packed = block.iter_vars[-1].var.name.endswith(DEPTH)
+    return isa.int8 if packed and str(block.writes[0].source.dtype) == "int32" else None
 
 
 def new_schedule(function: PrimFunc) -> Schedule:
@@ -105,13 +112,14 @@ def schedule_contraction(sch: Schedule, tile: Tile, isa: InstructionSet) -> None
     """Schedule the one function of `sch` by `tile`; raises ScheduleError where it does not fit."""
     contract = sch.get_sblock(CONTRACT)
     block = sch.get(contract)
-    depth_first = str(block.writes[0].source.dtype) == "int32" and isa.int8.intrinsic is not None
-    lanes = isa.int8.lanes if str(block.writes[0].source.dtype) == "int32" else isa.float_lanes
+    dot = _dot_of(block, isa)
+    intrinsic = dot.intrinsic if dot else None
+    lanes = dot.lanes if dot else isa.float_lanes
     *lead, columns, channels = _loops(sch, contract, IterVar.DataPar)
     lanes = math.gcd(lanes, extent_of(sch, channels))
     reduction = _loops(sch, contract, IterVar.CommReduce)
     taps = math.prod(extent_of(sch, loop) for loop in reduction)
-    short = taps <= _SHORT_REDUCTION and not depth_first
+    short = taps <= _SHORT_REDUCTION and intrinsic is None
     epilogue = _inline_between(sch, contract, pads_apart=not short)
 
     column_tiles, column = tile_loop(sch, columns, tile.columns)
@@ -122,23 +130,23 @@ def schedule_contraction(sch: Schedule, tile: Tile, isa: InstructionSet) -> None
     else:
         outer = [*lead, column_tiles, channel_tiles]
     inner = [column, channel_blocks, lane]
-    if depth_first:
+    if intrinsic:
         sch.reorder(*outer, *reduction[:-1], *inner, reduction[-1])
     else:
         sch.reorder(*outer, *reduction, *inner)
     run_on_tile(sch, epilogue, contract, outer, lanes)
     sch.unroll(column)
     sch.unroll(channel_blocks)
-    if not depth_first:
+    if intrinsic is None:
         sch.vectorize(lane)
     sch.parallel(sch.fuse(*outer))
     start = sch.decompose_reduction(contract, reduction[0])
     if short:
         for loop in reduction:
             sch.unroll(loop)
-    if depth_first:
+    if intrinsic:
         sch.vectorize(sch.get_loops(start)[-1])
-        sch.tensorize(lane, isa.int8.intrinsic)
+        sch.tensorize(lane, intrinsic)
 
 
 def run_on_tile(sch: Schedule, epilogue: SBlockRV, contract: SBlockRV, outer, lanes) -> None:
