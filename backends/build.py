@@ -18,7 +18,7 @@ from tvm.target import Target
 from ..errors import AdaspringError, BuildError
 from ..frontend.model import Model
 from ..targets import Board
-from . import cuda
+from . import cuda, elementary
 from .isa import InstructionSet, instruction_set
 from .link import linker
 from .lower import lower
@@ -116,6 +116,7 @@ def compile_library(module: IRModule, board: Board, code: Path) -> None:
         if board.device == "cuda":
             cuda.compile_library(tvm.ir.save_json(module), board, code)
             return
+        elementary.register()
         link, target = linker(board.architecture), board_target(board)
         with target:
             executable = relax.build(module, target, relax_pipeline=None)

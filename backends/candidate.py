@@ -40,10 +40,12 @@ def start_worker(thread_count: int) -> None:
 def build_candidate(module_json: str, target_json: str, architecture: str) -> BuiltCandidate:
     """Compile one scheduled function and link it; its bytes, so that it may come from far."""
     import tvm
+    from adaspring.backends import elementary
     from adaspring.backends.link import linker
     from tvm.target import Target
     from tvm.tirx.build import codegen_build
 
+    elementary.register()
     begin = time.perf_counter()
     target = Target(target_json)
     module = tvm.tirx.transform.BindTarget(target.with_host(target))(tvm.ir.load_json(module_json))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tvm import relax
 
 from . import operators
@@ -30,6 +32,14 @@ def broadcasting(walk: Walk, call: relax.Call) -> Value | None:
     ):
         return None
     operands = [_follow(walk, arg, v) for arg, v in zip(call.args, values, strict=True)]
+    size = math.prod(shape_of(call))
+    operands = [
+        # Fused, what computes a gate for each channel would be done again for each pixel.
+        walk.apart(operand)
+        if isinstance(v, Dynamic) and math.prod(shape_of(operand)) < size
+        else operand
+        for operand, v in zip(operands, values, strict=True)
+    ]
     return Dynamic(walk.emit(relax.Call(call.op, operands, call.attrs)), True)
 
 

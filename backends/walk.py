@@ -16,6 +16,8 @@ from .values import Dequantized, Dynamic, LoweredWeights, Quantized, Static, Val
 
 TO_CHANNELS_LAST, FROM_CHANNELS_LAST = (0, 2, 3, 1), (0, 3, 1, 2)
 
+_OPAQUE = 8  # OpPatternKind.kOpaque: fused with nothing
+
 Rule = Callable[["Walk", relax.Call], Value | None]
 
 
@@ -156,6 +158,15 @@ class Walk:
         """Emit a call of one of our kernels."""
         bound = partial(function, **settings)
         return self.emit(self.builder.call_te(bound, *args, primfunc_name_hint=function.__name__))
+
+    def apart(self, expr: relax.Expr) -> relax.Var:
+        """The same values, not fused with what made them nor with what reads them."""
+        opaque = {"op_pattern": _OPAQUE}
+        return self.emit(
+            self.builder.call_te(
+                compute.copied, expr, primfunc_name_hint="copied", primfunc_attrs=opaque
+            )
+        )
 
 
 def shape_of(expr: relax.Expr) -> tuple[int, ...]:

@@ -37,7 +37,12 @@ def onnxruntime_call(onnx: Path, threads: int) -> Call:
 
 def onnxruntime_calls(onnx: Path, samples: Sequence[np.ndarray], threads: int) -> Calls:
     """fp32, and static int8 (QDQ, per channel) calibrated on `samples`."""
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(CalibrationDataReader):
@@ -50,7 +55,14 @@ def onnxruntime_calls(onnx: Path, samples: Sequence[np.ndarray], threads: int) -
 
     ready, int8 = onnx.with_suffix(".ready.onnx"), onnx.with_suffix(".int8.onnx")
     quant_pre_process(onnx, ready, skip_symbolic_shape=True)
-    quantize_static(ready, int8, Reader(), quant_format=QuantFormat.QDQ, per_channel=True)
+    quantize_static(
+        ready,
+        int8,
+        Reader(),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+    )
     return {
         "onnxruntime-fp32": onnxruntime_call(onnx, threads),
         "onnxruntime-int8": onnxruntime_call(int8, threads),

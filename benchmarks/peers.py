@@ -26,7 +26,7 @@ from adaspring.library.runtime import use_threads
 from adaspring.passes import Quantize, run
 from adaspring.targets import Board, host
 from executable import executable, on_tensor
-from networks import NETWORKS, seeded
+from networks import NETWORKS, random_data, seeded
 from peer_calls import onnxruntime_calls, openvino_calls, save_onnx, torch_calls
 
 FP32, INT8 = "ours-fp32", "ours-int8"
@@ -41,12 +41,11 @@ RATIOS = {
 
 
 def own_calls(
-    kind: type, network: torch.nn.Module, samples: Sequence[np.ndarray], board: Board, log, folder
+    kind: type, network: torch.nn.Module, calibration: Dataset, board: Board, log, folder
 ) -> dict[str, Callable]:
     """Our fp32 and our int8 of the same network."""
     example = (torch.zeros(kind.example_shape),)
     dense = from_torch(network, example, name=kind.__name__)
-    calibration = Dataset(inputs=(np.concatenate(samples),), labels=np.zeros(len(samples), int))
     quantized = run(dense, (Quantize(),), calibration).model
     best = best_known(log)
     ready = fastest(alternatives(dense, board), fastest_known(log))
@@ -78,12 +77,12 @@ def peer_calls(
 def compare(kind: type, board: Board, log: TuningLog, seconds: float) -> tuple[list, Mapping]:
     """Rows of one network, and its ratios round by round."""
     network, shape = seeded(kind), kind.example_shape
-    rng = np.random.default_rng(0)
-    samples = [rng.standard_normal(shape).astype(np.float32) for _ in range(16)]
+    calibration = random_data(shape)
+    samples = np.split(calibration.inputs[0], len(calibration.inputs[0]))
     x = samples[0]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        own = own_calls(kind, network, samples, board, log, folder)
+        own = own_calls(kind, network, calibration, board, log, folder)
         theirs = peer_calls(network, shape, samples, folder, board.core_count)
         calls = {label: on_tensor(call, x) for label, call in own.items()} | theirs
         times = time_in_turn(calls, [x], seconds)

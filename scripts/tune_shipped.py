@@ -1,7 +1,7 @@
 """Fill the tuning logs that ship with the package: `python scripts/tune_shipped.py`.
 
-The demo's network with its recipes, ResNet-18 and MobileNetV2, tuned on this machine for each
-class of x86 processors that it can run code for. The fastest few schedules of each function stay,
+The demo's network with its recipes, and the benchmarks' networks in fp32 and int8, tuned on this
+machine for each class of x86 processors that it can run code for. The fastest few schedules of each function stay,
 and the functions are packed: they are forty times as large.
 """
 
@@ -32,12 +32,13 @@ from adaspring.explore.shortlist import find_candidates
 from adaspring.frontend.data import Dataset, split
 from adaspring.frontend.model import Model
 from adaspring.frontend.torch_import import from_torch
+from adaspring.passes import Quantize, run
 from adaspring.targets import Board, host
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from networks import MobileNetV2, ResNet18, seeded  # noqa: E402 - beside the benchmarks
+from networks import NETWORKS, random_data, seeded  # noqa: E402 - beside the benchmarks
 
 # The levels of x86-64, and what VNNI adds.
 CLASSES = {
@@ -71,9 +72,10 @@ def networks() -> list[Model]:
     )
     candidates, _ = find_candidates(request, make_probe(demo, splits), Silent())
     found = [candidate.model for candidate in candidates]
-    for kind in (ResNet18, MobileNetV2):
+    for kind in NETWORKS:
         example = (torch.zeros(kind.example_shape),)
-        found.append(from_torch(seeded(kind), example, name=kind.__name__))
+        dense = from_torch(seeded(kind), example, name=kind.__name__)
+        found += [dense, run(dense, (Quantize(),), random_data(kind.example_shape)).model]
     return found
 
 
@@ -99,12 +101,14 @@ def main() -> None:
     """Tune for each class, into FOLDER/CLASS."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=ROOT / "tuning_logs")
-    parser.add_argument("--minutes", type=float, default=5.0, help="for each class")
+    parser.add_argument("--minutes", type=float, default=15.0, help="for each class")
+    parser.add_argument("--only", choices=list(CLASSES), help="this class alone")
     asked = parser.parse_args()
     models = networks()
-    for name in CLASSES:
+    for name in [asked.only] if asked.only else CLASSES:
         board = board_of(name)
         ways = [alternatives(model, board) for model in models]
+        print(f"{name}: {len(models)} networks lowered", flush=True)
         modules = (module for way in ways for module in way.modules)
         tasks = tasks_of(modules, ways[0].direct.isa)
         settings = Tuning(trials=10**6, time_limit_s=60 * asked.minutes, patience=96)

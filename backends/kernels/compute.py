@@ -173,6 +173,11 @@ def dequantize(x: te.Tensor, *, scale: float, zero_point: int):
     )
 
 
+def copied(x: te.Tensor):
+    """The same values."""
+    return te.compute(x.shape, lambda *i: x(*i), name="copied")
+
+
 def shift_levels(x: te.Tensor, *, offset: int, dtype: str):
     """Give 8-bit levels x + offset, in the other 8-bit type."""
     return te.compute(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from adaspring.frontend.data import Dataset
 from torch import nn
 
 from .bert import BertMini
@@ -11,7 +13,7 @@ from .mobilenet import MobileNetV2
 from .resnet import ResNet8, ResNet18, ResNet50
 from .tiny import Autoencoder, DsCnn, MobileNetV1
 
-__all__ = ["NETWORKS", "MobileNetV2", "ResNet18", "seeded"]
+__all__ = ["NETWORKS", "MobileNetV2", "ResNet18", "random_data", "seeded"]
 
 NETWORKS: tuple[type[nn.Module], ...] = (
     ResNet18,
@@ -37,3 +39,9 @@ def seeded(network: type[nn.Module], seed: int = 0) -> nn.Module:
             nn.init.uniform_(module.running_mean, -0.1, 0.1)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
     return made.eval()
+
+
+def random_data(shape: tuple[int, ...], count: int = 16) -> Dataset:
+    """Normal inputs of an example's shape (1, …), to calibrate where only speed is measured."""
+    inputs = np.random.default_rng(0).standard_normal((count, *shape[1:])).astype(np.float32)
+    return Dataset(inputs=(inputs,), labels=None)
