@@ -22,6 +22,7 @@ check: $(VENV)/dev
 bench: demo $(VENV)/dev
 	$(BIN)/python benchmarks/app_side.py --json benchmarks/results/app_side.json
 	$(BIN)/python benchmarks/digits.py --json benchmarks/results/digits.json
+	$(BIN)/python benchmarks/peak.py --json benchmarks/results/peak.json
 	$(BIN)/python benchmarks/peers.py --json benchmarks/results/peers.json
 	$(BIN)/python benchmarks/tuning.py --json benchmarks/results/tuning.json
 	$(BIN)/python benchmarks/transfer.py --json benchmarks/results/transfer.json

@@ -17,8 +17,10 @@ from tvm.target import Target
 
 from ..errors import AdaspringError, BuildError
 from ..frontend.model import Model
+from ..library.manifest import FunctionRecord
 from ..targets import Board
 from . import cuda, elementary
+from .functions import functions_of
 from .isa import InstructionSet, instruction_set
 from .link import linker
 from .lower import lower
@@ -43,10 +45,14 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Built:
-    """A shared library whose `main` takes the inputs, then one array of all `weights`."""
+    """A shared library whose `main` takes the inputs, then one array of all `weights`.
+
+    `functions` are the calls that `main` makes, in order.
+    """
 
     code: Path
     weights: Mapping[str, np.ndarray]
+    functions: tuple[FunctionRecord, ...]
     activation_bytes: int
 
     @property
@@ -81,12 +87,13 @@ class Scheduled:
 
     module: IRModule
     weights: Mapping[str, np.ndarray]
+    functions: tuple[FunctionRecord, ...]
     board: Board
     activation_bytes: int
 
     def built(self, code: Path) -> Built:
         """With the library that came of it."""
-        return Built(code, self.weights, self.activation_bytes)
+        return Built(code, self.weights, self.functions, self.activation_bytes)
 
 
 def schedule(prepared: Prepared, best: Best | None) -> Scheduled:
@@ -100,7 +107,8 @@ def schedule(prepared: Prepared, best: Best | None) -> Scheduled:
         module = relax.transform.BundleModelParams()(module)
         planned = _apply(module, _PLAN, prepared.target)
         finished = _apply(planned, _FINISH, prepared.target)
-        return Scheduled(finished, prepared.weights, board, planned_bytes(planned))
+        functions = functions_of(prepared.module, tuple(prepared.weights))
+        return Scheduled(finished, prepared.weights, functions, board, planned_bytes(planned))
 
 
 def build(prepared: Prepared, best: Best | None, code: Path) -> Built:
@@ -144,7 +152,6 @@ def _explained(board: Board) -> Iterator[None]:
 
 
 _PLAN = (
-    relax.transform.RewriteDataflowReshape(),
     relax.transform.ToNonDataflow(),
     relax.transform.RemovePurityChecking(),
     relax.transform.CallTIRRewrite(),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tvm.target import Target, codegen
 
+from ..library.manifest import BoardRecord
 from ..targets import Board
 from .kernels import intrinsics
 
@@ -43,7 +44,7 @@ _GPU = InstructionSet(
 )
 
 
-def instruction_set(board: Board) -> InstructionSet:
+def instruction_set(board: Board | BoardRecord) -> InstructionSet:
     """The vector facts of a board's CPU, derived from its LLVM target, or those of any GPU."""
     if board.device != "cpu":
         return _GPU

@@ -120,12 +120,13 @@ def _layer(
         activation = walk.channels_last(x) if window else walk.plain(x)
         pad_value = 0
     if window is not None:
-        array, groups = pack.merged_groups(weight.array, groups, lanes, depth)
+        array, merged = pack.merged_groups(weight.array, groups, lanes, depth)
         packed = walk.weights.var(weight.name, pack.pack_conv2d(array, lanes, depth))
         settings = {
             "window": window,
             "channels": channels,
-            "groups": groups,
+            "groups": merged,
+            "layer_groups": groups,
             "pad_value": pad_value,
         }
         sums = walk.kernel(compute.conv2d, activation, packed, **settings)

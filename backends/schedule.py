@@ -40,6 +40,7 @@ def fused(module: IRModule, tvm_target: Target) -> IRModule:
         relax.transform.AnnotateTIROpPattern(),
         relax.transform.FuseOps(),
         relax.transform.FuseTIR(),
+        relax.transform.RewriteDataflowReshape(),
         relax.transform.DeadCodeElimination(),
     )
     with tvm_target:

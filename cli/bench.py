@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import UsageError
 from .command import Answer, AsJson, Verbose
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ LibraryFolder = Annotated[Path, typer.Argument(metavar="LIB", help="The library'
 Switch = Annotated[
     bool, typer.Option("--switch", help="Time deciding and switching instead of inference.")
 ]
+PerFunction = Annotated[
+    bool, typer.Option("--profile", help="Time every layer of each variant within the network.")
+]
 Seconds = Annotated[
     float, typer.Option("--seconds", min=0.1, help="About how long to measure inference.")
 ]
@@ -27,18 +31,29 @@ Seconds = Annotated[
 def bench(
     lib: LibraryFolder,
     switch: Switch = False,
+    profile: PerFunction = False,
     seconds: Seconds = 10.0,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> Answer:
     """Time every variant of a library in turn, or (--switch) the switching between them.
 
+    --profile says for every layer of each variant which kernel ran, how long it took, and how near
+    it came to what the processor can do.
+
     One call takes one input of random numbers, with the board's threads, as in an app.
 
     For example:
       adaspring bench net.lib
       adaspring bench net.lib --switch
+      adaspring bench net.lib --profile
     """
+    if switch and profile:
+        raise UsageError("--switch and --profile measure different things; give one of them")
+    if profile:
+        from .profile import profile_answer
+
+        return profile_answer(lib, seconds)
     from ..library.loader import load
     from .bars import Bars
     from .samples import random_samples

@@ -50,6 +50,7 @@ def variant_parts(
         recipe=candidate.recipe.describe(),
         decisions=candidate.decisions(),
         code_path=built.code,
+        functions=built.functions,
         weights=built.weights,
         cost=cost,
         agreement=agreement,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from .runtime import use_threads
 
 CPU = (1, 0)
 DEVICES = {"cpu": CPU, "cuda": (2, 0), "opencl": (4, 0)}
+_GO_ON = 0  # VMInstrumentReturnKind::kNoOp
 
 
 class Executable:
@@ -33,6 +35,28 @@ class Executable:
             use_threads(self._thread_count)
             result = self._main(*inputs, self._weights)
         return (result,) if isinstance(result, tvm_ffi.Tensor) else tuple(result)
+
+    def run_timed(self, inputs: Sequence[Tensor]) -> list[tuple[str, float]]:
+        """Run once on a CPU; name and milliseconds of each call that `main` makes, in order."""
+        calls: list[tuple[str, float]] = []
+        started: list[float] = []
+
+        def note(function: Any, name: str, before: bool, result: Any, *arguments: Any) -> int:
+            if before:
+                started.append(time.perf_counter())
+            else:
+                calls.append((name, 1e3 * (time.perf_counter() - started.pop())))
+            return _GO_ON
+
+        set_instrument = self._machine["set_instrument"]
+        with self._running:
+            use_threads(self._thread_count)
+            set_instrument(note)
+            try:
+                self._main(*inputs, self._weights)
+            finally:
+                set_instrument(None)
+        return calls
 
     def run_host(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Run on tensors in host memory, copying to and from the device where it is another."""

@@ -90,7 +90,7 @@ class Library:
 
         def provide(name: str) -> Executable:
             if name not in loaded:
-                loaded[name] = self._load(name)
+                loaded[name] = self.executable(name)
             return loaded[name]
 
         net = Net(self.manifest.inputs, provide, decide, first)
@@ -98,7 +98,8 @@ class Library:
             provide(name)
         return net
 
-    def _load(self, name: str) -> Executable:
+    def executable(self, name: str) -> Executable:
+        """Load one variant, its weights shared with all others; UsageError where there is none."""
         if name not in self.variants:
             raise unknown_variant(name, self.variants)
         variant, board = self.manifest.variant(name), self.manifest.board

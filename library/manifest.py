@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from ..targets.board import Board
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 DIGEST_NAME = "manifest.sha256"
 CODE_FOLDER = "code"
@@ -25,6 +25,7 @@ Dtype = Literal[
 ]  # fmt: skip
 Extent = Annotated[int, Meta(ge=1)]
 Bytes = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Ratio = Annotated[float, Meta(ge=0)]
@@ -80,18 +81,39 @@ class DecisionRecord(Record, frozen=True, kw_only=True):
     detail: str
 
 
+class FunctionRecord(Record, frozen=True, kw_only=True):
+    """One call of a compiled function within the network.
+
+    `name` is the function's in the code; `layers` are those whose weights it reads, none where it
+    reads none; `kernel` is how it computes. `dtype` is the type of what it multiplies and adds,
+    None where it does not. `macs_count` counts the multiply-adds of the layer as it is defined,
+    `performed_macs_count` those that are done (Winograd's filtering does fewer). `moved_bytes` is
+    modelled: inputs, weights and outputs, each once.
+    """
+
+    name: Name
+    layers: tuple[Name, ...]
+    kernel: Name
+    dtype: Dtype | None
+    macs_count: Count
+    performed_macs_count: Count
+    moved_bytes: Count
+
+
 class Variant(Record, frozen=True, kw_only=True):
     """One compressed and compiled alternative of the network.
 
-    `code` is the path of its shared library; `weights` are keys of tensors, in the order in which
-    the compiled `main` takes them, after the inputs, as one array. `agreement` is None where the
-    variant was never run: its board was not at hand.
+    `code` is the path of its shared library; `functions` are the calls that it makes, in order;
+    `weights` are keys of tensors, in the order in which the compiled `main` takes them, after the
+    inputs, as one array. `agreement` is None where the variant was never run: its board was not at
+    hand.
     """
 
     name: Name
     recipe: str
     decisions: tuple[DecisionRecord, ...]
     code: str
+    functions: tuple[FunctionRecord, ...]
     weights: tuple[Name, ...]
     cost: Cost
     agreement: Agreement | None = None

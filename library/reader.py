@@ -12,7 +12,16 @@ from pathlib import Path
 import msgspec
 
 from ..errors import LibraryError, ManifestError
-from .manifest import DIGEST_NAME, MANIFEST_NAME, SCHEMA_VERSION, Cost, Figure, FileRecord, Manifest
+from .manifest import (
+    DIGEST_NAME,
+    MANIFEST_NAME,
+    SCHEMA_VERSION,
+    Cost,
+    Figure,
+    FileRecord,
+    Manifest,
+    Variant,
+)
 
 MAX_MANIFEST_BYTES = 16 * 2**20
 _PART = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"
@@ -113,6 +122,7 @@ def _faults(manifest: Manifest) -> Iterable[str]:
     yield from _file_faults(manifest)
     for variant in manifest.variants:
         yield from _cost_faults(f"variant {variant.name!r}", variant.cost)
+        yield from _function_faults(variant)
     for dropped in manifest.dropped:
         if dropped.cost is not None:
             yield from _cost_faults(f"dropped {dropped.name!r}", dropped.cost)
@@ -157,6 +167,16 @@ def _cost_faults(where: str, cost: Cost) -> Iterable[str]:
             yield f"{where}: {field} has no ISO 8601 time with a zone, but {figure.when!r}"
     if cost.accuracy is not None and cost.accuracy.value > 1:
         yield f"{where}: accuracy {cost.accuracy.value} is above 1"
+
+
+def _function_faults(variant: Variant) -> Iterable[str]:
+    for function in variant.functions:
+        counts = (function.macs_count, function.performed_macs_count)
+        if any(count == 0 for count in counts) != (function.dtype is None):
+            yield (
+                f"variant {variant.name!r}: {function.name!r} does {counts[1]} of {counts[0]} "
+                f"multiply-adds in {function.dtype or 'no type'}"
+            )
 
 
 def _is_time(text: str) -> bool:

@@ -31,6 +31,7 @@ from .manifest import (
     Dropped,
     Dtype,
     FileRecord,
+    FunctionRecord,
     Manifest,
     TensorSpec,
     Variant,
@@ -45,14 +46,16 @@ _OURS = {MANIFEST_NAME, DIGEST_NAME, CODE_FOLDER, WEIGHTS_FOLDER, RUNTIME_FOLDER
 class VariantParts:
     """One variant as the compiler hands it over.
 
-    `code_path` is its shared library, anywhere on disk. `weights` are in the order in which the
-    compiled `main` takes them; tensors equal in content, type and shape are stored once.
+    `code_path` is its shared library, anywhere on disk, `functions` are the calls that it makes, in
+    order. `weights` are in the order in which the compiled `main` takes them; tensors equal in
+    content, type and shape are stored once.
     """
 
     name: str
     recipe: str
     decisions: tuple[DecisionRecord, ...]
     code_path: Path
+    functions: tuple[FunctionRecord, ...]
     weights: Mapping[str, NDArray[np.generic]]
     cost: Cost
     agreement: Agreement | None = None
@@ -162,6 +165,7 @@ def _add_variant(folder: Path, parts: VariantParts, pool: TensorPool) -> Variant
         recipe=parts.recipe,
         decisions=parts.decisions,
         code=code,
+        functions=parts.functions,
         weights=tuple(pool.add(name, value) for name, value in parts.weights.items()),
         cost=parts.cost,
         agreement=parts.agreement,

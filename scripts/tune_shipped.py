@@ -1,8 +1,8 @@
 """Fill the tuning logs that ship with the package: `python scripts/tune_shipped.py`.
 
 The demo's network with its recipes, and the benchmarks' networks in fp32 and int8, tuned on this
-machine for each class of x86 processors that it can run code for. The fastest few schedules of each function stay,
-and the functions are packed: they are forty times as large.
+machine for each class of x86 processors that it can run code for. The fastest few schedules of each
+function stay, and the functions are packed: they are forty times as large.
 """
 
 from __future__ import annotations

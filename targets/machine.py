@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,12 @@ def read_machine(root: Path, allowed: Set[int]) -> Machine:
             "l2_cache_bytes": l2_source,
         },
     )
+
+
+def kernel_is_foreign(root: Path) -> bool:
+    """Tell an emulator that nobody told of, as containers for another architecture use it."""
+    kernel = _text(root / "proc/sys/kernel/arch", default="").strip()
+    return bool(kernel) and kernel != platform.machine()
 
 
 def fastest_cpus(root: Path, allowed: Set[int]) -> frozenset[int]:

@@ -16,6 +16,7 @@ from adaspring.library.manifest import (
     DecisionRecord,
     Dropped,
     Figure,
+    FunctionRecord,
     TensorSpec,
     board_record,
 )
@@ -100,6 +101,25 @@ def compiled(rank: int | None) -> Path:
     return path
 
 
+def functions(rank: int | None) -> tuple[FunctionRecord, ...]:
+    """Records of the dense layers; not what TVM names the functions of `compiled`."""
+    layers = {"fc1": 2 * 48 * 64, "fc2": 2 * 64 * 10}
+    if rank is not None:
+        layers = {"fc1.0": 2 * 48 * rank, "fc1.1": 2 * rank * 64, "fc2": 2 * 64 * 10}
+    return tuple(
+        FunctionRecord(
+            name=f"dense_{name}",
+            layers=(name,),
+            kernel="dense fp32",
+            dtype="float32",
+            macs_count=macs,
+            performed_macs_count=macs,
+            moved_bytes=4 * macs,
+        )
+        for name, macs in layers.items()
+    )
+
+
 def variant(name: str, rank: int | None, code: Path | None = None, **values: float) -> VariantParts:
     changed = [] if rank is None else [f"48x64 -> 48x{rank}x64"]
     return VariantParts(
@@ -110,6 +130,7 @@ def variant(name: str, rank: int | None, code: Path | None = None, **values: flo
             for detail in changed
         ),
         code_path=code or compiled(rank),
+        functions=functions(rank),
         weights=weights(rank),
         cost=cost(**values),
         agreement=Agreement(max_error_ratio=1e-6, tolerance_ratio=1e-4, reference="NumPy float64"),

@@ -23,6 +23,7 @@ def variant(name: str, accuracy=None, latency=None, memory=None, energy=None) ->
         recipe="",
         decisions=(),
         code=f"code/{name}.so",
+        functions=(),
         weights=(),
         cost=cost(
             accuracy=accuracy,

@@ -14,8 +14,11 @@ from tvm import te, tirx
 
 CONTRACT = "contract"
 PAD = "pad"
+UNPAD = "unpad"
 # The reduction axis of what is packed innermost, summed by one instruction.
 DEPTH = "rd"
+# The annotation of a grouped convolution: the groups that the layer has, before they are merged.
+GROUPS = "groups"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +54,13 @@ def conv2d(
     window: Window,
     channels: int,
     groups: int = 1,
+    layer_groups: int = 1,
     pad_value: float,
 ):
     """Convolve x (n, h, w, c_in) by weight (blocks, kh, kw, c_in/groups/depth, lanes, depth).
 
-    With several groups, each is whole blocks of outputs and whole depths of inputs.
+    With several groups, each is whole blocks of outputs and whole depths of inputs;
+    `layer_groups` is their number before they were merged so.
 
     Returns (n, oh, ow, channels): float32 for float weights, int32 sums for int8 ones.
     """
@@ -80,6 +85,7 @@ def conv2d(
             axis=[rh, rw, rc, rd],
         ),
         name=CONTRACT,
+        attrs={GROUPS: layer_groups} if layer_groups > 1 else None,
     )
     return first_channels(sums, channels)
 
@@ -194,7 +200,7 @@ def first_channels(sums: te.Tensor, channels: int):
     """Give the first `channels` of (…, c): what the packing added goes."""
     if shape_of(sums)[-1] == channels:
         return sums
-    return te.compute((*shape_of(sums)[:-1], channels), lambda *i: sums(*i), name="unpad")
+    return te.compute((*shape_of(sums)[:-1], channels), lambda *i: sums(*i), name=UNPAD)
 
 
 def pad(x: te.Tensor, padding: tuple[int, int, int, int], channels: int, value: float):

@@ -17,6 +17,12 @@ from tvm.script import tirx as T
 VPDPBUSD_512 = "adaspring.vpdpbusd.512"
 VPDPBUSD_256 = "adaspring.vpdpbusd.256"
 SDOT = "adaspring.sdot"
+# What LLVM calls the instruction of each.
+INSTRUCTIONS = {
+    VPDPBUSD_512: "llvm.x86.avx512.vpdpbusd.512",
+    VPDPBUSD_256: "llvm.x86.avx512.vpdpbusd.256",
+    SDOT: "llvm.aarch64.neon.sdot.v4i32.v16i8",
+}
 
 
 def _description(lanes: int, activation_dtype: str):
@@ -37,9 +43,8 @@ def _description(lanes: int, activation_dtype: str):
     return description
 
 
-def _vpdpbusd(lanes: int):
-    bits = lanes * 32
-    instruction = f"llvm.x86.avx512.vpdpbusd.{bits}"
+def _vpdpbusd(name: str, lanes: int):
+    instruction = INSTRUCTIONS[name]
     sums, bytes_, weights = f"int32x{lanes}", f"uint8x{4 * lanes}", f"int8x{4 * lanes}"
 
     @T.prim_func(s_tir=True)
@@ -75,7 +80,7 @@ def _sdot():
             T.writes(C[0:4])
             four = T.reinterpret(A.vload([0], "int8x4"), dtype="int32")
             C[T.ramp(T.int32(0), 1, 4)] = T.call_llvm_pure_intrin(
-                T.llvm_lookup_intrinsic_id("llvm.aarch64.neon.sdot.v4i32.v16i8"),
+                T.llvm_lookup_intrinsic_id(INSTRUCTIONS[SDOT]),
                 C.vload([0], dtype="int32x4"),
                 T.reinterpret(T.broadcast(four, 4), dtype="int8x16"),
                 B.vload([0, 0], dtype="int8x16"),
@@ -87,8 +92,8 @@ def _sdot():
 
 # Made when asked for: TVM takes a tenth of a second to read each of these functions.
 _MADE_BY = {
-    VPDPBUSD_512: lambda: (_description(16, "uint8"), _vpdpbusd(16)),
-    VPDPBUSD_256: lambda: (_description(8, "uint8"), _vpdpbusd(8)),
+    VPDPBUSD_512: lambda: (_description(16, "uint8"), _vpdpbusd(VPDPBUSD_512, 16)),
+    VPDPBUSD_256: lambda: (_description(8, "uint8"), _vpdpbusd(VPDPBUSD_256, 8)),
     SDOT: lambda: (_description(4, "int8"), _sdot()),
 }
 

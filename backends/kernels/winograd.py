@@ -53,11 +53,12 @@ _OUTPUT = {
     ),
 }
 # Blocks by which the schedule finds the transforms.
-INPUT_ROWS, INPUT_TILES, OUTPUT_ROWS, OUTPUT_TILES = (
+INPUT_ROWS, INPUT_TILES, OUTPUT_ROWS, OUTPUT_TILES, CROP = (
     "winograd_input_rows",
     "winograd_input",
     "winograd_output_rows",
     "winograd_output",
+    "crop",
 )
 
 
@@ -130,7 +131,7 @@ def winograd_conv2d(x: te.Tensor, weight: te.Tensor, *, window: Window, channels
         name=OUTPUT_TILES,
     )
     if (oh, ow) != (rows * tile, columns * tile):
-        tiles = te.compute((n, oh, ow, blocks * lanes), lambda *i: tiles(*i), name="crop")
+        tiles = te.compute((n, oh, ow, blocks * lanes), lambda *i: tiles(*i), name=CROP)
     return first_channels(tiles, channels)
 
 

@@ -12,7 +12,7 @@ import msgspec
 from ...targets import BOARDS, Board, find
 from ...targets.catalogue import DETECTED
 from ...targets.detect import this_architecture
-from ...targets.machine import cpu_flags, read_machine
+from ...targets.machine import cpu_flags, kernel_is_foreign, read_machine
 from .hwcaps import features_here
 
 # The global function that every session of a board has; it returns the JSON of a BoardInfo.
@@ -50,7 +50,7 @@ def describe_this_machine(
     """
     machine = read_machine(root, os.sched_getaffinity(0))
     arm = this_architecture() == "aarch64"
-    if emulated_cpu is None and _kernel_is_foreign(root):
+    if emulated_cpu is None and kernel_is_foreign(root):
         emulated_cpu = "processor"
     model = f"emulated {emulated_cpu}" if emulated_cpu else _model(root, machine.model)
     return BoardInfo(
@@ -92,12 +92,6 @@ def mismatches(info: BoardInfo, declared: Board) -> tuple[str, ...]:
             f"declared are {declared.memory_bytes / 2**30:.1f} GiB"
         )
     return tuple(found)
-
-
-def _kernel_is_foreign(root: Path) -> bool:
-    """Tell an emulator that nobody told of, as containers for another architecture use it."""
-    kernel = _text(root / "proc/sys/kernel/arch").strip()
-    return bool(kernel) and kernel != platform.machine()
 
 
 def _model(root: Path, cpu: str) -> str:
