@@ -160,7 +160,6 @@ _PLAN = (
 
 _FINISH = (
     relax.transform.LowerAllocTensor(),
-    relax.transform.KillAfterLastUse(),
     relax.transform.LowerRuntimeBuiltin(),
     relax.transform.ComputePrimValue(),
     relax.transform.VMShapeLower(),

@@ -23,6 +23,7 @@ from .kernels import winograd
 from .kernels.compute import CONTRACT, GROUPS, PAD, UNPAD
 from .kernels.schedule import is_handwritten, new_schedule
 from .schedule import calls_of
+from .walk import LEVELS
 
 # Our kernels by the reduction axes of their contraction (`kernels/compute.py`).
 _KERNELS = {
@@ -165,7 +166,11 @@ def _layers(
     arguments: Sequence[relax.Expr], names: Mapping[relax.Var, str], multiplied: Set[int]
 ) -> tuple[str, ...]:
     """The layers whose weights are multiplied and summed, else those of all that is read."""
-    read = {i: names[argument] for i, argument in enumerate(arguments) if argument in names}
+    read = {
+        i: names[argument]
+        for i, argument in enumerate(arguments)
+        if argument in names and not names[argument].startswith(LEVELS)
+    }
     found = [name for i, name in read.items() if i in multiplied] or list(read.values())
     plain = [name.partition("#")[0] for name in found]
     weights = [name for name in plain if name.endswith(".weight")] or plain

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from tvm import relax
 
 from .isa import InstructionSet
 from .kernels import compute, pack, winograd
 from .values import Dequantized, Dynamic, Quantized, Static, Value
-from .walk import FROM_CHANNELS_LAST, TO_CHANNELS_LAST, Rule, Walk, shape_of
+from .walk import FROM_CHANNELS_LAST, LEVELS, TO_CHANNELS_LAST, Rule, Walk, shape_of
 
 _LOWEST = {"uint8": 0, "int8": -128}
 
@@ -23,21 +25,17 @@ def quantize(walk: Walk, call: relax.Call) -> Value | None:
     source = walk.real(walk.value_of(call.args[0]))
     dtype, stored = str(call.attrs.out_dtype), walk.isa.int8.activation_dtype
     offset = _LOWEST[stored] - _LOWEST[dtype]
-    expr = walk.kernel(
-        compute.quantize,
+    levels = Quantized(
         source.expr,
-        scale=float(scale.array.item()),
-        zero_point=int(zero.array.item()) + offset,
-        dtype=stored,
-    )
-    return Quantized(
-        expr,
         source.channels_last,
         scale=float(scale.array.item()),
         zero_point=int(zero.array.item()) + offset,
         dtype=dtype,
         offset=offset,
     )
+    inverse = walk.weights.var(f"{LEVELS}inverse_scale", np.float32(1.0 / levels.scale))
+    expr = walk.kernel(compute.quantize, source.expr, inverse, walk.zero_point(levels))
+    return replace(levels, expr=expr)
 
 
 def dequantize(walk: Walk, call: relax.Call) -> Value | None:
@@ -84,13 +82,12 @@ def _depthwise(walk: Walk, x: relax.Expr, weight: Static, window: compute.Window
     value = walk.value_of(x)
     if not (isinstance(value, Dequantized) and weight.scaled_along(0)):
         filters = walk.weights.var(weight.name, pack.pack_depthwise(weight.as_float().array))
-        settings = {"window": window, "pad_value": 0}
-        sums = walk.kernel(compute.depthwise_conv2d, walk.channels_last(x), filters, **settings)
+        image = walk.channels_last(x)
+        sums = walk.kernel(compute.depthwise_conv2d, image, filters, window=window)
         return Dynamic(sums, True)
     filters = walk.weights.var(weight.name, pack.pack_depthwise(weight.array))
-    settings = {"window": window, "pad_value": value.source.zero_point}
-    levels = _stored(walk, value.source, window)
-    sums = walk.kernel(compute.depthwise_conv2d, levels, filters, **settings)
+    operands = _stored(walk, value.source, window), filters, *_padding(walk, value.source, window)
+    sums = walk.kernel(compute.depthwise_conv2d, *operands, window=window)
     return Dynamic(_dequantized(walk, sums, weight, value.source, window), True)
 
 
@@ -114,11 +111,14 @@ def _layer(
     lanes, depth = _blocking(walk, integer, channels)
     if integer:
         assert isinstance(value, Dequantized)
-        activation, pad_value = _stored(walk, value.source, window), value.source.zero_point
+        activation, padding = (
+            _stored(walk, value.source, window),
+            _padding(walk, value.source, window),
+        )
     else:
         weight = weight.as_float()
         activation = walk.channels_last(x) if window else walk.plain(x)
-        pad_value = 0
+        padding = ()
     if window is not None:
         array, merged = pack.merged_groups(weight.array, groups, lanes, depth)
         packed = walk.weights.var(weight.name, pack.pack_conv2d(array, lanes, depth))
@@ -127,9 +127,8 @@ def _layer(
             "channels": channels,
             "groups": merged,
             "layer_groups": groups,
-            "pad_value": pad_value,
         }
-        sums = walk.kernel(compute.conv2d, activation, packed, **settings)
+        sums = walk.kernel(compute.conv2d, activation, packed, *padding, **settings)
     else:
         packed = walk.weights.var(weight.name, pack.pack_dense(weight.array, lanes, depth))
         sums = walk.kernel(compute.dense, activation, packed, channels=channels)
@@ -162,6 +161,11 @@ def _blocking(walk: Walk, integer: bool, channels: int) -> tuple[int, int]:
     if walk.isa.whole_rows:
         return channels, 1
     return (walk.isa.int8.lanes, walk.isa.int8.depth) if integer else (walk.isa.float_lanes, 1)
+
+
+def _padding(walk: Walk, source: Quantized, window: compute.Window | None) -> tuple[relax.Var, ...]:
+    """The zero point, where the kernel pads by it."""
+    return (walk.zero_point(source),) if window is not None and any(window.padding) else ()
 
 
 def _stored(walk: Walk, source: Quantized, window: compute.Window | None) -> relax.Expr:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
+import numpy as np
 from tvm import relax, te
 from tvm.ir import GenericConst
 from tvm.tirx import IntImm
@@ -16,6 +17,8 @@ from .values import Dequantized, Dynamic, LoweredWeights, Quantized, Static, Val
 
 TO_CHANNELS_LAST, FROM_CHANNELS_LAST = (0, 2, 3, 1), (0, 3, 1, 2)
 
+# What the names of a quantized activation's scale and zero point begin with.
+LEVELS = "levels."
 _OPAQUE = 8  # OpPatternKind.kOpaque: fused with nothing
 
 Rule = Callable[["Walk", relax.Call], Value | None]
@@ -113,8 +116,8 @@ class Walk:
                 self.kernel(
                     compute.dequantize,
                     source.expr,
-                    scale=source.scale,
-                    zero_point=source.zero_point,
+                    self.weights.var(f"{LEVELS}scale", np.float32(source.scale)),
+                    self.zero_point(source),
                 ),
                 source.channels_last,
             )
@@ -123,6 +126,11 @@ class Walk:
         if isinstance(value, Static):
             return Dynamic(self.stored_weight(value.as_float()))
         return value
+
+    def zero_point(self, value: Quantized) -> relax.Var:
+        """The level that stands for 0, as an argument."""
+        stored = np.array(value.zero_point, self.isa.int8.activation_dtype)
+        return self.weights.var(f"{LEVELS}zero_point", stored)
 
     def levels(self, value: Quantized) -> relax.Expr:
         """Give the 8-bit levels as the network has them."""

@@ -131,7 +131,7 @@ def test_any_convolution_by_the_default_rule(board, drawn):
     isa = instruction_set(BOARDS[board])
     x, weight = normal(*x_shape), normal(channels, x_shape[-1], *kernel)
     packed = pack.pack_conv2d(weight, isa.float_lanes, 1)
-    (found,) = run(compute.conv2d, [x, packed], isa, window=window, channels=channels, pad_value=0)
+    (found,) = run(compute.conv2d, [x, packed], isa, window=window, channels=channels)
     assert_close(found, convolved(x, weight, window, 0))
 
 
@@ -148,7 +148,11 @@ def test_any_8_bit_convolution_is_exact(isa, drawn, zero):
     )
     packed = pack.pack_conv2d(weight, dot.lanes, dot.depth)
     (found,) = run(
-        compute.conv2d, [x, packed], isa, window=window, channels=channels, pad_value=pad_value
+        compute.conv2d,
+        [x, packed, np.array(pad_value, x.dtype)],
+        isa,
+        window=window,
+        channels=channels,
     )
     np.testing.assert_array_equal(found, convolved(x, weight, window, pad_value))
 
@@ -161,7 +165,7 @@ def test_any_depthwise_convolution_by_the_default_rule(board, drawn):
     isa = instruction_set(BOARDS[board])
     x, weight = normal(*x_shape), normal(x_shape[-1], 1, *kernel)
     packed = pack.pack_depthwise(weight)
-    (found,) = run(compute.depthwise_conv2d, [x, packed], isa, window=window, pad_value=0)
+    (found,) = run(compute.depthwise_conv2d, [x, packed], isa, window=window)
     assert_close(found, convolved(x, weight, window, 0, groups=x_shape[-1]))
 
 
@@ -174,7 +178,8 @@ def test_any_8_bit_depthwise_convolution_is_exact(drawn, pad_value):
     pad_value -= 0 if dtype == "uint8" else 128
     x, weight = levels(dtype, *x_shape), levels("int8", x_shape[-1], 1, *kernel)
     packed = pack.pack_depthwise(weight)
-    (found,) = run(compute.depthwise_conv2d, [x, packed], isa, window=window, pad_value=pad_value)
+    zero = np.array(pad_value, dtype)
+    (found,) = run(compute.depthwise_conv2d, [x, packed, zero], isa, window=window)
     np.testing.assert_array_equal(
         found, convolved(x, weight, window, pad_value, groups=x_shape[-1])
     )
@@ -194,7 +199,7 @@ def test_any_grouped_convolution(integer, drawn, groups, out):
         x, weight = normal(*x_shape), normal(*shape)
     merged, left = pack.merged_groups(weight, groups, lanes, depth)
     packed = pack.pack_conv2d(merged, lanes, depth)
-    settings = {"window": window, "channels": out * groups, "groups": left, "pad_value": 0}
+    settings = {"window": window, "channels": out * groups, "groups": left}
     (found,) = run(compute.conv2d, [x, packed], isa, **settings)
     assert_close(found, convolved(x, weight, window, 0, groups=groups))
 
@@ -247,7 +252,7 @@ def test_every_tile_convolves_alike(case, board):
     isa = instruction_set(BOARDS[board])
     x, weight = normal(*x_shape), normal(channels, x_shape[-1], *kernel)
     packed = pack.pack_conv2d(weight, isa.float_lanes, 1)
-    settings_ = {"window": window, "channels": channels, "pad_value": 0}
+    settings_ = {"window": window, "channels": channels}
     expected = convolved(x, weight, window, 0)
     for found in run(compute.conv2d, [x, packed], isa, every_tile=True, **settings_):
         assert_close(found, expected)
@@ -264,9 +269,10 @@ def test_every_tile_convolves_8_bit_integers_exactly(case, isa):
         levels("int8", channels, x_shape[-1], *kernel),
     )
     packed = pack.pack_conv2d(weight, dot.lanes, dot.depth)
-    settings_ = {"window": window, "channels": channels, "pad_value": 3}
+    settings_ = {"window": window, "channels": channels}
     expected = convolved(x, weight, window, 3)
-    for found in run(compute.conv2d, [x, packed], isa, every_tile=True, **settings_):
+    operands = [x, packed, np.array(3, x.dtype)]
+    for found in run(compute.conv2d, operands, isa, every_tile=True, **settings_):
         np.testing.assert_array_equal(found, expected)
 
 
@@ -287,6 +293,6 @@ def test_every_tile_convolves_channel_by_channel_alike(board):
     isa = instruction_set(BOARDS[board])
     window = compute.Window(strides=(1, 2), padding=(1, 1, 1, 1), dilation=(1, 1))
     x, weight = normal(1, 5, 8, 32), normal(32, 1, 3, 3)
-    settings = {"every_tile": True, "window": window, "pad_value": 0}
+    settings = {"every_tile": True, "window": window}
     for found in run(compute.depthwise_conv2d, [x, pack.pack_depthwise(weight)], isa, **settings):
         assert_close(found, convolved(x, weight, window, 0, groups=32))

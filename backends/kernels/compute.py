@@ -50,16 +50,17 @@ class Window:
 def conv2d(
     x: te.Tensor,
     weight: te.Tensor,
+    zero: te.Tensor | None = None,
     *,
     window: Window,
     channels: int,
     groups: int = 1,
     layer_groups: int = 1,
-    pad_value: float,
 ):
     """Convolve x (n, h, w, c_in) by weight (blocks, kh, kw, c_in/groups/depth, lanes, depth).
 
-    With several groups, each is whole blocks of outputs and whole depths of inputs;
+    The padding is `zero` (), the level that stands for 0, or 0 without one. With several groups,
+    each is whole blocks of outputs and whole depths of inputs;
     `layer_groups` is their number before they were merged so.
 
     Returns (n, oh, ow, channels): float32 for float weights, int32 sums for int8 ones.
@@ -67,7 +68,7 @@ def conv2d(
     n, _, _, _ = shape_of(x)
     blocks, kh, kw, depths, lanes, depth = shape_of(weight)
     group_in, group_out = depths * depth, blocks * lanes // groups
-    padded = pad(x, window.padding, groups * group_in, pad_value)
+    padded = pad(x, window.padding, groups * group_in, zero)
     oh, ow = window.output_size(x, (kh, kw))
     (sh, sw), (dh, dw) = window.strides, window.dilation
     rh, rw = te.reduce_axis((0, kh), "rh"), te.reduce_axis((0, kw), "rw")
@@ -114,14 +115,18 @@ def dense(x: te.Tensor, weight: te.Tensor, *, channels: int):
     return first_channels(sums, channels)
 
 
-def depthwise_conv2d(x: te.Tensor, weight: te.Tensor, *, window: Window, pad_value: float):
+def depthwise_conv2d(
+    x: te.Tensor, weight: te.Tensor, zero: te.Tensor | None = None, *, window: Window
+):
     """Convolve each channel of x (n, h, w, c) by its own filter of weight (kh, kw, c).
+
+    The padding is `zero` (), as for `conv2d`.
 
     Returns (n, oh, ow, c): float32 for float weights, int32 sums for int8 ones.
     """
     n, _, _, c = shape_of(x)
     kh, kw, _ = shape_of(weight)
-    padded = pad(x, window.padding, c, pad_value)
+    padded = pad(x, window.padding, c, zero)
     oh, ow = window.output_size(x, (kh, kw))
     (sh, sw), (dh, dw) = window.strides, window.dilation
     rh, rw = te.reduce_axis((0, kh), "rh"), te.reduce_axis((0, kw), "rw")
@@ -159,24 +164,28 @@ def dequantize_sums(sums: te.Tensor, scale: te.Tensor, correction: te.Tensor):
     )
 
 
-def quantize(x: te.Tensor, *, scale: float, zero_point: int, dtype: str):
-    """Round x / scale + zero_point to `dtype`, ties to even, saturating."""
+def quantize(x: te.Tensor, inverse_scale: te.Tensor, zero_point: te.Tensor):
+    """Round x · inverse_scale + zero_point to the type of `zero_point`, ties to even, saturating.
+
+    Scale and zero point are arguments, not constants: so equal layers are one function.
+    """
+    dtype = zero_point.dtype
     low, high = (0, 255) if dtype == "uint8" else (-128, 127)
 
     def one(value):
-        level = tirx.nearbyint(value * tirx.const(1.0 / scale, "float32")) + float(zero_point)
+        level = tirx.nearbyint(value * inverse_scale()) + zero_point().astype("float32")
         return tirx.max(tirx.min(level, float(high)), float(low)).astype("int32").astype(dtype)
 
     return te.compute(x.shape, lambda *i: one(x(*i)), name="quantize")
 
 
-def dequantize(x: te.Tensor, *, scale: float, zero_point: int):
+def dequantize(x: te.Tensor, scale: te.Tensor, zero_point: te.Tensor):
     """The reals that 8-bit levels x stand for: (x − zero_point) · scale."""
-    return te.compute(
-        x.shape,
-        lambda *i: (x(*i).astype("float32") - float(zero_point)) * tirx.const(scale, "float32"),
-        name="dequantize",
-    )
+
+    def one(level):
+        return (level.astype("float32") - zero_point().astype("float32")) * scale()
+
+    return te.compute(x.shape, lambda *i: one(x(*i)), name="dequantize")
 
 
 def copied(x: te.Tensor):
@@ -203,12 +212,18 @@ def first_channels(sums: te.Tensor, channels: int):
     return te.compute((*shape_of(sums)[:-1], channels), lambda *i: sums(*i), name=UNPAD)
 
 
-def pad(x: te.Tensor, padding: tuple[int, int, int, int], channels: int, value: float):
-    """Put `value` around x (n, h, w, c): (top, left, bottom, right), and channels behind."""
+def pad(
+    x: te.Tensor,
+    padding: tuple[int, int, int, int],
+    channels: int,
+    zero: te.Tensor | None = None,
+):
+    """Put `zero` around x (n, h, w, c): (top, left, bottom, right), and channels behind."""
     top, left, bottom, right = padding
     n, h, w, c = shape_of(x)
     if not any(padding) and channels == c:
         return x
+    value = tirx.const(0, x.dtype) if zero is None else zero()
 
     def one(b, i, j, ch):
         inside = [
@@ -222,9 +237,7 @@ def pad(x: te.Tensor, padding: tuple[int, int, int, int], channels: int, value: 
             )
             if needed
         ]
-        return tirx.if_then_else(
-            tirx.all(*inside), x[b, i - top, j - left, ch], tirx.const(value, x.dtype)
-        )
+        return tirx.if_then_else(tirx.all(*inside), x[b, i - top, j - left, ch], value)
 
     return te.compute((n, h + top + bottom, w + left + right, channels), one, name=PAD)
 

@@ -84,7 +84,7 @@ def winograd_conv2d(x: te.Tensor, weight: te.Tensor, *, window: Window, channels
     rows, columns = -(-oh // tile), -(-ow // tile)
     top, left, _, _ = window.padding
     bottom, right = rows * tile + 2 - h - top, columns * tile + 2 - w - left
-    padded = pad(x, (top, left, bottom, right), c, 0.0)
+    padded = pad(x, (top, left, bottom, right), c)
     read, written = _INPUT[tile], _OUTPUT[tile]
 
     row_transformed = te.compute(
