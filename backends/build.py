@@ -25,6 +25,7 @@ from .isa import InstructionSet, instruction_set
 from .link import linker
 from .lower import lower
 from .schedule import Best, fused, schedule_cpu, schedule_gpu
+from .scratch import scratch_bytes
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,15 @@ class Prepared:
 class Built:
     """A shared library whose `main` takes the inputs, then one array of all `weights`.
 
-    `functions` are the calls that `main` makes, in order.
+    `functions` are the calls that `main` makes, in order;
+    `scratch_bytes` is what its functions take beside that while they run; 0 on GPUs, not known.
     """
 
     code: Path
     weights: Mapping[str, np.ndarray]
     functions: tuple[FunctionRecord, ...]
     activation_bytes: int
+    scratch_bytes: int
 
     @property
     def weight_bytes(self) -> int:
@@ -90,10 +93,11 @@ class Scheduled:
     functions: tuple[FunctionRecord, ...]
     board: Board
     activation_bytes: int
+    scratch_bytes: int
 
     def built(self, code: Path) -> Built:
         """With the library that came of it."""
-        return Built(code, self.weights, self.functions, self.activation_bytes)
+        return Built(code, self.weights, self.functions, self.activation_bytes, self.scratch_bytes)
 
 
 def schedule(prepared: Prepared, best: Best | None) -> Scheduled:
@@ -107,8 +111,12 @@ def schedule(prepared: Prepared, best: Best | None) -> Scheduled:
         module = relax.transform.BundleModelParams()(module)
         planned = _apply(module, _PLAN, prepared.target)
         finished = _apply(planned, _FINISH, prepared.target)
+        scratch = 0
+        if board.device == "cpu":
+            scratch = scratch_bytes(finished, prepared.target, board.core_count)
         functions = functions_of(prepared.module, tuple(prepared.weights))
-        return Scheduled(finished, prepared.weights, functions, board, planned_bytes(planned))
+        activations = planned_bytes(planned)
+        return Scheduled(finished, prepared.weights, functions, board, activations, scratch)
 
 
 def build(prepared: Prepared, best: Best | None, code: Path) -> Built:

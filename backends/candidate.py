@@ -13,6 +13,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..targets.board import Affinity
+
+_ROAMING = Affinity()
 # How a candidate is timed, here and on a board over RPC: three times 8 ms at least.
 TIMING = {"number": 1, "repeat": 3, "min_repeat_ms": 8}
 
@@ -27,14 +30,14 @@ class BuiltCandidate:
     stages_s: dict[str, float]
 
 
-def start_worker(thread_count: int) -> None:
-    """Make this worker ready: TVM imported, the thread count set as an app sets it."""
+def start_worker(thread_count: int, affinity: Affinity = _ROAMING) -> None:
+    """Make this worker ready: TVM imported, the threads set as an app sets them."""
     # TVM imports torch where it can, which takes a second: None makes that an ImportError.
     sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
     import tvm  # noqa: F401 - the point of a warm worker
     from adaspring.library.runtime import use_threads
 
-    use_threads(thread_count)
+    use_threads(thread_count, affinity)
 
 
 def build_candidate(module_json: str, target_json: str, architecture: str) -> BuiltCandidate:

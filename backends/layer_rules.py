@@ -33,7 +33,7 @@ def quantize(walk: Walk, call: relax.Call) -> Value | None:
         dtype=dtype,
         offset=offset,
     )
-    inverse = walk.weights.var(f"{LEVELS}inverse_scale", np.float32(1.0 / levels.scale))
+    inverse = walk.weights.var(f"{LEVELS}inverse_scale", np.array(1.0 / levels.scale, np.float32))
     expr = walk.kernel(compute.quantize, source.expr, inverse, walk.zero_point(levels))
     return replace(levels, expr=expr)
 

@@ -116,7 +116,7 @@ class Walk:
                 self.kernel(
                     compute.dequantize,
                     source.expr,
-                    self.weights.var(f"{LEVELS}scale", np.float32(source.scale)),
+                    self.weights.var(f"{LEVELS}scale", np.array(source.scale, np.float32)),
                     self.zero_point(source),
                 ),
                 source.channels_last,

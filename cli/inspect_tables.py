@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from ..library.manifest import Agreement, DecisionRecord, Dropped, Manifest, TensorSpec
+from ..library.manifest import Agreement, BoardRecord, DecisionRecord, Dropped, Manifest, TensorSpec
 from .tables import COST_COLUMNS, ORIGIN_NOTE, bytes_text, cost_cells, line, shape_text, table
 
 
@@ -20,7 +20,7 @@ def head(lib: Path, manifest: Manifest, obstacle: str | None) -> tuple[Text, ...
     return (
         line(f"{lib}: {manifest.name} for {board.name}", "bold"),
         line(
-            f"board    {board.architecture}, {board.device}, {board.thread_count} threads, "
+            f"board    {board.architecture}, {board.device}, {_threads(board)}, "
             f"{board.target.get('mcpu', board.target['kind'])}; {here}"
         ),
         line(f"inputs   {_specs(manifest.inputs)}"),
@@ -71,6 +71,14 @@ def _detail(decision: DecisionRecord) -> str:
         if text.startswith(head):
             return text.removeprefix(head)
     return text
+
+
+def _threads(board: BoardRecord) -> str:
+    """Give the number of threads, and where they run if that is not left to the machine."""
+    text = f"{board.thread_count} threads"
+    if board.affinity.cpus:
+        text += f" on processors {' '.join(map(str, board.affinity.cpus))}"
+    return f"{text}, one to each" if board.affinity.pinned else text
 
 
 def _specs(specs: Iterable[TensorSpec]) -> str:

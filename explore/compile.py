@@ -227,7 +227,15 @@ def _contender(
     test_accuracy = probe.test_accuracy(run.outputs[0])
     return Contender(
         candidate=candidate,
-        cost=make_cost(candidate, built, board, run.latency, test_accuracy, site.describe()),
+        cost=make_cost(
+            candidate,
+            built,
+            board,
+            run.latency,
+            test_accuracy,
+            site.describe(),
+            run.peak_memory_bytes,
+        ),
         agreement_ratio=agreement_ratio(run.outputs, candidate.outputs),
         validation_accuracy=probe.validation_accuracy(run.outputs[0]),
         latency_ratio=None if run.latency is None else run.latency.ratio_to_plainest,

@@ -13,6 +13,14 @@ from ..targets import Board, EnergyModel
 from .candidates import Candidate
 from .measure import Latency
 
+_ON_GPU = "planned activations, weights and code; the kernels' scratch is not known"
+MODELLED_MEMORY = {
+    "cpu": "planned activations, the kernels' scratch on one calling thread, weights and code",
+    "opencl": _ON_GPU,
+    "cuda": _ON_GPU,
+}
+MEASURED_MEMORY = "growth of an app's process from the open library to the peak of its calls"
+
 _PICOJOULES_PER_MILLIJOULE = 1e9
 
 
@@ -36,6 +44,12 @@ def count_macs(model: Model) -> Macs:
     return Macs(float32=sum(layer.macs_count for layer in found) - int8, int8=int8)
 
 
+def modelled_memory_bytes(built: Built) -> int:
+    """What an app's process grows by while it opens a variant and runs it, as far as planned."""
+    code = built.code.stat().st_size
+    return built.weight_bytes + built.activation_bytes + built.scratch_bytes + code
+
+
 def make_cost(
     candidate: Candidate,
     built: Built,
@@ -43,6 +57,7 @@ def make_cost(
     latency: Latency | None,
     measured_accuracy: float | None,
     where: str = "",
+    measured_memory_bytes: int | None = None,
 ) -> Cost:
     """Everything known of a variant; what is not known is None. `where` is what it was run on."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -55,6 +70,7 @@ def make_cost(
 
     macs = count_macs(candidate.model)
     traffic = built.weight_bytes + built.activation_bytes
+    memory_bytes = modelled_memory_bytes(built)
     accuracy = None
     if measured_accuracy is not None:
         accuracy = measured(measured_accuracy, f"test split, run on {where}")
@@ -67,9 +83,9 @@ def make_cost(
         accuracy=accuracy,
         latency_p50_ms=measured(latency.p50_ms, latency.how) if latency else None,
         latency_p90_ms=measured(latency.p90_ms, latency.how) if latency else None,
-        peak_memory_bytes=modelled(
-            traffic + built.code.stat().st_size, "planned activations, weights and code"
-        ),
+        peak_memory_bytes=modelled(memory_bytes, MODELLED_MEMORY[board.device])
+        if measured_memory_bytes is None
+        else measured(measured_memory_bytes, f"{MEASURED_MEMORY}; modelled {memory_bytes} bytes"),
         energy_mj=modelled(*_energy(board.energy, macs, traffic, latency))
         if board.energy
         else None,

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,10 +33,14 @@ class Latency:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What one variant answered on the probe, and how fast; None where its times mean nothing."""
+    """What one variant answered on the probe, and how fast; None where its times mean nothing.
+
+    `peak_memory_bytes`: by how much an app's process grows for it; None where that cannot be seen.
+    """
 
     outputs: tuple[np.ndarray, ...]
     latency: Latency | None
+    peak_memory_bytes: int | None = None
 
 
 def measure(
@@ -43,18 +48,29 @@ def measure(
 ) -> dict[str, Measured]:
     """Run every variant of `library` on the probe's samples, then time them in turn.
 
-    The process has the app's side alone loaded, and the board's thread count.
+    The process has the app's side alone loaded, and the board's thread count. The memory of each
+    variant is measured in a further process of its own.
     """
-    write_probe(model, inputs, work / "probe.npz")
-    command = [sys.executable, "-m", "adaspring.explore.measure_child"]
-    command += [str(library), str(work / "probe.npz"), str(work), str(seconds)]
+    probe = work / "probe.npz"
+    write_probe(model, inputs, probe)
+    names = _run_child("measure_child", library, probe, work, seconds)["names"]
+    return {
+        name: _read(
+            name, work, model, len(inputs[0]), _run_child("memory_child", library, probe, name)
+        )
+        for name in names
+    }
+
+
+def _run_child(module: str, library: Path, *arguments: object) -> Any:
+    """What a measuring process answers, from JSON."""
+    command = [sys.executable, "-m", f"adaspring.explore.{module}", str(library)]
+    command += [str(argument) for argument in arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or [f"signal {-done.returncode}"]
         raise BuildError(f"running the variants of {library.name} failed: {reason[0]}")
-    return {
-        name: _read(name, work, model, len(inputs[0])) for name in json.loads(done.stdout)["names"]
-    }
+    return json.loads(done.stdout)
 
 
 def write_probe(model: Model, inputs: Sequence[np.ndarray], path: Path) -> None:
@@ -81,8 +97,10 @@ def latency_of(times_ms: np.ndarray, ratio_to_plainest: float, where: str) -> La
     )
 
 
-def _read(name: str, work: Path, model: Model, count: int) -> Measured:
+def _read(name: str, work: Path, model: Model, count: int, memory_bytes: int | None) -> Measured:
     path = work / f"{name}.npz"
     with np.load(path, allow_pickle=False) as data:
         latency = latency_of(data["times_ms"], float(data["ratio"]), "app side")
-    return Measured(outputs=read_outputs(model, path, count), latency=latency)
+    return Measured(
+        outputs=read_outputs(model, path, count), latency=latency, peak_memory_bytes=memory_bytes
+    )

@@ -7,8 +7,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from ..targets.board import Affinity
 from .ffi import Tensor, tvm_ffi
-from .runtime import use_threads
+from .runtime import ROAMING, use_threads
 
 CPU = (1, 0)
 DEVICES = {"cpu": CPU, "cuda": (2, 0), "opencl": (4, 0)}
@@ -19,20 +20,26 @@ class Executable:
     """A compiled variant whose `main` takes the inputs, then one array of all weights."""
 
     def __init__(
-        self, name: str, machine: Any, weights: Any, device: str, thread_count: int
+        self,
+        name: str,
+        machine: Any,
+        weights: Any,
+        device: str,
+        thread_count: int,
+        affinity: Affinity = ROAMING,
     ) -> None:
         self.name = name
         self._machine = machine
         self._main = machine["main"]
         self._weights = weights
         self._device = DEVICES[device]
-        self._thread_count = thread_count
+        self._thread_count, self._affinity = thread_count, affinity
         self._running = threading.Lock()
 
     def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Run on tensors that lie on the device; the outputs lie there too."""
         with self._running:
-            use_threads(self._thread_count)
+            use_threads(self._thread_count, self._affinity)
             result = self._main(*inputs, self._weights)
         return (result,) if isinstance(result, tvm_ffi.Tensor) else tuple(result)
 

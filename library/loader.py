@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import LibraryError, UsageError
 from .context import Context
 from .executable import CPU, DEVICES, Executable, copy_to
 from .ffi import Tensor, tvm_ffi
 from .manifest import WEIGHTS_FOLDER, Manifest
 from .net import Net, unknown_variant
 from .policy import LambdaPolicy, Policy
-from .reader import read_manifest, verify_files
+from .reader import open_verified, read_manifest, verify_file
 from .runtime import check_machine, load_code, load_runtime
-from .weights import read_tensors
+from .weights import Array, map_tensors
 
 
 def load(path: str | Path) -> Library:
@@ -36,17 +37,26 @@ def load(path: str | Path) -> Library:
     folder = Path(path)
     manifest = read_manifest(folder)
     check_machine(manifest.board)
-    verify_files(folder, manifest)
+    arrays: dict[str, Array] = {}
+    for record in manifest.files:
+        with open_verified(folder, record) as file:
+            if record.path.startswith(f"{WEIGHTS_FOLDER}/"):
+                arrays |= map_tensors(file)
     load_runtime(folder, manifest)
-    return Library(folder, manifest)
+    return Library(folder, manifest, arrays)
 
 
 class Library:
-    """An opened library. Nets of one library share weights, so each tensor is in memory once."""
+    """An opened library. Nets of one library share weights, so each tensor is in memory once.
 
-    def __init__(self, folder: Path, manifest: Manifest) -> None:
+    On a CPU the weights are the mapped file's own pages (`map_tensors`): the folder may be replaced
+    or deleted meanwhile, but no file in it may be cut or overwritten in its place.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest, arrays: Mapping[str, Array]) -> None:
         self.folder = folder
         self.manifest = manifest
+        self._arrays = arrays
         self._weights: dict[str, Tensor] = {}
         self._loading = threading.Lock()
 
@@ -57,7 +67,7 @@ class Library:
 
     @property
     def weights_bytes(self) -> int:
-        """Bytes of all weights in memory now, shared ones counted once."""
+        """Bytes of all weights in use now, shared ones counted once."""
         return sum(_nbytes(tensor) for tensor in self._weights.values())
 
     def open(
@@ -76,10 +86,11 @@ class Library:
             context: what the app sees now.
             policy: decides in `net.adapt`; LambdaPolicy() where left out.
             preload: load every variant now, so that a switch only changes a reference. False
-                loads a variant when it is first used.
+                loads a variant when it is first used, from the folder as it is then.
 
         Raises:
             UsageError: no such variant, or both a variant and a context.
+            LibraryError: a variant's code is not, or no longer, what the manifest says.
 
         """
         if variant is not None and context is not None:
@@ -105,25 +116,21 @@ class Library:
         variant, board = self.manifest.variant(name), self.manifest.board
         device = DEVICES[board.device]
         devices = (device,) if device == CPU else (device, CPU)
+        code = next(record for record in self.manifest.files if record.path == variant.code)
         with self._loading:
+            verify_file(self.folder, code)
             machine = load_code(self.folder / variant.code, devices)
-            self._fetch(variant.weights, device)
-            weights = tvm_ffi.Array([self._weights[key] for key in variant.weights])
-        return Executable(name, machine, weights, board.device, board.thread_count)
+            weights = tvm_ffi.Array([self._weight(key, device) for key in variant.weights])
+        return Executable(name, machine, weights, board.device, board.thread_count, board.affinity)
 
-    def _fetch(self, keys: tuple[str, ...], device: tuple[int, int]) -> None:
-        """Bring those of the tensors that are not there yet onto the device."""
-        paths = [
-            self.folder / record.path
-            for record in self.manifest.files
-            if record.path.startswith(f"{WEIGHTS_FOLDER}/")
-        ]
-        missing = [key for key in keys if key not in self._weights]
-        if not missing:
-            return
-        for key, array in read_tensors(paths, missing).items():
-            tensor = tvm_ffi.from_dlpack(array)
+    def _weight(self, key: str, device: tuple[int, int]) -> Tensor:
+        """Return a tensor on the device, brought there when first asked for."""
+        if key not in self._weights:
+            if key not in self._arrays:
+                raise LibraryError(f"no weights file holds {key!r}; rebuild the library")
+            tensor = tvm_ffi.from_dlpack(self._arrays[key])
             self._weights[key] = tensor if device == CPU else copy_to(tensor, device)
+        return self._weights[key]
 
 
 def _nbytes(tensor: Tensor) -> int:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from ..targets.board import Board
+from ..targets.board import Affinity, Board
 
 SCHEMA_VERSION = 2
 MANIFEST_NAME = "manifest.json"
@@ -147,7 +147,8 @@ class FileRecord(Record, frozen=True, kw_only=True):
 class BoardRecord(Record, frozen=True, kw_only=True):
     """What a machine must be for this library to run on it.
 
-    `cpu_features` are the flags of /proc/cpuinfo that the compiled code uses.
+    `cpu_features` are the flags of /proc/cpuinfo that the compiled code uses. `affinity`: on which
+    processors the threads compute.
     """
 
     name: Name
@@ -156,6 +157,7 @@ class BoardRecord(Record, frozen=True, kw_only=True):
     thread_count: Annotated[int, Meta(ge=1, le=4096)]
     target: dict[str, Any]
     cpu_features: tuple[Name, ...]
+    affinity: Affinity = Affinity()
 
 
 class Manifest(Record, frozen=True, kw_only=True):
@@ -195,4 +197,5 @@ def board_record(board: Board) -> BoardRecord:
         thread_count=board.core_count,
         target=dict(board.target),
         cpu_features=board.cpu_features,
+        affinity=board.affinity,
     )

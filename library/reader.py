@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -82,16 +84,27 @@ def verify_files(folder: Path, manifest: Manifest) -> None:
 
 def verify_file(folder: Path, record: FileRecord) -> None:
     """Compare one file with its record."""
+    open_verified(folder, record).close()
+
+
+def open_verified(folder: Path, record: FileRecord) -> BinaryIO:
+    """Return one file, open for reading, once it was compared with its record.
+
+    What is read of it later is what was compared, whatever the name stands for by then.
+    """
     path = folder / record.path
     if path.resolve() != folder.resolve() / record.path:
         raise LibraryError(f"{path}: is a link or lies behind one; a library holds plain files")
     if not path.is_file():
         raise LibraryError(f"{path}: is missing; copy the library again")
-    size = path.stat().st_size
+    file = path.open("rb")
+    size, digest = os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
+    if size == record.size_bytes and digest == record.sha256:
+        return file
+    file.close()
     if size != record.size_bytes:
         raise LibraryError(f"{path}: {size} bytes, not {record.size_bytes}; copy it again")
-    if file_sha256(path) != record.sha256:
-        raise LibraryError(f"{path}: its SHA-256 is not the manifest's; copy the library again")
+    raise LibraryError(f"{path}: its SHA-256 is not the manifest's; copy the library again")
 
 
 def file_sha256(path: Path) -> str:

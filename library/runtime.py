@@ -11,18 +11,23 @@ import os
 import tempfile
 import threading
 import warnings
+from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ..errors import LibraryError, RuntimeMissing, WrongBoard
+from ..targets.board import Affinity
 from ..targets.detect import this_architecture
 from ..targets.machine import cpu_flags, fastest_cpus
 from .ffi import tvm_ffi
 from .manifest import BoardRecord, Manifest
 
 _SHARE_CPUS = -3  # kSpecifyThreadShareAllCore: threads roam over the given processors, unpinned
+_ONE_CPU_EACH = -2  # kSpecifyOneCorePerThread: the n-th thread stays on the n-th of them
+ROAMING = Affinity()
 _ANY_TVM_FUNCTION = "runtime.config_threadpool"
 _loading = threading.Lock()
 _configured = threading.local()
@@ -42,6 +47,7 @@ def check_machine(board: BoardRecord) -> None:
             f"this library is for {board.name} and uses {', '.join(missing)}, which this processor "
             "lacks; rebuild with `adaspring compile --target host`"
         )
+    check_affinity(board.affinity, board.name)
 
 
 def load_runtime(folder: Path, manifest: Manifest) -> None:
@@ -63,17 +69,39 @@ def load_runtime(folder: Path, manifest: Manifest) -> None:
         _open(part)
 
 
-def use_threads(count: int) -> None:
-    """Let this thread's calls use `count` processors, at most those this process may use.
+def check_affinity(affinity: Affinity, board: str) -> None:
+    """Refuse an affinity to processors that this process may not use: WrongBoard."""
+    lacking = sorted(set(affinity.cpus) - _usable())
+    if lacking:
+        raise WrongBoard(
+            f"the threads of {board} run on processors {_listed(affinity.cpus)}, this process may "
+            f"use {_listed(sorted(_usable()))}; allow it the others (taskset, cpuset), or rebuild "
+            "for a board with another affinity"
+        )
+
+
+def use_threads(count: int, affinity: Affinity = ROAMING) -> None:
+    """Let this thread's calls use `count` processors, at most those that `affinity` allows.
 
     TVM keeps a pool for each calling thread, with half of the x86 processors by default; the pool
     takes its size when first used and can shrink but not grow.
+
+    Raises:
+        WrongBoard: the affinity names a processor that this process may not use.
+
     """
-    if getattr(_configured, "count", None) == count:
+    if getattr(_configured, "wanted", None) == (count, affinity):
         return
-    cpus = sorted(fastest_cpus(Path("/"), os.sched_getaffinity(0)))
+    check_affinity(affinity, "the board")
+    cpus = affinity.cpus or tuple(sorted(fastest_cpus(Path("/"), _usable())))
     wanted = min(count, len(cpus))
-    tvm_ffi.get_global_func(_ANY_TVM_FUNCTION)(_SHARE_CPUS, wanted, [str(cpu) for cpu in cpus])
+    # A pool that has more threads than it is given places for would not be pinned.
+    _configured.places = max(len(cpus), getattr(_configured, "places", 0))
+    places = [str(cpus[index % len(cpus)]) for index in range(_configured.places)]
+    mode = _ONE_CPU_EACH if affinity.pinned else _SHARE_CPUS
+    tvm_ffi.get_global_func(_ANY_TVM_FUNCTION)(mode, wanted, places)
+    if affinity.pinned:  # TVM pins the pool's own threads, and lets the caller roam over all cpus
+        os.sched_setaffinity(0, cpus[:1])
     got = tvm_ffi.get_global_func("runtime.NumThreads")()
     if got != wanted:
         warnings.warn(
@@ -82,7 +110,17 @@ def use_threads(count: int) -> None:
             RuntimeWarning,
             stacklevel=2,
         )
-    _configured.count = count
+    _configured.wanted = (count, affinity)
+
+
+@cache
+def _usable() -> frozenset[int]:
+    """The processors of this process, asked once: `use_threads` may narrow a thread's own."""
+    return frozenset(os.sched_getaffinity(0))
+
+
+def _listed(cpus: Iterable[int]) -> str:
+    return ", ".join(str(cpu) for cpu in cpus)
 
 
 def load_code(path: Path, devices: tuple[tuple[int, int], ...]) -> Any:

@@ -1,20 +1,46 @@
-"""Weights on disk and in memory: each distinct tensor once, however many variants use it."""
+"""Weights on disk and in memory: each distinct tensor once, however many variants use it.
+
+The file is mapped, not read: compiled code takes its tensors where they lie. So all of them start
+on a boundary that it accepts, which safetensors' own writer does not see to.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
+from mmap import ACCESS_COPY, mmap
 from pathlib import Path
+from typing import Any, BinaryIO
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from ..errors import LibraryError
 
 ALIGNMENT_BYTES = 64  # TVM's compiled code loads whole vectors from 64-byte boundaries
 Array = NDArray[np.generic]
+
+_LENGTH_BYTES = 8  # of the header's length, little endian, before the header
+# The format allows no holes between tensors, so what fills up to the next boundary is one too.
+# The name of a weight's tensor holds an @ (`TensorPool.add`), so it is never one of these.
+_FILLER = "_filler."
+_NUMPY_TYPES = {
+    "F16": np.float16, "F32": np.float32, "F64": np.float64, "BOOL": np.bool_,
+    "I8": np.int8, "I16": np.int16, "I32": np.int32, "I64": np.int64,
+    "U8": np.uint8, "U16": np.uint16, "U32": np.uint32, "U64": np.uint64,
+}  # fmt: skip
+_FORMAT_TYPES: dict[np.dtype[Any], str] = {
+    np.dtype(kind): name for name, kind in _NUMPY_TYPES.items()
+}
+
+
+class _Entry(msgspec.Struct, forbid_unknown_fields=True):
+    """Where a tensor lies: its bytes are [begin, end) behind the header."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
 
 
 class TensorPool:
@@ -26,7 +52,7 @@ class TensorPool:
 
     def add(self, name: str, value: Array) -> str:
         """Return the key under which the tensor is stored."""
-        array = np.asarray(value, order="C")
+        array = np.asarray(value, dtype=value.dtype.newbyteorder("<"), order="C")
         digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
         digest.update(array.tobytes())
         key = self._keys.setdefault(digest.hexdigest(), f"{name}@{digest.hexdigest()[:16]}")
@@ -34,25 +60,58 @@ class TensorPool:
         return key
 
     def save(self, path: Path) -> None:
-        """Write the tensors as one safetensors file."""
-        save_file(self.tensors, path)
+        """Write a safetensors file in which every tensor starts on a 64-byte boundary."""
+        header, end_bytes = {}, 0
+        laid_out = dict(_without_holes(self.tensors))
+        for key, array in laid_out.items():
+            offsets = (end_bytes, end_bytes + array.nbytes)
+            header[key] = _Entry(_FORMAT_TYPES[array.dtype], array.shape, offsets)
+            end_bytes += array.nbytes
+        text = msgspec.json.encode(header)
+        text += b" " * _missing_bytes(_LENGTH_BYTES + len(text))  # the format lets spaces follow
+        with path.open("wb") as file:
+            file.write(len(text).to_bytes(_LENGTH_BYTES, "little") + text)
+            for array in laid_out.values():
+                file.write(array.tobytes())
 
 
-def read_tensors(paths: Sequence[Path], keys: Iterable[str]) -> dict[str, Array]:
-    """Return the tensors of these keys from safetensors files, each on a 64-byte boundary."""
-    wanted = set(keys)
-    found: dict[str, Array] = {}
-    for path in paths:
-        try:
-            with safe_open(path, framework="np") as file:
-                for key in wanted.intersection(file.keys()):
-                    found[key] = aligned_copy(file.get_tensor(key))
-        except (SafetensorError, OSError) as error:
-            raise LibraryError(f"{path}: not a safetensors file: {error}") from error
-    absent = sorted(wanted.difference(found))
-    if absent:
-        raise LibraryError(f"no weights file holds {absent[0]!r}; rebuild the library")
-    return found
+def map_tensors(file: BinaryIO) -> dict[str, Array]:
+    """Return every weight of an open safetensors file, where it lies in a mapping of the file.
+
+    Nothing is copied: a page comes from the file when it is first read, is shared with all other
+    processes that mapped the file, and may be dropped and read again where memory is short. The
+    mapping is private: a write would change this process's page, never the file. It holds until
+    its last array is gone, also when the file was renamed or deleted. Only a file that is cut or
+    overwritten in its place would change what is mapped, or end the process by SIGBUS.
+
+    Raises:
+        LibraryError: it is not such a file, or a tensor is not on a 64-byte boundary.
+
+    """
+    try:
+        mapping = mmap(file.fileno(), 0, access=ACCESS_COPY)
+        data_at = _LENGTH_BYTES + int.from_bytes(mapping[:_LENGTH_BYTES], "little")
+        entries = msgspec.json.decode(mapping[_LENGTH_BYTES:data_at], type=dict[str, _Entry])
+        return {
+            key: _tensor(mapping, data_at, entry)
+            for key, entry in entries.items()
+            if not key.startswith(_FILLER)
+        }
+    except (OSError, ValueError, TypeError, KeyError, msgspec.DecodeError) as error:
+        raise LibraryError(
+            f"{file.name}: not a library's safetensors file: {error}; rebuild the library"
+        ) from error
+
+
+def _tensor(mapping: mmap, data_at: int, entry: _Entry) -> Array:
+    begin, end = entry.data_offsets
+    kind = _NUMPY_TYPES[entry.dtype]
+    array: Array = np.ndarray(entry.shape, kind, buffer=mapping, offset=data_at + begin)
+    if array.nbytes != end - begin:
+        raise ValueError(f"a tensor of {array.nbytes} bytes has {end - begin}")
+    if (data_at + begin) % ALIGNMENT_BYTES:
+        raise ValueError(f"a tensor is not on a boundary of {ALIGNMENT_BYTES} bytes")
+    return array
 
 
 def aligned_copy(value: Array) -> Array:
@@ -62,3 +121,17 @@ def aligned_copy(value: Array) -> Array:
     copy = raw[start : start + value.nbytes].view(value.dtype).reshape(value.shape)
     copy[...] = value
     return copy
+
+
+def _without_holes(tensors: dict[str, Array]) -> Iterator[tuple[str, Array]]:
+    """Give the tensors in the order of the file, with fillers; those that need none come first."""
+    whole = {key: array for key, array in tensors.items() if not _missing_bytes(array.nbytes)}
+    yield from whole.items()
+    for index, (key, array) in enumerate(tensors.items()):
+        if key not in whole:
+            yield key, array
+            yield f"{_FILLER}{index}", np.zeros(_missing_bytes(array.nbytes), np.uint8)
+
+
+def _missing_bytes(count: int) -> int:
+    return -count % ALIGNMENT_BYTES

@@ -14,7 +14,6 @@ from typing import get_args
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
 from ..errors import LibraryError, ManifestError
 from .manifest import (
@@ -100,7 +99,7 @@ def write_library(folder: Path, parts: LibraryParts) -> Manifest:
         _sync(temporary)
         temporary.chmod(0o755)
         _swap(temporary, folder)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise LibraryError(f"{folder}: cannot be written: {error}; it is as it was") from error
     finally:
         if temporary is not None:

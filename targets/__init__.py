@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from .board import Board, EnergyModel
+from .board import Affinity, Board, EnergyModel
 from .catalogue import BOARDS, find, is_this_machine, names
 from .detect import host, null
 from .toml_board import load_board
 
 __all__ = [
     "BOARDS",
+    "Affinity",
     "Board",
     "EnergyModel",
     "find",

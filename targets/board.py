@@ -22,12 +22,25 @@ class EnergyModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     idle_w: Annotated[float, Meta(ge=0)]
 
 
+class Affinity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """On which processors a board's threads compute.
+
+    `cpus` are their numbers, as Linux counts them; empty: all of the fastest kind, as far as the
+    process may use them. `pinned`: one thread to one processor, in the order of `cpus`, the calling
+    thread on the first; else the threads roam over all of them.
+    """
+
+    cpus: tuple[Annotated[int, Meta(ge=0, le=1023)], ...] = ()
+    pinned: bool = False
+
+
 class Board(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A machine that compiled networks run on.
 
     `target` is the dict that `tvm.target.Target` takes, host included. `core_count` is the number
     of threads in tuning, measuring and the app alike. `cpu_features` are the flags of
     /proc/cpuinfo that code compiled for `target` may use beyond its architecture's baseline.
+    `affinity` says on which processors the threads compute.
     `sources` says for each figure (by field name; `energy.FIELD` within the energy model) where
     it comes from.
     """
@@ -42,6 +55,7 @@ class Board(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     l1_cache_bytes: PositiveInt
     l2_cache_bytes: PositiveInt
     cpu_features: tuple[str, ...] = ()
+    affinity: Affinity = Affinity()
     energy: EnergyModel | None = None
     rpc_key: str
     sources: Mapping[str, str]

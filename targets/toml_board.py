@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from ..errors import BoardError
-from .board import Board
+from .board import Affinity, Board
 
 _KINDS = {"cpu": "llvm", "opencl": "opencl", "cuda": "cuda"}
 _FIGURES = (
@@ -46,7 +46,7 @@ def load_board(path: Path) -> Board:
 
 def faults(board: Board) -> tuple[str, ...]:
     """Return what contradicts itself or lacks its source in a board; empty where all is well."""
-    return (*_target_faults(board), *_source_faults(board))
+    return (*_target_faults(board), *_affinity_faults(board), *_source_faults(board))
 
 
 def _target_faults(board: Board) -> tuple[str, ...]:
@@ -63,8 +63,22 @@ def _target_faults(board: Board) -> tuple[str, ...]:
     return ()
 
 
+def _affinity_faults(board: Board) -> tuple[str, ...]:
+    cpus = board.affinity.cpus
+    if len(set(cpus)) < len(cpus):
+        return ("affinity.cpus names a processor twice",)
+    if cpus and len(cpus) < board.core_count:
+        return (
+            f"affinity.cpus has {len(cpus)} processors for {board.core_count} threads; name as "
+            "many as core_count, or lower core_count",
+        )
+    return ()
+
+
 def _source_faults(board: Board) -> tuple[str, ...]:
     figures = [*_FIGURES]
+    if board.affinity != Affinity():
+        figures.append("affinity")
     if board.energy is not None:
         figures.extend(f"energy.{name}" for name in _ENERGY_FIGURES)
     missing = [f"sources has no entry for {name!r}" for name in figures if not _has(board, name)]

@@ -21,6 +21,7 @@ from typing import NoReturn
 import msgspec
 
 from ...library.ffi import tvm_ffi
+from ...library.runtime import ROAMING, check_affinity
 from ...targets import Board, load_board
 from .description import (
     INFO_FUNCTION,
@@ -32,7 +33,7 @@ from .description import (
 from .ending import exit_on_sigterm
 from .protocol import RPC_MISMATCH, Address, listen, receive_greeting, send_greeting, send_number
 from .registration import Registration
-from .serving import Session, load_runtime, timeout_s
+from .serving import Session, Threads, load_runtime, timeout_s
 
 _log = logging.getLogger(__name__)
 
@@ -66,7 +67,8 @@ def serve(service: Service, ready: Callable[[Ready], None]) -> NoReturn:
     """Serve until interrupted; `ready` hears once what is served.
 
     Raises:
-        BoardError: the port is taken, or no tracker answered for `tracker_wait_s`; RuntimeMissing.
+        BoardError: the port is taken, no tracker answered for `tracker_wait_s`, or the board's
+            threads belong on processors that are not here; RuntimeMissing.
 
     """
     exit_on_sigterm()
@@ -79,6 +81,9 @@ def serve(service: Service, ready: Callable[[Ready], None]) -> NoReturn:
         )
 
     info = describe()
+    # an emulated board's processors are those of the machine that emulates it
+    affinity = ROAMING if declared is None or info.emulated else declared.affinity
+    check_affinity(affinity, key)
     for fault in mismatches(info, declared) if declared else ():
         _log.warning("this is not the board that is declared as %s: %s", key, fault)
     tvm_ffi.register_global_func(
@@ -89,7 +94,7 @@ def serve(service: Service, ready: Callable[[Ready], None]) -> NoReturn:
         # a board that listens everywhere is called at the address that the tracker sees
         host = None if address.host in _EVERYWHERE else address.host
         registration = Registration(service.tracker, key, host, address.port, describe)
-        server = _Server(listening, key, registration, info.threads_count)
+        server = _Server(listening, key, registration, (info.threads_count, affinity))
         try:
             registration.begin(service.tracker_wait_s)
             ready(Ready(key=key, address=address, board=info))
@@ -109,10 +114,10 @@ class _Server:
     """Takes what comes: clients, the end of a session, and the time to report."""
 
     def __init__(
-        self, listening: socket.socket, key: str, registration: Registration, threads_count: int
+        self, listening: socket.socket, key: str, registration: Registration, threads: Threads
     ) -> None:
         self._listening, self._key = listening, key
-        self._registration, self._threads_count = registration, threads_count
+        self._registration, self._threads = registration, threads
         self._session: Session | None = None
 
     def run(self) -> NoReturn:
@@ -160,7 +165,7 @@ class _Server:
                 return
             limit_s = timeout_s(options)
             send_greeting(line, f"server:{self._key}")
-            self._session = Session(line, str(host), limit_s, self._threads_count)
+            self._session = Session(line, str(host), limit_s, self._threads)
         except (OSError, ValueError) as error:
             _log.info("%s called, and no session came of it: %s", host, error)
             line.close()

@@ -19,6 +19,7 @@ from typing import Any
 from ...errors import RuntimeMissing
 from ...library.ffi import tvm_ffi
 from ...library.runtime import use_threads
+from ...targets import Affinity
 from .ending import die_with
 from .protocol import notice_a_dead_peer
 
@@ -50,10 +51,14 @@ def load_runtime(device: str = "cpu") -> None:
             raise RuntimeMissing(f"{folder / name}: cannot be loaded: {error}") from error
 
 
+# How many threads a session computes with, and on which processors.
+Threads = tuple[int, Affinity]
+
+
 class Session:
     """A running session; at `deadline_s` it must be over: the time is up, or the client gone."""
 
-    def __init__(self, line: socket.socket, peer: str, limit_s: float, threads_count: int) -> None:
+    def __init__(self, line: socket.socket, peer: str, limit_s: float, threads: Threads) -> None:
         self.peer, self._line = peer, line
         self.ended = self._client_gone = False
         self._limit_s = limit_s
@@ -64,7 +69,7 @@ class Session:
         # A copy of this process has the runtime loaded and starts in no time; this process has
         # one thread, and never uses TVM's pool, so that the copy is sound.
         self._process = multiprocessing.get_context("fork").Process(
-            target=_serve, args=(line, self._folder.name, threads_count, os.getpid())
+            target=_serve, args=(line, self._folder.name, threads, os.getpid())
         )
         self._process.start()
 
@@ -117,7 +122,7 @@ def timeout_s(options: Sequence[str]) -> float:
     return float(given[-1]) if given and float(given[-1]) > 0 else float("inf")
 
 
-def _serve(line: socket.socket, folder: str, threads_count: int, parent: int) -> None:
+def _serve(line: socket.socket, folder: str, threads: Threads, parent: int) -> None:
     """Do what the client asks until it hangs up."""
     die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this
@@ -125,7 +130,7 @@ def _serve(line: socket.socket, folder: str, threads_count: int, parent: int) ->
     os.chdir(folder)
     tvm_ffi.register_global_func("tvm.rpc.server.workpath", _in(folder), override=True)
     tvm_ffi.register_global_func("tvm.rpc.server.load_module", _load(folder), override=True)
-    use_threads(threads_count)
+    use_threads(*threads)
     tvm_ffi.get_global_func("rpc.ServerLoop")(line.fileno())
 
 

@@ -28,7 +28,7 @@ class LocalRunner:
         self, board: Board, quiet: Callable[[], AbstractContextManager[None]], timeout_s: float
     ) -> None:
         self._quiet = quiet
-        ready = partial(candidate.start_worker, board.core_count)
+        ready = partial(candidate.start_worker, board.core_count, board.affinity)
         self._worker = local_farm(1, initializer=ready, timeout_s=timeout_s)
         self._worker.submit(os.getpid)  # so that it starts now, not while all else stands still
         self._turn = ThreadPoolExecutor(1, thread_name_prefix="adaspring-time")

@@ -14,7 +14,7 @@ from ....errors import BoardError
 _PLATFORMS = ("manylinux_2_28_aarch64", "manylinux2014_aarch64", "manylinux_2_17_aarch64")
 _DOWNLOAD_S = 900
 PINNED = ("apache-tvm", "apache-tvm-ffi")
-_APP_SIDE = ("msgspec", "numpy", "safetensors")
+_APP_SIDE = ("msgspec", "numpy")
 # The compiler above all: a board has none. Then what only a compiler of C++ would read.
 _LEFT_OUT = re.compile(
     r"libtvm_compiler|libtvm_runtime_cuda|/tests?/"
