@@ -8,18 +8,20 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+import torch
 from adaspring import targets
 from adaspring.backends.build import build, prepare
 from adaspring.backends.isa import Dot, InstructionSet, instruction_set
 from adaspring.backends.kernels.schedule import contraction_shape
 from adaspring.backends.lower import lower
-from adaspring.backends.schedule import schedule_cpu
+from adaspring.backends.schedule import calls_of, schedule_cpu
 from adaspring.frontend.data import Dataset
 from adaspring.frontend.model import Model
 from adaspring.frontend.torch_import import from_torch
 from adaspring.passes import run as run_passes
 from adaspring.passes.quantize import Quantize
 from adaspring.passes.reference import Reference
+from torch import nn
 from tvm import relax
 from tvm.tirx import PrimFunc
 
@@ -294,3 +296,20 @@ def test_every_integer_kernel_uses_the_instruction(cnn, board):
 def test_a_quantized_network_is_built_for_a_gpu(cnn, tmp_path):
     built = build(prepare(cnn, targets.find("rock-5b-mali")), None, tmp_path / "code.so")
     assert b"__kernel void" in built.code.read_bytes()
+
+
+def test_equal_layers_are_one_function_whatever_their_scales():
+    """So what was tuned for one of them serves all, in every network and calibration."""
+    torch.manual_seed(0)
+    layers = [module for _ in range(4) for module in (nn.Conv2d(16, 16, 3, padding=1), nn.ReLU())]
+    model = from_torch(nn.Sequential(*layers).eval(), (torch.zeros(1, 16, 8, 8),), name="chain")
+    x = np.random.default_rng(0).standard_normal((8, 16, 8, 8)).astype(np.float32)
+    small = run_passes(model, (Quantize(),), Dataset(inputs=(x,), labels=None)).model
+    called = [
+        call.args[0].name_hint
+        for call in calls_of(prepare(small, HOST).module)
+        if "conv2d" in call.args[0].name_hint
+    ]
+    assert len(called) == 4
+    # The first reads signed values, so it pads by another level than it writes; the last is real.
+    assert called[1] == called[2]

@@ -11,9 +11,11 @@ from adaspring.backends import build as build_module
 from adaspring.backends.build import build, prepare
 from adaspring.backends.isa import instruction_set
 from adaspring.backends.lower import lower
+from adaspring.backends.schedule import calls_of
 from adaspring.backends.walk import shape_of
 from adaspring.errors import BuildError
 from adaspring.frontend.torch_import import from_torch
+from torch import nn
 from tvm import relax
 
 from . import networks, odd_layers, odd_layouts
@@ -178,3 +180,22 @@ def test_a_missing_linker_names_its_package(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BuildError, match="install Debian's binutils-aarch64-linux-gnu, or lld"):
         build(prepared, None, tmp_path / "code.so")
+
+
+class Gated(nn.Module):
+    """Each channel times a number between 0 and 1 (squeeze and excitation)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Conv2d(16, 16, 1)
+
+    def forward(self, x):
+        return x * torch.sigmoid(self.gate(x.mean((2, 3), keepdim=True)))
+
+
+def test_a_gate_is_computed_once_a_channel_and_not_once_a_pixel():
+    network = Gated().eval()
+    model = from_torch(network, (torch.zeros(1, 16, 9, 9),), name="gated")
+    names = [str(call.args[0].name_hint) for call in calls_of(prepare(model, HOST).module)]
+    assert any("sigmoid" in name for name in names)
+    assert not any("sigmoid" in name and "multiply" in name for name in names)
