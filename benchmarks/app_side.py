@@ -1,4 +1,4 @@
-"""What an app pays: opening a library, deciding, switching. `python benchmarks/app_side.py`."""
+"""What an app pays: opening, deciding, switching, memory. `python benchmarks/app_side.py`."""
 
 from __future__ import annotations
 
@@ -69,6 +69,31 @@ def switches(library: Path, count: int) -> tuple[list[float], list[float]]:
     return [s.decide_us for s in done[9:]], [s.switch_ms for s in done[9:]]
 
 
+def grown_bytes(library: Path, folder: Path, *variants: str) -> int:
+    """Bytes that a fresh process grows by, opening these variants and running them in turn."""
+    from adaspring.library.reader import read_manifest
+
+    specs = read_manifest(library).inputs
+    samples = {f"x{i}": np.zeros((1, *spec.shape), spec.dtype) for i, spec in enumerate(specs)}
+    np.savez(folder / "probe.npz", **samples)
+    command = [sys.executable, "-m", "adaspring.explore.memory_child", str(library)]
+    command += [str(folder / "probe.npz"), *variants]
+    return int(subprocess.run(command, capture_output=True, check=True).stdout)
+
+
+def memory(library: Path, folder: Path, runs: int) -> tuple[list[int], list[float]]:
+    """Bytes of all variants together, and their ratio to the largest alone, in each run."""
+    from adaspring.library.reader import read_manifest
+
+    names = [variant.name for variant in read_manifest(library).variants]
+    together, ratios = [], []
+    for _ in range(runs):
+        alone = [grown_bytes(library, folder, name) for name in names]
+        together.append(grown_bytes(library, folder, *names))
+        ratios.append(together[-1] / max(alone))
+    return together, ratios
+
+
 def row(what: str, unit: str, values: list[float]) -> dict[str, object]:
     """Median, p99 and extremes."""
     return {
@@ -93,19 +118,23 @@ def main() -> None:
         library = make_library(Path(folder))
         opened = open_ms(library, runs)
         decided, switched = switches(library, count)
+        grown, ratios = memory(library, Path(folder), 3 if arguments.quick else 10)
     rows = [
         row("import adaspring, load, open all variants (fresh process, NumPy there)", "ms", opened),
         row("decide", "µs", decided),
         row("switch", "ms", switched),
+        row("memory of all variants, each run", "MB", [1e-6 * value for value in grown]),
+        row("memory of all variants over that of the largest", "x", ratios),
     ]
     for entry in rows:
         print(
             f"{entry['what']:75} median {entry['median']:9.4f} {entry['unit']}"
             f"   p99 {entry['p99']:9.4f}   of {entry['runs']}"
         )
+    kept = {"memory of all variants over that of the largest": report.ratio(ratios)}
     settings = {"quick": arguments.quick, "open_runs": runs, "switches": count}
     packages = ("adaspring", "apache-tvm-ffi", "numpy")
-    report.write(arguments.json, "app_side", packages, settings, rows, {})
+    report.write(arguments.json, "app_side", packages, settings, rows, kept)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 Threads: `net(x)` may be called from several threads; calls of one variant take turns. A switch
 never waits for a running call: that call ends on the variant it began with, the next one starts
 on the new variant. Switches among themselves take turns.
+
+Memory: a switch gives back the buffers of activations that TVM keeps for the variant before.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from .context import Context
 from .executable import Executable
 from .manifest import TensorSpec
 from .policy import Decision
+from .runtime import give_back_unused
 from .tensors import bind, borrowed_tensor, checked_array, to_tensor
 from .weights import Array
 
@@ -108,6 +111,7 @@ class Net:
             decided = time.perf_counter()
             if decision.variant != before:
                 self._active = self._load(decision.variant)
+                give_back_unused()
             switched = time.perf_counter()
         return Switch(
             from_variant=before,
@@ -122,7 +126,9 @@ class Net:
     def use(self, variant: str) -> None:
         """Put a variant in place by name; UsageError lists the names where there is none."""
         with self._switching:
-            self._active = self._load(variant)
+            if variant != self._active.name:
+                self._active = self._load(variant)
+                give_back_unused()
 
 
 def unknown_variant(name: str, known: Sequence[str]) -> UsageError:

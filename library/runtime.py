@@ -123,6 +123,11 @@ def _listed(cpus: Iterable[int]) -> str:
     return ", ".join(str(cpu) for cpu in cpus)
 
 
+def give_back_unused() -> None:
+    """Free the buffers that TVM keeps from earlier calls, of all variants; those in use stay."""
+    tvm_ffi.get_global_func("vm.builtin.memory_manager.clear")()
+
+
 def load_code(path: Path, devices: tuple[tuple[int, int], ...]) -> Any:
     """Return the compiled library's virtual machine, started on (type, index) devices.
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,11 +17,12 @@ from adaspring.backends.tuning import Tuning
 from adaspring.explore.compile import compile_libraries
 from adaspring.explore.gate import Bounds
 from adaspring.explore.measure import measure
-from adaspring.explore.recipes import DENSE
+from adaspring.explore.recipes import DENSE, Recipe
 from adaspring.explore.request import Request
 from adaspring.frontend.torch_import import from_torch
 from adaspring.library.reader import read_manifest
 from adaspring.library.writer import write_library
+from adaspring.passes.prune import Prune
 from torch import nn
 
 from .library_fixtures import parts
@@ -52,13 +56,13 @@ def direct(model):
     return build.prepare(model, targets.host())
 
 
-def figure(model, folder, board):
+def figure(model, folder, board, recipes=(DENSE,)):
     request = Request(
         model=model,
         boards=(board,),
         output=folder / "lib",
-        recipes=(DENSE,),
-        bounds=Bounds(max_drop=1.0),
+        recipes=recipes,
+        bounds=Bounds(max_drop=1.0, front_only=False),
         tuning=Tuning(trials=0),
         logs=folder / "logs",
     )
@@ -83,8 +87,6 @@ def test_the_peak_on_a_board_that_is_not_here_is_modelled(model, tmp_path):
 
 
 def test_winograds_tiles_are_seen_in_the_process_and_modelled(model, direct, tmp_path):
-    from dataclasses import replace
-
     winograd = build.prepare(model, targets.host(), dict.fromkeys(direct.direct, 4))
     grown, modelled = [], []
     for index, prepared in enumerate((direct, winograd)):
@@ -107,6 +109,22 @@ def test_winograds_tiles_are_seen_in_the_process_and_modelled(model, direct, tmp
     more = modelled[1] - modelled[0]
     assert more > 4_000_000
     assert abs((grown[1] - grown[0]) - more) < max(MOST_OFF_RATIO * more, MOST_OFF_BYTES)
+
+
+def test_a_switch_gives_the_activations_of_the_variant_before_back(model, tmp_path):
+    """Else the process would hold those of every variant that ever ran."""
+    narrower = Recipe(name="narrower", passes=(Prune(keep_ratio=0.75, multiple_of=4),))
+    figure(model, tmp_path, targets.null(), (DENSE, narrower))
+    np.savez(tmp_path / "probe.npz", x0=np.zeros((1, 1, 3, 96, 96), np.float32))
+
+    def grown(*names: str) -> int:
+        command = [sys.executable, "-m", "adaspring.explore.memory_child", str(tmp_path / "lib")]
+        command += [str(tmp_path / "probe.npz"), *names]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return int(done.stdout)
+
+    together, alone = grown("dense", "narrower"), max(grown("dense"), grown("narrower"))
+    assert together < alone + 0.5 * 2 * 4 * 0.75 * WIDE * 96 * 96
 
 
 def test_activations_that_are_not_alive_together_share_their_memory(direct):
