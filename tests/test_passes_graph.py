@@ -76,7 +76,7 @@ def test_a_quantized_layer_is_recognised():
     kinds = {layer.name: (layer.kind, layer.quantized) for layer in layers(small)}
     assert kinds["stem.0"] == ("conv2d", True)
     assert kinds["classifier.1"] == ("dense", True)
-    assert kinds["blocks.0.depthwise.0"] == ("depthwise", False)
+    assert kinds["blocks.0.depthwise.0"] == ("depthwise", True)
 
 
 def test_consumers_and_outputs_are_those_of_the_graph():

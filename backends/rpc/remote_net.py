@@ -77,7 +77,7 @@ class RemoteNets:
 
         A tensor that is sent as an argument is only lent for the call, so it goes as a file.
         """
-        array = np.ascontiguousarray(array)
+        array = np.asarray(array, order="C")  # a scalar stays one
         head = f"{array.dtype} {array.shape}".encode()
         key = hashlib.sha256(head + array.tobytes()).hexdigest()
         if key not in self._brought:
