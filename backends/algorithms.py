@@ -16,7 +16,7 @@ from tvm import IRModule
 from ..frontend.model import Model
 from ..targets import Board
 from .build import Prepared, prepare
-from .schedule import calls_of, task_module
+from .schedule import calls_of, task_module, weights_of
 from .tuning.log import Record
 
 # The fastest record of a function, None where there is none (`tuning.fastest_known`).
@@ -68,8 +68,7 @@ def fastest(ways: Alternatives, known: Known) -> Prepared:
 
 def _layer_seconds(ready: Prepared, known: Known) -> dict[str, float]:
     """Seconds of the functions that read each weight, where all of them were measured."""
-    main = ready.module["main"]
-    weights = dict(zip(main.params[-len(ready.weights) :], ready.weights, strict=True))
+    weights = weights_of(ready.module, ready.weights)
     found: dict[str, float] = defaultdict(float)
     for call in calls_of(ready.module):
         names = [weights[argument] for argument in call.args[1].fields if argument in weights]

@@ -22,7 +22,7 @@ from ..library.manifest import FunctionRecord
 from .kernels import winograd
 from .kernels.compute import CONTRACT, GROUPS, PAD, UNPAD
 from .kernels.schedule import is_handwritten, new_schedule
-from .schedule import calls_of
+from .schedule import calls_of, weights_of
 from .walk import LEVELS
 
 # Our kernels by the reduction axes of their contraction (`kernels/compute.py`).
@@ -38,8 +38,7 @@ _FILTER_TAPS = 9  # of the 3×3 filters that Winograd's filtering takes
 
 def functions_of(module: IRModule, weights: Sequence[str]) -> tuple[FunctionRecord, ...]:
     """Every call of `main`, in order; its last arguments are the `weights`."""
-    main = module["main"]
-    names = dict(zip(main.params[len(main.params) - len(weights) :], weights, strict=True))
+    names = weights_of(module, weights)
     computed: dict[tvm.ir.GlobalVar, _Computed] = {}
     records = []
     for call in calls_of(module):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from tvm import relax
 
-from .isa import InstructionSet
 from .kernels import compute, pack, winograd
 from .values import Dequantized, Dynamic, Quantized, Static, Value
 from .walk import FROM_CHANNELS_LAST, LEVELS, TO_CHANNELS_LAST, Rule, Walk, shape_of
@@ -60,16 +59,24 @@ def conv2d(walk: Walk, call: relax.Call) -> Value | None:
         return None
     groups = int(attrs.groups)
     out, into, _, _ = weight.array.shape
+    x, window = call.args[0], _window(attrs)
     if into == 1 and groups == out > 1:
-        return _depthwise(walk, call.args[0], weight, _window(attrs))
-    return _layer(walk, call.args[0], weight, _window(attrs), groups)
+        return _depthwise(walk, x, weight, window)
+    if groups > 1 and walk.isa.whole_rows:
+        return None  # in one block of all channels, the groups would be one
+    if groups == 1 and _takes_winograd(walk, x, weight, window):
+        tile = walk.winograd.get(weight.name)
+        if tile:
+            return _winograd_conv2d(walk, x, weight, window, tile)
+        walk.could_be_winograd.add(weight.name)
+    return _conv2d(walk, x, weight, window, groups)
 
 
 def matmul(walk: Walk, call: relax.Call) -> Value | None:
     """A dense layer, or a product of two activations."""
     right = walk.value_of(call.args[1])
     if isinstance(right, Static):
-        return _layer(walk, call.args[0], right, None) if right.array.ndim == 2 else None
+        return _dense(walk, call.args[0], right) if right.array.ndim == 2 else None
     shapes = [shape_of(arg) for arg in call.args]
     if len(shapes[0]) < 3 or shapes[0][:-2] != shapes[1][:-2]:
         return None
@@ -77,65 +84,83 @@ def matmul(walk: Walk, call: relax.Call) -> Value | None:
     return Dynamic(walk.kernel(compute.batched_matmul, *operands))
 
 
-def _depthwise(walk: Walk, x: relax.Expr, weight: Static, window: compute.Window) -> Value:
-    """A depthwise convolution, of levels where both sides are quantized."""
-    value = walk.value_of(x)
-    if not (isinstance(value, Dequantized) and weight.scaled_along(0)):
-        filters = walk.weights.var(weight.name, pack.pack_depthwise(weight.as_float().array))
-        image = walk.channels_last(x)
-        sums = walk.kernel(compute.depthwise_conv2d, image, filters, window=window)
-        return Dynamic(sums, True)
-    filters = walk.weights.var(weight.name, pack.pack_depthwise(weight.array))
-    operands = _stored(walk, value.source, window), filters, *_padding(walk, value.source, window)
-    sums = walk.kernel(compute.depthwise_conv2d, *operands, window=window)
-    return Dynamic(_dequantized(walk, sums, weight, value.source, window), True)
+@dataclass(frozen=True)
+class _Operands:
+    """What a kernel reads: `source` is the quantized activation where it computes in integers."""
+
+    activation: relax.Expr
+    weight: Static
+    padding: tuple[relax.Var, ...] = ()
+    source: Quantized | None = None
 
 
-def _layer(
-    walk: Walk, x: relax.Expr, weight: Static, window: compute.Window | None, groups: int = 1
-) -> Value:
-    """A convolution (with a window) or dense layer by its packed kernel."""
-    value = walk.value_of(x)
-    channels = weight.array.shape[0 if window else 1]
-    integer = isinstance(value, Dequantized) and weight.scaled_along(0 if window else 1)
-    if (
-        window
-        and not integer
-        and groups == 1
-        and _takes_winograd(weight.array.shape, window, walk.isa)
-    ):
-        tile = walk.winograd.get(weight.name)
-        if tile:
-            return _winograd_conv2d(walk, x, weight, window, tile)
-        walk.could_be_winograd.add(weight.name)
-    lanes, depth = _blocking(walk, integer, channels)
-    if integer:
-        assert isinstance(value, Dequantized)
-        activation, padding = (
-            _stored(walk, value.source, window),
-            _padding(walk, value.source, window),
-        )
-    else:
-        weight = weight.as_float()
+def _operands(
+    walk: Walk, x: relax.Expr, weight: Static, window: compute.Window | None
+) -> _Operands:
+    """Levels where both sides are quantized so that the sums can be; else reals."""
+    source = _integer_source(walk, x, weight, 0 if window else 1)
+    if source is None:
         activation = walk.channels_last(x) if window else walk.plain(x)
-        padding = ()
-    if window is not None:
-        array, merged = pack.merged_groups(weight.array, groups, lanes, depth)
-        packed = walk.weights.var(weight.name, pack.pack_conv2d(array, lanes, depth))
-        settings = {
-            "window": window,
-            "channels": channels,
-            "groups": merged,
-            "layer_groups": groups,
-        }
-        sums = walk.kernel(compute.conv2d, activation, packed, *padding, **settings)
-    else:
-        packed = walk.weights.var(weight.name, pack.pack_dense(weight.array, lanes, depth))
-        sums = walk.kernel(compute.dense, activation, packed, channels=channels)
-    if integer:
-        assert isinstance(value, Dequantized)
-        sums = _dequantized(walk, sums, weight, value.source, window)
+        return _Operands(activation, weight.as_float())
+    padded = window is not None and any(window.padding)
+    padding = (walk.zero_point(source),) if padded else ()
+    return _Operands(_stored(walk, source, window), weight, padding, source)
+
+
+def _integer_source(walk: Walk, x: relax.Expr, weight: Static, axis: int) -> Quantized | None:
+    """The levels of x, where it and the weight (by output channel, `axis`) are quantized."""
+    value = walk.value_of(x)
+    if isinstance(value, Dequantized) and weight.scaled_along(axis):
+        return value.source
+    return None
+
+
+def _real(
+    walk: Walk, sums: relax.Var, operands: _Operands, window: compute.Window | None
+) -> Dynamic:
+    """What a kernel summed, as reals."""
+    if operands.source is not None:
+        sums = _dequantized(walk, sums, operands.weight, operands.source, window)
     return Dynamic(sums, window is not None)
+
+
+def _depthwise(walk: Walk, x: relax.Expr, weight: Static, window: compute.Window) -> Value:
+    """A depthwise convolution."""
+    operands = _operands(walk, x, weight, window)
+    filters = walk.weights.var(weight.name, pack.pack_depthwise(operands.weight.array))
+    arguments = operands.activation, filters, *operands.padding
+    sums = walk.kernel(compute.depthwise_conv2d, *arguments, window=window)
+    return _real(walk, sums, operands, window)
+
+
+def _conv2d(
+    walk: Walk, x: relax.Expr, weight: Static, window: compute.Window, groups: int
+) -> Value:
+    """A convolution by its packed kernel."""
+    operands = _operands(walk, x, weight, window)
+    channels = weight.array.shape[0]
+    lanes, depth = _blocking(walk, operands, channels)
+    array, merged = pack.merged_groups(operands.weight.array, groups, lanes, depth)
+    packed = walk.weights.var(weight.name, pack.pack_conv2d(array, lanes, depth))
+    settings = {
+        "window": window,
+        "channels": channels,
+        "groups": merged,
+        "layer_groups": groups,
+    }
+    arguments = operands.activation, packed, *operands.padding
+    sums = walk.kernel(compute.conv2d, *arguments, **settings)
+    return _real(walk, sums, operands, window)
+
+
+def _dense(walk: Walk, x: relax.Expr, weight: Static) -> Value:
+    """A dense layer by its packed kernel."""
+    operands = _operands(walk, x, weight, None)
+    channels = weight.array.shape[1]
+    lanes, depth = _blocking(walk, operands, channels)
+    packed = walk.weights.var(weight.name, pack.pack_dense(operands.weight.array, lanes, depth))
+    sums = walk.kernel(compute.dense, operands.activation, packed, channels=channels)
+    return _real(walk, sums, operands, None)
 
 
 def _winograd_conv2d(
@@ -149,23 +174,22 @@ def _winograd_conv2d(
     return Dynamic(sums, True)
 
 
-def _takes_winograd(shape: tuple[int, ...], window: compute.Window, isa: InstructionSet) -> bool:
-    """Whether a convolution by a weight of `shape` (c_out, c_in, kh, kw) can be Winograd's."""
+def _takes_winograd(walk: Walk, x: relax.Expr, weight: Static, window: compute.Window) -> bool:
+    """Whether a convolution of reals by `weight` (c_out, c_in, kh, kw) can be Winograd's."""
+    if _integer_source(walk, x, weight, 0) is not None:
+        return False
     plain = window.strides == (1, 1) and window.dilation == (1, 1)
-    whole = not any(channels % isa.float_lanes for channels in shape[:2])
-    return plain and shape[2:] == (3, 3) and whole and not isa.whole_rows
+    whole = not any(channels % walk.isa.float_lanes for channels in weight.array.shape[:2])
+    return plain and weight.array.shape[2:] == (3, 3) and whole and not walk.isa.whole_rows
 
 
-def _blocking(walk: Walk, integer: bool, channels: int) -> tuple[int, int]:
+def _blocking(walk: Walk, operands: _Operands, channels: int) -> tuple[int, int]:
     """Output channels in a block, and input channels summed at once."""
     if walk.isa.whole_rows:
         return channels, 1
-    return (walk.isa.int8.lanes, walk.isa.int8.depth) if integer else (walk.isa.float_lanes, 1)
-
-
-def _padding(walk: Walk, source: Quantized, window: compute.Window | None) -> tuple[relax.Var, ...]:
-    """The zero point, where the kernel pads by it."""
-    return (walk.zero_point(source),) if window is not None and any(window.padding) else ()
+    if operands.source is None:
+        return walk.isa.float_lanes, 1
+    return walk.isa.int8.lanes, walk.isa.int8.depth
 
 
 def _stored(walk: Walk, source: Quantized, window: compute.Window | None) -> relax.Expr:

@@ -31,22 +31,21 @@ def broadcasting(walk: Walk, call: relax.Call) -> Value | None:
         v.array.ndim > 4 if isinstance(v, Static) else len(shape_of(v.expr)) != 4 for v in values
     ):
         return None
-    operands = [_follow(walk, arg, v) for arg, v in zip(call.args, values, strict=True)]
     size = math.prod(shape_of(call))
-    operands = [
-        # Fused, what computes a gate for each channel would be done again for each pixel.
-        walk.apart(operand)
-        if isinstance(v, Dynamic) and math.prod(shape_of(operand)) < size
-        else operand
-        for operand, v in zip(operands, values, strict=True)
-    ]
+    operands = [_follow(walk, arg, v, size) for arg, v in zip(call.args, values, strict=True)]
     return Dynamic(walk.emit(relax.Call(call.op, operands, call.attrs)), True)
 
 
-def _follow(walk: Walk, expr: relax.Expr, value: Value) -> relax.Expr:
-    """An operand of a channels-last operator; a weight is transposed ahead."""
+def _follow(walk: Walk, expr: relax.Expr, value: Value, size: int) -> relax.Expr:
+    """An operand of a channels-last operator that gives `size` values.
+
+    A weight is transposed ahead. What is smaller than the result is not fused: what computes a gate
+    for each channel would be done again for each pixel.
+    """
     if not isinstance(value, Static):
-        return walk.channels_last(expr)
+        operand = walk.channels_last(expr)
+        smaller = isinstance(value, Dynamic) and math.prod(shape_of(operand)) < size
+        return walk.apart(operand) if smaller else operand
     array = value.as_float().array
     if array.size == 1:
         return relax.const(array.reshape(()), str(array.dtype))

@@ -52,7 +52,7 @@ class PeakLoop:
 
 def measure(board: BoardRecord) -> dict[str, float]:
     """1e9 operations a second by the type that is multiplied: the fastest of many runs here."""
-    use_threads(board.thread_count)
+    use_threads(board.thread_count, board.affinity)
     return {dtype: max(peak_loop(board, dtype).gops(_REPEATS)) for dtype in DTYPES}
 
 

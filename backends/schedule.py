@@ -7,7 +7,7 @@ default schedules (DLight). Nothing is left as the naive loops that an operator 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from tvm import IRModule, relax, s_tir
 from tvm.s_tir import Schedule, dlight, renew_defs
@@ -105,6 +105,12 @@ def calls_of(module: IRModule) -> list[relax.Call]:
 
     relax.analysis.post_order_visit(module["main"], visit)
     return found
+
+
+def weights_of(module: IRModule, names: Collection[str]) -> dict[relax.Var, str]:
+    """The weights of `main`, its last parameters, each with its name."""
+    parameters = module["main"].params
+    return dict(zip(parameters[len(parameters) - len(names) :], names, strict=True))
 
 
 def task_module(function: PrimFunc) -> IRModule:
@@ -215,4 +221,5 @@ __all__ = [
     "schedule_cpu",
     "schedule_gpu",
     "task_module",
+    "weights_of",
 ]

@@ -71,14 +71,13 @@ def switches(library: Path, count: int) -> tuple[list[float], list[float]]:
 
 def grown_bytes(library: Path, folder: Path, *variants: str) -> int:
     """Bytes that a fresh process grows by, opening these variants and running them in turn."""
+    from adaspring.explore.child import answer_of
     from adaspring.library.reader import read_manifest
 
     specs = read_manifest(library).inputs
     samples = {f"x{i}": np.zeros((1, *spec.shape), spec.dtype) for i, spec in enumerate(specs)}
     np.savez(folder / "probe.npz", **samples)
-    command = [sys.executable, "-m", "adaspring.explore.memory_child", str(library)]
-    command += [str(folder / "probe.npz"), *variants]
-    return int(subprocess.run(command, capture_output=True, check=True).stdout)
+    return answer_of("explore.memory_child", library, folder / "probe.npz", *variants)
 
 
 def memory(library: Path, folder: Path, runs: int) -> tuple[list[int], list[float]]:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import report
-import torch
 import tvm
 from adaspring.backends.algorithms import alternatives, fastest
 from adaspring.backends.build import Prepared, board_target, prepare
@@ -24,12 +23,10 @@ from adaspring.backends.peak import DTYPES, PeakLoop, peak_loop
 from adaspring.backends.schedule import Best, calls_of, schedule_cpu
 from adaspring.backends.tuning import TuningLog, best_known, fastest_known, shipped_logs
 from adaspring.frontend.model import Model
-from adaspring.frontend.torch_import import from_torch
 from adaspring.library.manifest import FunctionRecord, board_record
 from adaspring.library.runtime import use_threads
-from adaspring.passes import Quantize, run
 from adaspring.targets import Board, host
-from networks import MobileNetV2, ResNet18, random_data, seeded
+from networks import MobileNetV2, ResNet18, models
 from tvm import IRModule
 
 KERNELS = ("direct conv", "winograd")
@@ -56,9 +53,7 @@ class Layer:
 
 def networks(kind: type, board: Board, log: TuningLog) -> Iterator[tuple[Model, Prepared]]:
     """The network as `compile` lowers it, in fp32 and in int8."""
-    example = torch.zeros(kind.example_shape)
-    dense = from_torch(seeded(kind), (example,), name=kind.__name__)
-    quantized = run(dense, (Quantize(),), random_data(kind.example_shape, 1)).model
+    dense, quantized = models(kind)
     yield dense, fastest(alternatives(dense, board), fastest_known(log))
     yield quantized, prepare(quantized, board)
 

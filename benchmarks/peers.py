@@ -20,13 +20,10 @@ from adaspring.backends.algorithms import alternatives, fastest
 from adaspring.backends.build import prepare
 from adaspring.backends.tuning import TuningLog, best_known, fastest_known, shipped_logs
 from adaspring.explore.timing import time_in_turn
-from adaspring.frontend.data import Dataset
-from adaspring.frontend.torch_import import from_torch
 from adaspring.library.runtime import use_threads
-from adaspring.passes import Quantize, run
 from adaspring.targets import Board, host
 from executable import executable, on_tensor
-from networks import NETWORKS, random_data, seeded
+from networks import NETWORKS, models, random_data, seeded
 from peer_calls import onnxruntime_calls, openvino_calls, save_onnx, torch_calls
 
 FP32, INT8 = "ours-fp32", "ours-int8"
@@ -40,13 +37,9 @@ RATIOS = {
 }
 
 
-def own_calls(
-    kind: type, network: torch.nn.Module, calibration: Dataset, board: Board, log, folder
-) -> dict[str, Callable]:
+def own_calls(kind: type, board: Board, log: TuningLog, folder: Path) -> dict[str, Callable]:
     """Our fp32 and our int8 of the same network."""
-    example = (torch.zeros(kind.example_shape),)
-    dense = from_torch(network, example, name=kind.__name__)
-    quantized = run(dense, (Quantize(),), calibration).model
+    dense, quantized = models(kind)
     best = best_known(log)
     ready = fastest(alternatives(dense, board), fastest_known(log))
     return {
@@ -77,12 +70,12 @@ def peer_calls(
 def compare(kind: type, board: Board, log: TuningLog, seconds: float) -> tuple[list, Mapping]:
     """Rows of one network, and its ratios round by round."""
     network, shape = seeded(kind), kind.example_shape
-    calibration = random_data(shape)
-    samples = np.split(calibration.inputs[0], len(calibration.inputs[0]))
+    (inputs,) = random_data(shape).inputs
+    samples = np.split(inputs, len(inputs))
     x = samples[0]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        own = own_calls(kind, network, calibration, board, log, folder)
+        own = own_calls(kind, board, log, folder)
         theirs = peer_calls(network, shape, samples, folder, board.core_count)
         calls = {label: on_tensor(call, x) for label, call in own.items()} | theirs
         times = time_in_turn(calls, [x], seconds)

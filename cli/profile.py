@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..explore.child import ChildFailed, answer_of
 from .command import Answer
 
 if TYPE_CHECKING:
@@ -88,12 +86,10 @@ def measured_peaks(board: BoardRecord) -> Peaks:
     with tempfile.TemporaryDirectory(prefix="adaspring-peak-") as folder:
         path = Path(folder) / "board.json"
         path.write_bytes(msgspec.json.encode(board))
-        command = [sys.executable, "-m", "adaspring.backends.peak", str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = done.stderr.strip().splitlines()[-1:] or [f"signal {-done.returncode}"]
-        return Peaks(obstacle=f"measuring it failed: {reason[0]}")
-    return Peaks(gops=json.loads(done.stdout))
+        try:
+            return Peaks(gops=answer_of("backends.peak", path))
+        except ChildFailed as failed:
+            return Peaks(obstacle=f"measuring it failed: {failed}")
 
 
 def _peak_note(peaks: Peaks) -> str:

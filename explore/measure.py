@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +12,7 @@ import numpy as np
 from ..errors import BuildError
 from ..frontend.model import Model
 from ..passes.reference import mapped_chunks, unbatched
+from .child import ChildFailed, answer_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,13 +62,10 @@ def measure(
 
 def _run_child(module: str, library: Path, *arguments: object) -> Any:
     """What a measuring process answers, from JSON."""
-    command = [sys.executable, "-m", f"adaspring.explore.{module}", str(library)]
-    command += [str(argument) for argument in arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = done.stderr.strip().splitlines()[-1:] or [f"signal {-done.returncode}"]
-        raise BuildError(f"running the variants of {library.name} failed: {reason[0]}")
-    return json.loads(done.stdout)
+    try:
+        return answer_of(f"explore.{module}", library, *arguments)
+    except ChildFailed as failed:
+        raise BuildError(f"running the variants of {library.name} failed: {failed}") from failed
 
 
 def write_probe(model: Model, inputs: Sequence[np.ndarray], path: Path) -> None:

@@ -57,7 +57,7 @@ class Executable:
 
         set_instrument = self._machine["set_instrument"]
         with self._running:
-            use_threads(self._thread_count)
+            use_threads(self._thread_count, self._affinity)
             set_instrument(note)
             try:
                 self._main(*inputs, self._weights)

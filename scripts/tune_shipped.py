@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 import msgspec
-import torch
 from adaspring.backends.algorithms import alternatives
 from adaspring.backends.tuning import Tuning, TuningLog, tasks_of, tune
 from adaspring.backends.tuning.log_compact import compact
@@ -32,13 +31,12 @@ from adaspring.explore.shortlist import find_candidates
 from adaspring.frontend.data import Dataset, split
 from adaspring.frontend.model import Model
 from adaspring.frontend.torch_import import from_torch
-from adaspring.passes import Quantize, run
 from adaspring.targets import Board, host
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from networks import NETWORKS, random_data, seeded  # noqa: E402 - beside the benchmarks
+from networks import NETWORKS, models  # noqa: E402 - beside the benchmarks
 
 # The levels of x86-64, and what VNNI adds.
 CLASSES = {
@@ -72,11 +70,7 @@ def networks() -> list[Model]:
     )
     candidates, _ = find_candidates(request, make_probe(demo, splits), Silent())
     found = [candidate.model for candidate in candidates]
-    for kind in NETWORKS:
-        example = (torch.zeros(kind.example_shape),)
-        dense = from_torch(seeded(kind), example, name=kind.__name__)
-        found += [dense, run(dense, (Quantize(),), random_data(kind.example_shape)).model]
-    return found
+    return [*found, *(model for kind in NETWORKS for model in models(kind))]
 
 
 def unpack(folder: Path) -> None:

@@ -199,3 +199,11 @@ def test_a_gate_is_computed_once_a_channel_and_not_once_a_pixel():
     names = [str(call.args[0].name_hint) for call in calls_of(prepare(model, HOST).module)]
     assert any("sigmoid" in name for name in names)
     assert not any("sigmoid" in name and "multiply" in name for name in names)
+
+
+def test_groups_stay_groups_on_a_gpu():
+    """There all channels are one block, so merged groups would be one dense convolution."""
+    network = nn.Conv2d(16, 32, 3, groups=4).eval()
+    model = from_torch(network, (torch.zeros(1, 16, 8, 8),), name="grouped")
+    lowered = lower(model, instruction_set(targets.find("h200")))
+    assert lowered.weights["weight"].shape == (32, 4, 3, 3)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from adaspring.frontend.data import Dataset
+from adaspring.frontend.model import Model
+from adaspring.frontend.torch_import import from_torch
+from adaspring.passes import Quantize, run
 from torch import nn
 
 from .bert import BertMini
@@ -13,7 +16,7 @@ from .mobilenet import MobileNetV2
 from .resnet import ResNet8, ResNet18, ResNet50
 from .tiny import Autoencoder, DsCnn, MobileNetV1
 
-__all__ = ["NETWORKS", "MobileNetV2", "ResNet18", "random_data", "seeded"]
+__all__ = ["NETWORKS", "MobileNetV2", "ResNet18", "models", "random_data", "seeded"]
 
 NETWORKS: tuple[type[nn.Module], ...] = (
     ResNet18,
@@ -39,6 +42,13 @@ def seeded(network: type[nn.Module], seed: int = 0) -> nn.Module:
             nn.init.uniform_(module.running_mean, -0.1, 0.1)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
     return made.eval()
+
+
+def models(kind: type[nn.Module]) -> tuple[Model, Model]:
+    """The seeded network imported, in fp32 and in int8, calibrated on random inputs."""
+    shape = kind.example_shape
+    dense = from_torch(seeded(kind), (torch.zeros(shape),), name=kind.__name__)
+    return dense, run(dense, (Quantize(),), random_data(shape)).model
 
 
 def random_data(shape: tuple[int, ...], count: int = 16) -> Dataset:

@@ -89,6 +89,6 @@ def what_next(console: Console, output: Path, picture: Path, seconds: float) -> 
     console.print(
         f"{seconds:.0f} s. The cost front: [bold]{picture}[/]\n"
         f"Try next: adaspring inspect {output}/libraries/host\n"
-        f"          adaspring bench {output}/libraries/host --switch",
+        f"          adaspring bench {output}/libraries/host --profile",
         soft_wrap=True,
     )
