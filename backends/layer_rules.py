@@ -9,7 +9,7 @@ from tvm import relax
 
 from .kernels import compute, pack, winograd
 from .values import Dequantized, Dynamic, Quantized, Static, Value
-from .walk import FROM_CHANNELS_LAST, LEVELS, TO_CHANNELS_LAST, Rule, Walk, shape_of
+from .walk import LEVELS, Rule, Walk, shape_of
 
 _LOWEST = {"uint8": 0, "int8": -128}
 
@@ -21,14 +21,18 @@ def quantize(walk: Walk, call: relax.Call) -> Value | None:
         return None
     if scale.array.size != 1 or str(call.attrs.out_dtype) not in _LOWEST:
         return None
-    source = walk.real(walk.value_of(call.args[0]))
     dtype, stored = str(call.attrs.out_dtype), walk.isa.int8.activation_dtype
     offset = _LOWEST[stored] - _LOWEST[dtype]
+    scale_value, zero_point = float(scale.array.item()), int(zero.array.item()) + offset
+    given = walk.value_of(call.args[0])
+    if isinstance(given, Dequantized) and given.source.stands_for(scale_value, zero_point, dtype):
+        return given.source
+    source = walk.real(given)
     levels = Quantized(
         source.expr,
         source.channels_last,
-        scale=float(scale.array.item()),
-        zero_point=int(zero.array.item()) + offset,
+        scale=scale_value,
+        zero_point=zero_point,
         dtype=dtype,
         offset=offset,
     )
@@ -104,7 +108,7 @@ def _operands(
         return _Operands(activation, weight.as_float())
     padded = window is not None and any(window.padding)
     padding = (walk.zero_point(source),) if padded else ()
-    return _Operands(_stored(walk, source, window), weight, padding, source)
+    return _Operands(walk.stored_levels(source, window is not None), weight, padding, source)
 
 
 def _integer_source(walk: Walk, x: relax.Expr, weight: Static, axis: int) -> Quantized | None:
@@ -190,15 +194,6 @@ def _blocking(walk: Walk, operands: _Operands, channels: int) -> tuple[int, int]
     if operands.source is None:
         return walk.isa.float_lanes, 1
     return walk.isa.int8.lanes, walk.isa.int8.depth
-
-
-def _stored(walk: Walk, source: Quantized, window: compute.Window | None) -> relax.Expr:
-    """The 8-bit levels in the layout that the kernel reads."""
-    if window is not None and not source.channels_last:
-        return walk.transposed(source.expr, TO_CHANNELS_LAST)
-    if window is None and source.channels_last:
-        return walk.transposed(source.expr, FROM_CHANNELS_LAST)
-    return source.expr
 
 
 def _dequantized(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from tvm import relax
 
 from . import operators
-from .values import Dynamic, Static, Value
+from .values import Dequantized, Dynamic, Static, Value
 from .walk import FROM_CHANNELS_LAST, TO_CHANNELS_LAST, Rule, Walk, shape_of
 
 
@@ -78,10 +79,13 @@ def _reshape(walk: Walk, call: relax.Call, value: Dynamic) -> Value | None:
 
 
 def pool(walk: Walk, call: relax.Call) -> Value:
-    """Pooling, channels last."""
-    attrs = operators.channels_last_pool(call)
-    x = walk.channels_last(call.args[0])
-    return Dynamic(walk.emit(attrs(x)), True)
+    """Pooling, channels last; the largest of some levels is one of them."""
+    pooled = operators.channels_last_pool(call)
+    value = walk.value_of(call.args[0])
+    if isinstance(value, Dequantized) and call.op.name == "relax.nn.max_pool2d":
+        expr = walk.emit(pooled(walk.stored_levels(value.source, True)))
+        return Dequantized(replace(value.source, expr=expr, channels_last=True))
+    return Dynamic(walk.emit(pooled(walk.channels_last(call.args[0]))), True)
 
 
 def reduction(walk: Walk, call: relax.Call) -> Value | None:

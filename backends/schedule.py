@@ -20,6 +20,7 @@ from .isa import InstructionSet
 from .kernels.schedule import (
     contraction_shape,
     is_handwritten,
+    is_small,
     new_schedule,
     schedule_spatial,
     tiles,
@@ -191,7 +192,8 @@ def _schedule_reduction(sch: Schedule, block: SBlockRV, isa: InstructionSet) -> 
     sch.reorder(*order)
     if vector is not None:
         sch.vectorize(vector)
-    sch.parallel(sch.fuse(*outer, last))
+    if not is_small(sch, block):
+        sch.parallel(sch.fuse(*outer, last))
     sch.decompose_reduction(block, reduction[0])
 
 

@@ -32,6 +32,10 @@ class Quantized:
     dtype: str
     offset: int
 
+    def stands_for(self, scale: float, zero_point: int, dtype: str) -> bool:
+        """Whether quantizing by these would give these very levels again."""
+        return (self.scale, self.zero_point, self.dtype) == (scale, zero_point, dtype)
+
 
 @dataclass(frozen=True)
 class Dequantized:

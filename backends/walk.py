@@ -132,6 +132,13 @@ class Walk:
         stored = np.array(value.zero_point, self.isa.int8.activation_dtype)
         return self.weights.var(f"{LEVELS}zero_point", stored)
 
+    def stored_levels(self, value: Quantized, channels_last: bool) -> relax.Expr:
+        """The 8-bit levels as kernels read them, in the layout that is asked for."""
+        if value.channels_last == channels_last:
+            return value.expr
+        axes = TO_CHANNELS_LAST if channels_last else FROM_CHANNELS_LAST
+        return self.transposed(value.expr, axes)
+
     def levels(self, value: Quantized) -> relax.Expr:
         """Give the 8-bit levels as the network has them."""
         if not value.offset:

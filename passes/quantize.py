@@ -4,6 +4,9 @@ Before  y = conv2d(x, w) + b
 After   y = conv2d(dequantize(quantize(x, s, z)), dequantize(w8, w_scale, 0)) + b'
         x uint8 per tensor, w8 int8 per output channel, symmetric; b' makes up for the mean error
 
+Whatever else reads an image x (a residual add, a concatenation) reads the same 8 bits, so that a
+board need not keep the reals too: they are four times the bytes.
+
 Activation ranges come from calibration data (`ranges.py`). Rounding is to nearest, ties to even,
 as TVM's legalization of quantize computes it.
 
@@ -118,8 +121,24 @@ class _Rewrite:
     ):
         self._names, self._graph = model.weight_names(), Graph.of(model)
         self._stored, self._chosen, self._spans = stored, chosen, spans
+        self._images = self._quantized_images()
         self._waiting = set(stored)
         self._inputs: dict[tuple[relax.Var, float, int], relax.Var] = {}
+
+    def _quantized_images(self) -> dict[relax.Var, Range]:
+        """The images that are read in 8 bits; before max pooling too, which picks among them."""
+        inner = self._graph.producers.keys() - set(self._graph.outputs())
+        images = {
+            layer.input: self._spans[call]
+            for call, layer in self._chosen.items()
+            if layer.kind != "dense" and layer.input in inner
+        }
+        for image, span in tuple(images.items()):
+            pool = self._graph.call(image, "relax.nn.max_pool2d")
+            before = None if pool is None else self._graph.origin(pool.args[0])
+            if before in inner and len(self._graph.consumers[before]) == 1:
+                images.setdefault(before, span)
+        return images
 
     def __call__(self, body: Body, var: relax.Var, value: relax.Expr) -> relax.Expr:
         for read in variables(value):
@@ -128,9 +147,21 @@ class _Rewrite:
                 self._waiting.remove(name)
                 body.bind(read, self._weight(body, self._stored[name], read))
         if var not in self._chosen:
-            return body.of(value)
+            return self._other(body, value)
         x = self._input(body, self._chosen[var].input, self._spans[var])
         return relax.Call(value.op, [x, body.of(value.args[1])], value.attrs)
+
+    def _other(self, body: Body, value: relax.Expr) -> relax.Expr:
+        """Rewrite what is no chosen layer: images that are quantized are read so."""
+        if isinstance(value, relax.Var):
+            return body.of(value)
+        images = {read: self._graph.origin(read) for read in variables(value)}
+        instead = {
+            read: self._input(body, image, self._images[image])
+            for read, image in images.items()
+            if image in self._images
+        }
+        return body.of(value, instead)
 
     def _weight(self, body: Body, layer: Layer, old: relax.Var) -> relax.Var:
         zero = relax.const(0, "int8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 import numpy as np
 from tvm import relax
@@ -33,14 +34,22 @@ class Body:
         """Let every later use of `old` (a variable or a constant) read `new`."""
         self._became[old] = new
 
-    def of(self, expr: relax.Expr) -> relax.Expr:
-        """Copy an expression of the old function, reading the new variables."""
+    def of(
+        self, expr: relax.Expr, instead: Mapping[relax.Expr, relax.Expr] = MappingProxyType({})
+    ) -> relax.Expr:
+        """Copy an expression of the old function, reading the new variables.
+
+        In this one place, variables of the old function are read as `instead` says.
+        """
+        if expr in instead:
+            return instead[expr]
         if isinstance(expr, relax.Call):
-            return relax.Call(expr.op, [self.of(arg) for arg in expr.args], expr.attrs)
+            args = [self.of(arg, instead) for arg in expr.args]
+            return relax.Call(expr.op, args, expr.attrs)
         if isinstance(expr, relax.Tuple):
-            return relax.Tuple([self.of(field) for field in expr.fields])
+            return relax.Tuple([self.of(field, instead) for field in expr.fields])
         if isinstance(expr, relax.TupleGetItem):
-            return relax.TupleGetItem(self.of(expr.tuple_value), expr.index)
+            return relax.TupleGetItem(self.of(expr.tuple_value, instead), expr.index)
         if isinstance(expr, relax.Var) and expr not in self._became:
             raise PassError(f"{expr.name} is read, but its weight or producer was removed")
         return self._became.get(expr, expr)

@@ -89,6 +89,23 @@ X = relax.Var("x", relax.TensorType(IMAGE_SHAPE, "float32"))
 ROWS = relax.Var("x", relax.TensorType((3, 21), "float32"))
 
 
+class PooledResidual(nn.Module):
+    """A stem, max pooling, two blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.one, self.two = (
+            nn.Conv2d(3, 16, 3),
+            nn.Conv2d(16, 16, 1),
+            nn.Conv2d(16, 16, 1),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = nn.functional.max_pool2d(self.stem(x).relu(), 2)
+        x = (x + self.one(x)).relu()
+        return (x + self.two(x)).mean((2, 3))
+
+
 def sample(var: relax.Var) -> np.ndarray:
     """Values on levels, some of them out of range, none between two levels."""
     shape = tuple(int(extent) for extent in var.ty.shape.values)
@@ -191,6 +208,14 @@ CASES = {
             padding=1,
         ),
     ),
+    "the largest of the levels": (
+        X,
+        (5, 5, 3, 3),
+        5,
+        lambda x, w, s: conv(
+            fake(relax.op.nn.max_pool2d(fake(x), 3, 2, 1)), reals(w, s, 0), padding=1
+        ),
+    ),
     "the weight itself": (
         X,
         FILTERS,
@@ -235,6 +260,19 @@ def test_levels_that_leave_the_network_are_the_networks_own(dtype, zero, kernels
     levels, _ = run(model, HOST, tmp_path, value, isa=KERNELS[kernels])
     assert levels.dtype == expected.dtype
     np.testing.assert_array_equal(levels, expected)
+
+
+def test_between_the_convolutions_of_a_residual_network_nothing_is_kept_as_reals():
+    """Every image that is written has a byte a value: pooling's and the residual adds' too."""
+    torch.manual_seed(0)
+    model = from_torch(PooledResidual().eval(), (torch.zeros(1, 3, 16, 16),), name="residual")
+    x = np.random.default_rng(0).standard_normal((8, 3, 16, 16)).astype(np.float32)
+    small = run_passes(model, (Quantize(),), Dataset(inputs=(x,), labels=None)).model
+    images = [c.ty for c in calls_of(prepare(small, HOST).module) if len(c.ty.shape.values) == 4]
+    written = [str(ty.dtype) for ty in images if int(ty.shape.values[1]) > 1]
+    # The last convolution's sums are not quantized: their mean is.
+    assert written[:-1] == ["uint8"] * 4
+    assert written[-1] == "float32"
 
 
 # -- the instructions that are in the library --------------------------------------------------

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,13 @@ def test_every_tile_fits_the_registers_and_divides_the_shape(prepared, tasks):
             assert tile.columns * tile.blocks < prepared.isa.register_count
             assert task.shape.columns % tile.columns == 0
             assert task.shape.channels % (tile.blocks * task.shape.lanes) == 0
+
+
+def test_a_small_layer_is_tried_on_one_thread_and_a_large_one_is_not(prepared, tasks):
+    small = min((task.shape for task in templates(tasks)), key=lambda shape: shape.macs_count)
+    assert {tile.serial for tile in tiles(small, prepared.isa)} == {False, True}
+    large = replace(small, macs_count=50_000_000)
+    assert not any(tile.serial for tile in tiles(large, prepared.isa))
 
 
 def test_each_measured_schedule_is_recorded_once_and_a_second_run_goes_on(board, tasks, tmp_path):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 import tvm
 from adaspring.errors import PassError
 from adaspring.frontend.data import Dataset
@@ -59,6 +60,40 @@ def test_outputs_stay_near_the_dense_networks(network):
     model = known(network)
     small, _ = quantized(model, data(model, 64))
     assert error_ratio(model, small, data(model, 32, seed=1)) < 0.05
+
+
+def residual(self, x):
+    x = F.max_pool2d(torch.relu(self.stem(x)), 3, 2, 1)
+    return self.head((x + self.body(x)).mean((2, 3)))
+
+
+def test_what_reads_a_quantized_image_reads_the_same_8_bits():
+    """A residual add and max pooling do, so a board need not keep the reals."""
+    parts = {"stem": nn.Conv2d(3, 8, 3), "body": nn.Conv2d(8, 8, 1), "head": nn.Linear(8, 4)}
+    model = imported(Small(residual, **parts), (1, 3, 12, 12))
+    small, _ = quantized(model, data(model))
+    graph = Graph.of(small)
+    body = layers(small)[1]
+    (pool,) = [value for _, value in graph.bindings if is_call(value, "relax.nn.max_pool2d")]
+    readers = [graph.producers[reader] for reader in graph.consumers[body.input]]
+    assert sorted(str(reader.op.name) for reader in readers) == ["relax.add", "relax.nn.conv2d"]
+    spans = [
+        graph.call(tensor, "relax.dequantize").args[1:] for tensor in (body.input, pool.args[0])
+    ]
+    for one, other in zip(*spans, strict=True):
+        assert one.value.numpy() == other.value.numpy()
+
+
+def test_an_image_that_the_network_returns_stays_real():
+    net = Small(
+        lambda self, x: (y := torch.relu(self.a(x)), self.b(y)),
+        a=nn.Conv2d(3, 8, 3),
+        b=nn.Conv2d(8, 8, 3),
+    )
+    model = imported(net, (1, 3, 9, 9))
+    small, _ = quantized(model, data(model))
+    returned = Graph.of(small).outputs()[0]
+    assert is_call(Graph.of(small).producers[returned], "relax.nn.relu")
 
 
 def test_a_dense_layer_gives_what_integer_arithmetic_gives():

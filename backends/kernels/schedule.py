@@ -10,7 +10,7 @@ Source  Georganas et al., "Anatomy of High-Performance Deep Learning Convolution
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tvm import IRModule
 from tvm.s_tir import Schedule, renew_defs
@@ -24,15 +24,24 @@ from .compute import CONTRACT, DEPTH, PAD
 # A reduction as short as a depthwise 5×5 is unrolled, so that neighbouring columns share what they
 # read, and is padded as it reads: with so little to compute, a padded copy costs as much again.
 _SHORT_REDUCTION = 25
+# Waking the other threads and waiting for them costs microseconds. What writes fewer values than
+# this runs on one thread; a contraction below so many multiply-adds is tried on one, too.
+_LEAST_SHARED_VALUES = 16_384
+_ALSO_SERIAL_MACS = 2_000_000
+_SERIAL_TILES = 6
 
 
 @dataclass(frozen=True, order=True)
 class Tile:
-    """The knobs: columns × channel blocks held in registers, and which of them is outermost."""
+    """The knobs: columns × channel blocks held in registers, and which of them is outermost.
+
+    `serial` keeps to one thread.
+    """
 
     columns: int
     blocks: int
     channels_outer: bool
+    serial: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,7 @@ class Shape:
     channels: int
     lanes: int
     depth: int
+    macs_count: int
 
 
 def is_handwritten(function: PrimFunc) -> bool:
@@ -63,7 +73,8 @@ def contraction_shape(function: PrimFunc, isa: InstructionSet) -> Shape | None:
     columns, channels = (int(it.dom.extent) for it in spatial[-2:])
     dot = _dot_of(block, isa)
     lanes = dot.lanes if dot else isa.float_lanes
-    return Shape(columns, channels, math.gcd(lanes, channels), dot.depth if dot else 1)
+    macs_count = math.prod(int(it.dom.extent) for it in block.iter_vars)
+    return Shape(columns, channels, math.gcd(lanes, channels), dot.depth if dot else 1, macs_count)
 
 
 def _dot_of(block: SBlock, isa: InstructionSet) -> Dot | None:
@@ -83,7 +94,8 @@ def tiles(shape: Shape, isa: InstructionSet) -> tuple[Tile, ...]:
 
     A tile keeps columns × blocks sums in registers and reads blocks weights and one input for
     each step, so few loads a sum: the expected speed is its share of arithmetic, with a discount
-    for tiles too small to hide the latency of the multiply-add.
+    for tiles too small to hide the latency of the multiply-add. Where there is little to compute,
+    the first few are there on one thread, too.
     """
     budget = isa.register_count - 4
     blocks_total = shape.channels // shape.lanes
@@ -94,7 +106,11 @@ def tiles(shape: Shape, isa: InstructionSet) -> tuple[Tile, ...]:
         if columns * blocks <= budget and blocks <= 8
         for channels_outer in (True, False)
     ]
-    return tuple(sorted(found, key=_expected_cost))
+    found.sort(key=_expected_cost)
+    if shape.macs_count >= _ALSO_SERIAL_MACS:
+        return tuple(found)
+    likely, rest = found[:_SERIAL_TILES], found[_SERIAL_TILES:]
+    return (*likely, *(replace(tile, serial=True) for tile in likely), *rest)
 
 
 def _expected_cost(tile: Tile) -> tuple[float, bool]:
@@ -120,7 +136,7 @@ def schedule_contraction(sch: Schedule, tile: Tile, isa: InstructionSet) -> None
     reduction = _loops(sch, contract, IterVar.CommReduce)
     taps = math.prod(extent_of(sch, loop) for loop in reduction)
     short = taps <= _SHORT_REDUCTION and intrinsic is None
-    epilogue = _inline_between(sch, contract, pads_apart=not short)
+    epilogue = _inline_between(sch, contract, pads_apart=not short, serial=tile.serial)
 
     column_tiles, column = tile_loop(sch, columns, tile.columns)
     channel_groups, lane = sch.split(channels, [None, lanes])
@@ -139,7 +155,9 @@ def schedule_contraction(sch: Schedule, tile: Tile, isa: InstructionSet) -> None
     sch.unroll(channel_blocks)
     if intrinsic is None:
         sch.vectorize(lane)
-    sch.parallel(sch.fuse(*outer))
+    tiles_loop = sch.fuse(*outer)
+    if not tile.serial:
+        sch.parallel(tiles_loop)
     start = sch.decompose_reduction(contract, reduction[0])
     if short:
         for loop in reduction:
@@ -162,7 +180,9 @@ def run_on_tile(sch: Schedule, epilogue: SBlockRV, contract: SBlockRV, outer, la
         sch.unroll(loop)
 
 
-def _inline_between(sch: Schedule, contract: SBlockRV, pads_apart: bool) -> SBlockRV:
+def _inline_between(
+    sch: Schedule, contract: SBlockRV, *, pads_apart: bool, serial: bool
+) -> SBlockRV:
     """Inline every block between the contraction and the output; padding too, or run it apart.
 
     Returns the block that writes the output (a copy where the contraction wrote it itself).
@@ -172,7 +192,7 @@ def _inline_between(sch: Schedule, contract: SBlockRV, pads_apart: bool) -> SBlo
     here = names.index(CONTRACT)
     for block, name in zip(blocks[:here], names[:here], strict=True):
         if name == PAD and pads_apart:
-            schedule_spatial(sch, block, lanes=32)
+            schedule_spatial(sch, block, lanes=32, serial=serial)
         else:
             sch.compute_inline(block)
     if here == len(blocks) - 1:
@@ -182,14 +202,20 @@ def _inline_between(sch: Schedule, contract: SBlockRV, pads_apart: bool) -> SBlo
     return blocks[-1]
 
 
-def schedule_spatial(sch: Schedule, block: SBlockRV, lanes: int) -> None:
-    """Parallel over the outer loops of an elementwise block, vectors over its last."""
+def schedule_spatial(sch: Schedule, block: SBlockRV, lanes: int, serial: bool = False) -> None:
+    """Vectors over the last loop of an elementwise block, threads over the others."""
     *outer, last = sch.get_loops(block)
     width = math.gcd(extent_of(sch, last), lanes)
+    serial = serial or is_small(sch, block)
     if width > 1:
         sch.vectorize(sch.split(last, [None, width])[1])
-    if outer:
+    if outer and not serial:
         sch.parallel(sch.fuse(*outer))
+
+
+def is_small(sch: Schedule, block: SBlockRV) -> bool:
+    """Whether a block is done before other threads are awake."""
+    return math.prod(extent_of(sch, loop) for loop in sch.get_loops(block)) < _LEAST_SHARED_VALUES
 
 
 def tile_loop(sch: Schedule, loop, inner: int):
