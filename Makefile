@@ -29,7 +29,8 @@ bench: demo $(VENV)/dev
 	$(BIN)/python benchmarks/tuning_quality.py --json benchmarks/results/tuning_quality.json \
 	    --png benchmarks/results/tuning_quality.png
 
-# Linkers for ARM boards. Optional: what cannot be had is skipped, with its reason, where used.
+# Linkers for ARM boards, a voice for the benchmarks' keywords. Optional: what cannot be had is
+# skipped, with its reason, where used.
 system:
 	@sh scripts/system_packages.sh
 
