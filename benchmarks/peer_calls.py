@@ -35,8 +35,8 @@ def onnxruntime_call(onnx: Path, threads: int) -> Call:
     return lambda x: session.run(None, {"x": x})
 
 
-def onnxruntime_calls(onnx: Path, samples: Sequence[np.ndarray], threads: int) -> Calls:
-    """fp32, and static int8 (QDQ, per channel) calibrated on `samples`."""
+def onnxruntime_int8(onnx: Path, samples: Sequence[np.ndarray]) -> Path:
+    """Static int8 (QDQ, per channel) of the model, calibrated on `samples`, beside it."""
     from onnxruntime.quantization import (
         CalibrationDataReader,
         QuantFormat,
@@ -63,10 +63,28 @@ def onnxruntime_calls(onnx: Path, samples: Sequence[np.ndarray], threads: int) -
         per_channel=True,
         activation_type=QuantType.QUInt8,
     )
+    return int8
+
+
+def onnxruntime_calls(onnx: Path, samples: Sequence[np.ndarray], threads: int) -> Calls:
+    """fp32, and static int8 calibrated on `samples`."""
     return {
         "onnxruntime-fp32": onnxruntime_call(onnx, threads),
-        "onnxruntime-int8": onnxruntime_call(int8, threads),
+        "onnxruntime-int8": onnxruntime_call(onnxruntime_int8(onnx, samples), threads),
     }
+
+
+def openvino_call(model, precision: str, threads: int) -> Call:
+    """A request of an OpenVINO model, whose input is `x`."""
+    import openvino
+
+    settings = {
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": precision,
+    }
+    request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+    return lambda x: request.infer({"x": x}, share_inputs=True, share_outputs=True)
 
 
 def openvino_calls(onnx: Path, samples: Sequence[np.ndarray], threads: int) -> Calls:
@@ -77,20 +95,10 @@ def openvino_calls(onnx: Path, samples: Sequence[np.ndarray], threads: int) -> C
     core = openvino.Core()
     model = core.read_model(onnx)
     quantized = nncf.quantize(core.read_model(onnx), nncf.Dataset([{"x": s} for s in samples]))
-
-    def call(read, precision: str):
-        settings = {
-            "INFERENCE_NUM_THREADS": threads,
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": precision,
-        }
-        request = core.compile_model(read, "CPU", settings).create_infer_request()
-        return lambda x: request.infer({"x": x}, share_inputs=True, share_outputs=True)
-
     return {
-        "openvino-fp32": call(model, "f32"),
-        "openvino-bf16": call(model, "bf16"),
-        "openvino-int8": call(quantized, "f32"),
+        "openvino-fp32": openvino_call(model, "f32", threads),
+        "openvino-bf16": openvino_call(model, "bf16", threads),
+        "openvino-int8": openvino_call(quantized, "f32", threads),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -10,8 +11,9 @@ from torch import nn
 
 from .network import DigitsNet
 
-_EPOCHS = 8
 _BATCH = 64
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def train(
@@ -24,18 +26,33 @@ def train(
     """Fit a DigitsNet to images (n, 1, 32, 32) and labels (n,); shifted by up to two pixels."""
     torch.set_num_threads(thread_count)
     torch.manual_seed(seed)
-    network = DigitsNet().to(memory_format=torch.channels_last)
-    x, y = torch.from_numpy(images), torch.from_numpy(labels)
-    steps = _EPOCHS * (len(x) // _BATCH)
+    return fit(DigitsNet(), images, labels, shifted, progress, epochs=8, max_lr=4e-3)
+
+
+def fit(
+    network: Network,
+    samples: np.ndarray,
+    labels: np.ndarray,
+    augment: Callable[[torch.Tensor], torch.Tensor],
+    progress: Callable[[int, int], None],
+    *,
+    epochs: int,
+    max_lr: float,
+) -> Network:
+    """Fit a classifier to samples (n, c, h, w), each batch augmented; ready to infer."""
+    network = network.to(memory_format=torch.channels_last).train()
+    x, y = torch.from_numpy(samples), torch.from_numpy(labels)
+    steps = epochs * (len(x) // _BATCH)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=max_lr, total_steps=steps)
     loss_of = nn.CrossEntropyLoss(label_smoothing=0.05)
     step = 0
-    for _ in range(_EPOCHS):
+    for _ in range(epochs):
         order = torch.randperm(len(x))
         for indices in order[: len(x) // _BATCH * _BATCH].split(_BATCH):
+            batch = augment(x[indices]).to(memory_format=torch.channels_last)
             optimizer.zero_grad()
-            loss_of(network(_shifted(x[indices])), y[indices]).backward()
+            loss_of(network(batch), y[indices]).backward()
             optimizer.step()
             schedule.step()
             step += 1
@@ -43,7 +60,7 @@ def train(
     return network.to(memory_format=torch.contiguous_format).eval()
 
 
-def _shifted(images: torch.Tensor) -> torch.Tensor:
+def shifted(images: torch.Tensor) -> torch.Tensor:
     """The batch moved by up to two pixels in each direction."""
     down, right = (int(v) for v in torch.randint(-2, 3, (2,)))
-    return torch.roll(images, (down, right), dims=(2, 3)).to(memory_format=torch.channels_last)
+    return torch.roll(images, (down, right), dims=(2, 3))

@@ -1,0 +1,210 @@
+"""What compression costs in accuracy: our passes and other compressors on three trained networks.
+
+Handwriting, keywords and activities, each with people in the test part who are nowhere else (but
+for handwriting). Ranges and channels are chosen on calibration data, the error of factorization on
+validation data; accuracy is of the test part. Ours is timed, the variants in turn, with the tuning
+logs that ship with the package, and those in --logs. Peers are the extra `peers`; one that is not
+installed is left out, and named. Keywords need espeak-ng.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import compression_peers as peers
+import numpy as np
+import report
+import torch
+from adaspring.backends.algorithms import alternatives, fastest
+from adaspring.backends.tuning import TuningLog, best_known, fastest_known, shipped_logs
+from adaspring.errors import DataError
+from adaspring.explore.timing import time_in_turn
+from adaspring.frontend.model import Model
+from adaspring.library.runtime import use_threads
+from adaspring.targets import Board, host
+from compression_own import ERRORS, MAX_DROP, own_models, own_rows
+from compression_picture import draw
+from compression_rows import FINE_TUNED, MULTIPLE_OF, NONE, OURS, PRUNED_PERCENT, Bench, Row
+from datasets import FOLDER
+from executable import executable, on_tensor
+from rich.console import Console
+from rich.table import Table
+from trained import TASKS, Task, trained
+
+SEEDS = (0, 1, 2)
+PEERS = (peers.torch_pruning, peers.onnx_runtime, peers.nncf)
+# Of each comparison: our variant, and the rows of a peer of which the most accurate counts.
+AT_THE_SAME_SIZE = {
+    f"pruned{percent}_vs_torch-pruning_points": (f"pruned{percent}", "torch-pruning")
+    for percent in PRUNED_PERCENT
+} | {f"int8_vs_{peer}_points": ("int8", peer) for peer in ("onnxruntime", "nncf")}
+
+
+def speeds(
+    models: Mapping[str, Model], sample: np.ndarray, board: Board, log: TuningLog, seconds: float
+) -> dict[str, np.ndarray]:
+    """How many times as fast as the dense network each runs, round by round."""
+    best, known = best_known(log), fastest_known(log)
+    ready = {name: fastest(alternatives(model, board), known) for name, model in models.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        calls = {
+            name: on_tensor(executable(prepared, best, Path(folder) / f"{name}.so"), sample)
+            for name, prepared in ready.items()
+        }
+        times = time_in_turn(calls, [sample], seconds)
+    medians = {variant: np.median(found, axis=1) for variant, found in times.items()}
+    dense = medians.pop("dense")
+    return {variant: dense / found for variant, found in medians.items()}
+
+
+def peer_rows(bench: Bench) -> Iterator[Row]:
+    """Those of the peers that are installed."""
+    for peer in PEERS:
+        try:
+            yield from peer(bench)
+        except ImportError as error:
+            print(f"left out: {error}")
+
+
+def differences(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
+    """Points of accuracy on the test part: what ours loses, and ours less a peer's.
+
+    Of each data set, over the seeds; and under the label alone over all of them.
+    """
+    found: dict[str, list[float]] = {}
+    for data, seed in dict.fromkeys((row.data, row.seed) for row in rows):
+        of_network = [row for row in rows if (row.data, row.seed) == (data, seed)]
+        for label, value in _compared(of_network).items():
+            found.setdefault(label, []).append(value)
+            found.setdefault(f"{label} {data}", []).append(value)
+    return {label: report.ratio(values) for label, values in sorted(found.items())}
+
+
+def _compared(rows: Sequence[Row]) -> dict[str, float]:
+    """Of one network; nothing here saw labels after it was compressed."""
+    points: dict[tuple[str, str], float] = {}
+    for row in rows:
+        if row.retraining != FINE_TUNED:
+            key = (row.by, row.variant)
+            points[key] = max(points.get(key, 0.0), 100 * row.accuracy_ratio)
+    ours = {variant: right for (by, variant), right in points.items() if by == OURS}
+    found = {
+        f"{variant.replace('-', '_')}_drop_points": ours["dense"] - right
+        for variant, right in ours.items()
+        if variant != "dense"
+    }
+    for label, (own, peer) in AT_THE_SAME_SIZE.items():
+        theirs = [
+            right
+            for (by, variant), right in points.items()
+            if by.startswith(peer) and variant.startswith(own)
+        ]
+        if theirs:
+            found[label] = ours[own] - max(theirs)
+    return found
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """A row a variant, means over the seeds."""
+    shown = Table(title="test accuracy after compression")
+    for heading in ("data", "by", "variant", "retraining"):
+        shown.add_column(heading)
+    for heading in ("accuracy %", "points lost", "MACs M", "weights KB", "x as fast"):
+        shown.add_column(heading, justify="right")
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.data, row.by, row.variant, row.retraining), []).append(row)
+    dense: dict[str, float] = {}
+    for (data, by, variant, retraining), found in groups.items():
+        mean = 100 * float(np.mean([row.accuracy_ratio for row in found]))
+        if variant == "dense":
+            shown.add_section()
+        speed = next((row.speed_ratio for row in found if row.speed_ratio), None)
+        shown.add_row(
+            *(data, by, variant, retraining),
+            f"{mean:.2f}",
+            f"{dense.setdefault(data, mean) - mean:+.2f}",
+            f"{1e-6 * np.mean([row.macs_count for row in found]):.2f}",
+            f"{1e-3 * np.mean([row.weights_bytes for row in found]):.1f}",
+            "" if speed is None else f"{speed:.2f}",
+        )
+    return shown
+
+
+def compare(
+    task: Task, seeds: Sequence[int], board: Board, log: TuningLog, data: Path, seconds: float
+) -> tuple[list[Row], dict[str, dict[str, float]]]:
+    """Rows of one data set, of every seed; speeds of the first."""
+    parts, rows, ratios = task.data.load(data), [], {}
+    for seed in seeds:
+        network = trained(task, parts, seed, data)
+        bench = Bench(task, seed, parts, network, board.core_count)
+        models = own_models(bench)
+        own = list(own_rows(bench, models, NONE))
+        if seed == seeds[0]:
+            rounds = speeds(models, parts.test.x[:1], board, log, seconds)
+            ratios = {name: report.ratio(found) for name, found in rounds.items()}
+            own = [replace(row, speed_ratio=_median(ratios, row.variant)) for row in own]
+        rows += own
+        rows += peer_rows(bench)
+        print(f"{task.name}, seed {seed}: done", flush=True)
+    speed = {f"{name}_speed_vs_dense {task.name}": found for name, found in ratios.items()}
+    return rows, speed
+
+
+def _median(ratios: Mapping[str, Mapping[str, float]], variant: str) -> float:
+    return ratios[variant]["median"] if variant in ratios else 1.0
+
+
+def main() -> None:
+    """Train, compress, time, print, write JSON and a picture."""
+    parser = report.arguments(__doc__, "activities alone, one seed")
+    parser.add_argument("--logs", type=Path, default=Path("tuning_logs/host"))
+    parser.add_argument(
+        "--data", type=Path, default=FOLDER, help="where data and networks are kept"
+    )
+    parser.add_argument("--png", type=Path, help="draw accuracy over size here")
+    asked = parser.parse_args()
+    warnings.filterwarnings("ignore", module="torch.onnx")
+    board = host()
+    use_threads(board.core_count)
+    torch.set_num_threads(1)  # the networks are small; the second would wait in a spin loop
+    log = TuningLog(asked.logs, shipped_logs(board))
+    tasks, seeds, seconds = (TASKS[-1:], (0,), 3.0) if asked.quick else (TASKS, SEEDS, 20.0)
+    if asked.quick:
+        print("quick: one data set, one network; the figures are rough")
+    rows, ratios = [], {}
+    for task in tasks:
+        try:
+            found, speed = compare(task, seeds, board, log, asked.data, seconds)
+        except DataError as error:
+            print(f"left out: {task.name}: {error}")
+            continue
+        rows += found
+        ratios |= speed
+    ratios = differences(rows) | ratios
+    Console(width=140).print(table(rows))
+    settings = {
+        "seeds": seeds,
+        "threads": board.core_count,
+        "logs": [asked.logs.name, "shipped"],
+        "multiple_of": MULTIPLE_OF,
+        "factorize_errors": ERRORS,
+        "max_drop": MAX_DROP,
+        "nncf_max_drop": peers.NNCF_MAX_DROP,
+        "data": {task.name: repr(task.data.Settings()) for task in tasks},
+    }
+    packages = ("adaspring", "apache-tvm", "onnxruntime", "torch")
+    report.write(
+        asked.json, "compression", packages, settings, [asdict(row) for row in rows], ratios
+    )
+    if asked.png:
+        draw(rows, asked.png)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Accuracy over size: a row of panels a data set, over multiply-adds and over bytes of weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from compression_rows import FINE_TUNED, NONE, Row
+
+_SIZES = (("macs_count", "multiply-adds, M", 1e-6), ("weights_bytes", "weights, KB", 1e-3))
+
+
+def draw(rows: Sequence[Row], picture: Path) -> None:
+    """Save it; a point is the mean over the seeds, an open one was retrained."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = list(dict.fromkeys(row.data for row in rows))
+    makers = list(dict.fromkeys(row.by for row in rows))
+    figure = Figure(figsize=(11, 3.6 * len(names)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(names), len(_SIZES), squeeze=False)
+    for line, name in zip(axes, names, strict=True):
+        of_data = [row for row in rows if row.data == name]
+        for axis, (field, label, scale) in zip(line, _SIZES, strict=True):
+            _panel(axis, of_data, makers, field, scale)
+            axis.set_title(name)
+            axis.set_xlabel(label)
+            axis.set_ylabel("test accuracy, %")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    once = dict(zip(labels, handles, strict=True))
+    figure.legend(once.values(), once.keys(), loc="outside lower center", ncols=4, frameon=False)
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(picture, dpi=130)
+
+
+def _panel(axis, rows: Sequence[Row], makers: Sequence[str], field: str, scale: float) -> None:
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.by, row.retraining, row.variant), []).append(row)
+    for (by, retraining, variant), found in groups.items():
+        size = scale * float(np.mean([getattr(row, field) for row in found]))
+        right = 100 * float(np.mean([row.accuracy_ratio for row in found]))
+        colour, retrained = f"C{makers.index(by)}", retraining == FINE_TUNED
+        axis.plot(
+            size,
+            right,
+            marker="o" if by == makers[0] else "x" if retraining == NONE else "s",
+            linestyle="none",
+            color=colour,
+            markerfacecolor="none" if retrained else colour,
+            label=by if retraining == NONE else f"{by}, {retraining}",
+        )
+        if by == makers[0]:
+            axis.annotate(variant, (size, right), fontsize=7, xytext=(4, 4),
+                          textcoords="offset points")  # fmt: skip
+    axis.set_xscale("log")
+    axis.grid(alpha=0.3)

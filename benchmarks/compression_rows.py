@@ -1,0 +1,66 @@
+"""What is compared in `compression.py`, and one row of what comes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import torch
+from adaspring.frontend.data import Dataset
+from adaspring.frontend.model import Model
+from adaspring.frontend.torch_import import from_torch
+from datasets import Part, Parts
+from torch import nn
+from trained import Task
+
+OURS = "adaspring"
+PRUNED_PERCENT = (30, 50, 70)
+MULTIPLE_OF = 8
+# What a network's `retraining` may be; fine-tuned alone saw labels.
+NONE, BATCH_NORM, FINE_TUNED = "none", "batch norm", "fine-tuned"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One compressed network: who made it, its accuracy on the test part, and its size.
+
+    `speed_ratio` is how many times as fast as our dense network it runs on this machine, None where
+    it was not timed.
+    """
+
+    data: str
+    seed: int
+    by: str
+    variant: str
+    retraining: str
+    accuracy_ratio: float
+    macs_count: int
+    weights_bytes: int
+    speed_ratio: float | None = None
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A trained network and its data; what is compared on them."""
+
+    task: Task
+    seed: int
+    parts: Parts
+    network: nn.Module
+    threads: int
+
+    @cached_property
+    def dense(self) -> Model:
+        """The network, imported."""
+        example = torch.zeros(self.task.network.example_shape)
+        return from_torch(self.network, (example,), name=self.task.name)
+
+    @property
+    def row(self) -> partial[Row]:
+        """A row of this network."""
+        return partial(Row, data=self.task.name, seed=self.seed)
+
+
+def dataset(part: Part) -> Dataset:
+    """As passes and the reference executor take it."""
+    return Dataset(inputs=(part.x,), labels=part.y)
