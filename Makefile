@@ -21,6 +21,8 @@ check: $(VENV)/dev
 # Takes two hours; leave the machine alone meanwhile.
 bench: demo $(VENV)/dev
 	$(BIN)/python benchmarks/app_side.py --json benchmarks/results/app_side.json
+	$(BIN)/python benchmarks/compression.py --json benchmarks/results/compression.json \
+	    --png benchmarks/results/compression.png
 	$(BIN)/python benchmarks/digits.py --json benchmarks/results/digits.json
 	$(BIN)/python benchmarks/peak.py --json benchmarks/results/peak.json
 	$(BIN)/python benchmarks/peers.py --json benchmarks/results/peers.json

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from adaspring.frontend.torch_import import from_torch
 from adaspring.passes.graph import macs_count, weight_bytes
 from compression_rows import BATCH_NORM, FINE_TUNED, MULTIPLE_OF, NONE, PRUNED_PERCENT, Bench, Row
 from datasets import Part
@@ -76,7 +75,7 @@ def _prune(tp, network: nn.Module, importance, percent: int, bench: Bench) -> No
 
     pruner = tp.pruner.BasePruner(
         network,
-        torch.zeros(bench.task.network.example_shape),
+        torch.zeros(bench.example_shape),
         importance,
         pruning_ratio_dict={module: ratio(module.out_channels) for module in convolutions},
         ignored_layers=heads,
@@ -90,8 +89,7 @@ def _prune(tp, network: nn.Module, importance, percent: int, bench: Bench) -> No
 
 def _row(bench: Bench, by: str, variant: str, network: nn.Module, retraining: str) -> Row:
     """Counted as ours are: imported, batch norm folded."""
-    example = torch.zeros(bench.task.network.example_shape)
-    model = from_torch(network.eval(), (example,), name=variant)
+    model = bench.imported(network.eval())
     return bench.row(
         by=by,
         variant=variant,
@@ -108,7 +106,7 @@ def onnx_runtime(bench: Bench) -> Iterator[Row]:
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "net.onnx"
-        save_onnx(bench.network, bench.task.network.example_shape, path)
+        save_onnx(bench.network, bench.example_shape, path)
         int8 = onnxruntime_int8(path, _singles(bench.parts.calibration.x))
         call = onnxruntime_call(int8, bench.threads)
         kept = sum(
@@ -133,7 +131,7 @@ def nncf(bench: Bench) -> Iterator[Row]:
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "net.onnx"
-        save_onnx(bench.network, bench.task.network.example_shape, path)
+        save_onnx(bench.network, bench.example_shape, path)
         read = openvino.Core().read_model
         made = {
             "int8": nncf.quantize(read(path), calibration),

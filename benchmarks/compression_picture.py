@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from compression_rows import FINE_TUNED, NONE, Row
+from compression_rows import BATCH_NORM, FINE_TUNED, NONE, OURS, Row
 
 _SIZES = (("macs_count", "multiply-adds, M", 1e-6), ("weights_bytes", "weights, KB", 1e-3))
+# Below this many points under the dense network a point is drawn as an arrow at the edge.
+_SHOWN_POINTS = 10.0
 
 
 def draw(rows: Sequence[Row], picture: Path) -> None:
-    """Save it; a point is the mean over the seeds, an open one was retrained."""
+    """Save it; a point is the mean over the seeds, an open one was fine-tuned."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -39,21 +41,28 @@ def _panel(axis, rows: Sequence[Row], makers: Sequence[str], field: str, scale: 
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.by, row.retraining, row.variant), []).append(row)
+    dense = 100 * float(np.mean([row.accuracy_ratio for row in groups[OURS, NONE, "dense"]]))
+    floor = dense - _SHOWN_POINTS
+    axis.axhline(dense, color="0.7", linestyle="--", linewidth=1)
     for (by, retraining, variant), found in groups.items():
         size = scale * float(np.mean([getattr(row, field) for row in found]))
         right = 100 * float(np.mean([row.accuracy_ratio for row in found]))
-        colour, retrained = f"C{makers.index(by)}", retraining == FINE_TUNED
+        colour = f"C{makers.index(by)}"
         axis.plot(
             size,
-            right,
-            marker="o" if by == makers[0] else "x" if retraining == NONE else "s",
+            max(right, floor),
+            marker="v" if right < floor else "o" if by == OURS else "s",
             linestyle="none",
+            alpha=0.8,
             color=colour,
-            markerfacecolor="none" if retrained else colour,
+            markerfacecolor={NONE: colour, BATCH_NORM: "0.8", FINE_TUNED: "none"}[retraining],
             label=by if retraining == NONE else f"{by}, {retraining}",
         )
-        if by == makers[0]:
-            axis.annotate(variant, (size, right), fontsize=7, xytext=(4, 4),
-                          textcoords="offset points")  # fmt: skip
+        if by == OURS and retraining == NONE:
+            axis.annotate(variant, (size, right), fontsize=6.5, xytext=(-2, 8),
+                          textcoords="offset points", rotation=55)  # fmt: skip
+    axis.set_ylim(floor - 0.5, dense + 0.5 * _SHOWN_POINTS)
     axis.set_xscale("log")
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter("")
     axis.grid(alpha=0.3)

@@ -49,11 +49,19 @@ class Bench:
     network: nn.Module
     threads: int
 
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """That of one sample, as a batch."""
+        return (1, *self.parts.test.x.shape[1:])
+
     @cached_property
     def dense(self) -> Model:
         """The network, imported."""
-        example = torch.zeros(self.task.network.example_shape)
-        return from_torch(self.network, (example,), name=self.task.name)
+        return self.imported(self.network)
+
+    def imported(self, network: nn.Module) -> Model:
+        """A network of the same input, imported."""
+        return from_torch(network, (torch.zeros(self.example_shape),), name=self.task.name)
 
     @property
     def row(self) -> partial[Row]:

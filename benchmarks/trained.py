@@ -51,17 +51,18 @@ TASKS = (
 
 def trained(task: Task, parts: Parts, seed: int, folder: Path) -> nn.Module:
     """The network, trained or as it was kept in `folder`."""
-    torch.manual_seed(seed)
-    network = task.network()
-    how = f"{network}{task.epochs}{task.augment.__name__}{task.max_lr}{seed}"
+    how = f"{task.network()}{task.epochs}{task.augment.__name__}{task.max_lr}{seed}"
     key = sha256(how.encode() + parts.train.x.tobytes() + parts.train.y.tobytes()).hexdigest()[:16]
     path = folder / f"{task.name}-{key}.safetensors"
-    if not _restore(network, path, parts.validation):
-        network = retrained(network, task, parts.train, epochs=task.epochs, max_lr=task.max_lr)
-        reached = torch_accuracy(network, parts.validation)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(network.state_dict(), path, {"validation_accuracy": repr(reached)})
-    return network.eval()
+    kept = _kept(task.network(), path, parts.validation)
+    if kept is not None:
+        return kept
+    torch.manual_seed(seed)
+    network = retrained(task.network(), task, parts.train, epochs=task.epochs, max_lr=task.max_lr)
+    reached = torch_accuracy(network, parts.validation)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(network.state_dict(), path, {"validation_accuracy": repr(reached)})
+    return network
 
 
 def retrained(
@@ -80,13 +81,13 @@ def torch_accuracy(network: nn.Module, part: Part) -> float:
     return accuracy(scores, part.y)
 
 
-def _restore(network: nn.Module, path: Path, validation: Part) -> bool:
-    """Load what was kept; False where it is not there, does not fit, or answers otherwise."""
+def _kept(network: nn.Module, path: Path, validation: Part) -> nn.Module | None:
+    """What was kept; None where it is not there, does not fit, or answers otherwise."""
     try:
         with safe_open(path, "pt") as file:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             reached = (file.metadata() or {}).get("validation_accuracy")
         network.load_state_dict(state)
     except (OSError, SafetensorError, RuntimeError):
-        return False
-    return reached == repr(torch_accuracy(network.eval(), validation))
+        return None
+    return network if reached == repr(torch_accuracy(network.eval(), validation)) else None
