@@ -44,10 +44,13 @@ def quantize(walk: Walk, call: relax.Call) -> Value | None:
 def dequantize(walk: Walk, call: relax.Call) -> Value | None:
     """Levels that a layer may read as they are, or an int8 weight with its scales."""
     value = walk.value_of(call.args[0])
-    if isinstance(value, Quantized):
-        return Dequantized(value)
     scale, zero = (walk.value_of(arg) for arg in call.args[1:3])
-    if not (isinstance(value, Static) and isinstance(scale, Static) and isinstance(zero, Static)):
+    if not (isinstance(scale, Static) and isinstance(zero, Static)):
+        return None
+    if isinstance(value, Quantized) and scale.array.size == 1:
+        zero_point = int(zero.array.item()) + value.offset
+        return Dequantized(replace(value, scale=float(scale.array.item()), zero_point=zero_point))
+    if not isinstance(value, Static):
         return None
     if value.array.dtype != np.int8 or zero.array.any():
         return None

@@ -8,7 +8,7 @@ import numpy as np
 from tvm import IRModule, relax
 
 from ..errors import ModelError, UnsupportedOperator
-from . import constants, fold, graph
+from . import constants, fold, graph, quantized
 from .model import Model, TensorSpec
 
 
@@ -28,8 +28,9 @@ def canonicalize(
     """
     source = graph.from_function(module["main"], len(input_names), weights)
     constants.inline(source)
-    constants.lift(source, constant_names)
     try:
+        quantized.settle(source, constant_names)
+        constants.lift(source, constant_names)
         fold.lower_batch_norm(source)
     except UnsupportedOperator as error:
         raise UnsupportedOperator(f"{name}: {error}") from error

@@ -20,12 +20,18 @@ from .graph import Graph, drop_aliases, op_name, shape_of, substitute
 
 @dataclass(frozen=True)
 class Layer:
-    """A conv2d or dense layer whose output only one binding reads, with its bias if it has one."""
+    """A conv2d or dense layer whose output only one binding reads, with its bias if it has one.
+
+    `scale` is that of each output channel where the weight is read through dequantize; `read` is
+    the variable that holds the weight's reals.
+    """
 
     weight: relax.Var
     bias: relax.Var | None
     output_axis: int  # of the weight
     channel_axis: int  # of the result, counted from its end
+    read: relax.Var
+    scale: relax.Var | None = None
 
 
 def lower_batch_norm(graph: Graph) -> None:
@@ -117,18 +123,23 @@ class _Fold:
         self.bindings.append((var, value))
 
     def _layer(self, var: relax.Var, name: str, call: relax.Expr) -> Layer | None:
-        if name in ("nn.conv1d", "nn.conv2d", "nn.conv3d") and call.args[1] in self.graph.weights:
-            return Layer(call.args[1], None, output_axis=0, channel_axis=1 - var.ty.ndim)
+        if name in ("nn.conv1d", "nn.conv2d", "nn.conv3d"):
+            return self._layer_of(call.args[1], 0, 1 - var.ty.ndim)
         if name != "matmul" or call.args[1].ty.ndim != 2:
             return None
-        if call.args[1] in self.graph.weights:
-            return Layer(call.args[1], None, output_axis=1, channel_axis=-1)
-        transposed = self.values.get(call.args[1])
-        if transposed is None:
+        made = self.values.get(call.args[1])
+        if made is not None and op_name(made) == "permute_dims":
+            return self._layer_of(made.args[0], 0, -1)
+        return self._layer_of(call.args[1], 1, -1)
+
+    def _layer_of(self, read: relax.Expr, output_axis: int, channel_axis: int) -> Layer | None:
+        if read in self.graph.weights:
+            return Layer(read, None, output_axis, channel_axis, read)
+        made = self.values.get(read)
+        if made is None or op_name(made) != "dequantize" or made.args[0] not in self.graph.weights:
             return None
-        if op_name(transposed) == "permute_dims" and transposed.args[0] in self.graph.weights:
-            return Layer(transposed.args[0], None, output_axis=0, channel_axis=-1)
-        return None
+        scale = made.args[1] if made.attrs.axis == output_axis else None
+        return Layer(made.args[0], None, output_axis, channel_axis, read, scale)
 
     def _operands(
         self, var: relax.Var, name: str, call: relax.Call
@@ -151,9 +162,12 @@ class _Fold:
         if name in ("add", "subtract"):
             self._shift(var, x, layer, vector if name == "add" else -vector, other)
             return True
-        if self.uses[layer.weight] != 1:
+        scale = vector if name == "multiply" else 1.0 / vector
+        if self.uses[layer.weight] != 1 or self.uses[layer.read] != 1:
             return False
-        self._scale(var, x, layer, vector if name == "multiply" else 1.0 / vector)
+        if not layer.read.same_as(layer.weight) and (layer.scale is None or not (scale > 0).all()):
+            return False  # levels stay as they are, and their scales above zero
+        self._scale(var, x, layer, scale)
         return True
 
     def _per_channel(self, other: relax.Expr, x: relax.Var, layer: Layer) -> np.ndarray | None:
@@ -167,10 +181,11 @@ class _Fold:
         return np.broadcast_to(value.reshape(-1), (count,))
 
     def _scale(self, var: relax.Var, x: relax.Var, layer: Layer, scale: np.ndarray) -> None:
-        weight = self.graph.weights[layer.weight]
-        shape = [1] * weight.value.ndim
-        shape[layer.output_axis] = scale.size
-        weight.value = weight.value.astype(np.float64) * scale.reshape(shape)
+        stored = layer.weight if layer.scale is None else layer.scale
+        scaled = self.graph.weights[stored]
+        shape = [1] * scaled.value.ndim
+        shape[layer.output_axis if layer.scale is None else 0] = scale.size
+        scaled.value = scaled.value.astype(np.float64) * scale.reshape(shape)
         if layer.bias is not None:
             bias = self.graph.weights[layer.bias]
             bias.value = bias.value * scale

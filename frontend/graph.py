@@ -55,10 +55,12 @@ class Graph:
         self.names.add(name)
         return name
 
-    def add_weight(self, name: str, value: np.ndarray, made: bool = False) -> relax.Var:
-        """Make a float32 weight."""
+    def add_weight(
+        self, name: str, value: np.ndarray, made: bool = False, dtype: str = "float32"
+    ) -> relax.Var:
+        """Make a weight of that type; `value` may be float64 until it is emitted."""
         name = self.unique_name(name)
-        var = relax.Var(name, relax.TensorType(value.shape, "float32"))
+        var = relax.Var(name, relax.TensorType(value.shape, dtype))
         self.weights[var] = Weight(name, value, made)
         return var
 
@@ -73,9 +75,11 @@ def from_function(
         for var, (name, value) in zip(params[input_count:], weights, strict=True)
     }
     bindings = [(b.var, b.value) for block in function.body.blocks for b in block.bindings]
-    names = {weight.name for weight in held.values()}
-    graph = Graph(params[:input_count], held, bindings, function.body.body, names)
+    graph = Graph(params[:input_count], held, bindings, function.body.body)
     drop_aliases(graph)
+    uses = graph.use_counts()
+    graph.weights = {var: weight for var, weight in held.items() if uses[var]}
+    graph.names = {weight.name for weight in graph.weights.values()}
     return graph
 
 

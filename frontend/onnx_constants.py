@@ -11,17 +11,23 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
-_NEVER = ("If", "Loop", "Scan", "Dropout", "BatchNormalization", "Bernoulli", "Multinomial")
+from .onnx_quantized import parameter_names
+
+_NEVER = (
+    *("If", "Loop", "Scan", "Dropout", "BatchNormalization", "Bernoulli", "Multinomial"),
+    *("QuantizeLinear", "DequantizeLinear"),  # weights keep their levels
+)
 
 
 def fold_constants(proto: ModelProto) -> ModelProto:
     """Replace nodes, and initializers that are no weights, by constants where that is possible."""
     proto = shape_inference.infer_shapes(proto, data_prop=True)
     shapes = _shapes(proto)
+    parameters = parameter_names(proto)
     known = {
         tensor.name: numpy_helper.to_array(tensor)
         for tensor in proto.graph.initializer
-        if not _is_weight(tensor)
+        if tensor.name in parameters or not _is_weight(tensor)
     }
     weights = [tensor for tensor in proto.graph.initializer if tensor.name not in known]
     nodes = [_constant(name, value) for name, value in known.items()]

@@ -14,20 +14,18 @@ from tvm import IRModule, relax
 from tvm.relax.frontend.onnx import onnx_frontend
 
 from ..errors import ModelError, UnsupportedOperator
+from . import onnx_operators, onnx_quantized
 from .canonical import canonicalize
 from .graph import has_fixed_shape, op_name, reads
 from .model import Model
 from .onnx_constants import fold_constants
-from .onnx_operators import OWN, PADDED, refuse, same_padding
+from .onnx_operators import PADDED, refuse, same_padding
 
+OWN = onnx_operators.OWN | onnx_quantized.OWN
 Shapes = Mapping[str, tuple[int, ...]]
 
 _OLDEST_OPSET = 7  # before it, broadcasting was an attribute
 _INPUT_TYPES = (TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64)
-_QUANTIZED = (
-    *("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"),
-    *("ConvInteger", "MatMulInteger", "QLinearConv", "QLinearMatMul"),
-)
 _NOT_PLAIN = ("call_tir", "shape_of", "shape_to_tensor", "tensor_to_shape")
 _BRANCHING = ("If", "Loop", "Scan")
 
@@ -36,9 +34,11 @@ def from_onnx(path: Path | str, shapes: Shapes | None = None) -> Model:
     """Import an ONNX file. `shapes` fixes the free dimensions of inputs, by the input's name."""
     path = Path(path)
     proto = _read(path)
+    onnx_quantized.as_qdq(proto)
     _check_graph(path, proto)
     inputs = _inputs(path, proto, shapes or {})
     try:
+        names = onnx_quantized.level_names(proto)
         proto = fold_constants(proto)
         module = _convert(path, proto, inputs)
     except UnsupportedOperator:
@@ -49,7 +49,7 @@ def from_onnx(path: Path | str, shapes: Shapes | None = None) -> Model:
     return canonicalize(
         module,
         initializers,
-        {},
+        names,
         name=path.stem,
         input_names=list(inputs),
         output_names=[output.name for output in proto.graph.output],
@@ -114,10 +114,8 @@ def _check_graph(path: Path, proto: ModelProto) -> None:
     known = onnx_frontend._get_convert_map()
     for node in proto.graph.node:
         where = f"{path}: operator {node.op_type} (node {_node_name(node)!r})"
-        if node.op_type in _QUANTIZED:
-            raise UnsupportedOperator(
-                f"{where}: the network is quantized already; import the float network"
-            )
+        if (why := onnx_quantized.why_refused(node)) is not None:
+            raise UnsupportedOperator(f"{where} cannot be imported: {why}")
         if node.op_type == "Attention":  # TVM takes it for the one of com.microsoft
             raise UnsupportedOperator(f"{where} cannot be imported; export with opset 22 or older")
         if node.op_type in _BRANCHING:

@@ -288,17 +288,6 @@ def test_an_operator_of_another_domain_is_refused(tmp_path):
         from_onnx(path)
 
 
-def test_a_quantized_network_is_refused(tmp_path):
-    weights = {"s": np.float32(0.1), "z": np.uint8(3)}
-    nodes = [
-        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"], name="quantize"),
-        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]),
-    ]
-    path = save(tmp_path / "q.onnx", nodes, {"x": (2,)}, {"y": (2,)}, weights)
-    with pytest.raises(UnsupportedOperator, match="import the float network"):
-        from_onnx(path)
-
-
 def external(path, location):
     """A network whose weight's data are said to lie at `location`."""
     weight = helper.make_tensor("w", TensorProto.FLOAT, (4,), np.zeros(4, "float32"), raw=False)
