@@ -25,6 +25,7 @@ import torch
 from ..errors import ModelError, UnsupportedOperator
 from .model import Model
 from .torch_import import from_torch
+from .torch_quantized import register_operators
 
 _MODEL = "models/model.json"
 _EXAMPLES = "data/sample_inputs/model.pt"
@@ -32,7 +33,10 @@ _WEIGHTS = "data/weights/model_weights_config.json"
 _CONSTANTS = "data/constants/model_constants_config.json"
 _PLAIN = ("archive_format", "archive_version", "byteorder", ".data/version")
 _PAYLOAD = re.compile(r"data/(weights/weight|constants/tensor)_\d+")
-_OPERATOR = re.compile(r"torch\.ops\.aten\.\w+\.\w+|_operator\.getitem")
+_OPERATOR = re.compile(
+    r"torch\.ops\.aten\.\w+\.\w+|_operator\.getitem"
+    r"|torch\.ops\.quantized_decomposed\.(de)?quantize_per_(tensor|channel)\.\w+"
+)
 _PLAIN_KEYS = re.compile(r'null|\[("[^"\\]*"(, )?)*\]')
 _CONTAINERS = (None, "builtins.tuple", "builtins.list", "builtins.dict")
 
@@ -46,6 +50,8 @@ def from_pt2(path: Path) -> Model:
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise ModelError(f"{path} is damaged; export the network again") from error
     _check_examples(path, members)
+    if b"torch.ops.quantized_decomposed" in members[_MODEL]:
+        register_operators(str(path))
     archive = _rebuilt(members)
     try:
         with _quiet():

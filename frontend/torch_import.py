@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from . import constants
 from .canonical import canonicalize
 from .model import Model
 from .torch_operators import OWN
+from .torch_quantized import Quantization
 
 _aten = torch.ops.aten
 # Kept whole: torch would decompose them into reshapes and broadcasts that hide the layer.
@@ -28,6 +30,7 @@ _KEPT_WHOLE = (
     _aten.scaled_dot_product_attention.default,
 )
 _INPUT_TYPES = (torch.float32, torch.int32, torch.int64)
+Convert = Callable[[fx.Node, Any], Any]
 _EVAL = "export the network in eval mode (network.eval())"
 
 
@@ -136,22 +139,24 @@ def _imported(program: ExportedProgram, name: str) -> Model:
     ]
     held = {**dict(program.named_buffers()), **program.constants}
     names = {constants.digest(_array(t)): key for key, t in held.items()}
+    quantization = Quantization(program)
+    module = _translated(program, name, OWN | quantization.converters)
     return canonicalize(
-        _translated(program, name),
+        module,
         weights,
-        names,
+        names | quantization.names,
         name=name,
         input_names=signature.user_inputs,
         output_names=signature.user_outputs,
     )
 
 
-def _translated(program: ExportedProgram, name: str) -> IRModule:
+def _translated(program: ExportedProgram, name: str, own: dict[str, Convert]) -> IRModule:
     importer = ExportedProgramImporter()
     known = {
         key: (lambda node, _, convert=convert: convert(node))
         for key, convert in importer.convert_map.items()
-    } | OWN
+    } | own
 
     def convert(node: fx.Node, importer: ExportedProgramImporter) -> relax.Expr:
         try:
