@@ -17,6 +17,7 @@ from ..frontend.model import TensorSpec
 from ..library.manifest import DecisionRecord
 from ..passes import run
 from ..passes.graph import macs_count, weight_bytes
+from ..passes.integers import is_quantized
 from ..targets import Board
 from .compile_arguments import Arguments
 from .compile_request import board_obstacle, notes
@@ -110,14 +111,19 @@ def plan_recipe(request: Request, recipe: Recipe) -> RecipePlan:
     names = tuple(repr(settings) for settings in recipe.passes)
     calibration = request.splits.calibration if request.splits else None
     has_data = calibration is not None
-    reason = why_skipped(recipe, has_data=has_data, named=request.recipes_named)
+    reason = why_skipped(
+        recipe,
+        has_data=has_data,
+        named=request.recipes_named,
+        quantized=is_quantized(request.model),
+    )
     if reason is not None:
         return _skipped(recipe, names, reason)
     try:
         compressed = run(request.model, recipe.passes, calibration)
     except AdaspringError as error:
         return _skipped(recipe, names, str(error))
-    decisions = decision_records(compressed.steps)
+    decisions = decision_records(compressed.model, compressed.steps)
     return RecipePlan(
         name=recipe.name,
         passes=names,

@@ -17,6 +17,8 @@ from ..frontend import check, load_data, load_model, split
 from ..frontend.data import Splits
 from ..frontend.model import Model
 from ..library.writer import check_replaceable
+from ..passes import Kept
+from ..passes.integers import arrived, is_quantized
 from ..targets import Board
 from .compile_arguments import Arguments
 
@@ -93,14 +95,31 @@ def board_obstacle(board: Board) -> str | None:
 def notes(request: Request) -> tuple[str, ...]:
     """Say what the user should know before it starts: what is left out, and why."""
     return (
+        *_quantized_notes(request),
         *_data_notes(request),
         *(text for board in request.boards for text in _board_notes(request, board)),
     )
 
 
+def _quantized_notes(request: Request) -> list[str]:
+    """Say what a network that came quantized is compiled to."""
+    found = arrived(request.model)
+    if not found:
+        return []
+    floats = [decision.layer for decision in found if isinstance(decision, Kept)]
+    but = f", {len(floats)} of them in floats ({', '.join(floats[:3])})" if floats else ""
+    skipped = ", ".join(recipe.name for recipe in request.recipes if recipe.passes)
+    skipping = f"; these recipes are skipped: {skipped}" if skipped else ""
+    return [
+        f"the network came quantized and is compiled as it is: {len(found)} layers{but}{skipping}"
+    ]
+
+
 def _data_notes(request: Request) -> list[str]:
     if request.splits is not None:
         return []
+    if is_quantized(request.model):
+        return ["no --data: accuracy is not measured"]
     skipped = {
         recipe.name: why_skipped(recipe, has_data=False, named=request.recipes_named)
         for recipe in request.recipes

@@ -11,6 +11,7 @@ from ..frontend.data import Dataset, Splits
 from ..frontend.model import Model
 from ..library.manifest import DecisionRecord
 from ..passes import Compressed, Kept, Pass, Step, run
+from ..passes.integers import arrived
 from ..passes.reference import accuracy, evaluate
 from .recipes import Recipe
 
@@ -59,20 +60,24 @@ class Candidate:
 
     def decisions(self) -> tuple[DecisionRecord, ...]:
         """Every layer's decision, as the manifest records it."""
-        return decision_records(self.steps)
+        return decision_records(self.model, self.steps)
 
 
-def decision_records(steps: Sequence[Step]) -> tuple[DecisionRecord, ...]:
-    """Every decision of a pipeline's steps, as the manifest records it."""
+def decision_records(model: Model, steps: Sequence[Step]) -> tuple[DecisionRecord, ...]:
+    """Every decision of a pipeline's steps, as the manifest records it.
+
+    Without steps, how each layer came where the network came quantized.
+    """
+    made = [(type(step.settings).__name__.lower(), step.decisions) for step in steps]
     return tuple(
         DecisionRecord(
-            pass_name=type(step.settings).__name__.lower(),
+            pass_name=name,
             layer=decision.layer,
             action="kept" if isinstance(decision, Kept) else "changed",
             detail=decision.describe(),
         )
-        for step in steps
-        for decision in step.decisions
+        for name, decisions in made or [("import", arrived(model))]
+        for decision in decisions
     )
 
 

@@ -9,6 +9,7 @@ from ..backends.build import Built
 from ..frontend.model import Model
 from ..library.manifest import Cost, Figure
 from ..passes.graph import layers
+from ..passes.integers import integer_layers
 from ..targets import Board, EnergyModel
 from .candidates import Candidate
 from .measure import Latency
@@ -40,7 +41,7 @@ class Macs:
 def count_macs(model: Model) -> Macs:
     """Multiply-adds of a network's layers."""
     found = layers(model)
-    int8 = sum(layer.macs_count for layer in found if layer.quantized)
+    int8 = sum(layer.macs_count for layer in integer_layers(model))
     return Macs(float32=sum(layer.macs_count for layer in found) - int8, int8=int8)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..library.manifest import Cost
+from ..passes.integers import is_quantized
 from .candidates import Candidate
 
 # An int8 level may round the other way where a sum differs in its last bit, so an integer
@@ -35,7 +36,7 @@ class Contender:
     @property
     def tolerance_ratio(self) -> float:
         """How far its outputs may be from the reference's."""
-        int8 = any(value.dtype == "int8" for value in self.candidate.model.weights.values())
+        int8 = is_quantized(self.candidate.model)
         return INT8_TOLERANCE_RATIO if int8 else FLOAT_TOLERANCE_RATIO
 
 

@@ -55,11 +55,15 @@ def find_recipes(names: tuple[str, ...]) -> tuple[Recipe, ...]:
     return (DENSE, *(known[name] for name in chosen if name != DENSE.name))
 
 
-def why_skipped(recipe: Recipe, *, has_data: bool, named: bool) -> str | None:
+def why_skipped(
+    recipe: Recipe, *, has_data: bool, named: bool, quantized: bool = False
+) -> str | None:
     """Why a recipe is not tried, or None; without data it could lose accuracy unseen.
 
-    `named`: the user asked for it by name.
+    `named`: the user asked for it by name. `quantized`: the network came so.
     """
+    if recipe.passes and quantized:
+        return "the network came quantized; import the float network to compress it"
     if has_data or not recipe.passes:
         return None
     if recipe.needs_data:

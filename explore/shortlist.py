@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from ..errors import AdaspringError
 from ..library import manifest as record
+from ..passes.integers import is_quantized
 from .candidates import Candidate, Compressor, Probe, why_unchanged
 from .gate import Bounds, accuracy_refusal
 from .progress import Progress
@@ -21,10 +22,11 @@ def find_candidates(
     skipped: list[record.Dropped] = []
     calibration = request.splits.calibration if request.splits else None
     compressor = Compressor(request.model, probe, calibration)
+    quantized, has_data = is_quantized(request.model), calibration is not None
     for index, recipe in enumerate(request.recipes):
         progress.step("compress", index, len(request.recipes), recipe.name)
         named = request.recipes_named
-        reason = why_skipped(recipe, has_data=calibration is not None, named=named)
+        reason = why_skipped(recipe, has_data=has_data, named=named, quantized=quantized)
         if reason is None:
             try:
                 candidate = compressor.candidate(recipe)

@@ -27,9 +27,9 @@ from ..errors import PassError
 from ..frontend.model import Model
 from .decision import Decision, Kept
 from .graph import Layer, is_call, layers, shared_weights, variables
+from .integers import refuse_quantized
 from .lowrank import Tucker, smallest_rank, spectrum, tuckers
 from .moments import grouped_weight
-from .prune import refuse_quantized
 from .refit import Refit, covariances, refit, targets
 from .rewrite import Body, rebuild
 

@@ -26,6 +26,7 @@ from .coupling import Coupling, Group, coupling
 from .decision import Decision, Kept
 from .graph import layers
 from .importance import importance, input_powers
+from .integers import refuse_quantized
 from .narrow import narrowed
 from .refit import Refit, Target, refit, targets
 
@@ -122,13 +123,6 @@ class Prune:
             if isinstance(decision, Refit):
                 weights.update(decision.weights)
         return smaller.evolved(smaller.module, weights)
-
-
-def refuse_quantized(model: Model) -> None:
-    """Raise PassError where a layer is quantized already."""
-    found = next((layer.name for layer in layers(model) if layer.quantized), None)
-    if found is not None:
-        raise PassError(f"{found} is quantized already; quantize after pruning and factorizing")
 
 
 def _narrow(model: Model, decisions: Sequence[Narrow]) -> Model:

@@ -28,6 +28,7 @@ from ..errors import PassError
 from ..frontend.model import Model
 from .decision import Decision
 from .graph import Graph, Layer, layers, variables
+from .integers import refuse_quantized
 from .moments import output_rows
 from .ranges import Range, ranges
 from .reference import Execution, calibration_inputs, evaluate
@@ -70,6 +71,7 @@ class Quantize:
         """Choose each input's range, then correct each bias on what reaches its layer."""
         if calibration is None:
             raise PassError("quantization needs calibration data; give a data set")
+        refuse_quantized(model)
         chosen = layers(model)
         for layer in chosen:
             _check(model, layer)
@@ -183,8 +185,6 @@ class _Rewrite:
 
 
 def _check(model: Model, layer: Layer) -> None:
-    if layer.quantized:
-        raise PassError(f"{layer.name} is quantized already; quantize once, as the last pass")
     if not np.isfinite(model.weights[layer.weight]).all():
         raise PassError(f"the weight of {layer.name} holds NaN or infinity; it cannot be rounded")
 
