@@ -15,8 +15,7 @@ from tvm.ir import GenericConst
 
 from .graph import shape_of
 
-_STORED = ("int8", "uint8")
-_SUMMED = "int32"
+_DTYPES = ("int8", "uint8", "int32")  # the last holds biases
 _UNSIGNED = 128  # uint8 levels are as much more than int8 ones
 _WANTED = "scale and zero point must be constants; quantize statically, not as the network runs"
 
@@ -37,8 +36,8 @@ class Levels:
         cls, shape: tuple[int, ...], scale: Any, zero_point: Any, dtype: str, axis: int
     ) -> Levels:
         """Check what a source gives for a tensor of `shape`; ValueError says what is wrong."""
-        if dtype not in (*_STORED, _SUMMED):
-            raise ValueError(f"its levels are {dtype}; only 8-bit levels can be imported")
+        if (why := why_no_levels(dtype)) is not None:
+            raise ValueError(why)
         scale, zero_point = np.asarray(scale), np.asarray(zero_point)
         per_channel = scale.size != 1
         if per_channel:
@@ -109,6 +108,11 @@ class Levels:
         if value.ndim == 0:
             return value
         return value.reshape([-1 if axis == self.axis else 1 for axis in range(rank)])
+
+
+def why_no_levels(dtype: str) -> str | None:
+    """Why levels of that type cannot be imported, or None."""
+    return None if dtype in _DTYPES else f"its levels are {dtype}; export with int8 or uint8 ones"
 
 
 def constant(expr: relax.Expr) -> np.ndarray:

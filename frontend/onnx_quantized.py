@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, MutableSequence
 from math import prod
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from tvm import relax
 
 from ..errors import UnsupportedOperator
 from .constants import digest
-from .levels import Levels, constant, shape_of_tensor
+from .levels import Levels, constant, shape_of_tensor, why_no_levels
 
 Inputs = MutableSequence[Any]
 
@@ -36,14 +37,18 @@ def why_refused(node: NodeProto) -> str | None:
     """Why a quantized operator cannot be imported, or None."""
     if node.op_type in NOT_QDQ:
         return f"its scales are computed as it runs; {AS_QDQ}"
-    if node.domain not in ("", "ai.onnx") and node.op_type.startswith(("Q", "DequantizeLinear")):
-        return f"it is of the domain {node.domain}; {AS_QDQ}"
-    return None
+    if node.domain in ("", "ai.onnx"):
+        return None
+    if node.op_type in _QDQ:
+        return f"it is of the domain {node.domain}; export with int8 or uint8 levels, standard ONNX"
+    return f"it is of the domain {node.domain}; {AS_QDQ}" if node.op_type[0] == "Q" else None
 
 
 def quantize(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
     """QuantizeLinear: levels are uint8 where neither zero point nor output_dtype says otherwise."""
     x = inputs[0]
+    if str(x.ty.dtype) != "float32":
+        raise ValueError(f"it quantizes {x.ty.dtype}; only float32 can be imported")
     wanted = attrs.get("output_dtype") or TensorProto.UINT8
     dtype = np.dtype(helper.tensor_dtype_to_np_dtype(wanted)).name
     if _given(inputs, 2) is not None:
@@ -53,6 +58,7 @@ def quantize(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
 
 def dequantize(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
     """DequantizeLinear of levels or of a weight."""
+    _check_float32("output_dtype", attrs)
     return _levels(inputs, attrs, str(inputs[0].ty.dtype)).dequantize(inputs[0])
 
 
@@ -63,6 +69,7 @@ OWN: dict[str, Callable[[Inputs, dict[str, Any], Any], relax.Expr]] = {
 
 
 def _levels(inputs: Inputs, attrs: dict[str, Any], dtype: str) -> Levels:
+    _check_float32("precision", attrs)
     if attrs.get("block_size"):
         raise ValueError("blocks cannot be imported; quantize by tensor or by channel")
     scale, given = constant(inputs[1]), _given(inputs, 2)
@@ -74,6 +81,12 @@ def _levels(inputs: Inputs, attrs: dict[str, Any], dtype: str) -> Levels:
     )
 
 
+def _check_float32(attribute: str, attrs: dict[str, Any]) -> None:
+    if attrs.get(attribute, 0) not in (0, TensorProto.FLOAT):
+        found = TensorProto.DataType.Name(attrs[attribute]).lower()
+        raise ValueError(f"its {attribute} is {found}; only float32 can be imported")
+
+
 def _given(inputs: Inputs, index: int) -> relax.Expr | None:
     return inputs[index] if index < len(inputs) else None
 
@@ -83,10 +96,24 @@ def parameter_names(proto: ModelProto) -> set[str]:
     return {name for node in proto.graph.node if node.op_type in _QDQ for name in node.input[1:]}
 
 
-def level_names(proto: ModelProto) -> dict[bytes, str]:
-    """Give the source's names of the integers that DequantizeLinear reads, by their digest."""
-    read = {node.input[0] for node in proto.graph.node if node.op_type == "DequantizeLinear"}
-    return {digest(array): name for name, array in _held(proto) if name in read}
+def level_names(path: Path, proto: ModelProto) -> dict[bytes, str]:
+    """Give the source's names of the integers that DequantizeLinear reads, by their digest.
+
+    Types that TVM cannot even hold as constants are refused.
+    """
+    read = {node.input[0]: node for node in proto.graph.node if node.op_type == "DequantizeLinear"}
+    names = {}
+    for name, array in _held(proto):
+        if name in read:
+            if (why := why_no_levels(array.dtype.name)) is not None:
+                raise _refusal(path, read[name], why)
+            names[digest(array)] = name
+    return names
+
+
+def _refusal(path: Path, node: NodeProto, why: object) -> UnsupportedOperator:
+    where = f"{path}: operator {node.op_type} (node {node.name!r})"
+    return UnsupportedOperator(f"{where} cannot be imported: {why}")
 
 
 def _held(proto: ModelProto) -> Iterator[tuple[str, np.ndarray]]:
@@ -98,7 +125,7 @@ def _held(proto: ModelProto) -> Iterator[tuple[str, np.ndarray]]:
                 yield node.output[0], numpy_helper.to_array(attribute.t)
 
 
-def as_qdq(proto: ModelProto) -> None:
+def as_qdq(path: Path, proto: ModelProto) -> None:
     """Write QLinearConv and QLinearMatMul as QDQ, in place."""
     if not any(node.op_type in _WRITTEN for node in proto.graph.node):
         return
@@ -106,7 +133,10 @@ def as_qdq(proto: ModelProto) -> None:
     nodes: list[NodeProto] = []
     for node in proto.graph.node:
         write = _WRITTEN.get(node.op_type)
-        nodes += [node] if write is None else write(node, shapes)
+        try:
+            nodes += [node] if write is None else write(node, shapes)
+        except ValueError as error:
+            raise _refusal(path, node, error) from error
     del proto.graph.node[:]
     proto.graph.node.extend(nodes)
 
@@ -126,10 +156,7 @@ def _conv(node: NodeProto, shapes: dict[str, tuple[int, ...]]) -> list[NodeProto
 def _matmul(node: NodeProto, shapes: dict[str, tuple[int, ...]]) -> list[NodeProto]:
     a, b, y = node.input[0:3], node.input[3:6], node.input[6:8]
     if prod(shapes.get(a[1], (0,))) != 1:
-        raise UnsupportedOperator(
-            f"operator QLinearMatMul (node {node.name!r}) cannot be imported: "
-            f"its left side has a scale for each row; {AS_QDQ}"
-        )
+        raise ValueError(f"its left side has a scale for each row; {AS_QDQ}")
     nodes = [_real(node, "a", a), _real(node, "b", b, axis=-1)]
     return [*nodes, *_summed(node, "MatMul", [made.output[0] for made in nodes], y)]
 

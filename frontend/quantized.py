@@ -128,7 +128,8 @@ class _Walk:
         if array.min() < limits.min or array.max() > limits.max:
             raise UnsupportedOperator(
                 f"the levels of {stored.name} less their zero points go from {array.min()} to "
-                f"{array.max()}, which int8 does not hold; quantize weights symmetrically"
+                f"{array.max()}, which int8 does not hold; quantize weights symmetrically "
+                "(onnxruntime: weight_type=QuantType.QInt8)"
             )
         if levels.scale.ndim == 0:
             scale = np.full(array.shape[axis], levels.scale)

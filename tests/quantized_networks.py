@@ -99,7 +99,7 @@ class Graph:
         self.held[name] = np.asarray(value)
         return name
 
-    def parameters(self, scale, zero_point, dtype: str) -> list[str]:
+    def parameters(self, scale, zero_point, dtype: str = "uint8") -> list[str]:
         at = len(self.held)
         names = [self.hold(f"scale{at}", np.asarray(scale, np.float32))]
         if zero_point is not None:
@@ -133,7 +133,11 @@ class Graph:
         )
         opsets = [helper.make_opsetid("", self.opset), helper.make_opsetid("com.microsoft", 1)]
         proto = helper.make_model(graph, opset_imports=opsets, ir_version=10)
-        onnx.save(onnx.shape_inference.infer_shapes(proto), path)
+        proto = onnx.shape_inference.infer_shapes(proto)
+        for value in proto.graph.output:
+            if not value.type.tensor_type.HasField("shape"):  # of an operator that ONNX lacks
+                value.type.tensor_type.shape.dim.add().dim_param = "n"
+        onnx.save(proto, path)
         return path
 
 

@@ -116,6 +116,11 @@ CASES = {
             FLOATS,
         ),
     ),
+    "a concatenation of levels": (
+        lambda g: g.dequantize(g.node("Concat", g.quantize("x"), g.quantize("x"), axis=1)),
+        lambda g: g.weight("w", levels((6, 8, 3, 3))),
+        lambda g, y: (g.fake(y, 0.5), FLOATS),
+    ),
     "around a concatenation": (
         lambda g: g.fake("x"),
         lambda g: g.weight("w", W),

@@ -364,8 +364,18 @@ def test_onnx_runtimes_own_operators_are_refused_with_what_to_do(tmp_path):
     graph = Graph(1, 4)
     q = graph.quantize("x")
     y = graph.node("QLinearAdd", q, q, domain="com.microsoft")
-    with pytest.raises(ModelError, match=r"QLinearAdd .*QDQ|not a valid ONNX model"):
+    with pytest.raises(
+        UnsupportedOperator, match=r"QLinearAdd .*com\.microsoft; .*QuantFormat.QDQ"
+    ):
         from_onnx(graph.save(tmp_path / "ms.onnx", y, dtype=TensorProto.UINT8))
+
+
+def test_onnx_runtimes_own_form_of_qdq_is_refused(tmp_path):
+    graph = Graph(1, 4)
+    scale, zero = graph.parameters(0.1, 3)
+    q = graph.node("QuantizeLinear", "x", scale, zero, domain="com.microsoft")
+    with pytest.raises(UnsupportedOperator, match=r"com\.microsoft; export with int8 or uint8"):
+        from_onnx(graph.save(tmp_path / "ms.onnx", graph.dequantize(q, 0.1, 3)))
 
 
 HOSTILE = {
@@ -377,7 +387,7 @@ HOSTILE = {
     "too few scales": (dict(scale=[0.1, 0.1], zero_point=[0, 0]), "2 scales for the 4 channels"),
     "too many zero points": (dict(zero_point=[0, 0, 0, 0]), "1 scales, but 4 zero points"),
     "an axis too far": (dict(scale=[0.1] * 4, zero_point=[0] * 4, axis=7), "axis 7"),
-    "16-bit levels": (dict(dtype="uint16"), "levels are uint16; only 8-bit levels"),
+    "16-bit levels": (dict(dtype="uint16"), "levels are uint16; export with int8 or uint8"),
 }
 
 
@@ -405,6 +415,21 @@ def test_a_scale_that_the_network_computes_is_refused(tmp_path):
     y = graph.node("DequantizeLinear", graph.node("QuantizeLinear", "x", scale, "z"), scale, "z")
     with pytest.raises(UnsupportedOperator, match="must be constants; quantize statically"):
         from_onnx(graph.save(tmp_path / "dynamic.onnx", y))
+
+
+def test_4_bit_weights_are_refused(tmp_path):
+    graph = Graph(1, 4, opset=21)
+    graph.hold("w", levels((4, 4)).astype(helper.tensor_dtype_to_np_dtype(TensorProto.INT4)))
+    y = graph.node("MatMul", "x", graph.node("DequantizeLinear", "w", *graph.parameters(0.1, None)))
+    with pytest.raises(UnsupportedOperator, match=r"DequantizeLinear .* levels are int4"):
+        from_onnx(graph.save(tmp_path / "int4.onnx", y))
+
+
+def test_levels_of_integers_are_refused(tmp_path):
+    graph = Graph(1, 4)
+    integers = graph.node("Cast", "x", to=TensorProto.INT32)
+    with pytest.raises(UnsupportedOperator, match="it quantizes int32; only float32"):
+        from_onnx(graph.save(tmp_path / "int32.onnx", graph.fake(integers)))
 
 
 def test_blocks_are_refused(tmp_path):
