@@ -254,7 +254,7 @@ def _last_readers(
     for var, expr in graph.bindings:
         last[var] = var
         for read in variables(expr):
-            last[read] = var
+            last[read] = last[graph.origin(read)] = var  # a layer's input may be read by a copy
     kept = set(keep)
     dropped: dict[relax.Var, tuple[relax.Var, ...]] = {}
     for read, var in last.items():

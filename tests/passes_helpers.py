@@ -8,7 +8,9 @@ import tvm_ffi
 from adaspring.frontend.data import Dataset
 from adaspring.frontend.model import Model
 from adaspring.frontend.torch_import import from_torch
+from adaspring.passes.coupling import coupling
 from adaspring.passes.graph import layers
+from adaspring.passes.prune import Narrow
 from adaspring.passes.reference import evaluate
 from torch import nn
 
@@ -69,3 +71,15 @@ def error_ratio(model: Model, other: Model, dataset: Dataset) -> float:
 
 def shapes(model: Model) -> dict[str, tuple[int, ...]]:
     return {layer.name: layer.weight_shape for layer in layers(model)}
+
+
+def zeroed(model, decisions):
+    """The dense network, with everything that the removed channels own set to zero."""
+    weights = {name: array.copy() for name, array in model.weights.items()}
+    atoms = coupling(model).atoms
+    for decision in decisions:
+        if isinstance(decision, Narrow):
+            for j in set(range(decision.group.channels)) - set(decision.kept):
+                for holder, axis, index in atoms[decision.group_index][j]:
+                    np.moveaxis(weights[holder], axis, 0)[index] = 0
+    return model.evolved(model.module, weights)

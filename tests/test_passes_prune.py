@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from adaspring.errors import PassError
-from adaspring.passes.coupling import coupling, groups
+from adaspring.passes.coupling import groups
 from adaspring.passes.decision import Kept
 from adaspring.passes.graph import layers
 from adaspring.passes.prune import Narrow, Prune
@@ -17,7 +17,7 @@ from torch import nn
 from tvm import relax
 
 from .networks import ALL, MobileNetStyle, SmallCnn, SmallResNet, TinyEncoder
-from .passes_helpers import Small, data, error_ratio, fingerprint, imported, known, shapes
+from .passes_helpers import Small, data, error_ratio, fingerprint, imported, known, shapes, zeroed
 
 
 def conv(c_in, c_out, kernel=3, **more):
@@ -80,18 +80,6 @@ def network(name):
         net, shape = OWN[name]()
         return imported(net, shape)
     return known(next(n for n in ALL if n.__name__ == name))
-
-
-def zeroed(model, decisions):
-    """The dense network, with everything that the removed channels own set to zero."""
-    weights = {name: array.copy() for name, array in model.weights.items()}
-    atoms = coupling(model).atoms
-    for decision in decisions:
-        if isinstance(decision, Narrow):
-            for j in set(range(decision.group.channels)) - set(decision.kept):
-                for holder, axis, index in atoms[decision.group_index][j]:
-                    np.moveaxis(weights[holder], axis, 0)[index] = 0
-    return model.evolved(model.module, weights)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
