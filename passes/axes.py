@@ -8,14 +8,16 @@ where nothing can be removed. An operator without a rule pins every slot that re
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import prod
 from typing import Any
 
-import numpy as np
 from tvm import relax
 
 from .graph import shape_of
+from .pieces import concat, split, strided_slice
+from .reshapes import reshape
 from .slots import Axes, Axis, Slots
+
+UNFOLLOWED = "reads a tensor whose channels are not followed"
 
 Rule = Callable[[Slots, relax.Call, Sequence[Any]], Any]
 
@@ -44,20 +46,30 @@ def _name(call: relax.Call) -> str:
 
 
 def _elementwise(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
+    tensors = [
+        (shape_of(a), axes) for a, axes in zip(call.args, args, strict=True) if _is_tensor(a)
+    ]
+    return met(slots, call, shape_of(call), *zip(*tensors, strict=True))
+
+
+def met(
+    slots: Slots,
+    call: relax.Call,
+    shape: Sequence[int],
+    shapes: Sequence[Sequence[int]],
+    axes: Sequence[Axes],
+) -> Axes:
     """Tie axes that meet after broadcasting; a tensor broadcast along an axis takes no part."""
-    shape = shape_of(call)
     result: list[Axis] = [None] * len(shape)
-    tensors = [(a, axes) for a, axes in zip(call.args, args, strict=True) if _is_tensor(a)]
+    why = f"{_name(call)} with a tensor whose channels are not followed"
     for i, size in enumerate(shape):
         meeting = []
-        for arg, axes in tensors:
-            at = i - len(shape) + len(axes)
-            if at >= 0 and size > 1 and shape_of(arg)[at] == size:
-                meeting.append(axes[at])
+        for own, known in zip(shapes, axes, strict=True):
+            at = i - len(shape) + len(own)
+            if at >= 0 and size > 1 and own[at] == size:
+                meeting.append(known[at])
         for j, axis in enumerate(meeting):
-            why = f"{_name(call)} with a tensor whose channels are not followed"
-            known = result[i] is not None or axis is not None
-            result[i] = slots.tie(result[i], axis, why) if j and known else axis
+            result[i] = slots.tie(result[i], axis, why) if j else axis
     return tuple(result)
 
 
@@ -70,26 +82,47 @@ def _same(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
 
 
 def _conv2d(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Any:
-    (_, channels, _, _), (out, per_group, _, _) = args[0], args[1]
-    groups, c_out = int(call.attrs.groups), shape_of(call)[1]
+    """Tie what a convolution reads to its weight; see `_in_groups` for grouped ones."""
+    (_, channels, *places), (out, per_group, *kernel) = args[0], args[1]
     if call.attrs.data_layout != "NCHW" or call.attrs.kernel_layout != "OIHW":
         return unknown(slots, call, args)
-    if groups == 1:
-        slots.tie(channels, per_group, "reads a tensor whose channels are not followed")
-    elif shape_of(call.args[1])[1] == 1:
-        repeated = None if channels is None else np.repeat(channels, c_out // groups)
-        slots.tie(repeated, out, "reads a tensor whose channels are not followed")
+    slots.pin((*places, *kernel), "a convolution moves over it")
+    if int(call.attrs.groups) == 1:
+        slots.tie(channels, per_group, UNFOLLOWED)
     else:
-        slots.pin((channels, out), f"convolution in {groups} groups")
+        _in_groups(slots, call, channels, out, per_group)
     return (None, out, None, None)
 
 
+def _in_groups(slots: Slots, call: relax.Call, channels: Axis, out: Axis, per_group: Axis) -> None:
+    """Tie whole groups, or the same channel of every group: whichever leaves more to choose from.
+
+    Whole groups: what group i reads and gives goes at once, and the convolution has fewer groups.
+    The same channel of every group: the groups stay, each with fewer inputs or outputs.
+    """
+    groups, c_in = int(call.attrs.groups), shape_of(call.args[1])[1]
+    c_out = shape_of(call)[1] // groups
+    free = channels is not None and not slots.any_pinned(channels)
+    if c_in == c_out == 1 or (free and (c_in == 1 or groups >= max(c_in, c_out))):
+        first = None if channels is None else slots.tied_rows(channels, groups)
+        given = None if out is None else slots.tied_rows(out, groups)
+        slots.tie(first, given, UNFOLLOWED)
+        return
+    inputs = None if channels is None else slots.tied_rows(channels, groups, across=True)
+    slots.tie(inputs, per_group, UNFOLLOWED)
+    if out is not None:
+        slots.tied_rows(out, groups, across=True)
+
+
 def _matmul(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Any:
-    x, weight = args
-    if len(weight) != 2 or len(x) < 2:
+    """Tie what is summed over, and the leading axes (heads) of both; vectors are not followed."""
+    x, y = args
+    if len(x) < 2 or len(y) < 2:
         return unknown(slots, call, args)
-    slots.tie(x[-1], weight[0], "reads a tensor whose channels are not followed")
-    return (*x[:-1], weight[1])
+    slots.tie(x[-1], y[-2], UNFOLLOWED)
+    shapes = [shape_of(arg)[:-2] for arg in call.args]
+    leading = met(slots, call, shape_of(call)[:-2], shapes, [x[:-2], y[:-2]])
+    return (*leading, x[-2], y[-1])
 
 
 def _permute(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
@@ -97,63 +130,6 @@ def _permute(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
     count = len(args[0])
     order = range(count)[::-1] if order is None else [int(axis) % count for axis in order]
     return tuple(args[0][axis] for axis in order)
-
-
-def _reshape(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
-    """Match blocks of axes of equal size; merge channels into one axis, or part them again."""
-    before, after = shape_of(call.args[0]), shape_of(call)
-    result: list[Axis] = [None] * len(after)
-    for old, new in _blocks(before, after):
-        known = [i for i in old if args[0][i] is not None]
-        if not known:
-            continue
-        ids = _merged([args[0][i] for i in old], [before[i] for i in old])
-        placed = _placed(slots, ids, [after[i] for i in new]) if len(known) == 1 else None
-        if placed is None:
-            slots.pin([args[0][i] for i in known], f"reshape to {after} mixes channels")
-            continue
-        for i, axis in zip(new, placed, strict=True):
-            result[i] = axis
-    return tuple(result)
-
-
-def _blocks(
-    before: Sequence[int], after: Sequence[int]
-) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Pair the smallest runs of old and new axes (those of size 1 aside) of equal element count."""
-    old = [i for i, size in enumerate(before) if size > 1]
-    new = [i for i, size in enumerate(after) if size > 1]
-    blocks, i, j = [], 0, 0
-    while i < len(old) and j < len(new):
-        a, b = i + 1, j + 1
-        while (left := prod(before[k] for k in old[i:a])) != (
-            right := prod(after[k] for k in new[j:b])
-        ):
-            a, b = (a + 1, b) if left < right else (a, b + 1)
-        blocks.append((tuple(old[i:a]), tuple(new[j:b])))
-        i, j = a, b
-    return blocks
-
-
-def _merged(axes: Sequence[Axis], sizes: Sequence[int]) -> np.ndarray:
-    """Give every element of a block the slot of its one known axis."""
-    grid: Any = 0
-    for i, axis in enumerate(axes):
-        if axis is not None:
-            grid = axis.reshape([-1 if k == i else 1 for k in range(len(axes))])
-    return np.broadcast_to(grid, sizes).reshape(-1)
-
-
-def _placed(slots: Slots, ids: np.ndarray, sizes: Sequence[int]) -> list[Axis] | None:
-    """Find the one axis of `sizes` along which the slots vary; None if there is no such axis."""
-    if len(sizes) == 1:
-        return [ids]
-    grid = slots.roots(ids).reshape(sizes)
-    for i in range(len(sizes)):
-        along = np.moveaxis(grid, i, 0).reshape(sizes[i], -1)
-        if (along == along[:, :1]).all():
-            return [along[:, 0] if k == i else None for k in range(len(sizes))]
-    return None
 
 
 def _expand_dims(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
@@ -168,43 +144,6 @@ def _squeeze(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
     gone = {int(axis) % len(shape) for axis in axes} if axes is not None else set()
     gone = gone or {i for i, size in enumerate(shape) if size == 1}
     return tuple(axis for i, axis in enumerate(args[0]) if i not in gone)
-
-
-def _concat(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
-    parts, along = args[0], int(call.attrs.axis or 0) % len(shape_of(call))
-    result: list[Axis] = list(parts[0])
-    for i in range(len(result)):
-        if i == along:
-            result[i] = _joined(slots, call.args[0].ty.fields, [part[i] for part in parts], i)
-            continue
-        for part in parts[1:]:
-            if result[i] is not None or part[i] is not None:
-                result[i] = slots.tie(result[i], part[i], "concat with unfollowed channels")
-    return tuple(result)
-
-
-def _joined(slots: Slots, fields: Any, axes: Sequence[Axis], at: int) -> Axis:
-    if all(axis is None for axis in axes):
-        return None
-    parts = []
-    for field, axis in zip(fields, axes, strict=True):
-        size = int(field.shape.values[at])
-        if axis is None:
-            axis = slots.fresh((max(size, 2),))[0][:size]  # type: ignore[index]
-            slots.pin((axis,), "concat with unfollowed channels")
-        parts.append(axis)
-    return np.concatenate(parts)
-
-
-def _split(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Any:
-    axes, along = args[0], int(call.attrs.axis) % len(args[0])
-    results, start = [], 0
-    for field in call.ty.fields:
-        size = int(field.shape.values[along])
-        cut = None if axes[along] is None else axes[along][start : start + size]
-        results.append(tuple(cut if i == along else axis for i, axis in enumerate(axes)))
-        start += size
-    return tuple(results)
 
 
 def _reduce(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
@@ -226,7 +165,41 @@ def _normalize(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
 def _spatial(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Any:
     if call.attrs.layout != "NCHW":
         return unknown(slots, call, args)
+    slots.pin(args[0][2:], f"{_name(call)} moves over it")
     return (*args[0][:2], None, None)
+
+
+def _group_norm(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
+    """Tie each group that is normalized together; it goes as a whole, and there are fewer."""
+    x, at = args[0], int(call.attrs.channel_axis)
+    over = [int(axis) % len(x) for axis in call.attrs.axes]
+    slots.pin([x[i] for i in over if i != at], "group_norm over it")
+    for weight in args[1:]:
+        slots.tie(x[at], weight[0], "group_norm of unfollowed channels")
+    if x[at] is not None:
+        slots.tied_rows(x[at], int(call.attrs.num_groups))
+    return tuple(x)
+
+
+def _attention(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Any:
+    """Tie the heads of queries, keys and values, each (batch, length, heads, width)."""
+    q, k, v = args[:3]
+    heads = slots.tie(slots.tie(q[2], k[2], UNFOLLOWED), v[2], UNFOLLOWED)
+    kept = [axis for axes in (q, k) for axis in (axes[0], axes[1], axes[3])]
+    slots.pin([*kept, *v[:2]], "attention over it")
+    for bias in args[3:]:
+        slots.pin(bias, "attention bias")
+        slots.pin((heads,) if bias[1] is not None else (), "attention bias")
+    return (None, None, heads, v[3])
+
+
+def _take(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Any:
+    """Pick along an axis that is not followed, or pin it; the others stay what they are."""
+    if call.attrs.axis is None:
+        return unknown(slots, call, args)
+    x, picked, along = args[0], args[1], int(call.attrs.axis) % len(args[0])
+    slots.pin((x[along], *picked), "take picks along it")
+    return (*x[:along], *[None] * len(picked), *x[along + 1 :])
 
 
 def _prelu(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
@@ -265,16 +238,21 @@ RULES: dict[str, Rule] = {
     "relax.nn.conv2d": _conv2d,
     "relax.matmul": _matmul,
     "relax.permute_dims": _permute,
-    "relax.reshape": _reshape,
-    "relax.flatten": _reshape,
+    "relax.reshape": reshape,
+    "relax.flatten": reshape,
     "relax.expand_dims": _expand_dims,
     "relax.squeeze": _squeeze,
-    "relax.concat": _concat,
-    "relax.split": _split,
+    "relax.concat": concat,
+    "relax.split": split,
     "relax.nn.max_pool2d": _spatial,
     "relax.nn.avg_pool2d": _spatial,
     "relax.nn.adaptive_avg_pool2d": _spatial,
     "relax.image.resize2d": _spatial,
     "relax.nn.prelu": _prelu,
+    "relax.nn.group_norm": _group_norm,
+    "relax.nn.attention": _attention,
+    "relax.nn.attention_bias": _attention,
+    "relax.take": _take,
+    "relax.strided_slice": strided_slice,
     "relax.nn.pad": _pad,
 }

@@ -2,7 +2,8 @@
 
 Every index along an axis of a weight is a slot. Following each call (`axes.RULES`) ties slots that
 only make sense together: a convolution's output channel, its bias, the input channel of every
-layer that reads it, the channels that a residual add or a gate brings to it. All slots tied to one
+layer that reads it, the channels that a residual add or a gate brings to it; all channels of one
+attention head in queries, keys, values and the projection behind them. All slots tied to one
 output channel are an atom; atoms that touch the same weights in the same way form a group.
 
 Source  G. Fang et al., DepGraph: Towards Any Structural Pruning, CVPR 2023, for the idea of groups.
@@ -21,7 +22,8 @@ from tvm.ir import GenericConst
 from ..frontend.model import Model
 from .axes import RULES, nothing, unknown
 from .graph import Graph, Layer, layers, shape_of
-from .slots import Axes, Slots
+from .reshapes import shuffles
+from .slots import Axes, Parting, Slots
 
 Holder: TypeAlias = str | relax.Expr
 """What holds slots: a weight, by its name, or a constant of the IR."""
@@ -31,17 +33,25 @@ Holder: TypeAlias = str | relax.Expr
 class Group:
     """Layers whose output channels can only be removed together.
 
-    `why` says why none can be removed; None where they can.
+    `channels` counts those of the first layer, `unit` how many of them go at once (an attention
+    head's, say). `why` says why none can be removed; None where they can.
     """
 
     layers: tuple[str, ...]
     channels: int
+    unit: int = 1
     why: str | None = None
+
+    @property
+    def units(self) -> int:
+        """How many units of channels the group has to choose from."""
+        return self.channels // self.unit
 
     def describe(self) -> str:
         """Say in one line which layers are coupled."""
+        units = f" in {self.units} units" if self.unit > 1 else ""
         stays = f", stays: {self.why}" if self.why else ""
-        return f"{' + '.join(self.layers)}: {self.channels} channels{stays}"
+        return f"{' + '.join(self.layers)}: {self.channels} channels{units}{stays}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +69,37 @@ class Coupling:
 
 
 def coupling(model: Model) -> Coupling:
-    """Follow the graph and group the output channels of every layer."""
-    slots, axes = Slots(), {}
-    graph, names = Graph.of(model), model.weight_names()
-    params = model.function.params
-    for var in params:
+    """Follow the graph and group the output channels of every layer.
+
+    Where a reshape parts channels that then must stay, another way of parting them is tried.
+    """
+    graph, choices = Graph.of(model), Counter[Any]()
+    begin_shuffles = shuffles(graph)
+    while True:
+        slots = Slots(choices, begin_shuffles)
+        axes = _followed(model, graph, slots)
+        stuck = next((p.key for p in slots.partings if _can_go_on(slots, p, choices)), None)
+        if stuck is None:
+            break
+        choices[stuck] += 1
+    names = model.weight_names()
+    holders: dict[Holder, Axes] = {
+        names.get(key, key): value
+        for key, value in axes.items()
+        if key in names or not isinstance(key, relax.Var)
+    }
+    return _grouped(model, slots, axes, holders)
+
+
+def _can_go_on(slots: Slots, parting: Parting, choices: Mapping[Any, int]) -> bool:
+    more = choices[parting.key] + 1 < len(parting.candidates)
+    return more and slots.any_pinned(parting.slots)
+
+
+def _followed(model: Model, graph: Graph, slots: Slots) -> dict[relax.Expr, Any]:
+    axes: dict[relax.Expr, Any] = {}
+    names = model.weight_names()
+    for var in model.function.params:
         axes[var] = slots.fresh(shape_of(var))
         if var not in names:
             slots.pin(axes[var], "network input")
@@ -71,12 +107,7 @@ def coupling(model: Model) -> Coupling:
         axes[var] = _follow(slots, axes, value)
     for var in graph.outputs():
         slots.pin(axes[var], "network output")
-    holders: dict[Holder, Axes] = {
-        names.get(key, key): value
-        for key, value in axes.items()
-        if key in names or not isinstance(key, relax.Var)
-    }
-    return _grouped(model, slots, axes, holders)
+    return axes
 
 
 def groups(model: Model) -> tuple[Group, ...]:
@@ -111,16 +142,23 @@ def _grouped(
                 touched.setdefault(slots.root(int(slot)), []).append((holder, at, index))
     members: dict[tuple[Any, ...], list[int]] = {}
     producers: dict[tuple[Any, ...], list[str]] = {}
+    units: dict[tuple[Any, ...], int] = {}
     for layer in layers(model):
         for root in _output_roots(layer, slots, holders):
             kind = Counter((holder, at) for holder, at, _ in touched[root])
             key = (frozenset(kind.items()), slots.why_pinned(root))
             if root not in members.setdefault(key, []):
                 members[key].append(root)
+                units.setdefault(key, kind[layer.weight, layer.output_axis])
             if layer.name not in producers.setdefault(key, []):
                 producers[key].append(layer.name)
     found = tuple(
-        Group(layers=tuple(producers[key]), channels=len(roots), why=key[1])
+        Group(
+            layers=tuple(producers[key]),
+            channels=units[key] * len(roots),
+            unit=units[key],
+            why=key[1],
+        )
         for key, roots in members.items()
     )
     atoms = tuple(tuple(tuple(touched[r]) for r in roots) for roots in members.values())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import MISSING, dataclass, fields
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from ..frontend.data import Dataset
@@ -32,6 +32,17 @@ class Kept:
     def describe(self) -> str:
         """One line for people."""
         return f"{self.layer}: kept, {self.why}"
+
+
+def changed_settings(settings: Any) -> str:
+    """Print a pass with the settings that differ from the defaults: Prune(keep_ratio=0.5)."""
+    shown = []
+    for each in fields(settings):
+        default = each.default if each.default_factory is MISSING else each.default_factory()
+        value = getattr(settings, each.name)
+        if value != default:
+            shown.append(f"{each.name}={value!r}")
+    return f"{type(settings).__name__}({', '.join(shown)})"
 
 
 class Pass(Protocol):

@@ -11,7 +11,7 @@ call is mapped over them with torch.vmap, which gives batched kernels and the IR
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,10 +41,16 @@ class Execution:
     Iterating yields (variable, value) after each binding. A value is mapped (leading axis S) if
     it depends on an input, and plain otherwise; values are dropped after their last reader.
     `replace_weight` changes a weight for the rest of the run, so that a layer can be refitted
-    on what reaches it.
+    on what reaches it. Weights named in `differentiate` can be differentiated by.
     """
 
-    def __init__(self, model: Model, inputs: Sequence[Tensor], keep: Sequence[relax.Var] = ()):
+    def __init__(
+        self,
+        model: Model,
+        inputs: Sequence[Tensor],
+        keep: Sequence[relax.Var] = (),
+        differentiate: Sequence[str] = (),
+    ):
         self._graph = Graph.of(model)
         params = model.function.params
         self._mapped: set[relax.Var] = set(params[: len(inputs)])
@@ -52,11 +58,14 @@ class Execution:
         self.values: dict[relax.Var, Any] = dict(zip(params, inputs, strict=False))
         for name, var in self._weights.items():
             self.values[var] = torch.from_numpy(np.array(model.weights[name]))
+        for name in differentiate:
+            self.values[self._weights[name]].requires_grad_()
+        self._differentiates = bool(differentiate)
         self._last = _last_readers(self._graph, keep)
 
     def __iter__(self) -> Iterator[tuple[relax.Var, Any]]:
         for var, expr in self._graph.bindings:
-            with torch.no_grad():
+            with torch.set_grad_enabled(self._differentiates):
                 self.values[var] = self.evaluate(expr)
             if any(read in self._mapped for read in variables(expr)):
                 self._mapped.add(var)
@@ -88,6 +97,8 @@ class Execution:
             result = _map(lambda *a: operator(call.attrs, *a), args, mapped)
             if result is not None:
                 return result
+        if self._differentiates:
+            raise InputError(f"{call.op.name} has no gradient in the reference executor")
         return compiled(call).mapped(args, mapped)
 
     def _argument(self, expr: relax.Expr) -> Any:
@@ -134,6 +145,24 @@ class Reference:
             pass
         runs = len(tensors[0])
         return tuple(_as_mapped(execution, var, runs) for var in self._outputs)
+
+
+def weight_gradients(
+    model: Model,
+    inputs: Sequence[Tensor],
+    loss: Callable[[tuple[Tensor, ...]], Tensor],
+    names: Sequence[str],
+) -> dict[str, np.ndarray]:
+    """Differentiate a loss of the mapped outputs (S, *shape) by the named weights."""
+    outputs = Graph.of(model).outputs()
+    execution = Execution(model, inputs, keep=outputs, differentiate=names)
+    for _ in execution:
+        pass
+    value = loss(tuple(execution.values[var] for var in outputs))
+    held = model.weight_vars()
+    weights = [execution.values[held[name]] for name in names]
+    found = torch.autograd.grad(value, weights, allow_unused=True, materialize_grads=True)
+    return {name: gradient.numpy() for name, gradient in zip(names, found, strict=True)}
 
 
 def evaluate(model: Model, dataset: Dataset) -> tuple[np.ndarray, ...]:

@@ -2,21 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from tvm import relax
 
 Axis = np.ndarray | None
 Axes = tuple[Axis, ...]
 """For each axis of a tensor its slots, or None where nothing can be removed."""
 
 
-class Slots:
-    """Union-find over slots: indices along the axes of weights that live or go together."""
+@dataclass(frozen=True, eq=False)
+class Parting:
+    """A reshape that parted a followed axis into a grid; `key` names the like of it."""
 
-    def __init__(self) -> None:
+    key: tuple[Any, ...]
+    candidates: tuple[int, ...]
+    slots: np.ndarray
+
+
+class Slots:
+    """Union-find over slots: indices along the axes of weights that live or go together.
+
+    `choices` says which candidate each kind of parting takes (the first where it says nothing);
+    `shuffles` holds the reshapes that begin a channel shuffle.
+    """
+
+    def __init__(
+        self,
+        choices: Mapping[tuple[Any, ...], int] | None = None,
+        shuffles: Collection[relax.Expr] = (),
+    ):
         self._parent: list[int] = []
         self._pinned: dict[int, str] = {}
+        self._choices, self._shuffles = choices or {}, shuffles
+        self.partings: list[Parting] = []
 
     def fresh(self, shape: Sequence[int]) -> Axes:
         """Make new slots for every axis of a tensor longer than 1."""
@@ -53,6 +75,24 @@ class Slots:
             if b in self._pinned:
                 self._pinned.setdefault(a, self._pinned.pop(b))
 
+    def tied_rows(self, axis: np.ndarray, rows: int, *, across: bool = False) -> np.ndarray:
+        """Tie each of `rows` equal runs of an axis within itself; return one slot for each.
+
+        `across`: tie the same position of every run instead; return one slot for each position.
+        """
+        grid = axis.reshape(rows, -1).T if across else axis.reshape(rows, -1)
+        for row in grid:
+            self.tie(np.broadcast_to(row[:1], row[1:].shape), row[1:], "")
+        return grid[:, 0]
+
+    def choose(self, call: relax.Expr, sizes: tuple[int, ...], slots: np.ndarray) -> int:
+        """Choose which axis of a grid of slots carries on, and remember that it was a choice."""
+        shuffled = call in self._shuffles
+        likely = (len(sizes) - 1, 0) if shuffled else (len(sizes) - 2, 0, len(sizes) - 1)
+        parting = Parting((*sizes, shuffled), tuple(dict.fromkeys(likely)), slots)
+        self.partings.append(parting)
+        return parting.candidates[self._choices.get(parting.key, 0)]
+
     def pin(self, axes: Sequence[Axis], why: str) -> None:
         """Forbid the removal of these slots, for the first reason given."""
         for axis in axes:
@@ -62,3 +102,11 @@ class Slots:
     def why_pinned(self, root: int) -> str | None:
         """Return the reason why a slot must stay, or None."""
         return self._pinned.get(root)
+
+    def any_pinned(self, slots: np.ndarray) -> bool:
+        """Whether one of these slots must stay."""
+        return any(self.root(int(slot)) in self._pinned for slot in slots.flat)
+
+    def all_pinned(self, slots: np.ndarray) -> bool:
+        """Whether all of these slots must stay."""
+        return all(self.root(int(slot)) in self._pinned for slot in slots.flat)

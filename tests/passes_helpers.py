@@ -79,7 +79,7 @@ def zeroed(model, decisions):
     atoms = coupling(model).atoms
     for decision in decisions:
         if isinstance(decision, Narrow):
-            for j in set(range(decision.group.channels)) - set(decision.kept):
+            for j in set(range(decision.group.units)) - set(decision.kept):
                 for holder, axis, index in atoms[decision.group_index][j]:
                     np.moveaxis(weights[holder], axis, 0)[index] = 0
     return model.evolved(model.module, weights)

@@ -36,10 +36,10 @@ def test_each_kind_of_step_on_an_image_prunes_rightly(step, number):
     assert check_pruned(build([(step, number)], (TO_TOKENS[1], 0), []), 0.5)
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(12))
 @pytest.mark.parametrize("step", ON_TOKENS, ids=lambda step: step.__name__.strip("_"))
 def test_each_kind_of_step_on_tokens_prunes_rightly(step, number):
-    check_pruned(build([(ON_IMAGES[1], 0)], (TO_TOKENS[2], 0), [(step, number)]), 0.5)
+    assert check_pruned(build([(ON_IMAGES[1], 0)], (TO_TOKENS[2], 0), [(step, number)]), 0.5)
 
 
 @settings(max_examples=60, deadline=None)
@@ -48,7 +48,7 @@ def test_a_pruned_network_is_the_dense_one_with_those_channels_zeroed(recipe, ke
     check_pruned(build(*recipe), keep_ratio)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(recipe=RECIPES)
 def test_pruned_factorized_and_quantized_any_network_still_runs(recipe):
     model = build(*recipe)
