@@ -9,10 +9,12 @@ import torch.nn.functional as F
 import tvm
 from adaspring.errors import PassError
 from adaspring.frontend.data import Dataset
+from adaspring.passes.calibrators import affine, auto
 from adaspring.passes.graph import Graph, is_call, layers
-from adaspring.passes.quantize import Integer, Quantize, rounded
-from adaspring.passes.ranges import affine, best_range
+from adaspring.passes.integer import Integer
+from adaspring.passes.quantize import Quantize
 from adaspring.passes.reference import Reference, evaluate
+from adaspring.passes.weight_rounding import plainly
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -131,7 +133,8 @@ def test_a_weight_is_rounded_by_output_channel(transposed):
         net.w = nn.Parameter(torch.randn(6, 4, generator=torch.Generator().manual_seed(0)))
     model = imported(net, (1, 6))
     (layer,) = layers(model)
-    levels, scale = rounded(layer, model.weights[stored])
+    plain = plainly(layer, model.weights[stored])
+    levels, scale = plain.levels, plain.scales
     per_output = scale[:, None] if transposed else scale[None, :]
     assert layer.transposed is transposed
     assert scale.shape == (4,)
@@ -197,8 +200,8 @@ def test_bias_correction_is_kept_where_it_helps():
     samples = data(model, 64)
     quantize = Quantize()
     decisions = quantize.plan(model, samples)
-    assert any(d.weights for d in decisions if isinstance(d, Integer))
-    plain = [replace(d, weights={}) for d in decisions if isinstance(d, Integer)]
+    assert any(d.bias is not None for d in decisions if isinstance(d, Integer))
+    plain = [replace(d, bias=None) for d in decisions if isinstance(d, Integer)]
     with_bias = error_ratio(model, quantize.apply(model, decisions), samples)
     assert with_bias < error_ratio(model, quantize.apply(model, plain), samples)
 
@@ -258,7 +261,7 @@ def test_zero_is_always_exact(low, high):
     values=arrays.arrays(np.float64, (4, 50), elements=st.floats(-100, 100, allow_subnormal=False))
 )
 def test_the_chosen_range_is_no_worse_than_the_whole_span(values):
-    chosen = best_range(values)
+    chosen = auto(values)
     scale, zero_point = affine(values.min(), values.max())
     levels = np.clip(np.rint(values / scale) + zero_point, 0, 255)
     error = np.square((levels - zero_point) * scale - values).mean(axis=1)

@@ -55,14 +55,14 @@ def test_two_runs_give_the_same_network():
 
 
 def test_a_pass_that_needs_data_says_so_before_it_starts():
-    with pytest.raises(PassError, match=r"Quantize\(\) needs calibration data; give a data set"):
+    with pytest.raises(PassError, match=r"Quantize\(.*\) needs calibration data; give a data set"):
         run(known(SmallCnn), (Quantize(),), None)
 
 
 @pytest.mark.parametrize("late", [Prune(keep_ratio=0.5), Factorize(max_error_ratio=0.1)])
 def test_compressing_after_quantizing_is_refused(late):
     model = known(SmallCnn)
-    with pytest.raises(PassError, match=r"after Quantize\(\): .* is quantized already"):
+    with pytest.raises(PassError, match=r"after Quantize\(.*\): .* is quantized already"):
         run(model, (Quantize(), late), data(model, 8))
 
 
