@@ -1,6 +1,7 @@
 """Passes make a network smaller: each plans printable decisions, then applies them."""
 
 from .decision import Decision, Kept, Pass
+from .equalize import Equalize
 from .factorize import Factorize
 from .prune import Prune
 from .quantize import Quantize
@@ -9,6 +10,7 @@ from .runner import Compressed, Step, run
 __all__ = [
     "Compressed",
     "Decision",
+    "Equalize",
     "Factorize",
     "Kept",
     "Pass",
