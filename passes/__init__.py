@@ -6,6 +6,7 @@ from .factorize import Factorize
 from .prune import Prune
 from .quantize import Quantize
 from .runner import Compressed, Step, run
+from .smooth import Smooth
 
 __all__ = [
     "Compressed",
@@ -16,6 +17,7 @@ __all__ = [
     "Pass",
     "Prune",
     "Quantize",
+    "Smooth",
     "Step",
     "run",
 ]
