@@ -11,7 +11,7 @@ Source  G. H. Golub, C. F. Van Loan, Matrix Computations, 4th ed., section 2.4 (
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,16 +30,25 @@ class Spectrum:
 
 
 @dataclass(frozen=True, eq=False)
-class Tucker:
-    """A k×k convolution as 1×1 `inner` (r_in, I), k×k `core`, 1×1 `outer` (O, r_out).
+class HalfTucker:
+    """A k×k convolution as 1×1 `inner` (p, I), none where p = I, and k×k `core` (O, p, kh, kw).
 
-    `inner` or `outer` is None where that side keeps all its channels.
+    `error_ratios[q]` is the error with the core cut to q output channels.
     """
 
     inner: np.ndarray | None
     core: np.ndarray
-    outer: np.ndarray | None
-    error_ratio: float
+    outputs: Spectrum
+    error_ratios: np.ndarray
+
+    def cut(self, rank: int) -> tuple[tuple[np.ndarray, ...], float]:
+        """Inner, core and 1×1 outer (O, q) factor, those that there are, and their error."""
+        before = () if self.inner is None else (self.inner,)
+        error_ratio = float(self.error_ratios[min(rank, len(self.error_ratios) - 1)])
+        if rank >= len(self.core):
+            return (*before, self.core), error_ratio
+        core = self.outputs.right[:rank].reshape(rank, *self.core.shape[1:])
+        return (*before, core, self.outputs.left[:, :rank]), error_ratio
 
 
 def spectrum(weight: np.ndarray, covariance: np.ndarray | None) -> Spectrum:
@@ -60,24 +69,20 @@ def spectrum(weight: np.ndarray, covariance: np.ndarray | None) -> Spectrum:
     return Spectrum(left * scale, (left.T @ weight) / scale[:, None], ratios)
 
 
-def tuckers(
-    weight: np.ndarray,
-    covariance: np.ndarray | None,
-    inner_ranks: Sequence[int],
-    max_error_ratio: float,
-    multiple_of: int,
-) -> Iterator[Tucker]:
-    """For each inner rank, find the smallest outer rank within the error; weight (O, I, kh, kw).
+def tucker_of_inner(
+    weight: np.ndarray, covariance: np.ndarray | None
+) -> Callable[[int], HalfTucker]:
+    """Return what gives the Tucker-2 forms of one inner rank; weight (O, I, kh, kw).
 
     The inner projection keeps the input channels' strongest directions. Given it, core and outer
-    factor are the least-squares best for the output. Inner ranks that cannot meet the error are
-    passed over.
+    factor are the least-squares best for the output.
     """
     c_out, c_in = weight.shape[:2]
     flat = weight.reshape(c_out, -1)
     power = max(float(np.sum(_seen(flat, covariance) * flat)), 1e-300)
     directions = _channel_directions(weight, covariance)
-    for rank in inner_ranks:
+
+    def of_inner(rank: int) -> HalfTucker:
         inner, best, seen = None, flat, covariance
         if rank < c_in:
             inner = directions[:rank]
@@ -86,13 +91,9 @@ def tuckers(
         kept = float(np.sum(_seen(best, seen) * best))
         lost = max(power - kept, 0.0) if inner is not None else 0.0
         errors = np.sqrt((lost + np.square(found.error_ratios) * kept) / power)
-        outer_rank = smallest_rank(errors, max_error_ratio, multiple_of)
-        if outer_rank is not None:
-            core, outer = best, None
-            if outer_rank < c_out:
-                core, outer = found.right[:outer_rank], found.left[:, :outer_rank]
-            core = core.reshape(len(core), -1, *weight.shape[2:])
-            yield Tucker(inner, core, outer, float(errors[min(outer_rank, len(errors) - 1)]))
+        return HalfTucker(inner, best.reshape(c_out, -1, *weight.shape[2:]), found, errors)
+
+    return of_inner
 
 
 def _projected(
@@ -111,14 +112,6 @@ def _projected(
 def _seen(weight: np.ndarray, covariance: np.ndarray | None) -> np.ndarray:
     """Return W C; without data C is the identity."""
     return weight if covariance is None else weight @ covariance
-
-
-def smallest_rank(error_ratios: np.ndarray, limit: float, multiple_of: int) -> int | None:
-    """Return the least rank within the limit, rounded up; None if no rank is."""
-    within = np.flatnonzero(error_ratios <= limit)
-    if not len(within):
-        return None
-    return max(multiple_of * -(-int(within[0]) // multiple_of), multiple_of)
 
 
 def _channel_directions(weight: np.ndarray, covariance: np.ndarray | None) -> np.ndarray:

@@ -1,0 +1,79 @@
+"""The decision to split a layer: the parts that take its place, what they cost and lose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+
+from .graph import Layer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One of the layers that take a layer's place; `shape` is its weight's as stored.
+
+    Padding is top, left, bottom, right. A dense part has a shape alone.
+    """
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...] = (1, 1)
+    padding: tuple[int, ...] = (0, 0, 0, 0)
+    dilation: tuple[int, ...] = (1, 1)
+    groups: int = 1
+
+    def output_places(self, places: tuple[int, ...]) -> tuple[int, ...]:
+        """Height and width of what it gives for an input of that height and width."""
+        if len(self.shape) == 2:
+            return places
+        around = self.padding[0] + self.padding[2], self.padding[1] + self.padding[3]
+        sizes = zip(places, around, self.shape[2:], self.strides, self.dilation, strict=True)
+        return tuple((at + pad - d * (k - 1) - 1) // s + 1 for at, pad, k, s, d in sizes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """A layer to be split; `ranks` are the channels between the parts, where they are reduced.
+
+    `factors` are the parts' weights as stored.
+    """
+
+    layer: str
+    ranks: tuple[int, ...]
+    full_ranks: tuple[int, ...]
+    error_ratio: float
+    macs_count_before: int
+    macs_count_after: int
+    parts: tuple[Part, ...]
+    factors: tuple[np.ndarray, ...] = field(repr=False, compare=False)
+
+    def describe(self) -> str:
+        """Say in one line into what the layer splits."""
+        return (
+            f"{self.layer}: split in {len(self.parts)} at {self.describe_ranks()}, "
+            f"{self.macs_count_before:,} -> {self.macs_count_after:,} MACs, "
+            f"error {self.error_ratio:.1%}"
+        )
+
+    def describe_ranks(self) -> str:
+        """Say how many channels are left between the parts."""
+        pairs = zip(self.ranks, self.full_ranks, strict=True)
+        return f"rank {', '.join(f'{r} of {full}' for r, full in pairs) or 'of all channels'}"
+
+    def names(self) -> tuple[str, ...]:
+        """The names of the parts' layers."""
+        return tuple(f"{self.layer}.{i}" for i in range(len(self.parts)))
+
+
+def parts_macs_count(layer: Layer, parts: Sequence[Part]) -> int:
+    """Count the multiply-adds of one run of a layer's parts."""
+    if layer.kind == "dense":
+        rows = prod(layer.output_shape[:-1])
+        return rows * sum(prod(part.shape) for part in parts)
+    places, total = layer.input_shape[2:], 0
+    for part in parts:
+        places = part.output_places(places)
+        total += prod(part.shape) * prod(places)
+    return layer.output_shape[0] * total
