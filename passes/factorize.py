@@ -16,19 +16,19 @@ import numpy as np
 from ..errors import PassError
 from ..frontend.model import Model
 from .decision import Decision, Kept
-from .forms import SVD, TUCKER, Form, Problem
+from .form import Form, Problem
+from .forms import PLAIN_FORMS
 from .graph import Layer, layers, shared_weights
 from .integers import refuse_quantized
 from .moments import grouped_weight
 from .ranks import ByError
-from .refit import Refit, covariances, refit, targets
+from .refit import Refit, Target, covariances, refit, targets
 from .split import Split
+from .split_found import parts_found
 from .split_rewrite import split_layers
 
 if TYPE_CHECKING:
     from ..frontend.data import Dataset
-
-FORMS: tuple[Form, ...] = (SVD, TUCKER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +40,7 @@ class Factorize:
 
     max_error_ratio: float
     multiple_of: int = 8
+    forms: tuple[Form, ...] = PLAIN_FORMS
     needs_data: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -63,11 +64,15 @@ class Factorize:
     def _refits(
         self, model: Model, splits: Sequence[Split], calibration: Dataset
     ) -> tuple[Refit, ...]:
-        """Refit every layer from the first split on; of a split layer, the last part."""
+        """Refit every layer from the first split on; of a split layer, what gives its outputs."""
         names = [layer.name for layer in layers(model)]
         given, start = targets(model, calibration), names.index(splits[0].layer)
-        last = {split.layer: split.names()[-1] for split in splits}
-        wanted = {last.get(name, name): given[name] for name in names[start:]}
+        heads = {split.layer: split.heads_of() for split in splits}
+        wanted = {
+            part: Target(given[name].outputs[:, share], given[name].at)
+            for name in names[start:]
+            for part, share in heads.get(name, ((name, slice(None)),))
+        }
         return refit(self.apply(model, splits), wanted, calibration)
 
     def _decide(
@@ -76,6 +81,8 @@ class Factorize:
         layer: Layer,
         seen: Mapping[str, np.ndarray],
     ) -> Split | Kept:
+        if layer.name in parts_found(model):
+            return Kept(layer=layer.name, why="it is part of a factorized layer already")
         if layer.groups > 1:
             return Kept(layer=layer.name, why=f"{layer.kind} convolutions are thin already")
         if layer.weight in shared_weights(model):
@@ -93,16 +100,18 @@ class Factorize:
         return self._choose(problem)
 
     def _choose(self, problem: Problem) -> Split | Kept:
-        """Take the form of the fewest MACs."""
+        """Take the form of the fewest MACs; forms that do not fit are left out with the reason."""
         layer, choice = problem.layer, ByError(self.max_error_ratio)
-        found = [
-            choice.choose(form, problem, self.multiple_of) for form in FORMS if form.takes(layer)
-        ]
-        splits = [one for one in found if isinstance(one, Split)]
-        if not splits:
-            reasons = "; ".join(one for one in found if isinstance(one, str))
-            return Kept(layer=layer.name, why=reasons)
-        return min(splits, key=lambda split: split.macs_count_after)
+        splits, reasons = [], []
+        for form in (form for form in self.forms if form.takes(layer)):
+            found = form.obstacle(layer) or choice.choose(form, problem, self.multiple_of)
+            if isinstance(found, Split):
+                splits.append(found)
+            else:
+                reasons.append((form.name, found))
+        if splits:
+            return min(splits, key=lambda split: split.macs_count_after)
+        return Kept(layer=layer.name, why=_joined(reasons))
 
     def apply(self, model: Model, decisions: Sequence[Decision]) -> Model:
         """Return the network with the layers split; refitted layers get their weights."""
@@ -112,3 +121,10 @@ class Factorize:
             if isinstance(decision, Refit):
                 weights.update(decision.weights)
         return parted.evolved(parted.module, weights)
+
+
+def _joined(reasons: Sequence[tuple[str, str]]) -> str:
+    """Say why none of the forms will do."""
+    if len(reasons) == 1:
+        return reasons[0][1]
+    return "; ".join(f"{form}: {why}" for form, why in reasons) or "no form that was asked fits it"

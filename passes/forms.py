@@ -1,191 +1,20 @@
-"""The forms that a layer can be split into: what it becomes, at which ranks, and how it is fitted.
-
-Svd     y = x @ W                      W (k, n)
-        y = (x @ A) @ B                A (k, r), B (r, n); a 1×1 convolution likewise
-
-Tucker  y = conv(x, W)                 W (o, i, kh, kw)
-        y = conv(conv(conv(x, A), K), B)
-        A (p, i, 1, 1), K (q, p, kh, kw) with W's strides and padding, B (o, q, 1, 1); A or B is
-        left out where p = i or q = o.
-
-The mathematics is in `lowrank.py`.
-"""
+"""The table of forms."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
-from typing import Protocol
+from .form import Form
+from .form_depthwise import Bottleneck, Cp, Separable
+from .form_matrix import Svd, Tucker
+from .form_separated import Fire, Spatial
 
-import numpy as np
+PLAIN_FORMS: tuple[Form, ...] = (Svd(), Tucker())
+"""Those that are found in closed form."""
 
-from .graph import Layer
-from .lowrank import spectrum, tucker_of_inner
-from .split import Part, Split, parts_macs_count
-
-Ranks = tuple[int, ...]
-Path = tuple[Ranks, ...]
-"""Ranks of one form, each larger than the one before: the error falls, the cost rises."""
-
-INNER_RANKS_TRIED = 8
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """A layer, its weight (O, I, kh, kw) in float64, and E[x xᵀ] of what it reads, if known."""
-
-    layer: Layer
-    weight: np.ndarray
-    covariance: np.ndarray | None
-
-
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """The parts' weights, for their shapes, and |y - y'| / |y| of the layer's outputs."""
-
-    factors: tuple[np.ndarray, ...]
-    error_ratio: float
-
-
-Fitter = Callable[[Ranks], Fit]
-
-
-class Form(Protocol):
-    """A frozen value that knows one way to split a layer."""
-
-    def takes(self, layer: Layer) -> bool:
-        """Whether layers of this kind have such a form at all."""
-
-    def full_ranks(self, layer: Layer) -> Ranks:
-        """The ranks at which nothing is lost."""
-
-    def paths(self, layer: Layer, multiple_of: int) -> tuple[Path, ...]:
-        """The ranks to choose from."""
-
-    def parts(self, layer: Layer, ranks: Ranks) -> tuple[Part, ...]:
-        """What the layer becomes at these ranks."""
-
-    def fitter(self, problem: Problem) -> Fitter:
-        """How the parts are fitted at given ranks; what several ranks need is computed once."""
-
-
-@dataclass(frozen=True)
-class Svd:
-    """A dense layer or a 1×1 convolution as two."""
-
-    def takes(self, layer: Layer) -> bool:
-        """Whether layers of this kind have such a form at all."""
-        return is_pointwise(layer)
-
-    def full_ranks(self, layer: Layer) -> Ranks:
-        """The ranks at which nothing is lost."""
-        return (min(layer.weight_shape[:2]),)
-
-    def paths(self, layer: Layer, multiple_of: int) -> tuple[Path, ...]:
-        """The ranks to choose from."""
-        return (tuple((r,) for r in steps(self.full_ranks(layer)[0], multiple_of)),)
-
-    def parts(self, layer: Layer, ranks: Ranks) -> tuple[Part, ...]:
-        """What the layer becomes at these ranks."""
-        (rank,), shape = ranks, layer.weight_shape
-        if layer.kind != "dense":
-            first = Part(
-                shape=(rank, shape[1], 1, 1),
-                strides=layer.strides,
-                padding=layer.padding,
-                dilation=layer.dilation,
-            )
-            return first, Part(shape=(shape[0], rank, 1, 1))
-        pair = ((shape[0], rank), (rank, shape[1]))
-        return tuple(Part(shape=one) for one in (pair[::-1] if layer.transposed else pair))
-
-    def fitter(self, problem: Problem) -> Fitter:
-        """Cut the spectrum of the outputs."""
-        weight = problem.weight[:, :, 0, 0]
-        found = spectrum(weight, problem.covariance)
-        flipped = problem.layer.kind == "dense" and not problem.layer.transposed
-
-        def fit(ranks: Ranks) -> Fit:
-            (rank,) = ranks
-            factors = (found.right[:rank], found.left[:, :rank])
-            stored = tuple(f.T for f in factors) if flipped else factors
-            return Fit(stored, float(found.error_ratios[rank]))
-
-        return fit
-
-
-@dataclass(frozen=True)
-class Tucker:
-    """A k×k convolution between two of 1×1 (Tucker-2)."""
-
-    def takes(self, layer: Layer) -> bool:
-        """Whether layers of this kind have such a form at all."""
-        return not is_pointwise(layer)
-
-    def full_ranks(self, layer: Layer) -> Ranks:
-        """The ranks at which nothing is lost: of the input side, of the output side."""
-        return layer.weight_shape[1], layer.weight_shape[0]
-
-    def paths(self, layer: Layer, multiple_of: int) -> tuple[Path, ...]:
-        """For some ranks of the input side, all of the output side."""
-        c_in, c_out = self.full_ranks(layer)
-        inner = steps(c_in, multiple_of)[:-1]
-        tried = (*inner[:: max(1, len(inner) // INNER_RANKS_TRIED)], c_in)
-        return tuple(tuple((p, q) for q in steps(c_out, multiple_of)) for p in tried)
-
-    def parts(self, layer: Layer, ranks: Ranks) -> tuple[Part, ...]:
-        """What the layer becomes at these ranks."""
-        (p, q), (c_out, c_in, *kernel) = ranks, layer.weight_shape
-        inner = (Part(shape=(p, c_in, 1, 1)),) if p < c_in else ()
-        outer = (Part(shape=(c_out, q, 1, 1)),) if q < c_out else ()
-        core = Part(
-            shape=(q, p, *kernel),
-            strides=layer.strides,
-            padding=layer.padding,
-            dilation=layer.dilation,
-        )
-        return (*inner, core, *outer)
-
-    def fitter(self, problem: Problem) -> Fitter:
-        """Project the inputs once for each rank of theirs, then cut the outputs' spectrum."""
-        of_inner = cache(tucker_of_inner(problem.weight, problem.covariance))
-
-        def fit(ranks: Ranks) -> Fit:
-            factors, error_ratio = of_inner(ranks[0]).cut(ranks[1])
-            return Fit(factors, error_ratio)
-
-        return fit
-
-
-SVD, TUCKER = Svd(), Tucker()
-
-
-def is_pointwise(layer: Layer) -> bool:
-    """Whether a layer is one matrix at every place."""
-    return layer.kind == "dense" or layer.weight_shape[2:] == (1, 1)
-
-
-def steps(full: int, multiple_of: int) -> tuple[int, ...]:
-    """Multiples up to a full rank, and that."""
-    return (*range(multiple_of, full, multiple_of), full)
-
-
-def split_of(form: Form, layer: Layer, ranks: Ranks, fit: Fit) -> Split:
-    """Write a fit down as a decision."""
-    parts, full = form.parts(layer, ranks), form.full_ranks(layer)
-    pairs = zip(ranks, full, strict=True)
-    reduced = [(r, most) for r, most in pairs if r < most or len(ranks) == 1]
-    return Split(
-        layer=layer.name,
-        ranks=tuple(r for r, _ in reduced),
-        full_ranks=tuple(most for _, most in reduced),
-        error_ratio=fit.error_ratio,
-        macs_count_before=layer.macs_count,
-        macs_count_after=parts_macs_count(layer, parts),
-        parts=parts,
-        factors=tuple(
-            np.ascontiguousarray(factor.reshape(part.shape), np.float32)
-            for factor, part in zip(fit.factors, parts, strict=True)
-        ),
-    )
+ALL_FORMS: tuple[Form, ...] = (
+    *PLAIN_FORMS,
+    Spatial(),
+    Cp(),
+    Bottleneck(),
+    Separable(),
+    Fire(),
+)

@@ -106,7 +106,7 @@ def _projected(
         return best.reshape(c_out, -1), None
     half = (inner @ covariance.reshape(c_in, -1)).reshape(-1, len(covariance))
     seen = (inner @ np.ascontiguousarray(half.T).reshape(c_in, -1)).reshape(len(half), len(half))
-    return np.linalg.solve(_lifted(seen), half @ flat.T).T, seen
+    return np.linalg.solve(lifted(seen), half @ flat.T).T, seen
 
 
 def _seen(weight: np.ndarray, covariance: np.ndarray | None) -> np.ndarray:
@@ -116,19 +116,25 @@ def _seen(weight: np.ndarray, covariance: np.ndarray | None) -> np.ndarray:
 
 def _channel_directions(weight: np.ndarray, covariance: np.ndarray | None) -> np.ndarray:
     """Return projections of the input channels (I, I), the strongest for the output first."""
-    c_in, places = weight.shape[1], weight[0, 0].size
+    c_in = weight.shape[1]
     unfolded = weight.transpose(0, 2, 3, 1).reshape(-1, c_in)
     gram = unfolded.T @ unfolded
     if covariance is None:
         return np.linalg.eigh(gram)[1][:, ::-1].T
-    by_place = covariance.reshape(c_in, places, c_in, places)
-    root = np.linalg.cholesky(_lifted(np.einsum("ipjp->ij", by_place) / places))
+    root = channel_root(weight, covariance, SMALLEST_SHARE)
     _, directions = np.linalg.eigh(root.T @ gram @ root)
     return np.linalg.solve(root.T, directions[:, ::-1]).T
 
 
-def _lifted(covariance: np.ndarray) -> np.ndarray:
-    """Give directions that were never seen a little power, so that C can be inverted."""
+def channel_root(weight: np.ndarray, covariance: np.ndarray, share: float) -> np.ndarray:
+    """Return R (I, I) with R Rᵀ the channels' covariance, the mean over a kernel's places."""
+    c_in, places = weight.shape[1], weight[0, 0].size
+    by_place = covariance.reshape(c_in, places, c_in, places)
+    return np.linalg.cholesky(lifted(np.einsum("ipjp->ij", by_place) / places, share))
+
+
+def lifted(covariance: np.ndarray, share: float = SMALLEST_SHARE) -> np.ndarray:
+    """Give directions that were never seen this share of the mean, so that C can be inverted."""
     size = len(covariance)
     mean_power = float(np.trace(covariance)) / size
-    return covariance + max(SMALLEST_SHARE * mean_power, 1e-30) * np.eye(size)
+    return covariance + max(share * mean_power, 1e-30) * np.eye(size)

@@ -37,10 +37,13 @@ class Part:
 class Split:
     """A layer to be split; `ranks` are the channels between the parts, where they are reduced.
 
-    `factors` are the parts' weights as stored.
+    `factors` are the parts' weights as stored. The last `heads` parts read the same tensor, and
+    their outputs are joined.
     """
 
     layer: str
+    form: str
+    heads: int = 1
     ranks: tuple[int, ...]
     full_ranks: tuple[int, ...]
     error_ratio: float
@@ -52,7 +55,7 @@ class Split:
     def describe(self) -> str:
         """Say in one line into what the layer splits."""
         return (
-            f"{self.layer}: split in {len(self.parts)} at {self.describe_ranks()}, "
+            f"{self.layer}: {self.form} in {len(self.parts)} at {self.describe_ranks()}, "
             f"{self.macs_count_before:,} -> {self.macs_count_after:,} MACs, "
             f"error {self.error_ratio:.1%}"
         )
@@ -62,18 +65,29 @@ class Split:
         pairs = zip(self.ranks, self.full_ranks, strict=True)
         return f"rank {', '.join(f'{r} of {full}' for r, full in pairs) or 'of all channels'}"
 
+    def heads_of(self) -> tuple[tuple[str, slice], ...]:
+        """The parts that give the layer's outputs, and which of these each gives."""
+        if self.heads == 1:
+            return ((self.names()[-1], slice(None)),)
+        ends = np.cumsum([part.shape[0] for part in self.parts[-self.heads :]])
+        starts = [0, *ends[:-1]]
+        shares = (slice(int(a), int(b)) for a, b in zip(starts, ends, strict=True))
+        return tuple(zip(self.names()[-self.heads :], shares, strict=True))
+
     def names(self) -> tuple[str, ...]:
         """The names of the parts' layers."""
         return tuple(f"{self.layer}.{i}" for i in range(len(self.parts)))
 
 
-def parts_macs_count(layer: Layer, parts: Sequence[Part]) -> int:
+def parts_macs_count(layer: Layer, parts: Sequence[Part], heads: int = 1) -> int:
     """Count the multiply-adds of one run of a layer's parts."""
     if layer.kind == "dense":
         rows = prod(layer.output_shape[:-1])
         return rows * sum(prod(part.shape) for part in parts)
     places, total = layer.input_shape[2:], 0
-    for part in parts:
-        places = part.output_places(places)
-        total += prod(part.shape) * prod(places)
+    for i, part in enumerate(parts):
+        given = part.output_places(places)
+        total += prod(part.shape) * prod(given)
+        if i < len(parts) - heads:
+            places = given
     return layer.output_shape[0] * total
