@@ -14,6 +14,8 @@ from ..frontend.model import Model
 from ..passes.reference import mapped_chunks, unbatched
 from .child import ChildFailed, answer_of
 
+_PROBE = "probe.npz"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
@@ -49,15 +51,36 @@ def measure(
     The process has the app's side alone loaded, and the board's thread count. The memory of each
     variant is measured in a further process of its own.
     """
-    probe = work / "probe.npz"
-    write_probe(model, inputs, probe)
-    names = _run_child("measure_child", library, probe, work, seconds)["names"]
     return {
         name: _read(
-            name, work, model, len(inputs[0]), _run_child("memory_child", library, probe, name)
+            name,
+            work,
+            model,
+            len(inputs[0]),
+            _run_child("memory_child", library, work / _PROBE, name),
         )
-        for name in names
+        for name in _run_in_turn(library, model, inputs, work, seconds)
     }
+
+
+def times_ms(
+    library: Path, model: Model, inputs: Sequence[np.ndarray], work: Path, seconds: float
+) -> dict[str, np.ndarray]:
+    """Time every variant of `library` in turn as `measure` does: milliseconds of single calls."""
+    found = {}
+    for name in _run_in_turn(library, model, inputs, work, seconds):
+        with np.load(work / f"{name}.npz", allow_pickle=False) as data:
+            found[name] = data["times_ms"]
+    return found
+
+
+def _run_in_turn(
+    library: Path, model: Model, inputs: Sequence[np.ndarray], work: Path, seconds: float
+) -> list[str]:
+    """Have the measuring process write what it finds to `work`; the variants' names."""
+    write_probe(model, inputs, work / _PROBE)
+    answer = _run_child("measure_child", library, work / _PROBE, work, seconds)
+    return list(answer["names"])
 
 
 def _run_child(module: str, library: Path, *arguments: object) -> Any:

@@ -9,6 +9,7 @@ from ..library import manifest as record
 from ..passes.integers import is_quantized
 from .candidates import Candidate, Compressor, Probe, why_unchanged
 from .gate import Bounds, accuracy_refusal
+from .layer_times import with_layer_times
 from .progress import Progress
 from .recipes import Recipe, why_skipped
 from .request import Request
@@ -23,7 +24,7 @@ def find_candidates(
     calibration = request.splits.calibration if request.splits else None
     compressor = Compressor(request.model, probe, calibration)
     quantized, has_data = is_quantized(request.model), calibration is not None
-    for index, recipe in enumerate(request.recipes):
+    for index, recipe in enumerate(with_layer_times(request)):
         progress.step("compress", index, len(request.recipes), recipe.name)
         named = request.recipes_named
         reason = why_skipped(recipe, has_data=has_data, named=named, quantized=quantized)

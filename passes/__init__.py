@@ -5,10 +5,15 @@ from .equalize import Equalize
 from .factorize import Factorize
 from .prune import Prune
 from .quantize import Quantize
+from .ranks import ByCost, ByEnergy, ByError, ByVbmf
 from .runner import Compressed, Step, run
 from .smooth import Smooth
 
 __all__ = [
+    "ByCost",
+    "ByEnergy",
+    "ByError",
+    "ByVbmf",
     "Compressed",
     "Decision",
     "Equalize",

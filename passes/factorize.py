@@ -1,14 +1,15 @@
-"""Split layers in two or three when a low-rank form gives nearly the same outputs.
+"""Split layers in parts when a form of few multiply-adds gives nearly the same outputs.
 
-Layer `a` becomes `a.0`, `a.1` (`a.2`), the bias on the last. With calibration data the error is
-that of the layer's output on the samples, and the layers are then refitted (`refit.py`); without,
-that of the weight. `forms.py` says what a layer can become, `ranks.py` how ranks are chosen.
+Layer `a` becomes `a.0`, `a.1`, …, the bias on the last (on both where two stand side by side).
+With calibration data the error is that of the layer's output on the samples, and the layers are
+then refitted (`refit.py`); without, that of the weight. `forms.py` lists what a layer can become,
+`ranks.py` says how ranks are chosen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -21,11 +22,12 @@ from .forms import PLAIN_FORMS
 from .graph import Layer, layers, shared_weights
 from .integers import refuse_quantized
 from .moments import grouped_weight
-from .ranks import ByError
+from .ranks import ByError, RankChoice
 from .refit import Refit, Target, covariances, refit, targets
 from .split import Split
 from .split_found import parts_found
 from .split_rewrite import split_layers
+from .split_timed import LayerTimer, fastest
 
 if TYPE_CHECKING:
     from ..frontend.data import Dataset
@@ -33,26 +35,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Factorize:
-    """Split each layer whose low-rank form saves MACs at |y - y'| / |y| <= `max_error_ratio`.
+    """Split each layer that a form of `forms` makes cheaper at the ranks that `rank` chooses.
 
-    Ranks are rounded up to `multiple_of`.
+    `max_error_ratio=e` is short for `rank=ByError(e)`. Ranks are rounded up to `multiple_of`.
+    With a `timer`, a layer stays whole where its parts are not faster (`split_timed.py`).
     """
 
-    max_error_ratio: float
+    max_error_ratio: InitVar[float | None] = None
+    rank: RankChoice | None = None
     multiple_of: int = 8
     forms: tuple[Form, ...] = PLAIN_FORMS
+    timer: LayerTimer | None = field(default=None, repr=False, compare=False)
     needs_data: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
-        if not 0 < self.max_error_ratio < 1:
-            raise PassError(
-                f"max_error_ratio is {self.max_error_ratio}; choose a value between 0 and 1"
-            )
+    def __post_init__(self, max_error_ratio: float | None) -> None:
+        if (max_error_ratio is None) == (self.rank is None):
+            raise PassError("give either max_error_ratio or rank to Factorize, not both or neither")
+        if max_error_ratio is not None:
+            object.__setattr__(self, "rank", ByError(max_error_ratio))
         if self.multiple_of < 1:
             raise PassError(f"multiple_of is {self.multiple_of}; choose 1 or more")
+        if not self.forms:
+            raise PassError("forms is empty; choose from passes.forms.ALL_FORMS")
 
     def plan(self, model: Model, calibration: Dataset | None) -> tuple[Decision, ...]:
-        """Find for each layer the cheapest form within the error, or say why there is none."""
+        """Find for each layer the form that is worth it, or say why there is none."""
         refuse_quantized(model)
         seen = {} if calibration is None else covariances(model, calibration)
         decisions: list[Decision] = [self._decide(model, each, seen) for each in layers(model)]
@@ -97,21 +104,23 @@ class Factorize:
             return Kept(layer=layer.name, why="its input never varies in the calibration data")
         kernel = (1, 1) if layer.kind == "dense" else layer.weight_shape[2:]
         problem = Problem(layer, weight.reshape(len(weight), -1, *kernel), covariance)
-        return self._choose(problem)
+        return self._choose(model, problem)
 
-    def _choose(self, problem: Problem) -> Split | Kept:
-        """Take the form of the fewest MACs; forms that do not fit are left out with the reason."""
-        layer, choice = problem.layer, ByError(self.max_error_ratio)
-        splits, reasons = [], []
+    def _choose(self, model: Model, problem: Problem) -> Split | Kept:
+        """Take the lightest form, or the fastest; those that do not fit are left out."""
+        assert self.rank is not None
+        layer, splits, reasons = problem.layer, [], []
         for form in (form for form in self.forms if form.takes(layer)):
-            found = form.obstacle(layer) or choice.choose(form, problem, self.multiple_of)
+            found = form.obstacle(layer) or self.rank.choose(form, problem, self.multiple_of)
             if isinstance(found, Split):
                 splits.append(found)
             else:
                 reasons.append((form.name, found))
-        if splits:
-            return min(splits, key=lambda split: split.macs_count_after)
-        return Kept(layer=layer.name, why=_joined(reasons))
+        if not splits:
+            return Kept(layer=layer.name, why=_joined(reasons))
+        if self.timer is None:
+            return min(splits, key=self.rank.weigh)
+        return fastest(model, layer, splits, self.timer)
 
     def apply(self, model: Model, decisions: Sequence[Decision]) -> Model:
         """Return the network with the layers split; refitted layers get their weights."""

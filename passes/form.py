@@ -60,6 +60,9 @@ class Form(Protocol):
     def parts(self, layer: Layer, ranks: Ranks) -> tuple[Part, ...]:
         """What the layer becomes at these ranks."""
 
+    def matrices(self, weight: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The matrices, made of a weight (O, I, kh, kw), whose ranks are the form's, if any."""
+
     def fitter(self, problem: Problem) -> Fitter:
         """How the parts are fitted at given ranks; what several ranks need is computed once."""
 

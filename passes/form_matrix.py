@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
 
+import numpy as np
+
 from .form import Fit, Fitter, Path, Problem, Ranks, as_layer, is_pointwise, steps
 from .graph import Layer
 from .lowrank import spectrum, tucker_of_inner
@@ -55,6 +57,10 @@ class Svd:
             return as_layer(layer, (rank, shape[1], 1, 1)), Part(shape=(shape[0], rank, 1, 1))
         pair = ((shape[0], rank), (rank, shape[1]))
         return tuple(Part(shape=one) for one in (pair[::-1] if layer.transposed else pair))
+
+    def matrices(self, weight: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The weight."""
+        return (weight[:, :, 0, 0],)
 
     def fitter(self, problem: Problem) -> Fitter:
         """Cut the spectrum of the outputs."""
@@ -103,6 +109,11 @@ class Tucker:
         inner = (Part(shape=(p, c_in, 1, 1)),) if p < c_in else ()
         outer = (Part(shape=(c_out, q, 1, 1)),) if q < c_out else ()
         return (*inner, as_layer(layer, (q, p, *kernel)), *outer)
+
+    def matrices(self, weight: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The weight with its input channels, then its output channels, against all else."""
+        c_out, c_in = weight.shape[:2]
+        return weight.transpose(1, 0, 2, 3).reshape(c_in, -1), weight.reshape(c_out, -1)
 
     def fitter(self, problem: Problem) -> Fitter:
         """Project the inputs once for each rank of theirs, then cut the outputs' spectrum."""

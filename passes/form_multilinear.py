@@ -57,6 +57,10 @@ class Multilinear(ABC):
     def start(self, weight: np.ndarray) -> Callable[[Ranks], Factors]:
         """Return what gives the factors to begin with; what all ranks need is computed once."""
 
+    def matrices(self, weight: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The matrices whose ranks are the form's; none here."""
+        return ()
+
     def fitter(self, problem: Problem) -> Fitter:
         """Fit in coordinates in which the input's channels are uncorrelated, then go back."""
         goal, root = whitened(problem) if self.mixes_inputs else (plain(problem), None)

@@ -44,10 +44,15 @@ class Spatial(Multilinear):
         (rank,), (c_out, c_in, height, width) = ranks, layer.weight_shape
         return tuple(down_then_across(layer, (rank, c_in, height, 1), (c_out, rank, 1, width)))
 
+    def matrices(self, weight: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The weight as a matrix, (o, x) by (i, y)."""
+        c_out, c_in, height, width = weight.shape
+        return (weight.transpose(0, 3, 1, 2).reshape(c_out * width, c_in * height),)
+
     def start(self, weight: np.ndarray) -> Callable[[Ranks], Factors]:
         """Begin with the strongest of what k×1 filters can find."""
         c_out, c_in, height, width = weight.shape
-        found = directions(weight.transpose(0, 3, 1, 2).reshape(c_out * width, c_in * height))
+        found = directions(self.matrices(weight)[0])
 
         def at(ranks: Ranks) -> Factors:
             (rank,) = ranks
@@ -90,10 +95,14 @@ class Fire(Multilinear):
         around = as_layer(layer, (c_out - c_out // 2, rank, *kernel))
         return Part(shape=(rank, c_in, 1, 1)), point, around
 
+    def matrices(self, weight: np.ndarray) -> tuple[np.ndarray, ...]:
+        """The weight with all else against its input channels."""
+        return (weight.transpose(0, 2, 3, 1).reshape(-1, weight.shape[1]),)
+
     def start(self, weight: np.ndarray) -> Callable[[Ranks], Factors]:
         """Begin with the strongest directions of the input's channels."""
-        c_out, c_in, height, width = weight.shape
-        found = directions(weight.transpose(0, 2, 3, 1).reshape(-1, c_in))
+        c_out, _, height, width = weight.shape
+        found = directions(self.matrices(weight)[0])
 
         def at(ranks: Ranks) -> Factors:
             (rank,), half = ranks, c_out // 2

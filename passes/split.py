@@ -37,6 +37,7 @@ class Part:
 class Split:
     """A layer to be split; `ranks` are the channels between the parts, where they are reduced.
 
+    `whole_ms` and `parts_ms` are a call's time, of the layer alone, where it was measured.
     `factors` are the parts' weights as stored. The last `heads` parts read the same tensor, and
     their outputs are joined.
     """
@@ -49,15 +50,20 @@ class Split:
     error_ratio: float
     macs_count_before: int
     macs_count_after: int
+    whole_ms: float | None = None
+    parts_ms: float | None = None
     parts: tuple[Part, ...]
     factors: tuple[np.ndarray, ...] = field(repr=False, compare=False)
 
     def describe(self) -> str:
         """Say in one line into what the layer splits."""
+        timed = ""
+        if self.whole_ms is not None:
+            timed = f", {self.whole_ms:.4g} -> {self.parts_ms:.4g} ms alone"
         return (
             f"{self.layer}: {self.form} in {len(self.parts)} at {self.describe_ranks()}, "
             f"{self.macs_count_before:,} -> {self.macs_count_after:,} MACs, "
-            f"error {self.error_ratio:.1%}"
+            f"error {self.error_ratio:.1%}{timed}"
         )
 
     def describe_ranks(self) -> str:

@@ -8,9 +8,9 @@ Bayesian free energy is known in closed form: with n <= m and α = n / m, singul
 are kept and all others are noise; s² minimises a function of one variable.
 
 Source  S. Nakajima, M. Sugiyama, S. D. Babacan, R. Tomioka, Global Analytic Solution of
-        Fully-observed Variational Bayesian Matrix Factorization, JMLR 14, 2013 (theorem 2 and
-        corollary 1; τ is their approximation of its root). Used for ranks of layers by Y.-D. Kim
-        et al., ICLR 2016.
+        Fully-observed Variational Bayesian Matrix Factorization, JMLR 14, 2013 (the empirical
+        solution; τ is their approximation of a root). Used for ranks of layers by Y.-D. Kim et
+        al., ICLR 2016.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def vbmf_rank(matrix: np.ndarray) -> int:
     ratio = rows / columns
     tau = 2.5129 * np.sqrt(ratio)
     edge = (1 + tau) * (1 + ratio / tau)
-    # Corollary 1: where the noise's power can be.
+    # The bounds that the paper gives of the noise's power.
     most = total / (rows * columns)
     cut = min(int(np.ceil(rows / (1 + ratio))) - 1, rows - 1)
     least = max(squares[cut] / (columns * edge), squares[cut:].mean() / columns)
@@ -51,7 +51,7 @@ def _noise_power(squares: np.ndarray, columns: int, least: float, most: float) -
 
 
 def _free_energy(squares: np.ndarray, columns: int, noise_power: float) -> float:
-    """What the noise's power minimises (their equation 30, less what does not depend on it)."""
+    """What the noise's power minimises: their free energy, less what does not depend on it."""
     ratio = len(squares) / columns
     tau = 2.5129 * np.sqrt(ratio)
     x = squares / (columns * noise_power)
