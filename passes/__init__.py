@@ -3,6 +3,7 @@
 from .decision import Decision, Kept, Pass
 from .equalize import Equalize
 from .factorize import Factorize
+from .half import Half
 from .prune import Prune
 from .quantize import Quantize
 from .ranks import ByCost, ByEnergy, ByError, ByVbmf
@@ -18,6 +19,7 @@ __all__ = [
     "Decision",
     "Equalize",
     "Factorize",
+    "Half",
     "Kept",
     "Pass",
     "Prune",

@@ -20,10 +20,10 @@ from .decision import Decision, Kept
 from .form import Form, Problem
 from .forms import PLAIN_FORMS
 from .graph import Layer, layers, shared_weights
-from .integers import refuse_quantized
 from .moments import grouped_weight
 from .ranks import ByError, RankChoice
 from .refit import Refit, Target, covariances, refit, targets
+from .rounding import refuse_rounded
 from .split import Split
 from .split_found import parts_found
 from .split_rewrite import split_layers
@@ -60,7 +60,7 @@ class Factorize:
 
     def plan(self, model: Model, calibration: Dataset | None) -> tuple[Decision, ...]:
         """Find for each layer the form that is worth it, or say why there is none."""
-        refuse_quantized(model)
+        refuse_rounded(model)
         seen = {} if calibration is None else covariances(model, calibration)
         decisions: list[Decision] = [self._decide(model, each, seen) for each in layers(model)]
         splits = [d for d in decisions if isinstance(d, Split)]

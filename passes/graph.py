@@ -11,6 +11,8 @@ from tvm import relax
 from ..frontend.model import Model
 
 CONV2D, MATMUL = "relax.nn.conv2d", "relax.matmul"
+HALVES = ("bfloat16", "float16")
+"""The types of 16 bits in which a layer's weight may be stored."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -20,8 +22,9 @@ class Layer:
     `kind` is "conv2d", "depthwise", "grouped" or "dense". `weight_shape` is (c_out, c_in / groups,
     kh, kw) for convolutions; for dense layers it is (n, k) where `transposed` (the weight is read
     through permute_dims) and (k, n) where not. `call` is the variable of the bare convolution or
-    matmul, `output` the one after the bias (the same without a bias). `quantized` tells whether
-    the weight is read through dequantize. `macs_count` counts one multiply-add as one.
+    matmul, `output` the one after the bias (the same without a bias). `weight_dtype`
+    is the type in which the weight is stored, `quantized` tells whether it is read through
+    dequantize. `macs_count` counts one multiply-add as one.
     """
 
     name: str
@@ -35,12 +38,20 @@ class Layer:
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     macs_count: int
+    weight_dtype: str
     transposed: bool = False
     quantized: bool = False
     strides: tuple[int, ...] = ()
     padding: tuple[int, ...] = ()
     dilation: tuple[int, ...] = ()
     groups: int = 1
+
+    @property
+    def rounded(self) -> str | None:
+        """How the weight was rounded, or None where it is as it was imported."""
+        if self.quantized:
+            return "quantized"
+        return f"rounded to {self.weight_dtype}" if self.weight_dtype in HALVES else None
 
     @property
     def output_axis(self) -> int:
@@ -187,6 +198,7 @@ def _layer(
         input_shape=shape_of(value.args[0]),
         output_shape=shape_of(value),
         macs_count=_macs(value),
+        weight_dtype=str(weight.ty.dtype),
         transposed=transposed,
         quantized=quantized,
         strides=_ints(attrs.strides) if attrs is not None else (),
@@ -197,12 +209,12 @@ def _layer(
 
 
 def _weight(graph: Graph, value: relax.Expr) -> tuple[relax.Expr, bool]:
-    integer = graph.call(value, "relax.dequantize")
-    return (
-        (graph.origin(integer.args[0]), True)
-        if integer is not None
-        else (graph.origin(value), False)
-    )
+    """The weight that a layer reads, as it is stored, and whether through dequantize."""
+    for op in ("relax.dequantize", "relax.astype"):
+        read = graph.call(value, op)
+        if read is not None:
+            return graph.origin(read.args[0]), op == "relax.dequantize"
+    return graph.origin(value), False
 
 
 def _conv_kind(call: relax.Call) -> str:

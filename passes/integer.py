@@ -3,23 +3,22 @@
 Before  y = conv2d(x, w) + b
 After   y = conv2d(dequantize(quantize(x, s, z)), dequantize(w8, w_scale, 0)) + b'
         x uint8 per tensor, w8 int8 per output channel, symmetric; b' makes up for the mean error
-
-Whatever else reads an image x (a residual add, a concatenation) reads the same 8 bits, so that a
-board need not keep the reals too: they are four times the bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from tvm import relax
 
 from ..frontend.model import Model
 from .calibrators import Range
-from .graph import Graph, Layer, layers, variables
+from .graph import Layer, layers
 from .rewrite import Body, rebuild
+from .rounding import ReadRounded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +70,9 @@ def written(model: Model, integers: Sequence[Integer]) -> Model:
         bias = decided[layer.name].bias
         if layer.bias and bias is not None:
             weights[layer.bias] = bias
-    return rebuild(model, weights, _Rewrite(model, stored, chosen, spans))
+    roundings = {var: (span.scale, span.zero_point) for var, span in spans.items()}
+    rewrite = ReadRounded(model, chosen, roundings, _real_weight, _real_input)
+    return rebuild(model, weights, rewrite)
 
 
 def by_layer(integers: Sequence[Integer]) -> dict[str, Integer]:
@@ -79,74 +80,16 @@ def by_layer(integers: Sequence[Integer]) -> dict[str, Integer]:
     return {decision.layer: decision for decision in integers}
 
 
-class _Rewrite:
-    """Rewrites bindings: each weight and each input is quantized once, where first read."""
+def _real_weight(body: Body, layer: Layer, old: relax.Var) -> relax.Var:
+    zero = relax.const(0, "int8")
+    scale = body.weight(f"{layer.weight}_scale")
+    real = relax.op.dequantize(body.weight(layer.weight), scale, zero, layer.output_axis)
+    return body.emit(real, f"{old.name}_dq")
 
-    def __init__(
-        self,
-        model: Model,
-        stored: Mapping[str, Layer],
-        chosen: Mapping[relax.Var, Layer],
-        spans: Mapping[relax.Var, Range],
-    ):
-        self._names, self._graph = model.weight_names(), Graph.of(model)
-        self._stored, self._chosen, self._spans = stored, chosen, spans
-        self._images = self._quantized_images()
-        self._waiting = set(stored)
-        self._inputs: dict[tuple[relax.Var, float, int], relax.Var] = {}
 
-    def _quantized_images(self) -> dict[relax.Var, Range]:
-        """The images that are read in 8 bits; before max pooling too, which picks among them."""
-        inner = self._graph.producers.keys() - set(self._graph.outputs())
-        images = {
-            layer.input: self._spans[call]
-            for call, layer in self._chosen.items()
-            if layer.kind != "dense" and layer.input in inner
-        }
-        for image, span in tuple(images.items()):
-            pool = self._graph.call(image, "relax.nn.max_pool2d")
-            before = None if pool is None else self._graph.origin(pool.args[0])
-            if before in inner and len(self._graph.consumers[before]) == 1:
-                images.setdefault(before, span)
-        return images
-
-    def __call__(self, body: Body, var: relax.Var, value: relax.Expr) -> relax.Expr:
-        for read in variables(value):
-            name = self._names.get(read)
-            if name in self._waiting:
-                self._waiting.remove(name)
-                body.bind(read, self._weight(body, self._stored[name], read))
-        if var not in self._chosen:
-            return self._other(body, value)
-        x = self._input(body, self._chosen[var].input, self._spans[var])
-        return relax.Call(value.op, [x, body.of(value.args[1])], value.attrs)
-
-    def _other(self, body: Body, value: relax.Expr) -> relax.Expr:
-        """Rewrite what is no chosen layer: images that are quantized are read so."""
-        if isinstance(value, relax.Var):
-            return body.of(value)
-        images = {read: self._graph.origin(read) for read in variables(value)}
-        instead = {
-            read: self._input(body, image, self._images[image])
-            for read, image in images.items()
-            if image in self._images
-        }
-        return body.of(value, instead)
-
-    def _weight(self, body: Body, layer: Layer, old: relax.Var) -> relax.Var:
-        zero = relax.const(0, "int8")
-        scale = body.weight(f"{layer.weight}_scale")
-        real = relax.op.dequantize(body.weight(layer.weight), scale, zero, layer.output_axis)
-        return body.emit(real, f"{old.name}_dq")
-
-    def _input(self, body: Body, old: relax.Var, span: Range) -> relax.Var:
-        key = (old, span.scale, span.zero_point)
-        if key not in self._inputs:
-            scale = relax.const(np.float32(span.scale), "float32")
-            zero = relax.const(span.zero_point, "uint8")
-            small = relax.op.quantize(body.of(old), scale, zero, out_dtype="uint8")
-            levels = body.emit(small, f"{old.name}_q")
-            self._inputs[key] = body.emit(
-                relax.op.dequantize(levels, scale, zero), f"{old.name}_dq"
-            )
-        return self._inputs[key]
+def _real_input(body: Body, old: relax.Var, rounding: Hashable) -> relax.Var:
+    real_scale, level = cast(tuple[float, int], rounding)
+    scale, zero = relax.const(np.float32(real_scale), "float32"), relax.const(level, "uint8")
+    small = relax.op.quantize(body.of(old), scale, zero, out_dtype="uint8")
+    levels = body.emit(small, f"{old.name}_q")
+    return body.emit(relax.op.dequantize(levels, scale, zero), f"{old.name}_dq")

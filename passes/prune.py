@@ -26,9 +26,9 @@ from .coupling import Coupling, Group, coupling
 from .decision import Decision, Kept, changed_settings
 from .graph import layers
 from .importance import IMPORTANCES, NEED_DATA, Score, scorer
-from .integers import refuse_quantized
 from .narrow import narrowed
 from .refit import Refit, Target, refit, targets
+from .rounding import refuse_rounded
 
 if TYPE_CHECKING:
     from ..frontend.data import Dataset
@@ -99,7 +99,7 @@ class Prune:
         """Decide for each group which channels stay, and for each reader its refitted weights."""
         if self.needs_data and calibration is None:
             raise PassError(f"importance {self.importance!r} needs calibration data")
-        refuse_quantized(model)
+        refuse_rounded(model)
         coupled, found = coupling(model), layers(model)
         check_names(found, self.keep_ratios, "keep_ratios")
         check_names(found, self.multiples, "multiples")

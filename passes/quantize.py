@@ -27,10 +27,10 @@ from .decision import Decision, Kept
 from .graph import Layer, layers
 from .integer import Integer, written
 from .integer_fit import fit
-from .integers import refuse_quantized
 from .ranges import ranges
 from .reference import calibration_inputs, evaluate
 from .refit import targets
+from .rounding import refuse_nan, refuse_rounded
 from .weight_rounding import ROUNDINGS, plainly
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Quantize:
         """Choose each input's range, round each weight, correct biases on what reaches them."""
         if calibration is None:
             raise PassError("quantization needs calibration data; give a data set")
-        refuse_quantized(model)
+        refuse_rounded(model)
         chosen = _chosen(model, self.keep)
         if not chosen:
             return _kept(model, self.keep)
@@ -89,10 +89,7 @@ def _chosen(model: Model, keep: Sequence[str]) -> list[Layer]:
         raise PassError(f"no layer named {unknown[0]!r} to keep; the network has {names}")
     chosen = [layer for layer in found if layer.name not in keep]
     for layer in chosen:
-        if not np.isfinite(model.weights[layer.weight]).all():
-            raise PassError(
-                f"the weight of {layer.name} holds NaN or infinity; it cannot be rounded"
-            )
+        refuse_nan(model, layer)
     return chosen
 
 

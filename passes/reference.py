@@ -57,7 +57,7 @@ class Execution:
         self._weights = model.weight_vars()
         self.values: dict[relax.Var, Any] = dict(zip(params, inputs, strict=False))
         for name, var in self._weights.items():
-            self.values[var] = torch.from_numpy(np.array(model.weights[name]))
+            self.values[var] = _tensor(model.weights[name])
         for name in differentiate:
             self.values[self._weights[name]].requires_grad_()
         self._differentiates = bool(differentiate)
@@ -76,7 +76,7 @@ class Execution:
 
     def replace_weight(self, name: str, value: np.ndarray) -> None:
         """Give a weight another value, and recompute what was made of it alone."""
-        self.values[self._weights[name]] = torch.from_numpy(np.array(value))
+        self.values[self._weights[name]] = _tensor(value)
         stale = {self._weights[name]}
         for var, expr in self._graph.bindings:
             if var in self.values and var not in self._mapped and stale & set(variables(expr)):
@@ -272,7 +272,14 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 
 def _constant(value: Any) -> Any:
-    return torch.from_numpy(np.array(value.numpy())) if hasattr(value, "numpy") else value
+    return _tensor(value.numpy()) if hasattr(value, "numpy") else value
+
+
+def _tensor(value: np.ndarray) -> Tensor:
+    """Copy an array; NumPy's bfloat16 is ml_dtypes', which torch does not know."""
+    if value.dtype.name == "bfloat16":
+        return torch.from_numpy(value.view(np.int16).copy()).view(torch.bfloat16)
+    return torch.from_numpy(np.array(value))
 
 
 def _last_readers(
