@@ -92,6 +92,8 @@ def _argument(shape: tuple[int, ...], dtype: str, index: int) -> object:
 
     key = (shape, dtype, index)
     if key not in _tensors:
-        values = np.random.default_rng(index).integers(0, 3, shape).astype(dtype)
-        _tensors[key] = tvm.runtime.tensor(values)
+        values = np.random.default_rng(index).integers(0, 3, shape)
+        if dtype == "uint16":  # the bits of bfloat16 (`kernels/half.py`)
+            values = values.astype(np.float32).view(np.uint32) >> 16
+        _tensors[key] = tvm.runtime.tensor(values.astype(dtype))
     return _tensors[key]

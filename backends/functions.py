@@ -14,13 +14,14 @@ from math import isqrt, prod
 import tvm
 import tvm_ffi
 from tvm import IRModule, relax
-from tvm.ir import Expr, TensorLoad
+from tvm.ir import Call, Expr, TensorLoad
 from tvm.s_tir import SBlock
-from tvm.tirx import Add, BufferStore, Cast, IterVar, Mul, PrimFunc
+from tvm.tirx import Add, BufferStore, Cast, IterVar, LShift, Mul, PrimFunc
 
 from ..library.manifest import FunctionRecord
 from .kernels import winograd
 from .kernels.compute import CONTRACT, GROUPS, PAD, UNPAD
+from .kernels.half import BITS
 from .kernels.schedule import is_handwritten, new_schedule
 from .schedule import calls_of, weights_of
 from .walk import LEVELS
@@ -32,7 +33,7 @@ _KERNELS = {
     ("rh", "rw"): "depthwise conv",
     ("rc",): "matmul",
 }
-_SHORT_TYPES = {"float32": "fp32"}
+_SHORT_TYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 _FILTER_TAPS = 9  # of the 3×3 filters that Winograd's filtering takes
 
 
@@ -147,12 +148,20 @@ def _factors(block: SBlock) -> tuple[Expr, ...]:
 
 
 def _uncast(value):
-    return _uncast(value.value) if isinstance(value, Cast) else value
+    """What is cast, or of bfloat16 the bits that become a float32."""
+    if isinstance(value, Cast):
+        return _uncast(value.value)
+    if isinstance(value, Call) and value.op.name == "tirx.reinterpret":
+        return _uncast(value.args[0])
+    if isinstance(value, LShift):
+        return _uncast(value.a)
+    return value
 
 
 def _dtype(block: SBlock) -> str:
     """The type of the second factor: a weight's, where one is multiplied."""
-    return str(_factors(block)[1].ty.dtype)
+    dtype = str(_factors(block)[1].ty.dtype)
+    return "bfloat16" if dtype == BITS else dtype
 
 
 def _extents(block: SBlock, kind: int | None = None) -> list[int]:

@@ -1,14 +1,15 @@
-"""What a board's instruction set wants of a kernel: vector widths, registers, int8 dot products."""
+"""What a board's instruction set wants of a kernel: vector widths, registers, dot products."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tvm.target import Target, codegen
 
 from ..library.manifest import BoardRecord
 from ..targets import Board
 from .kernels import intrinsics
+from .kernels.half import BITS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,8 +17,9 @@ class Dot:
     """How this instruction set multiplies narrow numbers into 32-bit sums.
 
     `depth` products are summed in each of `lanes` 32-bit lanes by one `intrinsic`; without one,
-    the multiply-add is left to LLVM and `depth` is 1. Weights are int8; activations are
-    `activation_dtype`. Sums cannot overflow before 65,000 products (255 × 127 each).
+    the multiply-add is left to LLVM and `depth` is 1. Activations are stored as
+    `activation_dtype`; bfloat16 as its bits, in uint16. Sums of int8 weights cannot overflow before
+    65,000 products (255 × 127 each).
     """
 
     lanes: int
@@ -28,12 +30,24 @@ class Dot:
 
 @dataclass(frozen=True, kw_only=True)
 class InstructionSet:
-    """Vector facts of a CPU. `whole_rows` (GPUs) packs all output channels into one block."""
+    """Vector facts of a CPU. `whole_rows` (GPUs) packs all output channels into one block.
+
+    `bfloat16` is None where no instruction multiplies it.
+    """
 
     float_lanes: int
     register_count: int
     int8: Dot
+    bfloat16: Dot | None = None
     whole_rows: bool = False
+
+    def dot(self, dtype: str) -> Dot:
+        """How weights that are stored as `dtype`, int8 or 16 bits, are multiplied and summed."""
+        if dtype == "int8":
+            return self.int8
+        if dtype == BITS and self.bfloat16 is not None:
+            return self.bfloat16
+        return Dot(lanes=self.float_lanes, depth=1, activation_dtype=dtype, intrinsic=None)
 
 
 _GPU = InstructionSet(
@@ -57,11 +71,19 @@ def instruction_set(board: Board | BoardRecord) -> InstructionSet:
         isa = _x86(
             has("avx512f"), has("avx512vnni") and has("avx512vl"), has("avxvnni"), has("avx")
         )
+        pairs = _PAIRS_512 if has("avx512bf16") else None
     else:
         isa = _aarch64(has("dotprod"))
-    if isa.int8.intrinsic is not None:
-        intrinsics.register(isa.int8.intrinsic)
+        pairs = _PAIRS_128 if has("bf16") else None
+    isa = replace(isa, bfloat16=pairs)
+    for dot in (isa.int8, isa.bfloat16):
+        if dot is not None and dot.intrinsic is not None:
+            intrinsics.register(dot.intrinsic)
     return isa
+
+
+_PAIRS_512 = Dot(lanes=16, depth=2, activation_dtype=BITS, intrinsic=intrinsics.VDPBF16PS_512)
+_PAIRS_128 = Dot(lanes=4, depth=2, activation_dtype=BITS, intrinsic=intrinsics.BFDOT)
 
 
 def _x86(avx512: bool, vnni512: bool, vnni256: bool, avx: bool) -> InstructionSet:

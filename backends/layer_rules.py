@@ -1,4 +1,4 @@
-"""Layers and 8-bit values: convolutions and dense layers become our kernels, packed."""
+"""Layers and narrow values: convolutions and dense layers become our kernels, packed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tvm import relax
 
+from . import layout_rules
 from .kernels import compute, pack, winograd
-from .values import Dequantized, Dynamic, Quantized, Static, Value
+from .kernels.half import STORED, stored
+from .values import Dequantized, Dynamic, Quantized, Rounded, Static, Value
 from .walk import LEVELS, Rule, Walk, shape_of
 
 _LOWEST = {"uint8": 0, "int8": -128}
@@ -21,12 +23,13 @@ def quantize(walk: Walk, call: relax.Call) -> Value | None:
         return None
     if scale.array.size != 1 or str(call.attrs.out_dtype) not in _LOWEST:
         return None
-    dtype, stored = str(call.attrs.out_dtype), walk.isa.int8.activation_dtype
-    offset = _LOWEST[stored] - _LOWEST[dtype]
+    dtype, kept = str(call.attrs.out_dtype), walk.isa.int8.activation_dtype
+    offset = _LOWEST[kept] - _LOWEST[dtype]
     scale_value, zero_point = float(scale.array.item()), int(zero.array.item()) + offset
     given = walk.value_of(call.args[0])
-    if isinstance(given, Dequantized) and given.source.stands_for(scale_value, zero_point, dtype):
-        return given.source
+    if isinstance(given, Dequantized) and isinstance(given.source, Quantized):
+        if given.source.stands_for(scale_value, zero_point, dtype):
+            return given.source
     source = walk.real(given)
     levels = Quantized(
         source.expr,
@@ -56,6 +59,25 @@ def dequantize(walk: Walk, call: relax.Call) -> Value | None:
         return None
     axis = int(call.attrs.axis) % value.array.ndim
     return Static(value.array, value.name, scale=scale.array.reshape(-1), scale_axis=axis)
+
+
+def astype(walk: Walk, call: relax.Call) -> Value | None:
+    """An activation to 16 bits, the reals of one, or those of a weight of 16 bits."""
+    value, dtype = walk.value_of(call.args[0]), str(call.attrs.dtype)
+    if isinstance(value, Static):
+        if dtype != "float32" or value.array.dtype.name not in STORED:
+            return None
+        return replace(value, scale=np.ones(1, np.float32))
+    if isinstance(value, Rounded) and dtype == "float32":
+        return Dequantized(value)
+    if isinstance(value, Dequantized) and isinstance(value.source, Rounded):
+        if value.source.dtype == dtype:
+            return value.source
+    source = walk.real(value)
+    if dtype not in STORED or str(source.expr.ty.dtype) != "float32":
+        return layout_rules.elementwise(walk, call)
+    expr = walk.kernel(compute.rounded, source.expr, dtype=STORED[dtype])
+    return Rounded(expr, source.channels_last, dtype)
 
 
 def conv2d(walk: Walk, call: relax.Call) -> Value | None:
@@ -93,40 +115,46 @@ def matmul(walk: Walk, call: relax.Call) -> Value | None:
 
 @dataclass(frozen=True)
 class _Operands:
-    """What a kernel reads: `source` is the quantized activation where it computes in integers."""
+    """What a kernel reads, as it is stored: `source` is the activation where both are narrow."""
 
     activation: relax.Expr
     weight: Static
     padding: tuple[relax.Var, ...] = ()
-    source: Quantized | None = None
+    source: Quantized | Rounded | None = None
 
 
 def _operands(
     walk: Walk, x: relax.Expr, weight: Static, window: compute.Window | None
 ) -> _Operands:
-    """Levels where both sides are quantized so that the sums can be; else reals."""
-    source = _integer_source(walk, x, weight, 0 if window else 1)
+    """What is stored, where both sides are narrow so that it can be multiplied; else reals."""
+    source = _narrow_source(walk, x, weight, 0 if window else 1)
     if source is None:
         activation = walk.channels_last(x) if window else walk.plain(x)
         return _Operands(activation, weight.as_float())
+    if isinstance(source, Rounded):
+        bits = replace(weight, array=stored(weight.array))
+        return _Operands(walk.stored(source, window is not None), bits, (), source)
     padded = window is not None and any(window.padding)
     padding = (walk.zero_point(source),) if padded else ()
-    return _Operands(walk.stored_levels(source, window is not None), weight, padding, source)
+    return _Operands(walk.stored(source, window is not None), weight, padding, source)
 
 
-def _integer_source(walk: Walk, x: relax.Expr, weight: Static, axis: int) -> Quantized | None:
-    """The levels of x, where it and the weight (by output channel, `axis`) are quantized."""
+def _narrow_source(
+    walk: Walk, x: relax.Expr, weight: Static, axis: int
+) -> Quantized | Rounded | None:
+    """What is stored of x, where it and the weight (by output channel, `axis`) are narrow alike."""
     value = walk.value_of(x)
-    if isinstance(value, Dequantized) and weight.scaled_along(axis):
-        return value.source
-    return None
+    if not isinstance(value, Dequantized) or not weight.scaled_along(axis):
+        return None
+    wanted = value.source.dtype if isinstance(value.source, Rounded) else "int8"
+    return value.source if weight.array.dtype.name == wanted else None
 
 
 def _real(
     walk: Walk, sums: relax.Var, operands: _Operands, window: compute.Window | None
 ) -> Dynamic:
     """What a kernel summed, as reals."""
-    if operands.source is not None:
+    if isinstance(operands.source, Quantized):
         sums = _dequantized(walk, sums, operands.weight, operands.source, window)
     return Dynamic(sums, window is not None)
 
@@ -183,7 +211,7 @@ def _winograd_conv2d(
 
 def _takes_winograd(walk: Walk, x: relax.Expr, weight: Static, window: compute.Window) -> bool:
     """Whether a convolution of reals by `weight` (c_out, c_in, kh, kw) can be Winograd's."""
-    if _integer_source(walk, x, weight, 0) is not None:
+    if _narrow_source(walk, x, weight, 0) is not None:
         return False
     plain = window.strides == (1, 1) and window.dilation == (1, 1)
     whole = not any(channels % walk.isa.float_lanes for channels in weight.array.shape[:2])
@@ -196,7 +224,8 @@ def _blocking(walk: Walk, operands: _Operands, channels: int) -> tuple[int, int]
         return channels, 1
     if operands.source is None:
         return walk.isa.float_lanes, 1
-    return walk.isa.int8.lanes, walk.isa.int8.depth
+    dot = walk.isa.dot(str(operands.weight.array.dtype))
+    return dot.lanes, dot.depth
 
 
 def _dequantized(
@@ -225,6 +254,7 @@ def _window(attrs) -> compute.Window:
 
 
 RULES: dict[str, Rule] = {
+    "relax.astype": astype,
     "relax.quantize": quantize,
     "relax.dequantize": dequantize,
     "relax.nn.conv2d": conv2d,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from tvm import relax
 
 from . import operators
-from .values import Dequantized, Dynamic, Static, Value
+from .values import Dequantized, Dynamic, Quantized, Static, Value
 from .walk import FROM_CHANNELS_LAST, TO_CHANNELS_LAST, Rule, Walk, shape_of
 
 
@@ -82,9 +82,10 @@ def pool(walk: Walk, call: relax.Call) -> Value:
     """Pooling, channels last; the largest of some levels is one of them."""
     pooled = operators.channels_last_pool(call)
     value = walk.value_of(call.args[0])
-    if isinstance(value, Dequantized) and call.op.name == "relax.nn.max_pool2d":
-        expr = walk.emit(pooled(walk.stored_levels(value.source, True)))
-        return Dequantized(replace(value.source, expr=expr, channels_last=True))
+    source = value.source if isinstance(value, Dequantized) else None
+    if isinstance(source, Quantized) and call.op.name == "relax.nn.max_pool2d":
+        expr = walk.emit(pooled(walk.stored(source, True)))
+        return Dequantized(replace(source, expr=expr, channels_last=True))
     return Dynamic(walk.emit(pooled(walk.channels_last(call.args[0]))), True)
 
 

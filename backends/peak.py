@@ -25,11 +25,19 @@ from tvm.tirx import Expr
 
 from ..library.manifest import BoardRecord
 from ..library.runtime import use_threads
-from .isa import instruction_set
+from .isa import InstructionSet, instruction_set
 from .kernels import intrinsics
 from .kernels.register_loop import Step, register_loop
 
 DTYPES = ("float32", "int8")
+"""What every CPU multiplies; `dtypes` adds bfloat16 where there is an instruction."""
+# Sums are neither subnormal nor infinite, which would run at another speed: 0.5 x + 1 stays near 2,
+# and x + 2 · 1 grows by each of the steps; two bfloat16 of 1 are one float32.
+_OPERANDS: dict[str, np.ndarray] = {
+    "float32": np.array([[0.5], [1.0]]),
+    "int8": np.array([[3], [5]]),
+    "bfloat16": np.array([[0x3F803F80]] * 2, np.uint32).view(np.float32),
+}
 _STEPS = 200_000
 _REPEATS = 60
 # Registers left to what the sums are multiplied by, and to the loop.
@@ -53,11 +61,16 @@ class PeakLoop:
 def measure(board: BoardRecord) -> dict[str, float]:
     """1e9 operations a second by the type that is multiplied: the fastest of many runs here."""
     use_threads(board.thread_count, board.affinity)
-    return {dtype: max(peak_loop(board, dtype).gops(_REPEATS)) for dtype in DTYPES}
+    return {dtype: max(peak_loop(board, dtype).gops(_REPEATS)) for dtype in dtypes(board)}
+
+
+def dtypes(board: BoardRecord) -> tuple[str, ...]:
+    """The types that a CPU board has instructions to multiply and add."""
+    return (*DTYPES, *(["bfloat16"] if instruction_set(board).bfloat16 else []))
 
 
 def peak_loop(board: BoardRecord, dtype: str) -> PeakLoop:
-    """Build the loop that multiplies and adds `dtype` ("float32" or "int8") on a CPU board."""
+    """Build the loop that multiplies and adds `dtype`, one of `dtypes`, on a CPU board."""
     step = _step(board, dtype)
     sums_count = instruction_set(board).register_count - _SPARE_REGISTERS
     threads = board.thread_count
@@ -65,8 +78,7 @@ def peak_loop(board: BoardRecord, dtype: str) -> PeakLoop:
     function = function.with_attr("global_symbol", "main")
     module = tvm.compile(IRModule({"main": function}), target=Target(dict(board.target)))
     shape = (threads, sums_count * step.lanes)
-    # 0.5 x + 1 stays near 2: neither subnormal nor infinite, which would run at another speed
-    operands = np.repeat([[0.5], [1.0]] if dtype == "float32" else [[3], [5]], step.lanes, axis=1)
+    operands = np.repeat(_OPERANDS[dtype], step.lanes, axis=1)
     arguments = (np.ones(shape), operands, np.zeros(shape))
     return PeakLoop(
         module=module.mod,
@@ -80,6 +92,8 @@ def _step(board: BoardRecord, dtype: str) -> Step:
     if dtype == "float32":
         lanes = isa.float_lanes
         return Step(dtype=dtype, lanes=lanes, macs_count=lanes, add=lambda s, a, b: s * a + b)
+    if dtype == "bfloat16":
+        return _pairs_step(isa)
     lanes = isa.int8.lanes
     if isa.int8.intrinsic is not None:
         name = intrinsics.INSTRUCTIONS[isa.int8.intrinsic]
@@ -102,6 +116,20 @@ def _step(board: BoardRecord, dtype: str) -> Step:
 
         return Step(dtype="int32", lanes=lanes, macs_count=2 * lanes, add=pairs)
     return Step(dtype="int32", lanes=lanes, macs_count=lanes, add=lambda s, a, b: s * a + b)
+
+
+def _pairs_step(isa: InstructionSet) -> Step:
+    """Pairs of bfloat16, by the instruction that there is."""
+    assert isa.bfloat16 is not None
+    assert isa.bfloat16.intrinsic is not None
+    lanes = isa.bfloat16.lanes
+    function, llvm = intrinsics.bfloat16_dot(isa.bfloat16.intrinsic, lanes)
+
+    def dot(sums: Expr, a: Expr, b: Expr) -> Expr:
+        bits = (T.reinterpret(value, dtype=f"int32x{lanes}") for value in (a, b))
+        return T.call_pure_extern(f"float32x{lanes}", function, sums, *bits)
+
+    return Step(dtype="float32", lanes=lanes, macs_count=2 * lanes, add=dot, llvm=llvm)
 
 
 def _pmaddwd(board: BoardRecord) -> tuple[int, str]:

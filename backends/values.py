@@ -38,25 +38,37 @@ class Quantized:
 
 
 @dataclass(frozen=True)
-class Dequantized:
-    """The reals of a quantized activation, not computed unless somebody reads them as reals."""
+class Rounded:
+    """An activation rounded to `dtype`, of 16 bits, kept as kernels store it."""
 
-    source: Quantized
+    expr: relax.Expr
+    channels_last: bool
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Dequantized:
+    """The reals of a narrow activation, not computed unless somebody reads them as reals."""
+
+    source: Quantized | Rounded
 
     @property
     def expr(self) -> relax.Expr:
-        """The levels; they have the shape of the reals."""
+        """What is stored; it has the shape of the reals."""
         return self.source.expr
 
     @property
     def channels_last(self) -> bool:
-        """The layout of the levels, which the reals keep."""
+        """The layout of what is stored, which the reals keep."""
         return self.source.channels_last
 
 
 @dataclass(frozen=True)
 class Static:
-    """A weight, known at build time; with a `scale` for each channel of `scale_axis` if int8."""
+    """A weight, known at build time; with a `scale` for each channel of `scale_axis` if int8.
+
+    What is read as the reals of 16 bits has a scale too: 1.
+    """
 
     array: np.ndarray
     name: str
@@ -71,7 +83,7 @@ class Static:
         return replace(self, array=array, scale_axis=axes.index(self.scale_axis))
 
     def scaled_along(self, axis: int) -> bool:
-        """Whether this is int8, with one scale or one for each index of `axis`."""
+        """Whether this is narrow, with one scale or one for each index of `axis`."""
         return self.scale is not None and (self.scale.size == 1 or self.scale_axis == axis)
 
     def as_float(self) -> Static:
@@ -83,7 +95,7 @@ class Static:
         return Static((self.array * self.scale.reshape(shape)).astype(np.float32), self.name)
 
 
-Value = Dynamic | Quantized | Dequantized | Static
+Value = Dynamic | Quantized | Rounded | Dequantized | Static
 
 
 @dataclass

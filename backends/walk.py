@@ -13,7 +13,7 @@ from tvm.tirx import IntImm
 from ..frontend.model import Model
 from .isa import InstructionSet
 from .kernels import compute
-from .values import Dequantized, Dynamic, LoweredWeights, Quantized, Static, Value
+from .values import Dequantized, Dynamic, LoweredWeights, Quantized, Rounded, Static, Value
 
 TO_CHANNELS_LAST, FROM_CHANNELS_LAST = (0, 2, 3, 1), (0, 3, 1, 2)
 
@@ -111,29 +111,30 @@ class Walk:
     def real(self, value: Value) -> Dynamic:
         """A value as floats, dequantized where need be."""
         if isinstance(value, Dequantized):
-            source = value.source
-            return Dynamic(
-                self.kernel(
-                    compute.dequantize,
-                    source.expr,
-                    self.weights.var(f"{LEVELS}scale", np.array(source.scale, np.float32)),
-                    self.zero_point(source),
-                ),
-                source.channels_last,
-            )
+            return Dynamic(self.reals(value.source), value.channels_last)
         if isinstance(value, Quantized):
             return Dynamic(self.levels(value), value.channels_last)
+        if isinstance(value, Rounded):
+            own = relax.op.astype(self.reals(value), value.dtype)
+            return Dynamic(self.emit(own), value.channels_last)
         if isinstance(value, Static):
             return Dynamic(self.stored_weight(value.as_float()))
         return value
+
+    def reals(self, source: Quantized | Rounded) -> relax.Var:
+        """What a narrow activation stands for, computed."""
+        if isinstance(source, Rounded):
+            return self.kernel(compute.widened, source.expr)
+        scale = self.weights.var(f"{LEVELS}scale", np.array(source.scale, np.float32))
+        return self.kernel(compute.dequantize, source.expr, scale, self.zero_point(source))
 
     def zero_point(self, value: Quantized) -> relax.Var:
         """The level that stands for 0, as an argument."""
         stored = np.array(value.zero_point, self.isa.int8.activation_dtype)
         return self.weights.var(f"{LEVELS}zero_point", stored)
 
-    def stored_levels(self, value: Quantized, channels_last: bool) -> relax.Expr:
-        """The 8-bit levels as kernels read them, in the layout that is asked for."""
+    def stored(self, value: Quantized | Rounded, channels_last: bool) -> relax.Expr:
+        """What is stored of a narrow activation, in the layout that is asked for."""
         if value.channels_last == channels_last:
             return value.expr
         axes = TO_CHANNELS_LAST if channels_last else FROM_CHANNELS_LAST

@@ -94,7 +94,7 @@ class FunctionRecord(Record, frozen=True, kw_only=True):
     name: Name
     layers: tuple[Name, ...]
     kernel: Name
-    dtype: Dtype | None
+    dtype: Dtype | Literal["bfloat16"] | None
     macs_count: Count
     performed_macs_count: Count
     moved_bytes: Count

@@ -33,6 +33,11 @@ from .rounding import ReadRounded, refuse_nan, refuse_rounded
 if TYPE_CHECKING:
     from ..frontend.data import Dataset
 
+# NumPy's types, and the largest value of each: 65504, and 2^127 with all of 8 bits set.
+_TYPES = {
+    "bfloat16": (np.dtype(ml_dtypes.bfloat16), 2.0**128 - 2.0**120),
+    "float16": (np.dtype(np.float16), 65504.0),
+}
 # Beyond this a weight loses what no rounding to 8 bits would cost: it lies among the subnormals.
 _LARGEST_ERROR_RATIO = 0.01
 
@@ -79,7 +84,7 @@ class Half:
     def _decide(
         self, model: Model, layer: Layer, reach: Mapping[relax.Var, float]
     ) -> Rounded | Kept:
-        weight, limit = model.weights[layer.weight], float(ml_dtypes.finfo(self.dtype).max)
+        weight, (half, limit) = model.weights[layer.weight], _TYPES[self.dtype]
         largest = float(np.abs(weight).max(initial=0.0))
         if layer.kind == "depthwise":
             return Kept(layer=layer.name, why="a depthwise layer has no products to sum in pairs")
@@ -91,7 +96,7 @@ class Half:
         if reach.get(layer.input, 0.0) > limit:
             why = f"its input reaches {reach[layer.input]:.3g}, above {limit:.5g}, {self.dtype}'s"
             return Kept(layer=layer.name, why=f"{why} largest")
-        error_ratio = _error_ratio(weight, weight.astype(self.dtype))
+        error_ratio = _error_ratio(weight, weight.astype(half))
         if error_ratio > _LARGEST_ERROR_RATIO:
             why = f"its weights are so small that {self.dtype} changes them by {error_ratio:.1%}"
             return Kept(layer=layer.name, why=why)
@@ -103,7 +108,7 @@ class Half:
         chosen = {layer.call: layer for layer in layers(model) if layer.name in dtypes}
         stored = {layer.weight: dtypes[layer.name] for layer in chosen.values()}
         weights = {
-            name: array.astype(stored[name]) if name in stored else array
+            name: array.astype(_TYPES[stored[name]][0]) if name in stored else array
             for name, array in model.weights.items()
         }
         roundings = {var: dtypes[layer.name] for var, layer in chosen.items()}

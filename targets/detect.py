@@ -16,13 +16,14 @@ from .x86 import llvm_cpu
 
 _ARCHITECTURES = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
 
-# flag of /proc/cpuinfo → LLVM's attribute; what Cortex-A76 and later have in common, and int8
-# matrix products. The baseline, ARMv8-A with Advanced SIMD, needs none.
+# flag of /proc/cpuinfo → LLVM's attribute; what Cortex-A76 and later have in common, int8 matrix
+# products and bfloat16. The baseline, ARMv8-A with Advanced SIMD, needs none.
 _ARM_EXTENSIONS = (
     ("asimddp", "dotprod"),
     ("asimdhp", "fullfp16"),
     ("asimdrdm", "rdm"),
     ("atomics", "lse"),
+    ("bf16", "bf16"),
     ("i8mm", "i8mm"),
     ("lrcpc", "rcpc"),
 )

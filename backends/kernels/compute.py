@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from tvm import te, tirx
 
+from .half import STORED, real_of, rounded_to
+
 CONTRACT = "contract"
 PAD = "pad"
 UNPAD = "unpad"
@@ -63,7 +65,7 @@ def conv2d(
     each is whole blocks of outputs and whole depths of inputs;
     `layer_groups` is their number before they were merged so.
 
-    Returns (n, oh, ow, channels): float32 for float weights, int32 sums for int8 ones.
+    Returns (n, oh, ow, channels): int32 sums for int8 weights, float32 for all others.
     """
     n, _, _, _ = shape_of(x)
     blocks, kh, kw, depths, lanes, depth = shape_of(weight)
@@ -122,7 +124,7 @@ def depthwise_conv2d(
 
     The padding is `zero` (), as for `conv2d`.
 
-    Returns (n, oh, ow, c): float32 for float weights, int32 sums for int8 ones.
+    Returns (n, oh, ow, c): int32 sums for int8 weights, float32 for all others.
     """
     n, _, _, c = shape_of(x)
     kh, kw, _ = shape_of(weight)
@@ -188,6 +190,16 @@ def dequantize(x: te.Tensor, scale: te.Tensor, zero_point: te.Tensor):
     return te.compute(x.shape, lambda *i: one(x(*i)), name="dequantize")
 
 
+def rounded(x: te.Tensor, *, dtype: str):
+    """Round reals to 16 bits, stored as `dtype`."""
+    return te.compute(x.shape, lambda *i: rounded_to(x(*i), dtype), name="rounded")
+
+
+def widened(x: te.Tensor):
+    """The reals that stored values of 16 bits are."""
+    return te.compute(x.shape, lambda *i: real_of(x(*i), x.dtype), name="widened")
+
+
 def copied(x: te.Tensor):
     """The same values."""
     return te.compute(x.shape, lambda *i: x(*i), name="copied")
@@ -202,7 +214,11 @@ def shift_levels(x: te.Tensor, *, offset: int, dtype: str):
 
 def _accumulator(weight: te.Tensor):
     """The cast from stored values to the type of the sums."""
-    return (lambda v: v.astype("int32")) if weight.dtype == "int8" else (lambda v: v)
+    if weight.dtype == "int8":
+        return lambda value: value.astype("int32")
+    if weight.dtype in STORED.values():
+        return lambda value: real_of(value, weight.dtype)
+    return lambda value: value
 
 
 def first_channels(sums: te.Tensor, channels: int):

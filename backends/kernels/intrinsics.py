@@ -1,46 +1,71 @@
-"""Tensor intrinsics for 8-bit dot products.
+"""Tensor intrinsics for dot products of 8-bit and of bfloat16 values.
 
 Ours, because TVM's VNNI intrinsic is rejected by the LLVM that ships with it (`vpdpbusd` takes
 64 × i8 operands there), and because these accumulate in a `local` buffer, which LLVM keeps in
-registers.
+registers. TVM has no bfloat16 of LLVM's: its code is given bits (uint16), and the instruction
+stands in a function of LLVM's own text, which is inlined.
 
-Each computes C[i] += sum_k A[k] * B[i, k] for `lanes` outputs i and 4 products k.
+Each computes C[i] += sum_k A[k] * B[i, k] for `lanes` outputs i and `depth` products k: 4 of
+8 bits, summed in int32, or 2 of bfloat16, summed in float32.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 
 from tvm.s_tir import TensorIntrin
 from tvm.script import tirx as T
+from tvm.tirx import Expr
+
+from .half import BITS, real_of
 
 VPDPBUSD_512 = "adaspring.vpdpbusd.512"
 VPDPBUSD_256 = "adaspring.vpdpbusd.256"
 SDOT = "adaspring.sdot"
+VDPBF16PS_512 = "adaspring.vdpbf16ps.512"
+BFDOT = "adaspring.bfdot"
 # What LLVM calls the instruction of each.
 INSTRUCTIONS = {
     VPDPBUSD_512: "llvm.x86.avx512.vpdpbusd.512",
     VPDPBUSD_256: "llvm.x86.avx512.vpdpbusd.256",
     SDOT: "llvm.aarch64.neon.sdot.v4i32.v16i8",
+    VDPBF16PS_512: "llvm.x86.avx512bf16.dpbf16ps.512",
+    BFDOT: "llvm.aarch64.neon.bfdot.v4f32.v8bf16",
 }
 
 
-def _description(lanes: int, activation_dtype: str):
+def _description(
+    lanes: int, depth: int, read: tuple[str, str], summed: str, to_sum: Callable[[Expr], Expr]
+):
+    """What an intrinsic does to activations and weights that are `read`, for TVM to find."""
+    activation, weight = read
+
     @T.prim_func(s_tir=True)
     def description(
-        A: T.Buffer((4,), activation_dtype, offset_factor=1),
-        B: T.Buffer((lanes, 4), "int8", offset_factor=1),
-        C: T.Buffer((lanes,), "int32", offset_factor=1, scope="local"),
+        A: T.Buffer((depth,), activation, offset_factor=1),
+        B: T.Buffer((lanes, depth), weight, offset_factor=1),
+        C: T.Buffer((lanes,), summed, offset_factor=1, scope="local"),
     ) -> None:
         with T.sblock("root"):
-            T.reads(C[0:lanes], A[0:4], B[0:lanes, 0:4])
+            T.reads(C[0:lanes], A[0:depth], B[0:lanes, 0:depth])
             T.writes(C[0:lanes])
-            for i, k in T.grid(lanes, 4):
+            for i, k in T.grid(lanes, depth):
                 with T.sblock("update"):
                     vi, vk = T.axis.remap("SR", [i, k])
-                    C[vi] = C[vi] + T.cast(A[vk], "int32") * T.cast(B[vi, vk], "int32")
+                    C[vi] = C[vi] + to_sum(A[vk]) * to_sum(B[vi, vk])
 
     return description
+
+
+def _bytes_description(lanes: int, activation: str):
+    return _description(
+        lanes, 4, (activation, "int8"), "int32", lambda value: T.cast(value, "int32")
+    )
+
+
+def _pairs_description(lanes: int):
+    return _description(lanes, 2, (BITS, BITS), "float32", lambda value: real_of(value, BITS))
 
 
 def _vpdpbusd(name: str, lanes: int):
@@ -90,11 +115,59 @@ def _sdot():
     return implementation
 
 
+def bfloat16_dot(name: str, lanes: int) -> tuple[str, str]:
+    """Give a function around the instruction, on bits as int32: its name and its LLVM text."""
+    function = name.replace(".", "_")
+    sums, bits, halves = f"<{lanes} x float>", f"<{lanes} x i32>", f"<{2 * lanes} x bfloat>"
+    return (
+        function,
+        f"""
+declare {sums} @{INSTRUCTIONS[name]}({sums}, {halves}, {halves})
+define {sums} @{function}({sums} %sums, {bits} %a, {bits} %b) alwaysinline {{
+  %x = bitcast {bits} %a to {halves}
+  %y = bitcast {bits} %b to {halves}
+  %result = call {sums} @{INSTRUCTIONS[name]}({sums} %sums, {halves} %x, {halves} %y)
+  ret {sums} %result
+}}
+""",
+    )
+
+
+def _pairs(name: str, lanes: int):
+    function, text = bfloat16_dot(name, lanes)
+    sums = f"float32x{lanes}"
+
+    @T.prim_func(s_tir=True)
+    def implementation(
+        A: T.Buffer((2,), "uint16", offset_factor=1),
+        B: T.Buffer((lanes, 2), "uint16", offset_factor=1),
+        C: T.Buffer((lanes,), "float32", offset_factor=1, scope="local"),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:2], B[0:lanes, 0:2])
+            T.writes(C[0:lanes])
+            with T.attr(0, "pragma_import_llvm", text):
+                two = T.reinterpret(A.vload([0], "uint16x2"), dtype="int32")
+                C[T.ramp(T.int32(0), 1, lanes)] = T.call_pure_extern(
+                    sums,
+                    function,
+                    C.vload([0], dtype=sums),
+                    T.broadcast(two, lanes),
+                    T.reinterpret(
+                        B.vload([0, 0], dtype=f"uint16x{2 * lanes}"), dtype=f"int32x{lanes}"
+                    ),
+                )
+
+    return implementation
+
+
 # Made when asked for: TVM takes a tenth of a second to read each of these functions.
 _MADE_BY = {
-    VPDPBUSD_512: lambda: (_description(16, "uint8"), _vpdpbusd(VPDPBUSD_512, 16)),
-    VPDPBUSD_256: lambda: (_description(8, "uint8"), _vpdpbusd(VPDPBUSD_256, 8)),
-    SDOT: lambda: (_description(4, "int8"), _sdot()),
+    VPDPBUSD_512: lambda: (_bytes_description(16, "uint8"), _vpdpbusd(VPDPBUSD_512, 16)),
+    VPDPBUSD_256: lambda: (_bytes_description(8, "uint8"), _vpdpbusd(VPDPBUSD_256, 8)),
+    SDOT: lambda: (_bytes_description(4, "int8"), _sdot()),
+    VDPBF16PS_512: lambda: (_pairs_description(16), _pairs(VDPBF16PS_512, 16)),
+    BFDOT: lambda: (_pairs_description(4), _pairs(BFDOT, 4)),
 }
 
 

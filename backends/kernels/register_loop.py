@@ -13,20 +13,21 @@ from tvm.tirx import Expr, PrimFunc
 class Step:
     """One instruction's worth: `sums` (dtype and lanes) become `add(sums, a, b)`.
 
-    `macs_count` is the multiply-adds that it does.
+    `macs_count` is the multiply-adds that it does; `llvm` is text of functions that it calls.
     """
 
     dtype: str
     lanes: int
     macs_count: int
     add: Callable[[Expr, Expr, Expr], Expr]
+    llvm: str = ""
 
 
 def register_loop(step: Step, threads: int, sums_count: int, steps: int) -> PrimFunc:
     """Start each of `threads` with `sums_count` vectors and add to each of them `steps` times."""
     lanes, width, dtype = step.lanes, sums_count * step.lanes, step.dtype
     vector = f"{dtype}x{lanes}"
-    add = step.add
+    add, llvm = step.add, step.llvm
 
     @T.prim_func(s_tir=True)
     def main(
@@ -43,13 +44,14 @@ def register_loop(step: Step, threads: int, sums_count: int, steps: int) -> Prim
                 sums = T.sblock_alloc_buffer((width,), dtype, scope="local")
                 for i in T.unroll(sums_count):
                     sums[T.ramp(i * lanes, 1, lanes)] = start.vload([v, i * lanes], dtype=vector)
-                for _ in T.serial(steps):
-                    for i in T.unroll(sums_count):
-                        sums[T.ramp(i * lanes, 1, lanes)] = add(
-                            sums.vload([i * lanes], dtype=vector),
-                            operands.vload([0, 0], dtype=vector),
-                            operands.vload([1, 0], dtype=vector),
-                        )
+                with T.attr(0, "pragma_import_llvm", llvm):
+                    for _ in T.serial(steps):
+                        for i in T.unroll(sums_count):
+                            sums[T.ramp(i * lanes, 1, lanes)] = add(
+                                sums.vload([i * lanes], dtype=vector),
+                                operands.vload([0, 0], dtype=vector),
+                                operands.vload([1, 0], dtype=vector),
+                            )
                 for i in T.unroll(sums_count):
                     result[v, T.ramp(i * lanes, 1, lanes)] = sums.vload([i * lanes], dtype=vector)
 

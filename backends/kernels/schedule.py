@@ -20,6 +20,7 @@ from tvm.tirx import IterVar, PrimFunc
 
 from ..isa import Dot, InstructionSet
 from .compute import CONTRACT, DEPTH, PAD
+from .half import BITS
 
 # A reduction as short as a depthwise 5×5 is unrolled, so that neighbouring columns share what they
 # read, and is padded as it reads: with so little to compute, a padded copy costs as much again.
@@ -79,8 +80,10 @@ def contraction_shape(function: PrimFunc, isa: InstructionSet) -> Shape | None:
 
 def _dot_of(block: SBlock, isa: InstructionSet) -> Dot | None:
     """The instruction that a contraction of packed narrow numbers is made of."""
-    packed = block.iter_vars[-1].var.name.endswith(DEPTH)
-    return isa.int8 if packed and str(block.writes[0].source.dtype) == "int32" else None
+    if not block.iter_vars[-1].var.name.endswith(DEPTH):
+        return None
+    read = {str(region.source.dtype) for region in block.reads}
+    return next((isa.dot(dtype) for dtype in ("int8", BITS) if dtype in read), None)
 
 
 def new_schedule(function: PrimFunc) -> Schedule:
