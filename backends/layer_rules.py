@@ -27,9 +27,9 @@ def quantize(walk: Walk, call: relax.Call) -> Value | None:
     offset = _LOWEST[kept] - _LOWEST[dtype]
     scale_value, zero_point = float(scale.array.item()), int(zero.array.item()) + offset
     given = walk.value_of(call.args[0])
-    if isinstance(given, Dequantized) and isinstance(given.source, Quantized):
-        if given.source.stands_for(scale_value, zero_point, dtype):
-            return given.source
+    known = given.source if isinstance(given, Dequantized) else None
+    if isinstance(known, Quantized) and known.stands_for(scale_value, zero_point, dtype):
+        return known
     source = walk.real(given)
     levels = Quantized(
         source.expr,
@@ -70,9 +70,9 @@ def astype(walk: Walk, call: relax.Call) -> Value | None:
         return replace(value, scale=np.ones(1, np.float32))
     if isinstance(value, Rounded) and dtype == "float32":
         return Dequantized(value)
-    if isinstance(value, Dequantized) and isinstance(value.source, Rounded):
-        if value.source.dtype == dtype:
-            return value.source
+    known = value.source if isinstance(value, Dequantized) else None
+    if isinstance(known, Rounded) and known.dtype == dtype:
+        return known
     source = walk.real(value)
     if dtype not in STORED or str(source.expr.ty.dtype) != "float32":
         return layout_rules.elementwise(walk, call)

@@ -1,4 +1,4 @@
-"""Our dense fp32 and int8 code against ONNX Runtime, OpenVINO and torch, network by network.
+"""Our dense fp32, bf16 and int8 code against ONNX Runtime, OpenVINO and torch, network by network.
 
 The same network, input, threads and run, batch 1, each in turn; ours with the tuning logs that
 ship with the package, and those in --logs. Needs the extra `peers`; a peer that is not installed is
@@ -18,19 +18,23 @@ import report
 import torch
 from adaspring.backends.algorithms import alternatives, fastest
 from adaspring.backends.build import prepare
+from adaspring.backends.isa import instruction_set
 from adaspring.backends.tuning import TuningLog, best_known, fastest_known, shipped_logs
 from adaspring.explore.timing import time_in_turn
 from adaspring.library.runtime import use_threads
+from adaspring.passes import Half, run
 from adaspring.targets import Board, host
 from executable import executable, on_tensor
 from networks import NETWORKS, models, random_data, seeded
 from peer_calls import onnxruntime_calls, openvino_calls, save_onnx, torch_calls
 
-FP32, INT8 = "ours-fp32", "ours-int8"
+FP32, BF16, INT8 = "ours-fp32", "ours-bf16", "ours-int8"
 # what each label compares: ours, and the peers of which the fastest counts
 RATIOS = {
     "fp32_vs_onnxruntime": (FP32, ("onnxruntime-fp32",)),
     "fp32_vs_best_peer": (FP32, ("onnxruntime-fp32", "openvino-fp32", "torch-compile")),
+    "bf16_vs_openvino_bf16": (BF16, ("openvino-bf16",)),
+    "bf16_vs_own_fp32": (BF16, (FP32,)),
     "int8_vs_onnxruntime": (INT8, ("onnxruntime-int8",)),
     "int8_vs_best_peer": (INT8, ("onnxruntime-int8", "openvino-int8")),
     "int8_vs_own_fp32": (INT8, (FP32,)),
@@ -38,14 +42,19 @@ RATIOS = {
 
 
 def own_calls(kind: type, board: Board, log: TuningLog, folder: Path) -> dict[str, Callable]:
-    """Our fp32 and our int8 of the same network."""
+    """Our fp32, our int8, and where the processor multiplies it our bf16 of the same network."""
     dense, quantized = models(kind)
     best = best_known(log)
     ready = fastest(alternatives(dense, board), fastest_known(log))
-    return {
+    calls = {
         FP32: executable(ready, best, folder / "fp32.so"),
         INT8: executable(prepare(quantized, board), best, folder / "int8.so"),
     }
+    if instruction_set(board).bfloat16 is None:
+        print("left out: bf16, which this processor has no instruction for")
+        return calls
+    rounded = run(dense, (Half(),), None).model
+    return calls | {BF16: executable(prepare(rounded, board), best, folder / "bf16.so")}
 
 
 def peer_calls(
@@ -88,7 +97,7 @@ def compare(kind: type, board: Board, log: TuningLog, seconds: float) -> tuple[l
     rounds = {
         label: np.min([medians[peer] for peer in peers], axis=0) / medians[ours]
         for label, (ours, peers) in RATIOS.items()
-        if all(peer in medians for peer in peers)
+        if all(runner in medians for runner in (ours, *peers))
     }
     return rows, rounds
 

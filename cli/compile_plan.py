@@ -113,6 +113,7 @@ def plan_recipe(request: Request, recipe: Recipe) -> RecipePlan:
     has_data = calibration is not None
     reason = why_skipped(
         recipe,
+        boards=request.boards,
         has_data=has_data,
         named=request.recipes_named,
         quantized=is_quantized(request.model),

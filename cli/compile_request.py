@@ -121,7 +121,7 @@ def _data_notes(request: Request) -> list[str]:
     if is_quantized(request.model):
         return ["no --data: accuracy is not measured"]
     skipped = {
-        recipe.name: why_skipped(recipe, has_data=False, named=request.recipes_named)
+        recipe.name: why_skipped(recipe, boards=(), has_data=False, named=request.recipes_named)
         for recipe in request.recipes
     }
     names = ", ".join(name for name, why in skipped.items() if why)

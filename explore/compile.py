@@ -25,7 +25,7 @@ from .measure import Measured, measure
 from .measure_remote import Asked, measure_remote
 from .progress import Progress, Silent
 from .request import Request
-from .shortlist import dropped_record, find_candidates
+from .shortlist import dropped_record, find_candidates, suited
 from .site import Site
 
 
@@ -74,16 +74,18 @@ def compile_libraries(request: Request, progress: Progress | None = None) -> Com
         )
         if farms.code is not None:
             begun = list(begun)  # the code of all boards is under way before any is waited for
-        boards = [_finish(request, one, candidates, skipped, probe, progress) for one in begun]
+        boards = [_finish(request, one, skipped, probe, progress) for one in begun]
     return CompileResult(boards=tuple(boards), skipped=skipped)
 
 
 @dataclass(frozen=True)
 class _Begun:
-    """A board whose code is ordered, or why it could not be."""
+    """A board whose code is ordered, or why it could not be; `unsuited` is not for this board."""
 
     board: Board
     start_s: float
+    candidates: tuple[Candidate, ...]
+    unsuited: tuple[record.Dropped, ...]
     code: BoardCode | str
 
 
@@ -95,18 +97,20 @@ def _begin(
     progress: Progress,
 ) -> _Begun:
     start_s = time.monotonic()
+    chosen, unsuited = suited(candidates, board)
+    code: BoardCode | str
     try:
-        return _Begun(board, start_s, order_code(request, board, candidates, farms, progress))
+        code = order_code(request, board, chosen, farms, progress)
     except AdaspringError as error:
         if len(request.boards) == 1:
             raise
-        return _Begun(board, start_s, str(error))
+        code = str(error)
+    return _Begun(board, start_s, chosen, unsuited, code)
 
 
 def _finish(
     request: Request,
     begun: _Begun,
-    candidates: Sequence[Candidate],
     skipped: Sequence[record.Dropped],
     probe: Probe,
     progress: Progress,
@@ -114,7 +118,7 @@ def _finish(
     if isinstance(begun.code, str):
         return _failed(request, begun.board, begun.code, time.monotonic() - begun.start_s)
     try:
-        return _for_board(request, begun, begun.code, candidates, skipped, probe, progress)
+        return _for_board(request, begun, begun.code, skipped, probe, progress)
     except AdaspringError as error:
         if len(request.boards) == 1:
             raise
@@ -125,12 +129,12 @@ def _for_board(
     request: Request,
     begun: _Begun,
     code: BoardCode,
-    candidates: Sequence[Candidate],
     skipped: Sequence[record.Dropped],
     probe: Probe,
     progress: Progress,
 ) -> BoardResult:
-    board, site = begun.board, code.site
+    board, site, candidates = begun.board, code.site, begun.candidates
+    skipped = (*skipped, *begun.unsuited)
     with tempfile.TemporaryDirectory(prefix="adaspring-build-") as name:
         work = Path(name)
         built = build_all(code.jobs, board, work, progress)

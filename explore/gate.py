@@ -9,10 +9,10 @@ from ..library.manifest import Cost
 from ..passes.integers import is_quantized
 from .candidates import Candidate
 
-# An int8 level may round the other way where a sum differs in its last bit, so an integer
-# network follows its fake-quantized reference less closely than a float one its own.
+# A narrow value may round the other way where a sum differs in its last bit, so a network of int8
+# or 16 bits follows its reference less closely than a float one its own.
 FLOAT_TOLERANCE_RATIO = 1e-3
-INT8_TOLERANCE_RATIO = 5e-2
+_NARROW_TOLERANCE_RATIOS = {"int8": 5e-2, "bfloat16": 2e-2, "float16": 5e-3}
 
 # Differences below these are noise, not gains.
 _FASTER_RATIO = 0.98
@@ -36,8 +36,11 @@ class Contender:
     @property
     def tolerance_ratio(self) -> float:
         """How far its outputs may be from the reference's."""
-        int8 = is_quantized(self.candidate.model)
-        return INT8_TOLERANCE_RATIO if int8 else FLOAT_TOLERANCE_RATIO
+        types = {value.dtype.name for value in self.candidate.model.weights.values()}
+        if is_quantized(self.candidate.model):
+            types.add("int8")
+        narrow = [ratio for dtype, ratio in _NARROW_TOLERANCE_RATIOS.items() if dtype in types]
+        return max(narrow, default=FLOAT_TOLERANCE_RATIO)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..backends.isa import instruction_set
 from ..errors import UsageError
 from ..passes import Pass
 from ..passes.factorize import Factorize
+from ..passes.half import Half
 from ..passes.prune import Prune
 from ..passes.quantize import Quantize
+from ..targets import Board
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +42,7 @@ RECIPES = (
     Recipe(name="pruned-quarter", passes=(_prune(0.75),)),
     Recipe(name="pruned-half", passes=(_prune(0.5),)),
     Recipe(name="factorized", passes=(Factorize(max_error_ratio=0.2, multiple_of=16),)),
+    Recipe(name="bf16", passes=(Half(dtype="bfloat16"),)),
     Recipe(name="int8", passes=(Quantize(),)),
     Recipe(name="pruned-quarter-int8", passes=(_prune(0.75), Quantize())),
     Recipe(name="pruned-half-int8", passes=(_prune(0.5), Quantize())),
@@ -56,7 +61,12 @@ def find_recipes(names: tuple[str, ...]) -> tuple[Recipe, ...]:
 
 
 def why_skipped(
-    recipe: Recipe, *, has_data: bool, named: bool, quantized: bool = False
+    recipe: Recipe,
+    *,
+    boards: Sequence[Board],
+    has_data: bool,
+    named: bool,
+    quantized: bool = False,
 ) -> str | None:
     """Why a recipe is not tried, or None; without data it could lose accuracy unseen.
 
@@ -64,6 +74,9 @@ def why_skipped(
     """
     if recipe.passes and quantized:
         return "the network came quantized; import the float network to compress it"
+    unsuited = [why_unsuited(recipe, board) for board in boards]
+    if unsuited and all(unsuited):
+        return unsuited[0]
     if has_data or not recipe.passes:
         return None
     if recipe.needs_data:
@@ -71,3 +84,12 @@ def why_skipped(
     if not named:
         return "its accuracy cannot be checked; give --data, or ask for it with --recipe"
     return None
+
+
+def why_unsuited(recipe: Recipe, board: Board) -> str | None:
+    """Why a recipe's network would gain nothing on a board, or None."""
+    if not any(isinstance(settings, Half) for settings in recipe.passes):
+        return None
+    if instruction_set(board).bfloat16 is not None:
+        return None
+    return f"{board.name} has no instruction that multiplies bfloat16"

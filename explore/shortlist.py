@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from ..errors import AdaspringError
 from ..library import manifest as record
 from ..passes.integers import is_quantized
+from ..targets import Board
 from .candidates import Candidate, Compressor, Probe, why_unchanged
 from .gate import Bounds, accuracy_refusal
 from .layer_times import with_layer_times
 from .progress import Progress
-from .recipes import Recipe, why_skipped
+from .recipes import Recipe, why_skipped, why_unsuited
 from .request import Request
 
 
@@ -26,8 +27,13 @@ def find_candidates(
     quantized, has_data = is_quantized(request.model), calibration is not None
     for index, recipe in enumerate(with_layer_times(request)):
         progress.step("compress", index, len(request.recipes), recipe.name)
-        named = request.recipes_named
-        reason = why_skipped(recipe, has_data=has_data, named=named, quantized=quantized)
+        reason = why_skipped(
+            recipe,
+            boards=request.boards,
+            has_data=has_data,
+            named=request.recipes_named,
+            quantized=quantized,
+        )
         if reason is None:
             try:
                 candidate = compressor.candidate(recipe)
@@ -51,6 +57,17 @@ def _pointless(candidate: Candidate, found: Sequence[Candidate], bounds: Bounds)
     if unchanged is not None or not found:
         return unchanged
     return accuracy_refusal(found[0].validation_accuracy, candidate.validation_accuracy, bounds)
+
+
+def suited(
+    candidates: Sequence[Candidate], board: Board
+) -> tuple[tuple[Candidate, ...], tuple[record.Dropped, ...]]:
+    """Those that a board can gain by; the others are dropped, with the reason."""
+    reasons = [(each, why_unsuited(each.recipe, board)) for each in candidates]
+    return (
+        tuple(each for each, why in reasons if why is None),
+        tuple(dropped_record(each.recipe, why) for each, why in reasons if why is not None),
+    )
 
 
 def dropped_record(recipe: Recipe, reason: str, cost: record.Cost | None = None) -> record.Dropped:

@@ -15,7 +15,7 @@ from .candidates import Candidate, make_probe
 from .farms import Farms, farms_of
 from .progress import Progress, Silent
 from .request import Request
-from .shortlist import find_candidates
+from .shortlist import find_candidates, suited
 from .site import site_of
 
 
@@ -69,7 +69,8 @@ def _tuned(
     folder = request.logs / board.name
     try:
         folder = log_folder(request, site_of(request.tracker, board))
-        report = tune_board(request, board, candidates, farms, progress)
+        chosen, _ = suited(candidates, board)
+        report = tune_board(request, board, chosen, farms, progress)
     except AdaspringError as error:
         if len(request.boards) == 1:
             raise
