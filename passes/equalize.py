@@ -28,8 +28,8 @@ from .chains import Pair, pairs
 from .decision import Decision
 from .graph import shape_of
 from .moments import grouped_weight, layer_weight
-from .prune import refuse_quantized
 from .rewrite import Body, rebuild
+from .rounding import refuse_rounded
 
 if TYPE_CHECKING:
     from ..frontend.data import Dataset
@@ -65,7 +65,7 @@ class Equalize:
 
     def plan(self, model: Model, calibration: Dataset | None) -> tuple[Decision, ...]:
         """Choose every pair's scales; what is in no pair says why."""
-        refuse_quantized(model)
+        refuse_rounded(model)
         found = pairs(model)
         linked = [pair for pair in found if isinstance(pair, Pair)]
         scales = iter(_scales(model, linked))

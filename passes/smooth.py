@@ -26,9 +26,9 @@ from ..frontend.model import Model
 from .decision import Decision, Kept
 from .graph import Graph, Layer, is_call, layers, shape_of, shared_weights
 from .moments import grouped_weight, layer_weight
-from .prune import refuse_quantized
 from .reference import Execution, calibration_inputs
 from .rewrite import Body, rebuild
+from .rounding import refuse_rounded
 
 if TYPE_CHECKING:
     from ..frontend.data import Dataset
@@ -84,7 +84,7 @@ class Smooth:
         """Choose scales for every norm that dense layers read; other layers say why not."""
         if calibration is None:
             raise PassError("smoothing needs calibration data; give a data set")
-        refuse_quantized(model)
+        refuse_rounded(model)
         spots, kept = _spots(model)
         largest = _largest(model, calibration, spots)
         return (*(self._decide(model, spot, largest[var]) for var, spot in spots.items()), *kept)
