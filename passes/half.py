@@ -25,8 +25,9 @@ from tvm import relax
 from ..errors import PassError
 from ..frontend.model import Model
 from .decision import Decision, Kept
+from .execution import Execution
 from .graph import HALVES, Layer, layers
-from .reference import Execution, calibration_inputs
+from .reference import calibration_inputs
 from .rewrite import Body, rebuild
 from .rounding import ReadRounded, refuse_nan, refuse_rounded
 

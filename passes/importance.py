@@ -36,9 +36,11 @@ from torch import Tensor
 from ..errors import PassError
 from ..frontend.model import Model
 from .coupling import Holder
+from .execution import Execution
+from .gradients import weight_gradients
 from .graph import layers
 from .moments import grouped_weight
-from .reference import Execution, calibration_inputs, weight_gradients
+from .reference import calibration_inputs
 
 if TYPE_CHECKING:
     from ..frontend.data import Dataset

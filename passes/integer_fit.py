@@ -14,10 +14,11 @@ import numpy as np
 from torch import Tensor
 
 from ..frontend.model import Model
+from .execution import Execution
 from .graph import Graph, Layer, layers, shared_weights
 from .integer import Integer, written
 from .moments import moments, output_rows
-from .reference import Execution, calibration_inputs
+from .reference import calibration_inputs
 from .refit import Target
 from .weight_rounding import fitted
 

@@ -108,7 +108,7 @@ def avg_pool2d(attrs: Any, x: Tensor) -> Tensor | None:
     y = F.avg_pool2d(_pad_spatial(x, padding, 0.0), size, stride)
     if attrs.count_include_pad or not any(padding):
         return y
-    inside = _pad_spatial(torch.ones(1, 1, *x.shape[2:]), padding, 0.0)
+    inside = _pad_spatial(x.new_ones(1, 1, *x.shape[2:]), padding, 0.0)
     return y / F.avg_pool2d(inside, size, stride)
 
 

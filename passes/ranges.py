@@ -12,7 +12,7 @@ from tvm import relax
 from ..errors import PassError
 from ..frontend.model import Model
 from .calibrators import Calibrator, Range
-from .reference import Execution
+from .execution import Execution
 
 VALUES_PER_RUN = 2048
 

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from ..frontend.model import Model
+from .execution import Execution
 from .graph import Graph, Layer, layers, shared_weights
 from .moments import (
     Moments,
@@ -36,7 +37,7 @@ from .moments import (
     output_rows,
     positions,
 )
-from .reference import Execution, calibration_inputs
+from .reference import calibration_inputs
 
 if TYPE_CHECKING:
     from ..frontend.data import Dataset

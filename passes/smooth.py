@@ -24,9 +24,10 @@ from tvm import relax
 from ..errors import PassError
 from ..frontend.model import Model
 from .decision import Decision, Kept
+from .execution import Execution
 from .graph import Graph, Layer, is_call, layers, shape_of, shared_weights
 from .moments import grouped_weight, layer_weight
-from .reference import Execution, calibration_inputs
+from .reference import calibration_inputs
 from .rewrite import Body, rebuild
 from .rounding import refuse_rounded
 

@@ -62,10 +62,11 @@ class TvmCall:
         return [found[var] for var in self._reads]
 
     def _run(self, values: list[Tensor]) -> Any:
-        result = self._main(*[tvm.runtime.tensor(value.contiguous().numpy()) for value in values])
+        host = [tvm.runtime.tensor(value.cpu().contiguous().numpy()) for value in values]
+        result, device = self._main(*host), values[0].device
         if hasattr(result, "numpy"):
-            return torch.from_numpy(result.numpy())
-        return tuple(torch.from_numpy(part.numpy()) for part in result)
+            return torch.from_numpy(result.numpy()).to(device)
+        return tuple(torch.from_numpy(part.numpy()).to(device) for part in result)
 
 
 def _rename(expr: relax.Expr, names: Mapping[relax.Var, relax.Var]) -> relax.Expr:
