@@ -46,6 +46,10 @@ class PassError(AdaspringError):
     """A compression pass failed or was asked for something impossible."""
 
 
+class TrainingError(AdaspringError):
+    """Retraining cannot start, go on, or be taken up again."""
+
+
 class BuildError(AdaspringError):
     """Lowering, tuning or building a variant failed."""
 

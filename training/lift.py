@@ -20,24 +20,25 @@ from tvm import relax
 from ..errors import InputError, ModelError, UnsupportedOperator
 from ..frontend.model import Model
 from ..passes.gradients import GradientExecution
-from ..passes.graph import Graph
+from ..passes.graph import Graph, variables
 
 
 class Lifted(nn.Module):
     """A network as a module; its parameters are the model's float weights, under their names.
 
-    `forward` returns the values of `wanted` (variables of the IR; the outputs by default), a tuple.
+    `ir` is the network that runs: the model itself, or what a subclass makes of it. `forward`
+    returns the values of `wanted` (variables of the IR; the outputs by default), a tuple.
     `evolved` gives the model with the weights as they are now.
     """
 
     execution: type[GradientExecution] = GradientExecution
 
-    def __init__(self, model: Model, wanted: Sequence[relax.Var] | None = None):
+    def __init__(self, model: Model, ir: Model | None = None):
         super().__init__()
-        graph = Graph.of(model)
-        _check_operators(model, graph, self.execution.table)
-        self.model = model
-        self.wanted = tuple(wanted) if wanted is not None else graph.outputs()
+        self.model, self.ir = model, ir or model
+        graph = Graph.of(self.ir)
+        _check_operators(self.ir, graph, self.execution.table)
+        self.wanted: Sequence[relax.Var] = graph.outputs()
         self._constants: dict[Any, Tensor] = {}
         for name, array in model.weights.items():
             _place(self, name, torch.from_numpy(np.array(array)))
@@ -51,8 +52,20 @@ class Lifted(nn.Module):
         return {**dict(self.named_parameters()), **dict(self.named_buffers())}
 
     def ir_weights(self) -> Mapping[str, Tensor]:
-        """Give the values that the IR's weights have in a run."""
+        """Give the values that the weights of `ir` have in a run."""
         return self.tensors()
+
+    def weights_read(self) -> frozenset[str]:
+        """Name the weights of `ir` that decide the wanted values."""
+        graph, names = Graph.of(self.ir), self.ir.weight_names()
+        reached: set[relax.Var] = set()
+        left = list(self.wanted)
+        while left:
+            var = left.pop()
+            if var not in reached:
+                reached.add(var)
+                left += variables(graph.producers[var]) if var in graph.producers else ()
+        return frozenset(names[var] for var in reached if var in names)
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Run once, or S times where each input has an axis S in front."""
@@ -68,7 +81,7 @@ class Lifted(nn.Module):
 
     def _run(self, weights: Mapping[str, Tensor], inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         execution = self.execution(
-            self.model,
+            self.ir,
             inputs,
             self.wanted,
             weights=weights,

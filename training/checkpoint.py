@@ -1,0 +1,130 @@
+"""What a run needs to go on after it was killed: tensors as safetensors, counters as JSON.
+
+A checkpoint is a folder `step-N` (N: steps done) with `weights`, `best` and `optimizer.safetensors`
+and `counters.json`. It is written under a temporary name and renamed, and the one before is removed
+after that: whenever the run is killed, one whole checkpoint is there. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from ..errors import TrainingError
+
+SCHEMA = 1
+_FILES = ("weights", "best", "optimizer")
+
+
+class Epoch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one epoch came to; epoch 0 is the network before training."""
+
+    epoch: int
+    loss: float | None
+    validation_loss: float
+    validation_accuracy: float | None
+
+    def better_than(self, other: Epoch) -> bool:
+        """Whether it does better on the validation data: by accuracy, then by loss."""
+        ours, theirs = self.validation_accuracy or 0.0, other.validation_accuracy or 0.0
+        return (ours, -self.validation_loss) > (theirs, -other.validation_loss)
+
+
+class Counters(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Where a run is: `step` steps of `epoch` are done, and their losses add up to `loss_sum`.
+
+    `run` tells one run from another: its settings, network and data.
+    """
+
+    schema: int = SCHEMA
+    run: str
+    epoch: int = 1
+    step: int = 0
+    loss_sum: float = 0.0
+    history: list[Epoch] = []
+
+    def best(self) -> Epoch:
+        """Return the best epoch, the first of equals."""
+        found = self.history[0]
+        for epoch in self.history:
+            found = epoch if epoch.better_than(found) else found
+        return found
+
+
+@dataclass(frozen=True)
+class State:
+    """All that is saved; each mapping gives tensors by name."""
+
+    counters: Counters
+    weights: Mapping[str, Tensor]
+    best: Mapping[str, Tensor]
+    optimizer: Mapping[str, Tensor]
+
+
+def save(folder: Path, state: State, done: int) -> None:
+    """Write the checkpoint after `done` steps; it is there whole, or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    final, partial = folder / f"step-{done:09d}", folder / f"step-{done:09d}.partial"
+    if final.exists():
+        return
+    for unfinished in folder.glob("step-*.partial"):
+        shutil.rmtree(unfinished)
+    partial.mkdir()
+    for name in _FILES:
+        tensors = {key: value.contiguous() for key, value in getattr(state, name).items()}
+        save_file(tensors, partial / f"{name}.safetensors")
+    (partial / "counters.json").write_bytes(msgspec.json.encode(state.counters))
+    for file in (*partial.iterdir(), partial):
+        _flush(file)
+    partial.rename(final)
+    _flush(folder)
+    for old in _found(folder):
+        if old != final:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def load(folder: Path, run: str) -> State | None:
+    """Read the last checkpoint of a run, or None where there is none.
+
+    Raises:
+        TrainingError: it is damaged, or another run's.
+
+    """
+    found = _found(folder)
+    if not found:
+        return None
+    last = found[-1]
+    try:
+        counters = msgspec.json.decode((last / "counters.json").read_bytes(), type=Counters)
+        tensors = [load_file(last / f"{name}.safetensors") for name in _FILES]
+    except (OSError, msgspec.MsgspecError, SafetensorError) as error:
+        raise TrainingError(
+            f"{last} is damaged ({error}); remove {folder} to start anew"
+        ) from error
+    if counters.schema != SCHEMA or counters.run != run:
+        raise TrainingError(
+            f"{folder} holds a run with other settings, another network or other data; give "
+            "another folder, or remove it to start anew"
+        )
+    return State(counters, *tensors)
+
+
+def _found(folder: Path) -> list[Path]:
+    named = folder.glob("step-*") if folder.is_dir() else ()
+    return sorted(path for path in named if path.suffix != ".partial")
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,99 @@
+"""Quantization-aware training: a network learns under the rounding that int8 will do to it.
+
+Before  y = conv2d(x, w) + b                                             w, b trained
+After   y = conv2d(q(x), q(w)) + b     q(v) = s * (clamp(round(v / s) + z) - z), w, b trained
+
+The IR that runs is the one that `Quantize.apply` makes; its activations' scales stay as planned, a
+weight's scale follows the weight (largest |w| of each output channel / 127). Gradients pass through
+the rounding unchanged, and stop where a value is clamped.
+
+Source  Y. Bengio et al., Estimating or Propagating Gradients Through Stochastic Neurons, 2013
+        (straight-through estimator); B. Jacob et al., Quantization and Training of Neural Networks
+        for Efficient Integer-Arithmetic-Only Inference, CVPR 2018, section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ..frontend.model import Model
+from ..passes.decision import Decision
+from ..passes.graph import Layer, layers
+from ..passes.operators import TABLE, Operator, along, torch_type
+from ..passes.quantize import WEIGHT_LIMIT, Integer, Quantize
+from .lift import GradientExecution, Lifted
+
+
+def _rounded(value: Tensor) -> Tensor:
+    """Round to nearest, ties to even; the gradient is that of no rounding."""
+    return value + (torch.round(value) - value).detach()
+
+
+def _quantize(attrs: Any, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
+    """Give the levels as floats, so that gradients pass; the values are the integers'."""
+    limits = torch.iinfo(torch_type(attrs.out_dtype))
+    levels = _rounded(x / along(scale, x, attrs.axis)) + along(zero_point, x, attrs.axis)
+    return levels.clamp(limits.min, limits.max)
+
+
+def _dequantize(attrs: Any, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
+    return (x - along(zero_point, x, attrs.axis)) * along(scale, x, attrs.axis)
+
+
+class FakeQuantized(GradientExecution):
+    """A run in which quantize and dequantize let gradients through."""
+
+    table: ClassVar[Mapping[str, Operator]] = {
+        **TABLE,
+        "relax.quantize": _quantize,
+        "relax.dequantize": _dequantize,
+    }
+
+
+class QuantizationAware(Lifted):
+    """A float network that runs as the int8 network which `decisions` make of it.
+
+    The parameters are the float weights; biases start as the decisions corrected them.
+    `quantized()` is the int8 network of the weights as they are now.
+    """
+
+    execution = FakeQuantized
+
+    def __init__(self, model: Model, decisions: Sequence[Decision]):
+        corrected = dict(model.weights)
+        for decision in decisions:
+            corrected |= decision.weights if isinstance(decision, Integer) else {}
+        start = model.evolved(model.module, corrected)
+        self._decisions = tuple(
+            replace(each, weights={}) if isinstance(each, Integer) else each for each in decisions
+        )
+        super().__init__(start, Quantize().apply(start, self._decisions))
+        chosen = {each.layer for each in decisions if isinstance(each, Integer)}
+        self._integer = tuple(layer for layer in layers(start) if layer.name in chosen)
+
+    def ir_weights(self) -> Mapping[str, Tensor]:
+        """Round the float weights as `passes.quantize.rounded` does."""
+        held = self.tensors()
+        for layer in self._integer:
+            levels, scale = straight_through(layer, held[layer.weight])
+            held[layer.weight], held[f"{layer.weight}_scale"] = levels, scale
+        return held
+
+    def quantized(self) -> Model:
+        """Return the int8 network of the weights as they are now."""
+        return Quantize().apply(self.evolved(), self._decisions)
+
+
+def straight_through(layer: Layer, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Give a weight's levels as floats and its scales (c_out,), as `rounded` gives int8."""
+    others = tuple(axis for axis in range(weight.ndim) if axis != layer.output_axis)
+    largest = weight.detach().abs().amax(dim=others, keepdim=True)
+    scale = torch.where(largest > 0, largest / WEIGHT_LIMIT, 1.0)
+    scale = scale.clamp(min=torch.finfo(torch.float32).tiny)
+    levels = _rounded(weight / scale).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT)
+    return levels, scale.reshape(-1)

@@ -1,0 +1,42 @@
+"""Tell one training run from another, so that a checkpoint is not taken up by a different one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import tvm_ffi
+
+from ..frontend.data import Dataset
+from ..frontend.model import Model
+from ..passes.decision import Decision
+from .settings import Settings
+
+
+def identity(
+    settings: Settings,
+    model: Model,
+    teacher: Model | None,
+    decisions: Sequence[Decision],
+    data: Dataset,
+    validation: Dataset,
+) -> str:
+    """Digest all that decides how a run goes, except how many processes share it."""
+    digest = hashlib.sha256(repr(settings).encode())
+    for decision in decisions:
+        digest.update(decision.describe().encode())
+    for network in (model, *([teacher] if teacher is not None else [])):
+        digest.update(str(tvm_ffi.structural_hash(network.module)).encode())
+        for name, array in network.weights.items():
+            digest.update(name.encode())
+            _add(digest, array)
+    for part in (data, validation):
+        for array in (*part.inputs, *([part.labels] if part.labels is not None else [])):
+            _add(digest, array)
+    return digest.hexdigest()
+
+
+def _add(digest: hashlib._Hash, array: np.ndarray) -> None:
+    digest.update(f"{array.dtype}{array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).data)

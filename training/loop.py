@@ -1,0 +1,229 @@
+"""The loop of training: steps of an epoch, validation after it, checkpoints meanwhile."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..errors import TrainingError
+from ..frontend.data import Dataset
+from ..passes.device import full_float32
+from . import checkpoint
+from .batches import Batch, Batches
+from .checkpoint import Counters, Epoch, State
+from .distributed import Ranks
+from .fake_quantize import QuantizationAware
+from .lift import Lifted
+from .objective import Objective, rows
+from .settings import Settings
+
+SAVE_EVERY_S = 60.0
+"""How much work a killed run may lose within an epoch; after each epoch all is saved anyway."""
+
+
+class Progress(Protocol):
+    """Told about every step of training."""
+
+    def step(self, stage: str, done: int, total: int, detail: str) -> None:
+        """`done` of `total` parts of `stage` are finished; `detail` is what it is at."""
+
+
+class Loop:
+    """One run; `counters` says where it is, `best` holds the best weights so far."""
+
+    def __init__(
+        self,
+        lifted: Lifted,
+        teacher: Lifted | None,
+        objective: Objective,
+        batches: Batches,
+        settings: Settings,
+        ranks: Ranks,
+    ):
+        self._lifted, self._teacher, self._objective = lifted, teacher, objective
+        self._batches, self._settings, self._ranks = batches, settings, ranks
+        self._device = ranks.device()
+        lifted.wanted = objective.student
+        if teacher is not None:
+            teacher.wanted = objective.teacher
+        held, read = dict(lifted.named_parameters()), lifted.weights_read()
+        self._trained = {name: value for name, value in held.items() if name in read}
+        if not self._trained:
+            raise TrainingError(f"{lifted.model.name} has no weights that training could change")
+        self._optimizer = _optimizer(self._trained, settings)
+        self._network = ranks.shared(lifted, reads_all=len(self._trained) == len(held))
+        # What is rounded to 8 bits must not be rounded to bfloat16 or TF32 before.
+        self._exact = isinstance(lifted, QuantizationAware)
+        self.counters = Counters(run="")
+        self.best: dict[str, Tensor] = self._weights()
+        self.diverged = False
+
+    def run(
+        self, validation: Dataset, folder: Path | None, run: str, progress: Progress | None
+    ) -> str:
+        """Train from the start, or from the last checkpoint in `folder`; say why it stopped."""
+        self.counters.run = run
+        saved = None
+        if folder is not None:
+            saved = self._ranks.from_leader(lambda: checkpoint.load(folder, run))
+        if saved is not None:
+            self._take_up(saved)
+        else:
+            self.counters.history.append(self._validate(validation, 0, None))
+            self._save(folder)
+        while (why := self._finished()) is None:
+            problem = self._epoch(folder, progress)
+            if problem is not None:
+                self.diverged = True
+                return problem
+            now = self.counters
+            mean = now.loss_sum / self._batches.steps
+            now.history.append(self._validate(validation, now.epoch, mean))
+            if now.best().epoch == now.epoch:
+                self.best = self._weights()
+            now.epoch, now.step, now.loss_sum = now.epoch + 1, 0, 0.0
+            self._save(folder)
+        return why
+
+    def restore_best(self) -> None:
+        """Put the best weights back into the network."""
+        _fill(self._lifted, self.best)
+
+    def _finished(self) -> str | None:
+        now, patience = self.counters, self._settings.patience
+        if now.epoch > self._settings.epochs:
+            return f"all {self._settings.epochs} epochs are done"
+        if now.epoch - 1 - now.best().epoch >= patience:
+            return f"{patience} epochs without a better one"
+        return None
+
+    def _epoch(self, folder: Path | None, progress: Progress | None) -> str | None:
+        """Go through the rest of an epoch; return what went wrong, or None."""
+        now, saved_s = self.counters, time.monotonic()
+        total = self._settings.epochs * self._batches.steps
+        for batch in self._batches.epoch(now.epoch, now.step):
+            done = (now.epoch - 1) * self._batches.steps + now.step
+            if progress is not None:
+                progress.step("train", done, total, _detail(now))
+            loss = self._step(batch, done, total)
+            if not math.isfinite(loss):
+                return f"the loss is {loss} in step {now.step + 1} of epoch {now.epoch}"
+            now.step, now.loss_sum = now.step + 1, now.loss_sum + loss
+            if time.monotonic() - saved_s > SAVE_EVERY_S and now.step < self._batches.steps:
+                self._save(folder)
+                saved_s = time.monotonic()
+        return None
+
+    def _step(self, batch: Batch, done: int, total: int) -> float:
+        """Do one step, if the loss is finite; return the loss over all processes."""
+        rate = self._settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done / total))
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.zero_grad(set_to_none=True)
+        with self._precision():
+            given = [value.float() for value in self._network(*batch.inputs)]
+            wanted = self._taught(batch)
+        loss = self._objective.loss(given, wanted, batch.labels)
+        (mean,) = self._ranks.total([loss.item() / self._ranks.count], self._device)
+        if math.isfinite(mean):
+            with self._precision():
+                loss.backward()
+            self._optimizer.step()
+        return mean
+
+    def _precision(self) -> AbstractContextManager[object]:
+        if self._exact:
+            return full_float32()
+        return torch.autocast(
+            self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"
+        )
+
+    def _taught(self, batch: Batch) -> list[Tensor]:
+        if self._teacher is None:
+            return []
+        with torch.no_grad():
+            return [value.float() for value in self._teacher(*batch.inputs)]
+
+    def _validate(self, data: Dataset, epoch: int, loss: float | None) -> Epoch:
+        sums = [0.0, 0.0, 0.0]
+        for batch in self._batches.held_out(data):
+            with torch.no_grad(), full_float32():
+                given = rows(self._lifted(*batch.inputs)[0])[: batch.count]
+                wanted = self._taught(batch)
+            target = rows(wanted[0])[: batch.count] if wanted else None
+            right = 0 if batch.labels is None else int((given.argmax(1) == batch.labels).sum())
+            task = self._objective.task(given, target, batch.labels).item()
+            sums = [sums[0] + batch.count, sums[1] + task * batch.count, sums[2] + right]
+        count, total, right_count = self._ranks.total(sums, self._device)
+        return Epoch(
+            epoch=epoch,
+            loss=loss,
+            validation_loss=total / count,
+            validation_accuracy=None if data.labels is None else right_count / count,
+        )
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: p.detach().cpu().clone() for name, p in self._lifted.named_parameters()}
+
+    def _save(self, folder: Path | None) -> None:
+        if folder is None or not self._ranks.leads:
+            return
+        now = self.counters
+        moments = _optimizer_state(self._optimizer, self._trained)
+        state = State(now, self._weights(), self.best, moments)
+        checkpoint.save(folder, state, (now.epoch - 1) * self._batches.steps + now.step)
+
+    def _take_up(self, state: State) -> None:
+        self.counters, self.best = state.counters, dict(state.best)
+        _fill(self._lifted, state.weights)
+        _fill_optimizer(self._optimizer, self._trained, state.optimizer)
+
+
+def _detail(now: Counters) -> str:
+    last, best = now.history[-1], now.best()
+    if last.validation_accuracy is None or best.validation_accuracy is None:
+        return f"validation loss {last.validation_loss:.4g}, best {best.validation_loss:.4g}"
+    return f"accuracy {last.validation_accuracy:.2%}, best {best.validation_accuracy:.2%}"
+
+
+def _optimizer(trained: Mapping[str, Tensor], settings: Settings) -> torch.optim.AdamW:
+    matrices = [value for value in trained.values() if value.ndim > 1]
+    vectors = [value for value in trained.values() if value.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": settings.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+
+
+def _optimizer_state(
+    optimizer: torch.optim.AdamW, trained: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Give each parameter's moments and step count as `NAME/exp_avg` and so on."""
+    return {
+        f"{name}/{key}": value.detach().cpu()
+        for name, parameter in trained.items()
+        for key, value in optimizer.state[parameter].items()
+    }
+
+
+def _fill_optimizer(
+    optimizer: torch.optim.AdamW, trained: Mapping[str, Tensor], saved: Mapping[str, Tensor]
+) -> None:
+    for path, value in saved.items():
+        name, _, key = path.rpartition("/")
+        where = "cpu" if key == "step" else trained[name].device
+        optimizer.state[trained[name]][key] = value.to(where)
+
+
+def _fill(lifted: Lifted, weights: Mapping[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, parameter in lifted.named_parameters():
+            parameter.copy_(weights[name])

@@ -1,0 +1,113 @@
+"""Train a network: batches, steps, validation after each epoch, the best weights kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import DataError, TrainingError
+from ..frontend.data import Dataset, check
+from ..frontend.model import Model
+from ..passes.decision import Decision
+from .batches import Batches
+from .checkpoint import Epoch
+from .distributed import Ranks
+from .fake_quantize import QuantizationAware
+from .identity import identity
+from .lift import Lifted
+from .loop import Loop, Progress
+from .objective import Objective
+from .settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A trained network: the weights of the best epoch on the validation data.
+
+    `network` is what runs: `model` itself, or under quantization-aware training the int8 network of
+    its weights. `history` begins with the network before training, epoch 0, which may be the best.
+    """
+
+    model: Model
+    network: Model
+    history: tuple[Epoch, ...]
+    best: Epoch
+    stopped: str
+
+
+class Diverged(TrainingError):
+    """The loss is not finite any more; `trained` holds the best weights before that."""
+
+    def __init__(self, text: str, trained: Trained):
+        super().__init__(text)
+        self.trained = trained
+
+
+def train(
+    model: Model,
+    data: Dataset,
+    validation: Dataset,
+    settings: Settings,
+    *,
+    teacher: Model | None = None,
+    quantized: Sequence[Decision] = (),
+    checkpoints: Path | None = None,
+    ranks: Ranks | None = None,
+    progress: Progress | None = None,
+) -> Trained:
+    """Train a network's weights; the model is untouched.
+
+    `teacher` is distilled from as `settings.distillation` says. `quantized`: decisions of
+    `passes.Quantize` on `model`, under which it trains. `checkpoints`: a folder that the run is
+    saved in, and taken up from where it was killed. `ranks`: which of several processes this is.
+
+    Raises:
+        DataError: the data do not fit the network.
+        TrainingError: nothing can be trained for, or the checkpoints are of another run.
+        Diverged: the loss is not finite.
+
+    """
+    ranks = ranks or Ranks()
+    if len(validation) == 0:
+        raise DataError("there are no validation samples; the best weights are chosen on them")
+    data, validation = check(data, model), check(validation, model)
+    if (data.labels is None) != (validation.labels is None):
+        raise TrainingError("training and validation data must both have labels, or neither")
+    lifted = QuantizationAware(model, quantized) if quantized else Lifted(model)
+    objective = Objective(
+        lifted.ir, teacher, settings.distillation, has_labels=data.labels is not None
+    )
+    device = ranks.device()
+    batches = Batches(model, data, settings.batch, settings.seed, ranks, device)
+    loop = Loop(
+        lifted.to(device),
+        Lifted(teacher).to(device) if teacher is not None else None,
+        objective,
+        batches,
+        settings,
+        ranks,
+    )
+    run = identity(settings, lifted.model, teacher, quantized, data, validation)
+    stopped = loop.run(validation, checkpoints, run, progress)
+    return _trained(loop, lifted, stopped, checkpoints)
+
+
+def _trained(loop: Loop, lifted: Lifted, stopped: str, checkpoints: Path | None) -> Trained:
+    loop.restore_best()
+    model = lifted.evolved()
+    trained = Trained(
+        model=model,
+        network=lifted.quantized() if isinstance(lifted, QuantizationAware) else model,
+        history=tuple(loop.counters.history),
+        best=loop.counters.best(),
+        stopped=stopped,
+    )
+    if loop.diverged:
+        kept = f"; {checkpoints} keeps the best weights" if checkpoints else ""
+        raise Diverged(
+            f"{stopped}; give a lower learning rate (the best so far is epoch "
+            f"{trained.best.epoch}{kept})",
+            trained,
+        )
+    return trained
