@@ -14,6 +14,7 @@ from .demo_command import demo
 from .doctor import doctor
 from .inspect import inspect
 from .logs import compact, merge, show
+from .retrain import retrain
 from .run import run
 from .targets import targets
 from .tune import tune
@@ -33,6 +34,7 @@ app = typer.Typer(
 COMMANDS = (
     ("compile", compile_model),
     ("tune", tune),
+    ("retrain", retrain),
     ("inspect", inspect),
     ("run", run),
     ("bench", bench),

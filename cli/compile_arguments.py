@@ -60,13 +60,18 @@ class Arguments:
 
     def parse_shapes(self) -> dict[str, tuple[int, ...]]:
         """Give each input's shape by its name."""
-        found: dict[str, tuple[int, ...]] = {}
-        for text in self.shapes:
-            match = _SHAPE.fullmatch(text)
-            if match is None:
-                raise UsageError(
-                    f"--shape {text!r} is not an input's name and its extents; "
-                    "write for example x=1,3,32,32"
-                )
-            found[match[1]] = tuple(int(extent) for extent in match[2].split(","))
-        return found
+        return parse_shapes(self.shapes)
+
+
+def parse_shapes(texts: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    """Read what --shape gives: each input's shape by its name."""
+    found: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        match = _SHAPE.fullmatch(text)
+        if match is None:
+            raise UsageError(
+                f"--shape {text!r} is not an input's name and its extents; "
+                "write for example x=1,3,32,32"
+            )
+        found[match[1]] = tuple(int(extent) for extent in match[2].split(","))
+    return found

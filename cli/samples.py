@@ -6,8 +6,6 @@ Nothing of the compiler is loaded here: these are the arrays of an app.
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError, InputError, UsageError
+from ..errors import DataError, InputError
 from ..library.manifest import TensorSpec
+from .files import write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,26 +83,13 @@ def joined(
 
 
 def save_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write an .npz whole or not at all: to a temporary file beside it, which is then renamed."""
+    """Write an .npz whole or not at all."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: the folder {path.parent} does not exist; make it first")
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(packed.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        Path(name).unlink(missing_ok=True)
+    write_whole(path, packed.getbuffer())
 
 
 def _random(rng: np.random.Generator, shape: tuple[int, ...], spec: TensorSpec) -> np.ndarray:

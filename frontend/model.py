@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from tvm import IRModule, relax
@@ -56,9 +57,18 @@ class Model:
         """Give the name of each weight parameter, by its variable."""
         return {var: name for name, var in self.weight_vars().items()}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle for another process: a mapping proxy cannot be."""
+        fields = (self.name, self.module, dict(self.weights), self.inputs, self.outputs)
+        return _rebuilt, fields
+
     def evolved(self, module: IRModule, weights: Mapping[str, np.ndarray]) -> Model:
         """Keep the network's interface, around another body and other weights."""
         return replace(self, module=module, weights=weights)
+
+
+def _rebuilt(name: str, module: IRModule, weights: Any, inputs: Any, outputs: Any) -> Model:
+    return Model(name=name, module=module, weights=weights, inputs=inputs, outputs=outputs)
 
 
 def _read_only(value: np.ndarray) -> np.ndarray:

@@ -41,7 +41,7 @@ def from_torch(
     name: str,
 ) -> Model:
     """Import a torch network; a module needs example inputs, which fix the shapes."""
-    with _without_torchs_own_warnings():
+    with without_torchs_own_warnings():
         if isinstance(network, ExportedProgram):
             program = network
         elif example_inputs is None:
@@ -55,7 +55,7 @@ def from_torch(
 
 
 @contextmanager
-def _without_torchs_own_warnings() -> Iterator[None]:
+def without_torchs_own_warnings() -> Iterator[None]:
     """Hide torch 2.13's complaint about its own use of LeafSpec."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)

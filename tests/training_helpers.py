@@ -57,6 +57,13 @@ def learned() -> Trained:
     return train(untrained(), part(0, 1000), part(1000, 1200), QUICK)
 
 
+@cache
+def wide() -> Model:
+    """Give a network that is wide enough for the recipes to prune, trained a little."""
+    settings = Settings(epochs=4, batch=50, learning_rate=3e-3)
+    return train(untrained(channels=32), part(0, 1000), part(1000, 1200), settings).model
+
+
 def losses(trained: Trained) -> list[float]:
     """Give the training losses, epoch by epoch."""
     return [epoch.loss for epoch in trained.history if epoch.loss is not None]

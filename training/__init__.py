@@ -1,6 +1,8 @@
 """Retraining: what compression cost in accuracy is won back on the compressed network itself."""
 
 from .checkpoint import Epoch
+from .distributed import Ranks, joined, launch, started_by_torchrun
+from .export import pt2_bytes
 from .fake_quantize import QuantizationAware
 from .lift import Lifted
 from .settings import Distillation, Settings
@@ -12,7 +14,12 @@ __all__ = [
     "Epoch",
     "Lifted",
     "QuantizationAware",
+    "Ranks",
     "Settings",
     "Trained",
+    "joined",
+    "launch",
+    "pt2_bytes",
+    "started_by_torchrun",
     "train",
 ]

@@ -134,7 +134,8 @@ def launch(function: Callable[..., Result], args: Sequence[object], count: int) 
             logs_specs=DefaultLogsSpecs(log_dir=logs),
         )
         try:
-            results = elastic_launch(config, function)(*args)
+            with _own_store_for_each_attempt():
+                results = elastic_launch(config, function)(*args)
         except ChildFailedError as error:
             rank, failure = error.get_first_failure()
             raise TrainingError(
@@ -142,3 +143,21 @@ def launch(function: Callable[..., Result], args: Sequence[object], count: int) 
                 f"time; last, process {rank} ended with status {failure.exitcode}"
             ) from error
     return results[0]
+
+
+@contextmanager
+def _own_store_for_each_attempt() -> Iterator[None]:
+    """Keep processes that were started again from reading the addresses of those before.
+
+    By default torch 2.13 shares one store between attempts (pytorch/pytorch issue 135712).
+    """
+    name = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

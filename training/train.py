@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..errors import DataError, TrainingError
 from ..frontend.data import Dataset, check
@@ -42,6 +43,10 @@ class Diverged(TrainingError):
     def __init__(self, text: str, trained: Trained):
         super().__init__(text)
         self.trained = trained
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Go to another process as the text alone."""
+        return TrainingError, (str(self),)
 
 
 def train(
