@@ -1,6 +1,7 @@
 """Passes make a network smaller: each plans printable decisions, then applies them."""
 
 from .decision import Decision, Kept, Pass
+from .depth import DropBlocks
 from .equalize import Equalize
 from .factorize import Factorize
 from .half import Half
@@ -17,6 +18,7 @@ __all__ = [
     "ByVbmf",
     "Compressed",
     "Decision",
+    "DropBlocks",
     "Equalize",
     "Factorize",
     "Half",

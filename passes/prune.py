@@ -27,7 +27,7 @@ from .decision import Decision, Kept, changed_settings
 from .graph import layers
 from .importance import IMPORTANCES, NEED_DATA, Score, scorer
 from .narrow import narrowed
-from .refit import Refit, Target, refit, targets
+from .refit import Refit, Target, refit, refitted, targets
 from .rounding import refuse_rounded
 
 if TYPE_CHECKING:
@@ -172,11 +172,7 @@ class Prune:
     def apply(self, model: Model, decisions: Sequence[Decision]) -> Model:
         """Return the network without the removed channels; refitted layers get their weights."""
         smaller = _narrow(model, [d for d in decisions if isinstance(d, Narrow)])
-        weights = dict(smaller.weights)
-        for decision in decisions:
-            if isinstance(decision, Refit):
-                weights.update(decision.weights)
-        return smaller.evolved(smaller.module, weights)
+        return refitted(smaller, decisions)
 
 
 def _check_choice(setting: str, value: str | None, choices: Sequence[str | None]) -> None:

@@ -16,7 +16,7 @@ Source  Y. He et al., Channel Pruning for Accelerating Very Deep Neural Networks
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -109,6 +109,15 @@ def covariances(dense: Model, data: Dataset) -> dict[str, np.ndarray]:
             varies = np.trace(about) > ROUNDING * np.trace(seen.xx[0])
             found[layer.name] = about if varies else np.zeros_like(about)
     return found
+
+
+def refitted(model: Model, decisions: Sequence[object]) -> Model:
+    """Return the network with the weights of all refits among some decisions."""
+    weights = dict(model.weights)
+    for decision in decisions:
+        if isinstance(decision, Refit):
+            weights.update(decision.weights)
+    return model.evolved(model.module, weights)
 
 
 def refit(thin: Model, wanted: Mapping[str, Target], data: Dataset) -> tuple[Refit, ...]:

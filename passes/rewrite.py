@@ -58,11 +58,17 @@ class Body:
 Rewrite = Callable[[Body, relax.Var, relax.Expr], relax.Expr | None]
 
 
-def rebuild(model: Model, weights: Mapping[str, np.ndarray], rewrite: Rewrite) -> Model:
+def rebuild(
+    model: Model,
+    weights: Mapping[str, np.ndarray],
+    rewrite: Rewrite,
+    result: relax.Expr | None = None,
+) -> Model:
     """Return `model` with the weights given and every binding's value as `rewrite` makes it.
 
     `rewrite(body, var, value)` gets each binding of the old function in order and returns its
-    value in the new one (`body.of(value)` copies it), or None to drop the binding.
+    value in the new one (`body.of(value)` copies it), or None to drop the binding. `result` is the
+    old variable that the new function returns, if it is not the one that the old function returns.
     """
     function, graph = model.function, Graph.of(model)
     inputs = [relax.Var(p.name, p.ty) for p in function.params[: len(model.inputs)]]
@@ -74,6 +80,7 @@ def rebuild(model: Model, weights: Mapping[str, np.ndarray], rewrite: Rewrite) -
         )
         for name, array in weights.items()
     }
+    returned = graph.result if result is None else result
     builder = relax.BlockBuilder()
     body = Body(builder, params)
     for old, new in zip(function.params, inputs, strict=False):
@@ -86,10 +93,10 @@ def rebuild(model: Model, weights: Mapping[str, np.ndarray], rewrite: Rewrite) -
             for var, value in graph.bindings:
                 made = rewrite(body, var, value)
                 if made is not None:
-                    emit = builder.emit_output if var.same_as(graph.result) else builder.emit
+                    emit = builder.emit_output if var.same_as(returned) else builder.emit
                     body.bind(var, emit(made, var.name))
-            result = body.of(graph.result)
-        builder.emit_func_output(result)
+            output = body.of(returned)
+        builder.emit_func_output(output)
     return model.evolved(builder.get(), weights)
 
 

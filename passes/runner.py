@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tvm import relax
@@ -12,6 +13,7 @@ from ..errors import PassError
 from ..frontend.model import Model
 from .decision import Decision, Pass
 from .graph import macs_count, weight_bytes
+from .quantize import Quantize
 
 if TYPE_CHECKING:
     from ..frontend.data import Dataset
@@ -44,8 +46,19 @@ class Compressed:
     steps: tuple[Step, ...]
 
 
+def _check_order(passes: Sequence[Pass]) -> None:
+    """Refuse what makes no sense: after quantizing, weights are integers with scales."""
+    for before, after in pairwise(passes):
+        if isinstance(before, Quantize):
+            raise PassError(
+                f"{after!r} after {before!r}: it changes float weights, and layers are quantized "
+                f"already by then; put {before!r} last"
+            )
+
+
 def run(model: Model, passes: Sequence[Pass], calibration: Dataset | None) -> Compressed:
     """Apply passes in order; an error names the pass and what ran before it."""
+    _check_order(passes)
     steps: list[Step] = []
     for settings in passes:
         done = ", ".join(repr(step.settings) for step in steps) or "no earlier pass"

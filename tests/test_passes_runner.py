@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from adaspring.errors import PassError
 from adaspring.frontend.data import Dataset
-from adaspring.passes import Factorize, Kept, Prune, Quantize, run
+from adaspring.passes import DropBlocks, Factorize, Kept, Prune, Quantize, run
 from adaspring.passes.graph import layers, macs_count, weight_bytes
 
 from .networks import ALL, SmallCnn, SmallResNet
@@ -59,11 +59,32 @@ def test_a_pass_that_needs_data_says_so_before_it_starts():
         run(known(SmallCnn), (Quantize(),), None)
 
 
-@pytest.mark.parametrize("late", [Prune(keep_ratio=0.5), Factorize(max_error_ratio=0.1)])
-def test_compressing_after_quantizing_is_refused(late):
+LATE = (Prune(keep_ratio=0.5), Factorize(max_error_ratio=0.1), DropBlocks(count=1), Quantize())
+
+
+@pytest.mark.parametrize("late", LATE)
+def test_compressing_after_quantizing_is_refused_before_anything_runs(late):
+    with pytest.raises(PassError, match=r"after Quantize\(\): .* quantized already .* last"):
+        run(known(SmallCnn), (Prune(keep_ratio=0.5), Quantize(), late), None)
+
+
+@pytest.mark.parametrize("late", LATE)
+def test_a_quantized_network_is_refused_by_every_pass(late):
     model = known(SmallCnn)
-    with pytest.raises(PassError, match=r"after Quantize\(.*\): .* is quantized already"):
-        run(model, (Quantize(), late), data(model, 8))
+    samples = data(model, 8)
+    integer = run(model, (Quantize(),), samples).model
+    with pytest.raises(PassError, match=r"conv1 is quantized already"):
+        run(integer, (late,), samples)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 1, 0), (2, 0, 1)])
+def test_blocks_are_dropped_before_or_after_other_passes(order):
+    model = known(SmallResNet)
+    three = (DropBlocks(count=1), Prune(keep_ratio=0.75), Factorize(max_error_ratio=0.2))
+    samples = data(model, 24)
+    result = run(model, (*(three[i] for i in order), Quantize()), samples)
+    assert macs_count(result.model) < 0.7 * macs_count(model)
+    assert error_ratio(model, result.model, samples) < 0.6
 
 
 def test_nan_in_the_calibration_data_is_refused():

@@ -23,10 +23,12 @@ from torch import Tensor
 
 from ..frontend.model import Model
 from ..passes.decision import Decision
+from ..passes.gradients import GradientExecution
 from ..passes.graph import Layer, layers
+from ..passes.integer import Integer, by_layer, written
 from ..passes.operators import TABLE, Operator, along, torch_type
-from ..passes.quantize import WEIGHT_LIMIT, Integer, Quantize
-from .lift import GradientExecution, Lifted
+from ..passes.weight_rounding import INT8, plainly
+from .lift import Lifted
 
 
 def _rounded(value: Tensor) -> Tensor:
@@ -65,35 +67,47 @@ class QuantizationAware(Lifted):
     execution = FakeQuantized
 
     def __init__(self, model: Model, decisions: Sequence[Decision]):
-        corrected = dict(model.weights)
-        for decision in decisions:
-            corrected |= decision.weights if isinstance(decision, Integer) else {}
-        start = model.evolved(model.module, corrected)
-        self._decisions = tuple(
-            replace(each, weights={}) if isinstance(each, Integer) else each for each in decisions
-        )
-        super().__init__(start, Quantize().apply(start, self._decisions))
-        chosen = {each.layer for each in decisions if isinstance(each, Integer)}
-        self._integer = tuple(layer for layer in layers(start) if layer.name in chosen)
+        self._integers = by_layer([each for each in decisions if isinstance(each, Integer)])
+        chosen = [layer for layer in layers(model) if layer.name in self._integers]
+        self._layers = tuple(chosen)
+        corrected = {
+            layer.bias: self._integers[layer.name].bias
+            for layer in chosen
+            if layer.bias is not None
+        }
+        biases = {name: bias for name, bias in corrected.items() if bias is not None}
+        start = model.evolved(model.module, {**model.weights, **biases})
+        super().__init__(start, self._written(start))
 
     def ir_weights(self) -> Mapping[str, Tensor]:
-        """Round the float weights as `passes.quantize.rounded` does."""
+        """Round the float weights as `passes.weight_rounding.plainly` does."""
         held = self.tensors()
-        for layer in self._integer:
+        for layer in self._layers:
             levels, scale = straight_through(layer, held[layer.weight])
             held[layer.weight], held[f"{layer.weight}_scale"] = levels, scale
         return held
 
     def quantized(self) -> Model:
         """Return the int8 network of the weights as they are now."""
-        return Quantize().apply(self.evolved(), self._decisions)
+        return self._written(self.evolved())
+
+    def _written(self, model: Model) -> Model:
+        plain = [
+            replace(
+                self._integers[layer.name],
+                bias=None,
+                **vars(plainly(layer, model.weights[layer.weight])),
+            )
+            for layer in self._layers
+        ]
+        return written(model, plain)
 
 
 def straight_through(layer: Layer, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Give a weight's levels as floats and its scales (c_out,), as `rounded` gives int8."""
+    """Give a weight's levels as floats and its scales (c_out,), as `plainly` gives int8."""
     others = tuple(axis for axis in range(weight.ndim) if axis != layer.output_axis)
     largest = weight.detach().abs().amax(dim=others, keepdim=True)
-    scale = torch.where(largest > 0, largest / WEIGHT_LIMIT, 1.0)
+    scale = torch.where(largest > 0, largest / INT8.limit, 1.0)
     scale = scale.clamp(min=torch.finfo(torch.float32).tiny)
-    levels = _rounded(weight / scale).clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT)
-    return levels, scale.reshape(-1)
+    levels = _rounded(weight.double() / scale).clamp(-INT8.limit, INT8.limit)
+    return levels.to(weight.dtype), scale.reshape(-1)
