@@ -5,6 +5,7 @@ from .depth import DropBlocks
 from .equalize import Equalize
 from .factorize import Factorize
 from .half import Half
+from .mixed_precision import MixedPrecision
 from .prune import Prune
 from .quantize import Quantize
 from .ranks import ByCost, ByEnergy, ByError, ByVbmf
@@ -23,6 +24,7 @@ __all__ = [
     "Factorize",
     "Half",
     "Kept",
+    "MixedPrecision",
     "Pass",
     "Prune",
     "Quantize",

@@ -18,23 +18,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
+from tvm import relax
 
 from ..errors import PassError
 from ..frontend.model import Model
 from .calibrators import CALIBRATORS, Range
 from .decision import Decision, Kept
-from .graph import Layer, layers
+from .graph import Graph, Layer, layers
 from .integer import Integer, written
 from .integer_fit import fit
 from .ranges import ranges
 from .reference import calibration_inputs, evaluate
 from .refit import targets
 from .rounding import refuse_nan, refuse_rounded
+from .sensitivity import harm
 from .weight_rounding import ROUNDINGS, plainly
 
 if TYPE_CHECKING:
     from ..frontend.data import Dataset
+
+_NO_FORM = "has no integer form here"
+MULTIPLYING = {
+    "relax.matmul": "of values that are not a layer's weight (k, n)",
+    "relax.nn.conv2d": "by what is not a weight",
+    "relax.nn.attention": "multiplies activations, whose ranges change with every input",
+    "relax.nn.attention_bias": "multiplies activations, whose ranges change with every input",
+    "relax.nn.conv1d": _NO_FORM,
+    "relax.nn.conv2d_transpose": _NO_FORM,
+}
+"""Operators of many multiply-adds, and why one that is no layer stays float."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +78,15 @@ class Quantize:
             raise PassError("quantization needs calibration data; give a data set")
         refuse_rounded(model)
         chosen = _chosen(model, self.keep)
+        kept = (*_kept(model, self.keep), *_float_operators(model))
         if not chosen:
-            return _kept(model, self.keep)
+            return kept
         inputs = calibration_inputs(model, calibration)
         calibrator = CALIBRATORS[self.calibration]
         spans = ranges(model, inputs, [layer.input for layer in chosen], calibrator)
         plain = [_plain(model, layer, spans[layer.input]) for layer in chosen]
         decided = _nearest_network(model, plain, calibration, self.rounding)
-        return (*decided, *_kept(model, self.keep))
+        return (*decided, *kept)
 
     def apply(self, model: Model, decisions: Sequence[Decision]) -> Model:
         """Return the network with quantize and dequantize around the chosen layers."""
@@ -98,6 +111,16 @@ def _kept(model: Model, keep: Sequence[str]) -> tuple[Kept, ...]:
     return tuple(Kept(layer=name, why="float, as asked for") for name in names)
 
 
+def _float_operators(model: Model) -> tuple[Kept, ...]:
+    """Say why operators that multiply, but are no layers, stay in floats."""
+    calls, whys = {layer.call for layer in layers(model)}, {}
+    for var, value in Graph.of(model).bindings:
+        name = value.op.name if isinstance(value, relax.Call) else ""
+        if name in MULTIPLYING and var not in calls:
+            whys[var.name] = f"float: {name.removeprefix('relax.')} {MULTIPLYING[name]}"
+    return tuple(Kept(layer=name, why=why) for name, why in whys.items())
+
+
 def _plain(model: Model, layer: Layer, span: Range) -> Integer:
     rounded = plainly(layer, model.weights[layer.weight])
     return Integer(layer=layer.name, input_range=span, **vars(rounded))
@@ -113,13 +136,5 @@ def _nearest_network(
     for correct in (False, True):
         decisions = fit(model, plain, dense, calibration, rounding=rounding, corrects=correct)
         given = evaluate(written(model, decisions), calibration)
-        error = sum(error_ratio(a, b) for a, b in zip(given, wanted, strict=True))
-        tried.append((error, decisions))
+        tried.append((harm(given, wanted, calibration).error_ratio, decisions))
     return min(tried, key=lambda each: each[0])[1]
-
-
-def error_ratio(given: np.ndarray, wanted: np.ndarray) -> float:
-    """Return the mean over samples of |y - y'|² / |y|², so that no one sample decides alone."""
-    y, error = wanted.reshape(len(wanted), -1), (given - wanted).reshape(len(wanted), -1)
-    power = np.square(y, dtype=np.float64).sum(axis=1)
-    return float(np.mean(np.square(error).sum(axis=1) / np.where(power > 0, power, 1.0)))

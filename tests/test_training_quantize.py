@@ -6,6 +6,7 @@ import torch
 from adaspring.passes import Quantize
 from adaspring.passes.graph import layers
 from adaspring.passes.reference import Reference, accuracy, evaluate
+from adaspring.passes.weight_rounding import plainly
 from adaspring.training import QuantizationAware, Settings, train
 from adaspring.training.fake_quantize import straight_through
 from hypothesis import given, settings

@@ -70,13 +70,12 @@ class QuantizationAware(Lifted):
         self._integers = by_layer([each for each in decisions if isinstance(each, Integer)])
         chosen = [layer for layer in layers(model) if layer.name in self._integers]
         self._layers = tuple(chosen)
-        corrected = {
-            layer.bias: self._integers[layer.name].bias
-            for layer in chosen
-            if layer.bias is not None
-        }
-        biases = {name: bias for name, bias in corrected.items() if bias is not None}
-        start = model.evolved(model.module, {**model.weights, **biases})
+        corrected = dict(model.weights)
+        for layer in chosen:
+            bias = self._integers[layer.name].bias
+            if layer.bias is not None and bias is not None:
+                corrected[layer.bias] = bias
+        start = model.evolved(model.module, corrected)
         super().__init__(start, self._written(start))
 
     def ir_weights(self) -> Mapping[str, Tensor]:
