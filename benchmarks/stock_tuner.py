@@ -71,7 +71,7 @@ def main(folder: str, kind: str) -> None:
             ms.TuneContext(
                 mod=module,
                 target=target,
-                space_generator=sketch_space(instruction_set(board), integer=False),
+                space_generator=sketch_space(instruction_set(board), narrow=None),
                 search_strategy="evolutionary",
                 task_name=task,
                 rand_state=asked["seed"],

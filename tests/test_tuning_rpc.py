@@ -128,7 +128,7 @@ def test_an_emulated_board_tunes_and_runs_8_bit_layers_with_dot_products(emulate
     images = np.random.default_rng(0).standard_normal((8, 8, 12, 12)).astype(np.float32)
     model = run(from_torch(net, (x,), name="net"), (Quantize(),), Dataset(inputs=(images,))).model
     prepared = prepare(model, PI5)
-    tasks = [t for t in tasks_of([prepared.module], prepared.isa) if t.integer]
+    tasks = [t for t in tasks_of([prepared.module], prepared.isa) if t.narrow == "int8"]
     log = TuningLog(tmp_path / "log")
     runner = RpcRunner(Address.parse(emulated), PI5)
     try:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 import tvm
@@ -16,6 +17,7 @@ from adaspring.backends.tuning.transfer import Transfer, fit, nearest_tiles, sig
 from adaspring.frontend.data import Dataset
 from adaspring.frontend.torch_import import from_torch
 from adaspring.passes import run
+from adaspring.passes.half import Half
 from adaspring.passes.prune import Prune
 from adaspring.passes.quantize import Quantize
 from hypothesis import given
@@ -54,7 +56,7 @@ def integer_tasks(board, model):
     images = np.random.default_rng(0).standard_normal((4, 3, 32, 32)).astype(np.float32)
     quantized = run(model, (Quantize(),), Dataset(inputs=(images,))).model
     prepared = prepare(quantized, board)
-    return [t for t in tasks_of([prepared.module], prepared.isa) if t.integer]
+    return [t for t in tasks_of([prepared.module], prepared.isa) if t.narrow == "int8"]
 
 
 def search(task, board, log, **settings):
@@ -212,6 +214,41 @@ def test_where_the_time_went_is_told(board, tasks, tmp_path):
 
 def test_the_space_of_a_function_without_reals_is_not_empty(board, integer_tasks):
     target = tvm.target.Target(dict(board.target))
-    space = sketch_space(instruction_set(board), integer=True)
+    space = sketch_space(instruction_set(board), narrow="int8")
     context = Context(integer_tasks[0].module, target, space=space)
     assert context.generate_design_space()
+
+
+def test_layers_of_bfloat16_are_tiled_around_the_instruction_of_the_board(model):
+    board = msgspec.structs.replace(
+        targets.null(),
+        target={"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "znver4", "num-cores": 1},
+        architecture="x86_64",
+    )
+    prepared = prepare(run(model, (Half(),), None).model, board)
+    tasks = [t for t in tasks_of([prepared.module], prepared.isa) if t.narrow == "uint16"]
+    assert len(tasks) >= 4
+    space = sketch_space(prepared.isa, narrow="uint16")
+    target = tvm.target.Target(dict(board.target))
+    (sketch, *_) = Context(tasks[0].module, target, space=space).generate_design_space()
+    assert "vdpbf16ps" in str(sketch.trace)
+
+
+def test_a_schedule_of_floats_is_not_carried_over_to_bfloat16(model, board):
+    """Other extents aside, it has another instruction."""
+    dense, half = (
+        {signature(task.module).kind for task in tasks_of([prepared.module], prepared.isa)}
+        for prepared in (prepare(m, board) for m in (model, run(model, (Half(),), None).model))
+    )
+    assert any("uint16" in reads for kind in half for _, _, reads, _ in kind)
+    assert not any("uint16" in reads for kind in dense for _, _, reads, _ in kind)
+
+
+def test_layers_of_bfloat16_are_tuned(model, tmp_path):
+    host = targets.host()
+    prepared = prepare(run(model, (Half(),), None).model, host)
+    task = next(t for t in tasks_of([prepared.module], prepared.isa) if t.narrow == "uint16")
+    log = TuningLog(tmp_path)
+    report = tune([task], host, log, Tuning(trials=3, tuner="template"))
+    assert report.measured_count == 3
+    assert log.best(task.module) is not None

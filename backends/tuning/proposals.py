@@ -103,7 +103,7 @@ class SketchSearch:
         self._context = Context(
             task.module,
             target,
-            space=sketch_space(isa, integer=task.integer),
+            space=sketch_space(isa, narrow=task.narrow),
             strategy=EvolutionarySearch(
                 population_size=_POPULATION,
                 genetic_num_iters=_GENERATIONS,

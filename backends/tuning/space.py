@@ -2,7 +2,7 @@
 
 TVM's own rules for CPUs but for two things. The innermost axis is always one whole vector
 (channels lie innermost in our layout), so no candidate spends its time on half-filled vectors; and
-8-bit layers are tiled around our own dot-product intrinsics, since LLVM rejects TVM's.
+layers of narrow weights are tiled around our own dot-product intrinsics, since LLVM rejects TVM's.
 Source: Zheng et al., "Ansor: Generating High-Performance Tensor Programs", OSDI 2020, section 4;
 Shao et al., "Tensor Program Optimization with Probabilistic Programs", NeurIPS 2022, section 4.
 """
@@ -20,9 +20,10 @@ _JOBS_PER_CORE = 16
 _FLOAT_BITS = 32
 
 
-def sketch_space(isa: InstructionSet, *, integer: bool) -> PostOrderApply:
-    """The space of a function whose sums are 32-bit integers, or reals."""
-    tensorized = integer and isa.int8.intrinsic is not None
+def sketch_space(isa: InstructionSet, *, narrow: str | None) -> PostOrderApply:
+    """The space of a function of `narrow` weights (`Task.narrow`), or of reals."""
+    intrinsic = isa.dot(narrow).intrinsic if narrow is not None else None
+    tensorized = intrinsic is not None
     return PostOrderApply(
         sch_rules=[
             rule.InlineConstantScalars(),
@@ -36,7 +37,7 @@ def sketch_space(isa: InstructionSet, *, integer: bool) -> PostOrderApply:
                 disallow_op=["tirx.exp"],
             ),
             rule.AddRFactor(max_jobs_per_core=_JOBS_PER_CORE, max_innermost_factor=64),
-            *([_intrinsic_tiling(isa)] if tensorized else []),
+            *([_intrinsic_tiling(intrinsic)] if intrinsic is not None else []),
             _vector_tiling(isa),
             rule.ParallelizeVectorizeUnroll(
                 max_jobs_per_core=_JOBS_PER_CORE,
@@ -71,9 +72,9 @@ def _vector_tiling(isa: InstructionSet) -> rule.ScheduleRule:
     )
 
 
-def _intrinsic_tiling(isa: InstructionSet) -> rule.ScheduleRule:
+def _intrinsic_tiling(intrinsic: str) -> rule.ScheduleRule:
     return rule.MultiLevelTilingWithIntrin(
-        isa.int8.intrinsic,
+        intrinsic,
         structure=_TILING,
         max_innermost_factor=64,
         reuse_read=None,

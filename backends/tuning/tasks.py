@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import tvm_ffi
 from tvm import IRModule
-from tvm.s_tir import Schedule
+from tvm.s_tir import SBlock, Schedule
 from tvm.tirx import IterVar, PrimFunc
 
 from ..isa import InstructionSet
+from ..kernels.half import BITS
 from ..kernels.schedule import Shape, contraction_shape, is_handwritten
 from ..schedule import calls_of, task_module
 
@@ -20,15 +21,15 @@ from ..schedule import calls_of, task_module
 class Task:
     """One function to tune; `weight` counts its calls over all variants.
 
-    `shape` is what the template's knobs depend on, or None where no template fits; `integer` says
-    that its sums are 32-bit integers.
+    `shape` is what the template's knobs depend on, or None where no template fits; `narrow` is how
+    the weights are stored that it multiplies: "int8", the bits of bfloat16, or None for reals.
     """
 
     name: str
     module: IRModule
     shape: Shape | None
     weight: int
-    integer: bool
+    narrow: str | None
 
 
 def tasks_of(modules: Iterable[IRModule], isa: InstructionSet) -> tuple[Task, ...]:
@@ -43,24 +44,31 @@ def tasks_of(modules: Iterable[IRModule], isa: InstructionSet) -> tuple[Task, ..
             if not isinstance(function, PrimFunc) or is_handwritten(function):
                 continue
             task = task_module(function)
-            sums = _sum_types(Schedule(task))
+            sums = _sums(Schedule(task))
             if not sums:
                 continue
             key = tvm_ffi.structural_hash(task)
             weight = calls[var.name_hint] + (found[key].weight if key in found else 0)
             shape = contraction_shape(function, isa)
-            found[key] = Task(var.name_hint, task, shape, weight, "int32" in sums)
+            found[key] = Task(var.name_hint, task, shape, weight, _narrow(sums))
     return tuple(sorted(found.values(), key=lambda task: -task.weight))
 
 
-def _sum_types(sch: Schedule) -> set[str]:
-    """The types of what the function's reductions write."""
+def _sums(sch: Schedule) -> list[SBlock]:
+    """The function's reductions."""
     blocks = [sch.get(rv) for rv in sch.get_child_blocks(sch.get_sblock("root"))]
-    return {
-        str(block.writes[0].source.dtype)
+    return [
+        block
         for block in blocks
         if any(var.iter_type == IterVar.CommReduce for var in block.iter_vars)
-    }
+    ]
+
+
+def _narrow(sums: Sequence[SBlock]) -> str | None:
+    if any(str(block.writes[0].source.dtype) == "int32" for block in sums):
+        return "int8"
+    read = {str(region.source.dtype) for block in sums for region in block.reads}
+    return BITS if BITS in read else None
 
 
 def _call_counts(module: IRModule) -> Counter[str]:

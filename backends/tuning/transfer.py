@@ -32,7 +32,7 @@ _PER_FUNCTION = 3
 class Signature:
     """What two functions must share to share schedules (`kind`), and what may differ."""
 
-    kind: tuple[tuple[str, str, int], ...]
+    kind: tuple[tuple[str, str, tuple[str, ...], int], ...]
     extents: tuple[int, ...]
 
     def distance(self, other: Signature) -> float:
@@ -44,11 +44,17 @@ class Signature:
 
 
 def signature(module: IRModule) -> Signature:
-    """Name, type and rank of every block, and every block's extents."""
+    """Name, types written and read, and rank of every block, and every block's extents."""
     sch = new_schedule(module["main"])
     blocks = [sch.get(rv) for rv in sch.get_child_blocks(sch.get_sblock("root"))]
     kind = tuple(
-        (str(b.name_hint), str(b.writes[0].source.dtype), len(b.iter_vars)) for b in blocks
+        (
+            str(block.name_hint),
+            str(block.writes[0].source.dtype),
+            tuple(str(region.source.dtype) for region in block.reads),
+            len(block.iter_vars),
+        )
+        for block in blocks
     )
     extents = tuple(int(var.dom.extent) for block in blocks for var in block.iter_vars)
     return Signature(kind, extents)
@@ -70,7 +76,7 @@ class Transfer:
         ours = signature(task.module)
         near = [(ours.distance(theirs), workload) for theirs, workload in self._known]
         near = [p for p in near if p[0] < math.inf and not p[1].holds(task.module)]
-        space = sketch_space(self._isa, integer=task.integer)
+        space = sketch_space(self._isa, narrow=task.narrow)
         context = Context(task.module, self._target, space=space)
         for _, workload in sorted(near, key=lambda pair: pair[0])[:count]:
             for record in self._log.records(workload, limit=_PER_FUNCTION):
