@@ -25,11 +25,9 @@ from .constants import digest
 from .graph import Graph, op_name, reads, substitute, with_args
 from .levels import Levels
 
-# These only choose and move values, in order, so they may as well be done on the reals.
-_MOVES = (
-    *("nn.max_pool2d", "reshape", "flatten", "permute_dims", "squeeze", "expand_dims"),
-    "strided_slice",
-)
+# These only choose or move values, so they may as well be done on the reals.
+_CHOOSES = ("nn.max_pool2d",)
+_MOVES = ("reshape", "flatten", "permute_dims", "squeeze", "expand_dims", "strided_slice")
 _SUFFIX = "_quantized"  # what ONNX Runtime appends to a weight's name
 
 
@@ -77,13 +75,18 @@ class _Walk:
             self._quantize(var, value.args[0], Levels.of(value))
         elif name == "dequantize":
             self._dequantize(var, value.args[0], Levels.of(value))
-        elif name in _MOVES and value.args[0] in self.levels:
-            levels, shifted = self.levels[value.args[0]], value.args[0] in self.shifted
-            reals = self._once(levels.dequantize, value.args[0], levels, "dequantize")
-            moved = self._emit(with_args(value, [reals, *value.args[1:]]))
-            self._activation(var, moved, levels, shifted)
-        else:
+        elif not self._moved(var, name, value):
             self.bindings.append((var, value))
+
+    def _moved(self, var: relax.Var, name: str, value: relax.Expr) -> bool:
+        """Do on the reals what only moves levels, where it does."""
+        levels = self.levels.get(value.args[0]) if name in (*_MOVES, *_CHOOSES) else None
+        if levels is None or not _moves(name, levels):
+            return False
+        reals = self._once(levels.dequantize, value.args[0], levels, "dequantize")
+        moved = self._emit(with_args(value, [reals, *value.args[1:]]))
+        self._activation(var, moved, levels, value.args[0] in self.shifted)
+        return True
 
     def _quantize(self, var: relax.Var, x: relax.Expr, levels: Levels) -> None:
         source = self._known_reals(x)
@@ -92,7 +95,7 @@ class _Walk:
             self.became[var] = relax.const(array, levels.dtype)
             self.names[digest(array)] = source.name
             return
-        shifts = levels.dtype == "int8" and self._only_dequantized(var)
+        shifts = levels.dtype == "int8" and self._only_dequantized(var, levels)
         self._activation(var, x, levels.unsigned() if shifts else levels, shifts)
 
     def _activation(self, var: relax.Var, x: relax.Expr, levels: Levels, shifted: bool) -> None:
@@ -171,12 +174,12 @@ class _Walk:
         array = x.value.numpy()
         return _Stored(array, self.names.get(digest(array), "constant"))
 
-    def _only_dequantized(self, var: relax.Var) -> bool:
+    def _only_dequantized(self, var: relax.Var, levels: Levels) -> bool:
         """Whether nobody reads the levels as numbers."""
         found = self.readers.get(var, [])
         return var not in self.returned and all(
             op_name(value) == "dequantize"
-            or (op_name(value) in _MOVES and self._only_dequantized(reader))
+            or (_moves(op_name(value), levels) and self._only_dequantized(reader, levels))
             for reader, value in found
         )
 
@@ -195,3 +198,8 @@ class _Walk:
         if not value.args[1].same_as(var) or (name == "matmul" and var.ty.ndim != 2):
             return None
         return 0 if name == "nn.conv2d" else 1
+
+
+def _moves(name: str, levels: Levels) -> bool:
+    """Whether an operator leaves each level what it stands for; channels must stay in place."""
+    return name in _CHOOSES or (name in _MOVES and levels.scale.ndim == 0)

@@ -115,6 +115,7 @@ def test_without_torchs_operators_the_error_says_what_to_install(saved, monkeypa
         ({"scale": 0.0}, r"a scale is 0.0; scales must be finite and above zero"),
         ({"scale": -0.5}, r"a scale is -0.5"),
         ({"zero_point": 300}, r"zero point 300 is no uint8 level \(0 to 255\)"),
+        ({"quant_min": 200, "quant_max": 100}, r"levels from 200 to 100 are no uint8"),
         ({"dtype": torch.int16}, r"levels are int16; export with int8"),
     ],
 )

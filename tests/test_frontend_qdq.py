@@ -261,6 +261,17 @@ def test_what_moves_levels_moves_reals(tmp_path, dtype, zero):
     assert_in_the_contracts_form(assert_within(path, 1, values((1, 4, 6, 6))))
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_levels_by_channel_follow_their_channels(tmp_path, dtype):
+    graph = Graph(1, 4, 6, 6)
+    settings = {"scale": [0.02, 0.03, 0.04, 0.05], "zero_point": [1, 2, 3, 4], "dtype": dtype}
+    q = graph.quantize("x", **settings, axis=1)
+    q = graph.node("MaxPool", q, kernel_shape=[2, 2], strides=[2, 2])
+    q = graph.node("Transpose", q, perm=[0, 2, 3, 1])
+    y = graph.dequantize(q, **settings, axis=3)
+    assert_within(graph.save(tmp_path / "channels.onnx", y), 0, values((1, 4, 6, 6)))
+
+
 @pytest.mark.parametrize(("dtype", "zero"), [("uint8", 100), ("int8", -5)])
 def test_levels_that_leave_the_network_are_the_sources_own(tmp_path, dtype, zero):
     graph = Graph(1, 4, 5, 5)
