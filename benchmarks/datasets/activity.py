@@ -1,11 +1,11 @@
 """Activity recognition: what an accelerometer in a trouser pocket says of six activities.
 
-Generated, for no licence then stands in the way: 128 samples at 50 Hz of three axes, in g (the
-window of Anguita et al., "A Public Domain Dataset for Human Activity Recognition Using
-Smartphones", ESANN 2013). Every subject has a cadence, a way of stepping (the strengths and phases
-of four harmonics on each axis, different in each activity but near to what all people share), a
-sensor that sits askew, and a gain. Steps vary from one to the next. Subjects of the validation and
-of the test part appear nowhere else.
+Generated, not measured. A window is 128 samples at 50 Hz of three axes, in g, as in Anguita et al.,
+"A Public Domain Dataset for Human Activity Recognition Using Smartphones", ESANN 2013. Every
+subject has a cadence, a way of stepping (the strengths and phases of four harmonics on each axis,
+different in each activity but near to what all people share), a sensor that sits askew, and a gain.
+Steps vary from one to the next. Subjects of the validation and of the test part appear nowhere
+else.
 """
 
 from __future__ import annotations
@@ -25,14 +25,15 @@ _HARMONICS = 4
 
 @dataclass(frozen=True)
 class Gait:
-    """What people share in an activity: cadence, force, and where gravity points (unit vector)."""
+    """What people share in an activity: cadence, force, and where gravity points, in g."""
 
     cadence_hz: float
     force_g: float
     gravity: tuple[float, float, float]
 
 
-# Cadences and forces in the range that Anguita et al.'s subjects show; a thigh is level in a chair.
+# Plausible values, chosen so that a dense network errs on some of the held-out subjects; a thigh is
+# level in a chair.
 _GAITS = (
     Gait(1.9, 0.34, (0.0, 1.0, 0.1)),
     Gait(1.6, 0.30, (0.0, 0.96, 0.28)),

@@ -1,6 +1,6 @@
-"""Handwriting: scikit-learn's digits, 1,797 real images by 43 people, enlarged to 32×32.
+"""Handwriting: scikit-learn's digits, 1,797 real images, enlarged to 32×32.
 
-The source does not say who wrote what, so its parts are apart by image alone.
+The source does not say who wrote which, so the parts are apart by image alone.
 """
 
 from __future__ import annotations
