@@ -38,7 +38,7 @@ class Layer:
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     macs_count: int
-    weight_dtype: str
+    weight_dtype: str = "float32"
     transposed: bool = False
     quantized: bool = False
     strides: tuple[int, ...] = ()
