@@ -8,7 +8,7 @@ then refitted (`refit.py`); without, that of the weight. `forms.py` lists what a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -62,7 +62,13 @@ class Factorize:
         """Find for each layer the form that is worth it, or say why there is none."""
         refuse_rounded(model)
         seen = {} if calibration is None else covariances(model, calibration)
-        decisions: list[Decision] = [self._decide(model, each, seen) for each in layers(model)]
+        left_alone = _left_alone(model)
+        decisions: list[Decision] = [
+            Kept(layer=layer.name, why=left_alone[layer.name])
+            if layer.name in left_alone
+            else self._decide(model, layer, seen.get(layer.name))
+            for layer in layers(model)
+        ]
         splits = [d for d in decisions if isinstance(d, Split)]
         if calibration is not None and splits:
             decisions.extend(self._refits(model, splits, calibration))
@@ -82,24 +88,12 @@ class Factorize:
         }
         return refit(self.apply(model, splits), wanted, calibration)
 
-    def _decide(
-        self,
-        model: Model,
-        layer: Layer,
-        seen: Mapping[str, np.ndarray],
-    ) -> Split | Kept:
-        if layer.name in parts_found(model):
-            return Kept(layer=layer.name, why="it is part of a factorized layer already")
-        if layer.groups > 1:
-            return Kept(layer=layer.name, why=f"{layer.kind} convolutions are thin already")
-        if layer.weight in shared_weights(model):
-            return Kept(layer=layer.name, why="its weight is shared")
+    def _decide(self, model: Model, layer: Layer, covariance: np.ndarray | None) -> Split | Kept:
         weight = grouped_weight(layer, model.weights[layer.weight])[0]
         if not np.isfinite(weight).all():
             raise PassError(f"the weight of {layer.name} holds NaN or infinity")
         if not weight.any():
             return Kept(layer=layer.name, why="its weight is all zero")
-        covariance = seen.get(layer.name)
         if covariance is not None and not covariance.any():
             return Kept(layer=layer.name, why="its input never varies in the calibration data")
         kernel = (1, 1) if layer.kind == "dense" else layer.weight_shape[2:]
@@ -130,6 +124,19 @@ class Factorize:
             if isinstance(decision, Refit):
                 weights.update(decision.weights)
         return parted.evolved(parted.module, weights)
+
+
+def _left_alone(model: Model) -> dict[str, str]:
+    """Name the layers that no form is tried on, and why."""
+    parts, shared, found = parts_found(model), shared_weights(model), {}
+    for layer in layers(model):
+        if layer.name in parts:
+            found[layer.name] = "it is part of a factorized layer already"
+        elif layer.groups > 1:
+            found[layer.name] = f"{layer.kind} convolutions are thin already"
+        elif layer.weight in shared:
+            found[layer.name] = "its weight is shared"
+    return found
 
 
 def _joined(reasons: Sequence[tuple[str, str]]) -> str:

@@ -1,4 +1,4 @@
-"""Forms that filter each channel alone: sums of r products of one vector for each axis, or two.
+"""Forms that filter each channel alone, between layers of 1×1: sums of r products.
 
 Cp          y = B D₂ D₁ A x            A (r, i, 1, 1), D₁ (r, 1, kh, 1) and D₂ (r, 1, 1, kw)
                                        depthwise, B (o, r, 1, 1)
@@ -36,9 +36,9 @@ class Cp(Multilinear):
     name: ClassVar[str] = "cp"
 
     def full_ranks(self, layer: Layer) -> Ranks:
-        """No tensor of four axes needs more."""
+        """As many products as there are to begin with, and no tensor of the shape needs more."""
         shape = layer.weight_shape
-        return (prod(shape) // max(shape),)
+        return (min(prod(shape) // max(shape), products_count(shape)),)
 
     def parts(self, layer: Layer, ranks: Ranks) -> tuple[Part, ...]:
         """What the layer becomes at these ranks."""
@@ -79,8 +79,7 @@ class Bottleneck(Multilinear):
 
     def full_ranks(self, layer: Layer) -> Ranks:
         """For each input channel, as many filters as there are different ones."""
-        c_out, c_in, *kernel = layer.weight_shape
-        return (c_in * min(c_out, prod(kernel)),)
+        return (products_count(layer.weight_shape),)
 
     def parts(self, layer: Layer, ranks: Ranks) -> tuple[Part, ...]:
         """What the layer becomes at these ranks."""
@@ -154,6 +153,12 @@ def products(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         filters.reshape(-1, *kernel),
         sizes.ravel(),
     )
+
+
+def products_count(shape: tuple[int, ...]) -> int:
+    """How many products `products` finds in a weight of this shape."""
+    c_out, c_in, *kernel = shape
+    return c_in * min(c_out, prod(kernel))
 
 
 def _depthwise(layer: Layer, rank: int) -> Part:
