@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +18,9 @@ from adaspring.backends.functions import functions_of
 from adaspring.backends.isa import instruction_set
 from adaspring.backends.kernels.schedule import contraction_shape
 from adaspring.backends.lower import lower
+from adaspring.backends.rpc.emulator.image import default_folder, image
 from adaspring.backends.schedule import calls_of, schedule_cpu
+from adaspring.errors import BoardError
 from adaspring.frontend.model import Model
 from adaspring.library.loader import load
 from adaspring.library.manifest import TensorSpec, board_record
@@ -32,6 +36,7 @@ from tvm.tirx import PrimFunc
 
 from . import networks
 from .backends_helpers import assert_close, model_of, run
+from .conftest import missing
 from .library_fixtures import parts
 from .passes_helpers import data, known
 from .test_backends_int8 import AVX2, X86, disassembly
@@ -43,6 +48,7 @@ ZEN4 = msgspec.structs.replace(
 NEOVERSE_V1 = msgspec.structs.replace(
     targets.find("raspberry-pi-5"),
     name="neoverse-v1",
+    cpu_features=(),  # under emulation /proc/cpuinfo is this machine's
     target={"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "neoverse-v1", "num-cores": 1},
 )
 # "null" has no instruction: widened, then multiplied and added as floats.
@@ -322,21 +328,28 @@ def test_the_functions_say_what_they_multiply(cnn):
     assert sum(function.macs_count for function in found) == macs_count(cnn)
 
 
-def test_a_library_maps_the_weights_as_they_are_stored(cnn, tmp_path):
-    """Written, opened and run on the app's side, which knows no bfloat16."""
-    built = build(prepare(cnn, HOST), None, tmp_path / "code.so")
+def library(model: Model, board: targets.Board, folder: Path) -> Path:
+    """A library of one variant."""
+    built = build(prepare(model, board), None, folder / "code.so")
     base = parts(built.code)
     variant = replace(
         base.variants[0], name="bf16", functions=built.functions, weights=dict(built.weights)
     )
-    spec = [[TensorSpec(name=s.name, shape=s.shape, dtype=s.dtype) for s in side]
-            for side in (cnn.inputs, cnn.outputs)]  # fmt: skip
+    inputs, outputs = (
+        tuple(TensorSpec(name=spec.name, shape=spec.shape, dtype=spec.dtype) for spec in side)
+        for side in (model.inputs, model.outputs)
+    )
     written = replace(
-        base, board=board_record(HOST), inputs=tuple(spec[0]), outputs=tuple(spec[1]),
+        base, board=board_record(board), inputs=inputs, outputs=outputs,
         plainest="bf16", variants=(variant,), dropped=(),
     )  # fmt: skip
-    folder = tmp_path / "net.lib"
-    write_library(folder, written)
+    write_library(folder / "net.lib", written)
+    return folder / "net.lib"
+
+
+def test_a_library_maps_the_weights_as_they_are_stored(cnn, tmp_path):
+    """Written, opened and run on the app's side, which knows no bfloat16."""
+    folder = library(cnn, HOST, tmp_path)
     with (folder / "weights" / "shared.safetensors").open("rb") as file:
         mapped = map_tensors(file)
     narrow = [array for array in mapped.values() if array.dtype == np.uint16]
@@ -345,3 +358,32 @@ def test_a_library_maps_the_weights_as_they_are_stored(cnn, tmp_path):
     x = data(cnn, 1, seed=3).inputs[0]
     found = load(folder).open()(x)
     assert_close([found], Reference(cnn).run(x), 0.01)
+
+
+_APP = """
+import sys
+import numpy as np
+from adaspring.library.loader import load
+folder, x, y = sys.argv[1:]
+np.save(y, load(folder).open()(np.load(x)))
+"""
+
+
+@pytest.mark.usefixtures("aarch64_linker")
+def test_on_an_emulated_arm_processor_bfdot_gives_what_the_reference_gives(cnn, tmp_path):
+    try:
+        board = image(default_folder())
+    except BoardError as error:
+        missing(f"the emulated board cannot be built: {error}")
+    folder, x = library(cnn, NEOVERSE_V1, tmp_path), data(cnn, 1, seed=3).inputs[0]
+    np.save(tmp_path / "x.npy", x)
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "adaspring").symlink_to(Path(__file__).resolve().parents[1])
+    command = [str(board.emulator), "-cpu", "max", "-L", str(board.root), str(board.python)]
+    paths = f"{board.site}{os.pathsep}{tmp_path / 'app'}"
+    subprocess.run(
+        [*command, "-c", _APP, str(folder), str(tmp_path / "x.npy"), str(tmp_path / "y.npy")],
+        env={**os.environ, "PYTHONPATH": paths, "PYTHONNOUSERSITE": "1"},
+        check=True,
+    )
+    assert_close([np.load(tmp_path / "y.npy")], Reference(cnn).run(x), 0.01)
