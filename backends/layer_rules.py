@@ -156,6 +156,9 @@ def _real(
     """What a kernel summed, as reals."""
     if isinstance(operands.source, Quantized):
         sums = _dequantized(walk, sums, operands.weight, operands.source, window)
+    elif operands.source is None and operands.weight.array.dtype == np.float16:
+        # a layer that is itself of float16: the kernel's sums are float32 all the same
+        sums = walk.emit(relax.op.astype(sums, "float16"))
     return Dynamic(sums, window is not None)
 
 

@@ -248,6 +248,19 @@ def test_a_layer_agrees_with_the_reference(case, dtype, kernels, tmp_path):
     assert_close(found, Reference(model).run(x), ratio)
 
 
+def test_a_layer_that_is_itself_of_float16_gives_float16(tmp_path):
+    weights = {"layer.weight": drawn(5, (9, 6, 3, 3)).astype(np.float16)}
+    model = model_of([IMAGE], weights, lambda x, w: conv(real(x, "float16"), w))
+    x = drawn(6, (2, 6, 7, 5))
+    (found,) = run(model, HOST, tmp_path, x)
+    assert found.dtype == np.float16
+    operands = (
+        value.astype(np.float16).astype(np.float64) for value in (x, weights["layer.weight"])
+    )
+    exact, _ = expected_conv2d(*operands, (1, 1), (0, 0, 0, 0), (1, 1), 1)
+    np.testing.assert_allclose(found, exact, rtol=2**-10, atol=1e-4)
+
+
 SPECIAL = np.array(
     [0x7FFFFFFF, 0x7F800001, 0xFFFFFFFF, 0xFF800001, 0x7F800000, 0xFF800000, 0x7F7FFFFF,
      0x80000000, 0x00007FFF, 0x00008000, 0x00018000, 0x3F808000, 0x3F818000, 0x3F808001],
