@@ -12,7 +12,8 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import compression_peers as peers
@@ -28,19 +29,31 @@ from adaspring.library.runtime import use_threads
 from adaspring.targets import Board, host
 from compression_own import ERRORS, MAX_DROP, own_models, own_rows
 from compression_picture import draw
-from compression_rows import FINE_TUNED, MULTIPLE_OF, NONE, OURS, PRUNED_PERCENT, Bench, Row
+from compression_rows import FINE_TUNED, MULTIPLE_OF, NONE, OURS, Bench, Row
 from datasets import FOLDER
 from executable import executable, on_tensor
 from rich.console import Console
 from rich.table import Table
 from trained import TASKS, Task, trained
 
-SEEDS = (0, 1, 2)
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is compared: data sets, a network a seed, shares of channels to prune, timing."""
+
+    tasks: tuple[Task, ...]
+    seeds: tuple[int, ...]
+    pruned_percent: tuple[int, ...]
+    seconds: float
+
+
+FULL = Extent(TASKS, (0, 1, 2), (30, 50, 70), 20.0)
+QUICK = Extent(TASKS[-1:], (0,), (50,), 3.0)
 PEERS = (peers.torch_pruning, peers.onnx_runtime, peers.nncf)
 # Of each comparison: our variant, and the rows of a peer of which the most accurate counts.
 AT_THE_SAME_SIZE = {
     f"pruned{percent}_vs_torch-pruning_points": (f"pruned{percent}", "torch-pruning")
-    for percent in PRUNED_PERCENT
+    for percent in FULL.pruned_percent
 } | {f"int8_vs_{peer}_points": ("int8", peer) for peer in ("onnxruntime", "nncf")}
 
 
@@ -136,17 +149,17 @@ def table(rows: Sequence[Row]) -> Table:
 
 
 def compare(
-    task: Task, seeds: Sequence[int], board: Board, log: TuningLog, data: Path, seconds: float
+    task: Task, extent: Extent, board: Board, log: TuningLog, data: Path
 ) -> tuple[list[Row], dict[str, dict[str, float]]]:
     """Rows of one data set, of every seed; speeds of the first."""
     parts, rows, ratios = task.data.load(data), [], {}
-    for seed in seeds:
+    for seed in extent.seeds:
         network = trained(task, parts, seed, data)
-        bench = Bench(task, seed, parts, network, board.core_count)
+        bench = Bench(task, seed, parts, network, extent.pruned_percent, board.core_count)
         models = own_models(bench)
         own = list(own_rows(bench, models, NONE))
-        if seed == seeds[0]:
-            rounds = speeds(models, parts.test.x[:1], board, log, seconds)
+        if seed == extent.seeds[0]:
+            rounds = speeds(models, parts.test.x[:1], board, log, extent.seconds)
             ratios = {name: report.ratio(found) for name, found in rounds.items()}
             own = [replace(row, speed_ratio=_median(ratios, row.variant)) for row in own]
         rows += own
@@ -162,7 +175,7 @@ def _median(ratios: Mapping[str, Mapping[str, float]], variant: str) -> float:
 
 def main() -> None:
     """Train, compress, time, print, write JSON and a picture."""
-    parser = report.arguments(__doc__, "activities alone, one seed")
+    parser = report.arguments(__doc__, "activities alone, one network, half of the channels pruned")
     parser.add_argument("--logs", type=Path, default=Path("tuning_logs/host"))
     parser.add_argument(
         "--data", type=Path, default=FOLDER, help="where data and networks are kept"
@@ -174,13 +187,13 @@ def main() -> None:
     use_threads(board.core_count)
     torch.set_num_threads(1)  # the networks are small; the second would wait in a spin loop
     log = TuningLog(asked.logs, shipped_logs(board))
-    tasks, seeds, seconds = (TASKS[-1:], (0,), 3.0) if asked.quick else (TASKS, SEEDS, 20.0)
+    extent = QUICK if asked.quick else FULL
     if asked.quick:
-        print("quick: one data set, one network; the figures are rough")
+        print("quick: one network; the figures are rough")
     rows, ratios = [], {}
-    for task in tasks:
+    for task in extent.tasks:
         try:
-            found, speed = compare(task, seeds, board, log, asked.data, seconds)
+            found, speed = compare(task, extent, board, log, asked.data)
         except DataError as error:
             print(f"left out: {task.name}: {error}")
             continue
@@ -189,16 +202,19 @@ def main() -> None:
     ratios = differences(rows) | ratios
     Console(width=140).print(table(rows))
     settings = {
-        "seeds": seeds,
+        "seeds": extent.seeds,
+        "seconds": extent.seconds,
         "threads": board.core_count,
         "logs": [asked.logs.name, "shipped"],
         "multiple_of": MULTIPLE_OF,
         "factorize_errors": ERRORS,
         "max_drop": MAX_DROP,
         "nncf_max_drop": peers.NNCF_MAX_DROP,
-        "data": {task.name: repr(task.data.Settings()) for task in tasks},
+        "data": {task.name: repr(task.data.Settings()) for task in extent.tasks},
     }
-    packages = ("adaspring", "apache-tvm", "onnxruntime", "torch")
+    extra = ("nncf", "openvino", "torch-pruning")
+    there = (name for name in extra if find_spec(name.replace("-", "_")))
+    packages = ("adaspring", "apache-tvm", "onnxruntime", "torch", *there)
     report.write(
         asked.json, "compression", packages, settings, [asdict(row) for row in rows], ratios
     )

@@ -8,7 +8,7 @@ from adaspring.frontend.model import Model
 from adaspring.passes import Factorize, Pass, Prune, Quantize, run
 from adaspring.passes.graph import macs_count, weight_bytes
 from adaspring.passes.reference import accuracy, evaluate
-from compression_rows import MULTIPLE_OF, OURS, PRUNED_PERCENT, Bench, Row, dataset
+from compression_rows import MULTIPLE_OF, OURS, Bench, Row, dataset
 from datasets import Part
 
 # Factorization takes the largest error that costs at most this much of validation accuracy.
@@ -25,7 +25,7 @@ INT8 = {
 def own_models(bench: Bench) -> Mapping[str, Model]:
     """The network by each variant's name."""
     floats = {"dense": bench.dense}
-    for percent in PRUNED_PERCENT:
+    for percent in bench.pruned_percent:
         settings = Prune(keep_ratio=1 - percent / 100, multiple_of=MULTIPLE_OF)
         floats[f"pruned{percent}"] = _smaller(bench, bench.dense, settings)
     floats["factorized"] = _factorized(bench, bench.dense)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from adaspring.passes.graph import macs_count, weight_bytes
-from compression_rows import BATCH_NORM, FINE_TUNED, MULTIPLE_OF, NONE, PRUNED_PERCENT, Bench, Row
+from compression_rows import BATCH_NORM, FINE_TUNED, MULTIPLE_OF, NONE, Bench, Row
 from datasets import Part
 from peer_calls import onnxruntime_call, onnxruntime_int8, openvino_call, save_onnx
 from torch import nn
@@ -39,7 +39,7 @@ def torch_pruning(bench: Bench) -> Iterator[Row]:
         "magnitude": tp.importance.GroupMagnitudeImportance,
         "taylor": tp.importance.GroupTaylorImportance,
     }
-    for (kind, importance), percent in product(importances.items(), PRUNED_PERCENT):
+    for (kind, importance), percent in product(importances.items(), bench.pruned_percent):
         thin = copy.deepcopy(bench.network)
         _prune(tp, thin, importance(), percent, bench)
         row = partial(_row, bench, f"torch-pruning-{kind}", f"pruned{percent}")

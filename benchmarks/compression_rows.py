@@ -14,7 +14,6 @@ from torch import nn
 from trained import Task
 
 OURS = "adaspring"
-PRUNED_PERCENT = (30, 50, 70)
 MULTIPLE_OF = 8
 # What a network's `retraining` may be; fine-tuned alone saw labels.
 NONE, BATCH_NORM, FINE_TUNED = "none", "batch norm", "fine-tuned"
@@ -41,12 +40,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Bench:
-    """A trained network and its data; what is compared on them."""
+    """A trained network and its data; what is compared on them, and the threads of runtimes."""
 
     task: Task
     seed: int
     parts: Parts
     network: nn.Module
+    pruned_percent: tuple[int, ...]
     threads: int
 
     @property
