@@ -32,6 +32,14 @@ Data = Annotated[
         "package.module:function.",
     ),
 ]
+Retrain = Annotated[
+    str | None,
+    typer.Option(
+        "--retrain",
+        metavar="TRAIN",
+        help="Other samples: retrain on them what loses more than --max-drop.",
+    ),
+]
 MaxDrop = Annotated[
     float, typer.Option("--max-drop", min=0.0, max=1.0, help="Accuracy that a variant may lose.")
 ]
@@ -104,6 +112,7 @@ def compile_model(
     output: Output,
     target: Target = ["host"],  # noqa: B006 (typer copies it)
     data: Data = None,
+    retrain: Retrain = None,
     max_drop: MaxDrop = 0.02,
     latency_ms: LatencyMs = None,
     keep_dominated: KeepDominated = False,
@@ -133,6 +142,7 @@ def compile_model(
         model=model,
         boards=tuple(target),
         data=data,
+        retrain=retrain,
         max_drop=max_drop,
         latency_ms=latency_ms,
         keep_dominated=keep_dominated,

@@ -21,6 +21,7 @@ class Arguments:
     model: str
     boards: tuple[str, ...]
     data: str | None
+    retrain: str | None
     max_drop: float
     latency_ms: float | None
     keep_dominated: bool
@@ -38,6 +39,8 @@ class Arguments:
     def __post_init__(self) -> None:
         if self.latency_ms is not None and not self.latency_ms > 0:
             raise UsageError(f"--latency-ms is {self.latency_ms:g}; give milliseconds above 0")
+        if self.retrain is not None and self.data is None:
+            raise UsageError("--retrain needs --data too: held-out samples that tell what was lost")
         self.parse_shapes()
         self.parse_time_limit()
         if self.tuner not in TUNERS:

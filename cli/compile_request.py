@@ -48,6 +48,7 @@ def resolve_tuning(arguments: Arguments, boards: tuple[Board, ...], progress: Pr
     model = load_model(arguments.model, arguments.parse_shapes() or None)
     progress.step("read", 1, 2, arguments.data or "no data")
     splits = read_splits(arguments, model)
+    training = check(load_data(arguments.retrain), model) if arguments.retrain else None
     progress.step("read", 2, 2, "done")
     return Request(
         model=model,
@@ -70,6 +71,7 @@ def resolve_tuning(arguments: Arguments, boards: tuple[Board, ...], progress: Pr
         recipes_named=bool(arguments.recipes),
         tracker=tracker,
         cluster=arguments.cluster,
+        training=training,
     )
 
 

@@ -63,6 +63,7 @@ def tune(
         model=model,
         boards=tuple(target),
         data=data,
+        retrain=None,
         max_drop=max_drop,
         latency_ms=None,
         keep_dominated=True,

@@ -44,7 +44,10 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A compressed network, what its passes decided, and what it answers in the reference."""
+    """A compressed network, what its passes decided, and what it answers in the reference.
+
+    `training` says in one line how it was retrained, None where it was not.
+    """
 
     recipe: Recipe
     model: Model
@@ -52,6 +55,7 @@ class Candidate:
     outputs: tuple[np.ndarray, ...]
     validation_accuracy: float | None
     test_accuracy: float | None
+    training: str | None = None
 
     @property
     def name(self) -> str:
@@ -59,8 +63,14 @@ class Candidate:
         return self.recipe.name
 
     def decisions(self) -> tuple[DecisionRecord, ...]:
-        """Every layer's decision, as the manifest records it."""
-        return decision_records(self.model, self.steps)
+        """Every layer's decision, and the training after them, as the manifest records it."""
+        planned = decision_records(self.model, self.steps)
+        if self.training is None:
+            return planned
+        trained = DecisionRecord(
+            pass_name="retrain", layer="all layers", action="changed", detail=self.training
+        )
+        return (*planned, trained)
 
 
 def decision_records(model: Model, steps: Sequence[Step]) -> tuple[DecisionRecord, ...]:
@@ -109,20 +119,25 @@ class Compressor:
 
     def candidate(self, recipe: Recipe) -> Candidate:
         """Compress by `recipe` and run the result on the probe in the reference executor."""
-        compressed = self._compressed(recipe.passes)
-        outputs = evaluate(compressed.model, Dataset(inputs=self.probe.inputs))
+        return self.judged(recipe, self.compressed(recipe.passes))
+
+    def judged(self, recipe: Recipe, made: Compressed, training: str | None = None) -> Candidate:
+        """Run a compressed network on the probe."""
+        outputs = evaluate(made.model, Dataset(inputs=self.probe.inputs))
         return Candidate(
             recipe=recipe,
-            model=compressed.model,
-            steps=compressed.steps,
+            model=made.model,
+            steps=made.steps,
             outputs=outputs,
             validation_accuracy=self.probe.validation_accuracy(outputs[0]),
             test_accuracy=self.probe.test_accuracy(outputs[0]),
+            training=training,
         )
 
-    def _compressed(self, passes: tuple[Pass, ...]) -> Compressed:
+    def compressed(self, passes: tuple[Pass, ...]) -> Compressed:
+        """Apply passes in order, each beginning of them once."""
         if passes not in self._done:
-            before = self._compressed(passes[:-1])
+            before = self.compressed(passes[:-1])
             after = run(before.model, passes[-1:], self.calibration)
             steps = (*before.steps, *after.steps)
             self._done[passes] = Compressed(model=after.model, steps=steps)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..backends.rpc.protocol import Address
 from ..backends.tuning import Tuning
-from ..frontend.data import Splits
+from ..frontend.data import Dataset, Splits
 from ..frontend.model import Model
 from ..targets import Board
 from .gate import Bounds
@@ -21,7 +21,8 @@ class Request:
     `recipes_named`: the user asked for these recipes by name, so without data those that need
     none are tried although their accuracy cannot be checked. `tracker`: where boards that are not
     this machine are registered, so that schedules are timed on them. `cluster`: where the scheduler
-    of a dask.distributed cluster is, so that its hosts build.
+    of a dask.distributed cluster is, so that its hosts build. `training`: samples on which recipes
+    are retrained that lost more accuracy than `bounds` allows.
     """
 
     model: Model
@@ -35,6 +36,7 @@ class Request:
     recipes_named: bool = True
     tracker: Address | None = None
     cluster: str | None = None
+    training: Dataset | None = None
 
     def folder(self, board: Board) -> Path:
         """Where the library of a board goes."""

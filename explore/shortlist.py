@@ -13,6 +13,7 @@ from .gate import Bounds, accuracy_refusal
 from .layer_times import with_layer_times
 from .progress import Progress
 from .recipes import Recipe, why_skipped, why_unsuited
+from .recover import recovered
 from .request import Request
 
 
@@ -36,7 +37,7 @@ def find_candidates(
         )
         if reason is None:
             try:
-                candidate = compressor.candidate(recipe)
+                candidate = _candidate(request, recipe, compressor, found, progress)
             except AdaspringError as error:
                 if not recipe.passes:
                     raise
@@ -51,12 +52,31 @@ def find_candidates(
     return tuple(found), tuple(skipped)
 
 
+def _candidate(
+    request: Request,
+    recipe: Recipe,
+    compressor: Compressor,
+    found: Sequence[Candidate],
+    progress: Progress,
+) -> Candidate:
+    """Compress by a recipe, and retrain the result where it lost too much and there are data."""
+    candidate = compressor.candidate(recipe)
+    if request.training is None or not found:
+        return candidate
+    dense, given = found[0].validation_accuracy, candidate.validation_accuracy
+    if accuracy_refusal(dense, given, request.bounds) is None:
+        return candidate
+    data, seed = request.training, request.tuning.seed
+    return recovered(candidate, compressor, request.model, data, seed, progress)
+
+
 def _pointless(candidate: Candidate, found: Sequence[Candidate], bounds: Bounds) -> str | None:
     """Why a compressed network need not be compiled; the dense one was found first."""
     unchanged = why_unchanged(candidate.recipe, candidate.decisions())
     if unchanged is not None or not found:
         return unchanged
-    return accuracy_refusal(found[0].validation_accuracy, candidate.validation_accuracy, bounds)
+    lost = accuracy_refusal(found[0].validation_accuracy, candidate.validation_accuracy, bounds)
+    return lost if candidate.training is None or lost is None else f"{lost}, after retraining"
 
 
 def suited(

@@ -59,8 +59,8 @@ def learned() -> Trained:
 
 @cache
 def wide() -> Model:
-    """Give a network that is wide enough for the recipes to prune, trained a little."""
-    settings = Settings(epochs=4, batch=50, learning_rate=3e-3)
+    """Give a network that is wide enough for the recipes to prune, trained."""
+    settings = Settings(epochs=12, batch=50, learning_rate=5e-3, patience=12)
     return train(untrained(channels=32), part(0, 1000), part(1000, 1200), settings).model
 
 

@@ -1,0 +1,55 @@
+"""Retrain a compressed network that lost too much accuracy, before it is built."""
+
+from __future__ import annotations
+
+from ..frontend.data import Dataset
+from ..frontend.model import Model
+from ..passes import Compressed, Quantize
+from ..training import Distillation, Settings, train
+from .candidates import Candidate, Compressor
+from .progress import Progress
+
+_BATCH_SAMPLES = 64
+
+
+def recovered(
+    candidate: Candidate,
+    compressor: Compressor,
+    dense: Model,
+    data: Dataset,
+    seed: int,
+    progress: Progress,
+) -> Candidate:
+    """Distil the dense network into a candidate, under its rounding where it is int8.
+
+    The best epoch is chosen on the calibration split, so that the validation split, which decides
+    what is kept, has not been looked at.
+    """
+    held_out = compressor.calibration
+    assert held_out is not None, "without data no candidate is known to have lost accuracy"
+    passes = candidate.recipe.passes
+    floats = tuple(each for each in passes if not isinstance(each, Quantize))
+    is_integer = len(floats) < len(passes)
+    runs_of = dense.inputs[0].shape[0]
+    settings = Settings(
+        batch=max(1, _BATCH_SAMPLES // runs_of) * runs_of, seed=seed, distillation=Distillation()
+    )
+    trained = train(
+        compressor.compressed(floats).model,
+        data,
+        held_out,
+        settings,
+        teacher=dense,
+        quantized=candidate.steps[-1].decisions if is_integer else (),
+        progress=progress,
+    )
+    before = candidate.validation_accuracy
+    assert before is not None, "a candidate that lost accuracy has one"
+    rounding = " under int8 rounding" if is_integer else ""
+    how = (
+        f"retrained on {len(data)} samples{rounding}, distilled from dense: best epoch "
+        f"{trained.best.epoch} of {len(trained.history) - 1} ({trained.stopped}); accuracy on the "
+        f"validation split was {before:.1%} before"
+    )
+    made = Compressed(model=trained.network, steps=candidate.steps)
+    return compressor.judged(candidate.recipe, made, how)
