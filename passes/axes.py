@@ -132,6 +132,14 @@ def _permute(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
     return tuple(args[0][axis] for axis in order)
 
 
+def _broadcast_to(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
+    """Carry on the axes that keep their length; along the others nothing can be removed."""
+    before, after = shape_of(call.args[0]), shape_of(call)
+    new = len(after) - len(before)
+    kept = zip(args[0], before, after[new:], strict=True)
+    return (*[None] * new, *(axis if old == size else None for axis, old, size in kept))
+
+
 def _expand_dims(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
     added = {int(axis) % len(shape_of(call)) for axis in call.attrs.axis}
     rest = iter(args[0])
@@ -240,6 +248,7 @@ RULES: dict[str, Rule] = {
     "relax.permute_dims": _permute,
     "relax.reshape": reshape,
     "relax.flatten": reshape,
+    "relax.broadcast_to": _broadcast_to,
     "relax.expand_dims": _expand_dims,
     "relax.squeeze": _squeeze,
     "relax.concat": concat,

@@ -161,6 +161,8 @@ class Prune:
         kept = kept_outputs(model, narrowing)
         pairs = zip(layers(thin), layers(model), strict=True)
         changed = [new.input_shape != old.input_shape for new, old in pairs]
+        if True not in changed:  # nothing reads what was removed
+            return ()
         later = [layer.name for layer in layers(thin)][changed.index(True) :]
         wanted = {
             name: Target(target.outputs[:, kept[name]], target.at)

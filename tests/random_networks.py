@@ -110,6 +110,8 @@ def _gate(net, x, n):
 def _affine(net, x, n):
     shape = (1, shape_of(x)[1], 1, 1)
     scale, shift = (net.weight(f"affine{len(net.weights)}", shape, 1.0) for _ in range(2))
+    if n % 2:
+        shift = net.emit(op.broadcast_to(shift, shape_of(x)))
     return net.emit(op.add(net.emit(op.multiply(scale, x)), shift))
 
 

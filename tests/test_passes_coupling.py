@@ -223,6 +223,20 @@ def test_a_slice_of_channels_is_followed():
     assert shapes(pruned(model)) == {"a": (4, 3, 1, 1), "b": (4, 2, 1, 1)}
 
 
+def test_channels_that_nothing_reads_are_removed_without_a_refit():
+    forward = lambda self, x: self.b(torch.relu(self.a(x)[:, 8:]))  # noqa: E731
+    model = imported(Small(forward, a=conv(3, 12), b=conv(4, 4)), (1, 3, 4, 4))
+    samples, prune = data(model, 8), Prune(keep_ratio=0.5, multiple_of=4)
+    decisions = prune.plan(model, samples)
+    assert [d.describe() for d in decisions] == [
+        "a: 8 -> 4 channels",
+        "a: kept, 4 channels, and 4 would stay",
+        "b: kept, network output",
+    ]
+    wanted, found = evaluate(model, samples)[0], evaluate(prune.apply(model, decisions), samples)[0]
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
 def test_every_other_channel_is_not_followed_and_says_so():
     forward = lambda self, x: self.b(torch.relu(self.a(x)[:, ::2]))  # noqa: E731
     model = imported(Small(forward, a=conv(3, 8), b=conv(4, 4)), (1, 3, 4, 4))
