@@ -154,9 +154,13 @@ def why_unchanged(recipe: Recipe, decisions: Sequence[DecisionRecord]) -> str | 
 def agreement_ratio(outputs: Sequence[np.ndarray], reference: Sequence[np.ndarray]) -> float:
     """The largest difference over the largest value of the reference, the worst output's."""
     return max(
-        float(np.abs(ours.astype(np.float64) - theirs).max() / max(np.abs(theirs).max(), 1e-30))
-        for ours, theirs in zip(outputs, reference, strict=True)
+        float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-30))
+        for ours, theirs in zip(_as_float64(outputs), _as_float64(reference), strict=True)
     )
+
+
+def _as_float64(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    return [array.astype(np.float64) for array in arrays]
 
 
 def _random(generator: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:

@@ -13,8 +13,6 @@ import numpy as np
 from tvm import relax
 from tvm.ir import GenericConst
 
-from .graph import shape_of
-
 _DTYPES = ("int8", "uint8", "int32")  # the last holds biases
 _UNSIGNED = 128  # uint8 levels are as much more than int8 ones
 _WANTED = "scale and zero point must be constants; quantize statically, not as the network runs"
@@ -120,13 +118,6 @@ def constant(expr: relax.Expr) -> np.ndarray:
     if not isinstance(expr, GenericConst):
         raise ValueError(_WANTED)  # noqa: TRY004
     return expr.value.numpy()
-
-
-def shape_of_tensor(x: relax.Expr) -> tuple[int, ...]:
-    """Give the shape of what is quantized; ValueError for what is no tensor."""
-    if not isinstance(x.ty, relax.TensorType):
-        raise ValueError("it quantizes a shape, not a tensor")  # noqa: TRY004
-    return shape_of(x)
 
 
 def _check_length(shape: tuple[int, ...], scale: np.ndarray, axis: int) -> None:

@@ -21,7 +21,8 @@ from tvm import relax
 
 from ..errors import UnsupportedOperator
 from .constants import digest
-from .levels import Levels, constant, shape_of_tensor, why_no_levels
+from .graph import shape_of
+from .levels import Levels, constant, why_no_levels
 
 Inputs = MutableSequence[Any]
 
@@ -76,9 +77,7 @@ def _levels(inputs: Inputs, attrs: dict[str, Any], dtype: str) -> Levels:
     if scale.dtype != np.float32:
         raise ValueError(f"its scale is {scale.dtype}; only float32 can be imported")
     zero_point = np.zeros((), dtype) if given is None else constant(given)
-    return Levels.checked(
-        shape_of_tensor(inputs[0]), scale, zero_point, dtype, attrs.get("axis", 1)
-    )
+    return Levels.checked(shape_of(inputs[0]), scale, zero_point, dtype, attrs.get("axis", 1))
 
 
 def _check_float32(attribute: str, attrs: dict[str, Any]) -> None:
@@ -103,8 +102,9 @@ def level_names(path: Path, proto: ModelProto) -> dict[bytes, str]:
     """
     read = {node.input[0]: node for node in proto.graph.node if node.op_type == "DequantizeLinear"}
     names = {}
-    for name, array in _held(proto):
+    for name, tensor in _held(proto):
         if name in read:
+            array = numpy_helper.to_array(tensor)
             if (why := why_no_levels(array.dtype.name)) is not None:
                 raise _refusal(path, read[name], why)
             names[digest(array)] = name
@@ -112,24 +112,24 @@ def level_names(path: Path, proto: ModelProto) -> dict[bytes, str]:
 
 
 def _refusal(path: Path, node: NodeProto, why: object) -> UnsupportedOperator:
-    where = f"{path}: operator {node.op_type} (node {node.name!r})"
+    where = f"{path}: operator {node.op_type} (node {node.name or node.output[0]!r})"
     return UnsupportedOperator(f"{where} cannot be imported: {why}")
 
 
-def _held(proto: ModelProto) -> Iterator[tuple[str, np.ndarray]]:
+def _held(proto: ModelProto) -> Iterator[tuple[str, TensorProto]]:
     for tensor in proto.graph.initializer:
-        yield tensor.name, numpy_helper.to_array(tensor)
+        yield tensor.name, tensor
     for node in proto.graph.node:
         for attribute in node.attribute if node.op_type == "Constant" else ():
             if attribute.name == "value":
-                yield node.output[0], numpy_helper.to_array(attribute.t)
+                yield node.output[0], attribute.t
 
 
 def as_qdq(path: Path, proto: ModelProto) -> None:
     """Write QLinearConv and QLinearMatMul as QDQ, in place."""
     if not any(node.op_type in _WRITTEN for node in proto.graph.node):
         return
-    shapes = {name: array.shape for name, array in _held(proto)}
+    shapes = {name: tuple(tensor.dims) for name, tensor in _held(proto)}
     nodes: list[NodeProto] = []
     for node in proto.graph.node:
         write = _WRITTEN.get(node.op_type)
@@ -156,7 +156,7 @@ def _conv(node: NodeProto, shapes: dict[str, tuple[int, ...]]) -> list[NodeProto
 def _matmul(node: NodeProto, shapes: dict[str, tuple[int, ...]]) -> list[NodeProto]:
     a, b, y = node.input[0:3], node.input[3:6], node.input[6:8]
     if prod(shapes.get(a[1], (0,))) != 1:
-        raise ValueError(f"its left side has a scale for each row; {AS_QDQ}")
+        raise ValueError(f"the scale of its left side is not one constant; {AS_QDQ}")
     nodes = [_real(node, "a", a), _real(node, "b", b, axis=-1)]
     return [*nodes, *_summed(node, "MatMul", [made.output[0] for made in nodes], y)]
 

@@ -20,7 +20,8 @@ from tvm import relax
 
 from ..errors import ModelError
 from .constants import digest
-from .levels import Levels, shape_of_tensor
+from .graph import shape_of
+from .levels import Levels
 
 _OPERATORS = "torch.ao.quantization.fx._decomposed"
 # How convert_pt2e names the weights that it rounded.
@@ -106,7 +107,7 @@ class Quantization:
         dtype = str(args[5]).removeprefix("torch.")
         if zero_point is None:
             zero_point = np.zeros((), np.int64)
-        levels = Levels.checked(shape_of_tensor(x), scale, zero_point, dtype, axis)
+        levels = Levels.checked(shape_of(x), scale, zero_point, dtype, axis)
         limits = np.iinfo(dtype)
         if not limits.min <= low < high <= limits.max:
             raise ValueError(f"levels from {low} to {high} are no {dtype}")

@@ -7,9 +7,14 @@ import numpy as np
 import pytest
 from adaspring.explore.gate import Bounds, Contender, dominated_by, refusal
 from adaspring.library.manifest import Cost, Figure
+from tvm import relax
 
-FLOAT = {"w": np.zeros(1, np.float32)}
-INT8 = {"w": np.zeros(1, np.int8)}
+from .backends_helpers import model_of
+
+X = relax.Var("x", relax.TensorType((1, 2), "float32"))
+LEVELS = relax.const(np.float32(0.1)), relax.const(np.array(3, "uint8"))
+FLOAT = model_of([X], {}, relax.op.nn.relu)
+INT8 = model_of([X], {}, lambda x: relax.op.quantize(x, *LEVELS, out_dtype="uint8"))
 
 
 def figure(value: float) -> Figure:
@@ -17,9 +22,9 @@ def figure(value: float) -> Figure:
     return Figure(value=value, origin="measured", how="a test", when=when)
 
 
-def contender(name: str, *, weights=FLOAT, ratio=0.5, agreement=1e-6, accuracy=0.9, ms=1.0, **cost):
+def contender(name: str, *, model=FLOAT, ratio=0.5, agreement=1e-6, accuracy=0.9, ms=1.0, **cost):
     return Contender(
-        candidate=SimpleNamespace(name=name, model=SimpleNamespace(weights=weights)),
+        candidate=SimpleNamespace(name=name, model=model),
         cost=Cost(
             size_bytes=figure(cost.get("size", 100)),
             macs_count=figure(1),
@@ -58,8 +63,8 @@ def test_wrong_outputs_are_refused_even_of_the_dense_network(error):
 
 
 def test_an_integer_network_may_differ_by_more_than_a_float_one():
-    assert refusal(DENSE, contender("int8", weights=INT8, agreement=2e-3), BOUNDS) is None
-    assert refusal(DENSE, contender("int8", weights=INT8, agreement=0.1), BOUNDS) is not None
+    assert refusal(DENSE, contender("int8", model=INT8, agreement=2e-3), BOUNDS) is None
+    assert refusal(DENSE, contender("int8", model=INT8, agreement=0.1), BOUNDS) is not None
 
 
 def test_a_latency_bound_refuses_what_is_slower():

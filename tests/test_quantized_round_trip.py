@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tvm_ffi
 from adaspring.errors import PassError
+from adaspring.explore.candidates import agreement_ratio
 from adaspring.explore.costs import count_macs
 from adaspring.frontend.onnx_import import from_onnx
 from adaspring.passes import Factorize, Kept, Prune, Quantize, run
@@ -149,3 +150,8 @@ def test_what_our_own_pass_quantized_computes_in_integers_alone():
     model = known(Mlp)
     small = run(model, (Quantize(),), data(model, 8)).model
     assert [layer.name for layer in integer_layers(small)] == [x.name for x in layers(small)]
+
+
+def test_agreement_of_levels_counts_the_lowest_too():
+    lowest, next_to_it = np.full(3, -128, np.int8), np.full(3, -127, np.int8)
+    assert agreement_ratio([next_to_it], [lowest]) == pytest.approx(1 / 128)
