@@ -11,6 +11,7 @@ from .quantize import Quantize
 from .ranks import ByCost, ByEnergy, ByError, ByVbmf
 from .runner import Compressed, Step, run
 from .smooth import Smooth
+from .weight_only import WeightOnly
 
 __all__ = [
     "ByCost",
@@ -30,5 +31,6 @@ __all__ = [
     "Quantize",
     "Smooth",
     "Step",
+    "WeightOnly",
     "run",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -13,6 +13,8 @@ from ..frontend.model import Model
 CONV2D, MATMUL = "relax.nn.conv2d", "relax.matmul"
 HALVES = ("bfloat16", "float16")
 """The types of 16 bits in which a layer's weight may be stored."""
+_CUT = ("relax.reshape", "relax.strided_slice")
+_PACKED = ("relax.subtract", "relax.astype", "relax.concat", "relax.bitwise_and")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,7 +26,8 @@ class Layer:
     through permute_dims) and (k, n) where not. `call` is the variable of the bare convolution or
     matmul, `output` the one after the bias (the same without a bias). `weight_dtype`
     is the type in which the weight is stored, `quantized` tells whether it is read through
-    dequantize. `macs_count` counts one multiply-add as one.
+    dequantize; `packed` that its levels are not stored in its own shape (`packed.py`).
+    `macs_count` counts one multiply-add as one.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Layer:
     weight_dtype: str = "float32"
     transposed: bool = False
     quantized: bool = False
+    packed: bool = False
     strides: tuple[int, ...] = ()
     padding: tuple[int, ...] = ()
     dilation: tuple[int, ...] = ()
@@ -170,18 +174,16 @@ def _layer(
     graph: Graph, names: Mapping[relax.Var, str], var: relax.Var, value: relax.Expr
 ) -> Layer | None:
     if is_call(value, CONV2D):
-        weight, quantized = _weight(graph, value.args[1])
-        kind, transposed = _conv_kind(value), False
+        read, kind, transposed = value.args[1], _conv_kind(value), False
     elif is_call(value, MATMUL):
         flipped = graph.call(value.args[1], "relax.permute_dims")
-        weight, quantized = _weight(
-            graph, flipped.args[0] if flipped is not None else value.args[1]
-        )
+        read = flipped.args[0] if flipped is not None else value.args[1]
         kind, transposed = "dense", flipped is not None
         if len(shape_of(value.args[1])) != 2:
             return None
     else:
         return None
+    weight, quantized = _weight(graph, read)
     if weight not in names:
         return None
     bias, output = _bias(graph, names, var, kind)
@@ -190,7 +192,7 @@ def _layer(
         name=names[weight].removesuffix(".weight"),
         kind=kind,
         weight=names[weight],
-        weight_shape=shape_of(weight),
+        weight_shape=shape_of(read),
         bias=bias,
         input=graph.origin(value.args[0]),
         call=var,
@@ -201,6 +203,7 @@ def _layer(
         weight_dtype=str(weight.ty.dtype),
         transposed=transposed,
         quantized=quantized,
+        packed=quantized and graph.call(read, "relax.dequantize") is None,
         strides=_ints(attrs.strides) if attrs is not None else (),
         padding=_ints(attrs.padding) if attrs is not None else (),
         dilation=_ints(attrs.dilation) if attrs is not None else (),
@@ -210,11 +213,22 @@ def _layer(
 
 def _weight(graph: Graph, value: relax.Expr) -> tuple[relax.Expr, bool]:
     """The weight that a layer reads, as it is stored, and whether through dequantize."""
-    for op in ("relax.dequantize", "relax.astype"):
-        read = graph.call(value, op)
-        if read is not None:
-            return graph.origin(read.args[0]), op == "relax.dequantize"
-    return graph.origin(value), False
+    read = graph.call(_behind(graph, value, _CUT), "relax.dequantize")
+    if read is not None:
+        return _behind(graph, read.args[0], _PACKED), True
+    read = graph.call(value, "relax.astype")
+    return graph.origin(value if read is None else read.args[0]), False
+
+
+def _behind(graph: Graph, value: relax.Expr, ops: Sequence[str]) -> relax.Expr:
+    """Follow the first arguments of calls of `ops` back to what is made otherwise."""
+    made = graph.producers.get(graph.origin(value))
+    while isinstance(made, relax.Call) and made.op.name in ops:
+        value = made.args[0]
+        if isinstance(value, relax.Tuple):
+            value = value.fields[0]
+        made = graph.producers.get(graph.origin(value))
+    return graph.origin(value)
 
 
 def _conv_kind(call: relax.Call) -> str:

@@ -67,9 +67,12 @@ def why_float(graph: Graph, layer: Layer) -> str | None:
     """Why a layer computes in floats, or None where it does not."""
     if not layer.quantized:
         return "its weight is in floats"
-    weight, levels = _weight(graph, layer), _levels(graph, layer)
+    levels = _levels(graph, layer)
     if levels is None:
         return "its input is in floats"
+    if layer.packed:
+        return "its weight is packed, or has a scale for each group of inputs"
+    weight = _weight(graph, layer)
     if weight.attrs.axis != layer.output_axis:
         return "its weight has a scale for each input, not for each output"
     if levels.args[1].ty.ndim:

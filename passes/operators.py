@@ -166,6 +166,8 @@ _BINARY: dict[str, Operator] = {
     "logical_and": torch.logical_and,
     "logical_or": torch.logical_or,
     "logical_xor": torch.logical_xor,
+    "bitwise_and": torch.bitwise_and,
+    "right_shift": torch.bitwise_right_shift,
     "matmul": torch.matmul,
 }
 _REDUCE: dict[str, Operator] = {

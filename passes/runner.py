@@ -13,10 +13,16 @@ from ..errors import PassError
 from ..frontend.model import Model
 from .decision import Decision, Pass
 from .graph import macs_count, weight_bytes
+from .half import Half
+from .mixed_precision import MixedPrecision
 from .quantize import Quantize
+from .weight_only import WeightOnly
 
 if TYPE_CHECKING:
     from ..frontend.data import Dataset
+
+LAST = (Quantize, MixedPrecision, Half, WeightOnly)
+"""The passes that round weights; no other comes after them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +53,12 @@ class Compressed:
 
 
 def _check_order(passes: Sequence[Pass]) -> None:
-    """Refuse what makes no sense: after quantizing, weights are integers with scales."""
+    """Refuse what makes no sense: after rounding, weights are integers with scales, or short."""
     for before, after in pairwise(passes):
-        if isinstance(before, Quantize):
+        if isinstance(before, LAST):
             raise PassError(
-                f"{after!r} after {before!r}: it changes float weights, and layers are quantized "
-                f"already by then; put {before!r} last"
+                f"{after!r} after {before!r}: it changes float weights, and layers are rounded or "
+                f"quantized already by then; put {before!r} last"
             )
 
 
