@@ -159,8 +159,9 @@ def _uncast(value):
 
 
 def _dtype(block: SBlock) -> str:
-    """The type of the second factor: a weight's, where one is multiplied."""
-    dtype = str(_factors(block)[1].ty.dtype)
+    """The type that is multiplied: the second factor's, a weight's; float32 where x is."""
+    dtypes = [str(factor.ty.dtype) for factor in _factors(block)]
+    dtype = "float32" if dtypes == ["float32", "int8"] else dtypes[1]
     return "bfloat16" if dtype == BITS else dtype
 
 

@@ -126,17 +126,28 @@ class _Operands:
 def _operands(
     walk: Walk, x: relax.Expr, weight: Static, window: compute.Window | None
 ) -> _Operands:
-    """What is stored, where both sides are narrow so that it can be multiplied; else reals."""
-    source = _narrow_source(walk, x, weight, 0 if window else 1)
+    """What is stored, where both sides are narrow so that it can be multiplied; else reals.
+
+    An int8 weight stays so under reals too: the kernel widens it.
+    """
+    axis = 0 if window else 1
+    source = _narrow_source(walk, x, weight, axis)
     if source is None:
         activation = walk.channels_last(x) if window else walk.plain(x)
-        return _Operands(activation, weight.as_float())
+        alone = _widens(activation, weight, axis)
+        return _Operands(activation, weight if alone else weight.as_float())
     if isinstance(source, Rounded):
         bits = replace(weight, array=stored(weight.array))
         return _Operands(walk.stored(source, window is not None), bits, (), source)
     padded = window is not None and any(window.padding)
     padding = (walk.zero_point(source),) if padded else ()
     return _Operands(walk.stored(source, window is not None), weight, padding, source)
+
+
+def _widens(activation: relax.Expr, weight: Static, axis: int) -> bool:
+    """Whether the kernel for these reals reads int8 levels, scaled by output channel."""
+    levels = weight.array.dtype == np.int8 and weight.scaled_along(axis)
+    return levels and str(activation.ty.dtype) == "float32"
 
 
 def _narrow_source(
@@ -156,6 +167,12 @@ def _real(
     """What a kernel summed, as reals."""
     if isinstance(operands.source, Quantized):
         sums = _dequantized(walk, sums, operands.weight, operands.source, window)
+    elif operands.source is None and operands.weight.scale is not None:
+        weight, channels = operands.weight, shape_of(sums)[-1]
+        scale = np.broadcast_to(operands.weight.scale, channels).astype(np.float32)
+        sums = walk.kernel(
+            compute.scale_sums, sums, walk.weights.var(f"{weight.name}_scale", scale)
+        )
     elif operands.source is None and operands.weight.array.dtype == np.float16:
         # a layer that is itself of float16: the kernel's sums are float32 all the same
         sums = walk.emit(relax.op.astype(sums, "float16"))
@@ -213,8 +230,11 @@ def _winograd_conv2d(
 
 
 def _takes_winograd(walk: Walk, x: relax.Expr, weight: Static, window: compute.Window) -> bool:
-    """Whether a convolution of reals by `weight` (c_out, c_in, kh, kw) can be Winograd's."""
-    if _narrow_source(walk, x, weight, 0) is not None:
+    """Whether a convolution of reals by `weight` (c_out, c_in, kh, kw) can be Winograd's.
+
+    Filters transformed ahead are reals: int8 weights would be four times as large, and more.
+    """
+    if _narrow_source(walk, x, weight, 0) is not None or weight.array.dtype == np.int8:
         return False
     plain = window.strides == (1, 1) and window.dilation == (1, 1)
     whole = not any(channels % walk.isa.float_lanes for channels in weight.array.shape[:2])

@@ -15,7 +15,9 @@ from types import MappingProxyType
 import numpy as np
 from tvm import IRModule, relax
 
+from ..errors import BuildError
 from ..frontend.model import Model
+from ..passes.graph import layers
 from . import layer_rules, layout_rules
 from .isa import InstructionSet
 from .values import Dynamic, Static
@@ -42,6 +44,7 @@ def lower(
     `winograd` gives the tile, 2 or 4, of each weight whose convolutions are done by Winograd's
     filtering, those of them that can be.
     """
+    _refuse_packed(model)
     walk = Walk(model, isa, layout_rules.RULES | layer_rules.RULES, winograd)
     function = model.function
     inputs = [relax.Var(var.name, var.ty) for var in function.params[: len(model.inputs)]]
@@ -58,3 +61,15 @@ def lower(
             result = builder.emit_output(walk.plain(function.body.body))
         builder.emit_func_output(result, params=[*inputs, *walk.weights.vars])
     return Lowered(builder.get(), walk.weights.arrays, frozenset(walk.could_be_winograd))
+
+
+def _refuse_packed(model: Model) -> None:
+    """Refuse weights that no kernel reads: they would be unpacked to floats, in full."""
+    for layer in layers(model):
+        scale, outputs = f"{layer.weight}_scale", layer.weight_shape[layer.output_axis]
+        grouped = scale in model.weights and model.weights[scale].size > outputs
+        if layer.packed and (grouped or layer.weight_dtype == "uint8"):
+            raise BuildError(
+                f"{layer.name} reads weights of 4 bits, or with scales for groups of inputs, which "
+                "no kernel reads; build with int8 weights by output, WeightOnly(bits=8)"
+            )

@@ -12,6 +12,7 @@ from ..passes.factorize import Factorize
 from ..passes.half import Half
 from ..passes.prune import Prune
 from ..passes.quantize import Quantize
+from ..passes.weight_only import WeightOnly
 from ..targets import Board
 
 
@@ -43,6 +44,7 @@ RECIPES = (
     Recipe(name="pruned-half", passes=(_prune(0.5),)),
     Recipe(name="factorized", passes=(Factorize(max_error_ratio=0.2, multiple_of=16),)),
     Recipe(name="bf16", passes=(Half(dtype="bfloat16"),)),
+    Recipe(name="int8-weights", passes=(WeightOnly(bits=8),)),
     Recipe(name="int8", passes=(Quantize(),)),
     Recipe(name="pruned-quarter-int8", passes=(_prune(0.75), Quantize())),
     Recipe(name="pruned-half-int8", passes=(_prune(0.5), Quantize())),

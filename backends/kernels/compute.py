@@ -65,7 +65,7 @@ def conv2d(
     each is whole blocks of outputs and whole depths of inputs;
     `layer_groups` is their number before they were merged so.
 
-    Returns (n, oh, ow, channels): int32 sums for int8 weights, float32 for all others.
+    Returns (n, oh, ow, channels): int32 sums where both are 8 bits, float32 for all others.
     """
     n, _, _, _ = shape_of(x)
     blocks, kh, kw, depths, lanes, depth = shape_of(weight)
@@ -75,7 +75,7 @@ def conv2d(
     (sh, sw), (dh, dw) = window.strides, window.dilation
     rh, rw = te.reduce_axis((0, kh), "rh"), te.reduce_axis((0, kw), "rw")
     rc, rd = te.reduce_axis((0, depths), "rc"), te.reduce_axis((0, depth), DEPTH)
-    to_sum = _accumulator(weight)
+    to_sum = _accumulator(x, weight)
 
     def read(b, h, w, c):
         first = c // group_out * group_in if groups > 1 else 0
@@ -104,7 +104,7 @@ def dense(x: te.Tensor, weight: te.Tensor, *, channels: int):
             name=PAD,
         )
     rc, rd = te.reduce_axis((0, groups), "rc"), te.reduce_axis((0, depth), DEPTH)
-    to_sum = _accumulator(weight)
+    to_sum = _accumulator(x, weight)
     sums = te.compute(
         (*lead, blocks * lanes),
         lambda *i: te.sum(
@@ -124,7 +124,7 @@ def depthwise_conv2d(
 
     The padding is `zero` (), as for `conv2d`.
 
-    Returns (n, oh, ow, c): int32 sums for int8 weights, float32 for all others.
+    Returns (n, oh, ow, c): int32 sums where both are 8 bits, float32 for all others.
     """
     n, _, _, c = shape_of(x)
     kh, kw, _ = shape_of(weight)
@@ -132,7 +132,7 @@ def depthwise_conv2d(
     oh, ow = window.output_size(x, (kh, kw))
     (sh, sw), (dh, dw) = window.strides, window.dilation
     rh, rw = te.reduce_axis((0, kh), "rh"), te.reduce_axis((0, kw), "rw")
-    to_sum = _accumulator(weight)
+    to_sum = _accumulator(x, weight)
     return te.compute(
         (n, oh, ow, c),
         lambda b, h, w, ch: te.sum(
@@ -164,6 +164,11 @@ def dequantize_sums(sums: te.Tensor, scale: te.Tensor, correction: te.Tensor):
         lambda *i: (sums(*i) - correction[i[-1]]).astype("float32") * scale[i[-1]],
         name="dequantize_sums",
     )
+
+
+def scale_sums(sums: te.Tensor, scale: te.Tensor):
+    """Turn float sums (…, c) over levels of weights into reals: sums · scale[c]."""
+    return te.compute(sums.shape, lambda *i: sums(*i) * scale[i[-1]], name="scale_sums")
 
 
 def quantize(x: te.Tensor, inverse_scale: te.Tensor, zero_point: te.Tensor):
@@ -212,8 +217,10 @@ def shift_levels(x: te.Tensor, *, offset: int, dtype: str):
     )
 
 
-def _accumulator(weight: te.Tensor):
+def _accumulator(x: te.Tensor, weight: te.Tensor):
     """The cast from stored values to the type of the sums."""
+    if weight.dtype == "int8" and x.dtype == "float32":
+        return lambda value: value.astype("float32")
     if weight.dtype == "int8":
         return lambda value: value.astype("int32")
     if weight.dtype in STORED.values():

@@ -83,6 +83,8 @@ def _dot_of(block: SBlock, isa: InstructionSet) -> Dot | None:
     if not block.iter_vars[-1].var.name.endswith(DEPTH):
         return None
     read = {str(region.source.dtype) for region in block.reads}
+    if {"int8", "float32"} <= read:
+        return None  # weights alone are narrow: they are widened, and multiplied as floats
     return next((isa.dot(dtype) for dtype in ("int8", BITS) if dtype in read), None)
 
 
