@@ -78,7 +78,7 @@ def with_layer_times(request: Request) -> tuple[Recipe, ...]:
 
     What is compressed for several boards is split by its MACs alone.
     """
-    if len(request.boards) > 1 or not any(_factorizes(r) for r in request.recipes):
+    if len(request.boards) != 1 or not any(_factorizes(r) for r in request.recipes):
         return request.recipes
     site = site_of(request.tracker, request.boards[0])
     if not site.here or site.board.device != "cpu":
