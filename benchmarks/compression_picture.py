@@ -30,6 +30,7 @@ def draw(rows: Sequence[Row], picture: Path) -> None:
             axis.set_title(name)
             axis.set_xlabel(label)
             axis.set_ylabel("test accuracy, %")
+    figure.suptitle("p: share of channels pruned, f: factorized, i8: int8", fontsize=9)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
     figure.legend(once.values(), once.keys(), loc="outside lower center", ncols=4, frameon=False)
@@ -42,27 +43,34 @@ def _panel(axis, rows: Sequence[Row], makers: Sequence[str], field: str, scale: 
     for row in rows:
         groups.setdefault((row.by, row.retraining, row.variant), []).append(row)
     dense = 100 * float(np.mean([row.accuracy_ratio for row in groups[OURS, NONE, "dense"]]))
-    floor = dense - _SHOWN_POINTS
+    floor, labels = dense - _SHOWN_POINTS, {}
     axis.axhline(dense, color="0.7", linestyle="--", linewidth=1)
     for (by, retraining, variant), found in groups.items():
         size = scale * float(np.mean([getattr(row, field) for row in found]))
         right = 100 * float(np.mean([row.accuracy_ratio for row in found]))
-        colour = f"C{makers.index(by)}"
-        axis.plot(
-            size,
-            max(right, floor),
-            marker="v" if right < floor else "o" if by == OURS else "s",
-            linestyle="none",
-            alpha=0.8,
-            color=colour,
-            markerfacecolor={NONE: colour, BATCH_NORM: "0.8", FINE_TUNED: "none"}[retraining],
-            label=by if retraining == NONE else f"{by}, {retraining}",
-        )
+        colour, marker = f"C{makers.index(by)}", "o" if by == OURS else "s"
+        look = {
+            "linestyle": "none",
+            "alpha": 0.8,
+            "color": colour,
+            "markerfacecolor": {NONE: colour, BATCH_NORM: "0.8", FINE_TUNED: "none"}[retraining],
+        }
+        name = by if retraining == NONE else f"{by}, {retraining}"
+        axis.plot([], [], marker=marker, label=name, **look)
+        axis.plot(size, max(right, floor), marker="v" if right < floor else marker, **look)
         if by == OURS and retraining == NONE:
-            axis.annotate(variant, (size, right), fontsize=6.5, xytext=(-2, 8),
-                          textcoords="offset points", rotation=55)  # fmt: skip
-    axis.set_ylim(floor - 0.5, dense + 0.5 * _SHOWN_POINTS)
+            labels.setdefault((round(size, 1), round(right)), []).append(_short(variant))
+    for (size, _), names in labels.items():
+        axis.annotate(", ".join(names), (size, dense), fontsize=7, xytext=(-2, 12),
+                      textcoords="offset points", rotation=60)  # fmt: skip
+    axis.set_ylim(floor - 0.5, dense + 0.7 * _SHOWN_POINTS)
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_formatter("")
     axis.grid(alpha=0.3)
+
+
+def _short(variant: str) -> str:
+    for name, letter in (("pruned", "p"), ("factorized", "f"), ("int8", "i8"), ("-", " ")):
+        variant = variant.replace(name, letter)
+    return variant
