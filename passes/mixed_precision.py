@@ -70,7 +70,10 @@ class MixedPrecision:
                 raise PassError(f"{name} is {bound}; choose a value from 0 to below 1")
 
     def plan(self, model: Model, calibration: Dataset | None) -> tuple[Decision, ...]:
-        """Choose which layers are float; the sensitivities of all are among the decisions."""
+        """Choose which layers are float; the sensitivities of all are among the decisions.
+
+        Where all are float nothing changes, so that there are `Kept` alone.
+        """
         if calibration is None:
             raise PassError("quantization needs calibration data; give a data set")
         if self.max_drop is not None and calibration.labels is None:
@@ -95,6 +98,8 @@ class MixedPrecision:
             else:
                 fails = count
         explained = self._explained(best[0], ranked[:holds])
+        if holds == len(names):
+            return explained
         return (*explained, *ranked, self._chosen(holds, ranked, best[1]))
 
     def apply(self, model: Model, decisions: Sequence[Decision]) -> Model:

@@ -152,3 +152,12 @@ def test_readers_of_one_weight_have_ranges_of_their_own(rounding):
     assert "squared output error not measured" in first.describe()
     small = quantize.apply(model, (first, second))
     assert error_ratio(model, small, samples) < 0.03
+
+
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+def test_a_channel_of_1e4_in_every_sample_keeps_its_range(rounding):
+    model = imported(Small(lambda self, x: self.fc(x), fc=nn.Linear(64, 16)), (1, 64))
+    samples = data(model, 100)
+    samples.inputs[0][:, 5] *= 1e4
+    small = run(model, (Quantize(rounding=rounding),), samples).model
+    assert error_ratio(model, small, samples) < 0.05
