@@ -34,6 +34,7 @@ from .rounding import refuse_rounded
 if TYPE_CHECKING:
     from ..frontend.data import Dataset
 
+LARGEST = np.finfo(np.float32).max
 SWEEPS = 40
 CONVERGED_RATIO = 1.001
 """Sweeps end where no channel is scaled by more than this."""
@@ -92,7 +93,7 @@ class Equalize:
             scale_pair(weights, pair, scales)
             if pair.clip is not None:
                 name = f"{pair.first.name}.limit"
-                weights[name] = (pair.high / scales).astype(np.float32)
+                weights[name] = np.minimum(pair.high / scales, LARGEST).astype(np.float32)
                 limits[pair.clip] = name
         return rebuild(model, weights, _Limits(limits))
 

@@ -93,6 +93,14 @@ def test_relu6_gets_a_limit_for_each_channel():
     assert error_ratio(model, after, samples) < 1e-5
 
 
+def test_a_limit_beyond_all_floats_stays_a_number():
+    model = imported(two(lambda x: torch.clip(x, 0.0, 3e38)), (1, 3, 8, 8))
+    after, (decision, _) = equalized(model)
+    assert (3e38 / decision.scales).max() > np.finfo(np.float32).max
+    assert np.isfinite(after.weights["a.limit"]).all()
+    assert error_ratio(model, after, data(model, 8)) < 1e-5
+
+
 @pytest.mark.parametrize(
     ("between", "second", "shape"),
     [
