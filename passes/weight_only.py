@@ -154,11 +154,11 @@ class WeightOnly:
         execution = Execution(model, calibration_inputs(model, calibration))
         made, found = Graph.of(model).producers, {}
         by_call = {layer.call: layer for layer in layers(model) if layer.name in chosen}
-        for layer in by_call.values():
-            if layer.weight in shared:
-                grid = self._grid(layer)
-                rows = _searched_rows(layer, model.weights[layer.weight], grid)
-                execution.replace_weight(layer.weight, _real_weight(layer, rows, grid))
+        for each in by_call.values():
+            if each.weight in shared:
+                grid = self._grid(each)
+                rows = _searched_rows(each, model.weights[each.weight], grid)
+                execution.replace_weight(each.weight, _real_weight(each, rows, grid))
         for var, _ in execution:
             layer = by_call.get(var)
             if layer is None or layer.weight in shared:
