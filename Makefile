@@ -10,7 +10,7 @@ demo: $(VENV)/demo system
 	$(BIN)/adaspring demo --output demo-out
 
 test: check system
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/dev
 	$(BIN)/ruff check .

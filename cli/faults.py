@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from .. import interrupts
 from ..errors import AdaspringError, UsageError
 
 FAILED_STATUS, WRONG_USE_STATUS, INTERRUPTED_STATUS = 1, 2, 130
@@ -24,7 +25,8 @@ class Interrupted(KeyboardInterrupt):
 def resumable(logs: Path) -> Iterator[None]:
     """Work whose schedules are in `logs` as soon as they are measured; Ctrl-C says so."""
     try:
-        yield
+        with interrupts.heeded():
+            yield
     except KeyboardInterrupt:
         raise Interrupted(
             f"interrupted; {logs} keeps every schedule that was measured, so the same "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..frontend.data import Dataset
 from ..frontend.model import Model
-from ..passes import Compressed, Quantize
+from ..passes import Compressed, Quantize, run
+from ..passes.runner import LAST
 from ..training import Distillation, Settings, train
 from .candidates import Candidate, Compressor
 from .progress import Progress
@@ -22,20 +23,21 @@ def recovered(
 ) -> Candidate:
     """Distil the dense network into a candidate, under its rounding where it is int8.
 
-    The best epoch is chosen on the calibration split, so that the validation split, which decides
-    what is kept, has not been looked at.
+    Other roundings of the recipe are done anew on what was trained. The best epoch is chosen on the
+    calibration split, so that the validation split, which decides what is kept, has not been
+    looked at.
     """
     held_out = compressor.calibration
     assert held_out is not None, "without data no candidate is known to have lost accuracy"
     passes = candidate.recipe.passes
-    floats = tuple(each for each in passes if not isinstance(each, Quantize))
-    is_integer = len(floats) < len(passes)
+    last = passes[-1:] if isinstance(passes[-1], LAST) else ()
+    is_integer = any(isinstance(each, Quantize) for each in last)
     runs_of = dense.inputs[0].shape[0]
     settings = Settings(
         batch=max(1, _BATCH_SAMPLES // runs_of) * runs_of, seed=seed, distillation=Distillation()
     )
     trained = train(
-        compressor.compressed(floats).model,
+        compressor.compressed(passes[: len(passes) - len(last)]).model,
         data,
         held_out,
         settings,
@@ -43,6 +45,10 @@ def recovered(
         quantized=candidate.steps[-1].decisions if is_integer else (),
         progress=progress,
     )
+    made = Compressed(model=trained.network, steps=candidate.steps)
+    if last and not is_integer:
+        rounded = run(trained.model, last, held_out)
+        made = Compressed(model=rounded.model, steps=(*candidate.steps[:-1], *rounded.steps))
     before = candidate.validation_accuracy
     assert before is not None, "a candidate that lost accuracy has one"
     rounding = " under int8 rounding" if is_integer else ""
@@ -51,5 +57,4 @@ def recovered(
         f"{trained.best.epoch} of {len(trained.history) - 1} ({trained.stopped}); accuracy on the "
         f"validation split was {before:.1%} before"
     )
-    made = Compressed(model=trained.network, steps=candidate.steps)
     return compressor.judged(candidate.recipe, made, how)

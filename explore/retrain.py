@@ -13,6 +13,7 @@ from ..frontend.data import Dataset
 from ..frontend.model import Model
 from ..passes import Decision, Quantize, Step, run
 from ..passes.reference import accuracy, evaluate
+from ..passes.runner import LAST
 from ..training import Ranks, Settings, Trained, train
 from .progress import Progress
 from .recipes import Recipe
@@ -41,6 +42,12 @@ class Retraining:
             raise UsageError(
                 f"recipe {self.recipe.name} quantizes; give --qat to train under its rounding, or "
                 "a recipe that does not"
+            )
+        rounds = any(isinstance(each, LAST) for each in self.recipe.passes)
+        if rounds and not any(isinstance(each, Quantize) for each in self.recipe.passes):
+            raise UsageError(
+                f"recipe {self.recipe.name} rounds weights, which is not trained under; retrain "
+                f"without it, then compile with --recipe {self.recipe.name}"
             )
 
 

@@ -6,7 +6,7 @@ of `first` may be divided by s and the inputs of `second` multiplied with it.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from math import prod
 
@@ -14,9 +14,8 @@ import numpy as np
 from tvm import relax
 
 from ..frontend.model import Model
-from .coupling import Coupling, coupling
 from .decision import Kept
-from .graph import Graph, Layer, is_call, layers, shared_weights
+from .graph import Graph, Layer, is_call, layers, shape_of, shared_weights
 
 HOMOGENEOUS = frozenset(
     f"relax.{name}"
@@ -50,11 +49,11 @@ class Pair:
 
 def pairs(model: Model) -> tuple[Pair | Kept, ...]:
     """Find the pair that each layer is first in, or say why there is none."""
-    graph, coupled, shared = Graph.of(model), coupling(model), shared_weights(model)
+    graph, shared = Graph.of(model), shared_weights(model)
     seconds = {layer.call: layer for layer in layers(model)}
     found = []
     for layer in layers(model):
-        step = _Walk(graph, seconds, shared, layer).pair(coupled)
+        step = _Walk(graph, seconds, shared, layer).pair()
         found.append(Kept(layer=layer.name, why=step) if isinstance(step, str) else step)
     return tuple(found)
 
@@ -73,11 +72,12 @@ class _Walk:
     shared: Set[str]
     first: Layer
 
-    def pair(self, coupled: Coupling) -> Pair | str:
+    def pair(self) -> Pair | str:
         """Return the pair, or why there is none."""
         if {self.first.weight, self.first.bias} & self.shared:
             return "its weight is shared"
         var, clip, high, moved = self.first.output, None, np.inf, False
+        channels = _own_channels(self.first)
         while True:
             reader = self._reader(var)
             if isinstance(reader, str):
@@ -91,12 +91,16 @@ class _Walk:
             if limit(value) is not None:
                 clip, high = reader, float(limit(value) or 0.0)
             moved = moved or is_call(value, "relax.reshape") or is_call(value, "relax.permute_dims")
-            var = reader
+            followed = _followed(value, channels)
+            if followed is None:
+                return f"{_short_name(value)} mixes its channels"
+            var, channels = reader, followed
         if second.weight in self.shared:
             return f"the weight of {second.name} behind it is shared"
-        places = _places(coupled, self.first, second)
-        if isinstance(places, str):
-            return places
+        others = [axis for axis in range(channels.ndim) if axis != channel_axis(second)]
+        places = _only(channels, others)
+        if places is None:
+            return f"its channels are mixed on the way to {second.name}"
         return Pair(first=self.first, second=second, places=places, clip=clip, high=high)
 
     def _reader(self, var: relax.Var) -> relax.Var | str:
@@ -112,14 +116,20 @@ class _Walk:
             return None
         if limit(value) is not None:
             return "it is clipped twice, or behind a reshape" if clipped or moved else None
-        name = getattr(getattr(value, "op", None), "name", type(value).__name__)
-        if name in HOMOGENEOUS:
+        if _name(value) in HOMOGENEOUS:
             return None
-        short = name.removeprefix("relax.").removeprefix("nn.")
         read = [arg for arg in getattr(value, "args", ()) if isinstance(arg, relax.Var)]
         if len(read) > 1:
-            return f"{short} joins its output with another value"
-        return f"a scale does not pass through {short}"
+            return f"{_short_name(value)} joins its output with another value"
+        return f"a scale does not pass through {_short_name(value)}"
+
+
+def _name(value: relax.Expr) -> str:
+    return str(getattr(getattr(value, "op", None), "name", type(value).__name__))
+
+
+def _short_name(value: relax.Expr) -> str:
+    return _name(value).removeprefix("relax.").removeprefix("nn.")
 
 
 def limit(value: relax.Expr) -> float | None:
@@ -131,17 +141,36 @@ def limit(value: relax.Expr) -> float | None:
     return None
 
 
-def _places(coupled: Coupling, first: Layer, second: Layer) -> np.ndarray | str:
-    """Find the channels of `first` among the inputs of `second`, by their slots."""
-    count = first.output_shape[channel_axis(first)]
-    given = second.input_shape[channel_axis(second)]
-    if count == 1:
-        return np.zeros(given, np.int64)
-    outputs = coupled.axes[first.output][channel_axis(first)]
-    inputs = coupled.axes[second.input][channel_axis(second)]
-    if outputs is None or inputs is None or not set(inputs) <= set(outputs):
-        return f"its channels are mixed on the way to {second.name}"
-    if len(set(outputs)) < count:
-        return "some of its channels are tied to each other"
-    at = {root: channel for channel, root in enumerate(outputs)}
-    return np.array([at[root] for root in inputs])
+def _own_channels(layer: Layer) -> np.ndarray:
+    """Return for each element of a layer's output which channel it is of."""
+    shape = [1] * len(layer.output_shape)
+    shape[channel_axis(layer)] = -1
+    count = layer.output_shape[channel_axis(layer)]
+    return np.broadcast_to(np.arange(count).reshape(shape), layer.output_shape)
+
+
+def _followed(value: relax.Expr, channels: np.ndarray) -> np.ndarray | None:
+    """Return the channel of each element of a homogeneous operator's result; None if mixed."""
+    if isinstance(value, relax.Var):
+        return channels
+    name, shape = value.op.name.removeprefix("relax."), tuple(shape_of(value))
+    if name == "permute_dims":
+        return channels.transpose(value.attrs.axes and [int(axis) for axis in value.attrs.axes])
+    if name.endswith("pool2d"):
+        channels_of = _only(channels, (2, 3), keepdims=True)
+        return None if channels_of is None else np.broadcast_to(channels_of, shape)
+    if name in ("mean", "sum", "max"):
+        over = value.attrs.axis
+        axes = range(channels.ndim) if over is None else [int(axis) for axis in over]
+        channels_of = _only(channels, axes)
+        return None if channels_of is None else channels_of.reshape(shape)
+    return channels.reshape(shape)
+
+
+def _only(
+    channels: np.ndarray, axes: Iterable[int], *, keepdims: bool = False
+) -> np.ndarray | None:
+    """Drop axes along which all elements are of one channel; None if they are not."""
+    over = tuple(axes)
+    least = channels.min(axis=over, keepdims=keepdims)
+    return least if np.array_equal(least, channels.max(axis=over, keepdims=keepdims)) else None

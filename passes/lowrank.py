@@ -44,7 +44,7 @@ class HalfTucker:
     def cut(self, rank: int) -> tuple[tuple[np.ndarray, ...], float]:
         """Inner, core and 1×1 outer (O, q) factor, those that there are, and their error."""
         before = () if self.inner is None else (self.inner,)
-        error_ratio = float(self.error_ratios[min(rank, len(self.error_ratios) - 1)])
+        error_ratio = float(self.error_ratios[rank])
         if rank >= len(self.core):
             return (*before, self.core), error_ratio
         core = self.outputs.right[:rank].reshape(rank, *self.core.shape[1:])
@@ -55,18 +55,17 @@ def spectrum(weight: np.ndarray, covariance: np.ndarray | None) -> Spectrum:
     """Return W's factors in the order of what they carry of the output.
 
     With U the eigenvectors of E[y yᵀ] = W C Wᵀ, the best W' of rank r is U_r U_rᵀ W. Both
-    factors get an equal share of each direction's size.
+    factors get an equal share of each direction's size. Ranks go up to O, also where F < O and
+    the directions beyond F carry nothing.
     """
     power, directions = np.linalg.eigh(_seen(weight, covariance) @ weight.T)
     power, directions = np.maximum(power[::-1], 0.0), directions[:, ::-1]
-    rank = min(weight.shape)
     total = power.sum()
-    tail = np.maximum(total - np.concatenate([[0.0], power[:rank].cumsum()]), 0.0)
-    tail[-1] = 0.0
-    ratios = np.sqrt(tail / total) if total > 0 else np.zeros(rank + 1)
-    scale = np.maximum(power[:rank], SMALLEST_SHARE * max(total, 1e-30)) ** 0.25
-    left = directions[:, :rank]
-    return Spectrum(left * scale, (left.T @ weight) / scale[:, None], ratios)
+    tail = np.maximum(total - np.concatenate([[0.0], power.cumsum()]), 0.0)
+    tail[min(weight.shape) :] = 0.0
+    ratios = np.sqrt(tail / total) if total > 0 else np.zeros_like(tail)
+    scale = np.maximum(power, SMALLEST_SHARE * max(total, 1e-30)) ** 0.25
+    return Spectrum(directions * scale, (directions.T @ weight) / scale[:, None], ratios)
 
 
 def tucker_of_inner(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from adaspring import interrupts
 from adaspring.cli import faults
 from adaspring.errors import LibraryError, UsageError
 from adaspring.library.writer import write_library
@@ -20,7 +21,7 @@ from .cli_helpers import adaspring, answer, exported, measure_briefly, refused
 from .library_fixtures import parts
 from .networks import Mlp
 
-TRIALS = 8
+TRIALS = 24
 
 
 def record_count(folder: Path) -> int:
@@ -50,7 +51,7 @@ def test_a_run_broken_off_while_tuning_is_continued_by_the_next(tmp_path, monkey
         stdout, stderr = child.communicate(timeout=60)
     finally:
         child.kill()
-    assert child.returncode == 130
+    assert child.returncode == 130, stderr
     assert stdout == ""
     assert stderr.splitlines()[-1].startswith("interrupted; tuning_logs keeps every schedule")
     assert "Traceback" not in stderr
@@ -63,6 +64,29 @@ def test_a_run_broken_off_while_tuning_is_continued_by_the_next(tmp_path, monkey
     (board,) = answer(*arguments)["boards"]
     assert board["tuning"]["reused_count"] == kept
     assert record_count(tmp_path) == kept + board["tuning"]["measured_count"]
+
+
+def test_an_interrupt_that_tvm_made_an_error_of_is_one_again():
+    """As TVM's FFI does with one that is raised in a callback."""
+
+    def schedule_that_does_not_fit():
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise RuntimeError from None
+
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), interrupts.heeded(), interrupts.heeded():
+            schedule_that_does_not_fit()
+        with pytest.raises(KeyboardInterrupt), interrupts.heeded(), pytest.raises(RuntimeError):
+            schedule_that_does_not_fit()
+        with pytest.raises(KeyError), interrupts.heeded():
+            {}["missing"]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

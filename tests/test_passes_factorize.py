@@ -6,6 +6,8 @@ import torch
 from adaspring.errors import PassError
 from adaspring.passes.decision import Kept
 from adaspring.passes.factorize import Factorize, Split
+from adaspring.passes.form import Problem
+from adaspring.passes.form_matrix import Tucker
 from adaspring.passes.graph import layers, macs_count
 from adaspring.passes.reference import observe
 from adaspring.passes.refit import Refit
@@ -81,6 +83,29 @@ def test_a_convolution_of_one_low_side_splits_in_two():
     inner, _ = factorized(low_rank_conv(8, 32), 0.01)
     assert shapes(outer) == {"c.0": (8, 24, 3, 3), "c.1": (32, 8, 1, 1)}
     assert shapes(inner) == {"c.0": (8, 24, 1, 1), "c.1": (32, 8, 3, 3)}
+
+
+def test_ranks_beyond_what_the_inputs_span_carry_nothing_more():
+    weight = np.random.default_rng(0).normal(size=(40, 3, 3, 3))
+    net = Small(lambda self, x: self.c(x), c=nn.Conv2d(3, 40, 3, padding=1))
+    (layer,) = layers(imported(net, (1, 3, 6, 6)))
+    fit = Tucker().fitter(Problem(layer, weight, None))
+    spanned = fit((1, 9))  # one input channel has 3 x 3 places
+    for rank in (10, 39):
+        inner, core, outer = fit((1, rank)).factors
+        assert [inner.shape, core.shape, outer.shape] == [(1, 3), (rank, 1, 3, 3), (40, rank)]
+        assert fit((1, rank)).error_ratio == pytest.approx(spanned.error_ratio)
+        found = np.einsum("or,rpyx,pi->oiyx", outer, core, inner)
+        error = np.linalg.norm(found - weight) / np.linalg.norm(weight)
+        assert error == pytest.approx(spanned.error_ratio, rel=1e-6)
+
+
+def test_a_narrow_convolution_after_pruning_is_split():
+    model = known(SmallCnn)
+    calibration = data(model, 64)
+    small, decisions = factorized(model, 0.7, calibration, multiple_of=1)
+    assert any(isinstance(decision, Split) for decision in decisions)
+    assert error_ratio(model, small, data(model, 64)) < 1
 
 
 def test_a_strided_pointwise_convolution_keeps_its_stride():

@@ -140,6 +140,7 @@ def test_two_processes_write_one_file(files, tmp_path):
     ("more", "words", "status"),
     [
         (("--recipe", "int8"), ("int8 quantizes", "--qat"), 2),
+        (("--recipe", "bf16"), ("bf16 rounds weights", "compile with --recipe bf16"), 2),
         (("--recipe", "nosuch"), ("nosuch", "pruned-half"), 2),
         (("--batch", "5000"), ("600 samples", "smaller batch"), 1),
         (("--learning-rate", "-1"), ("learning_rate", "above 0"), 2),

@@ -12,7 +12,7 @@ from adaspring.explore.request import Request
 from adaspring.explore.shortlist import find_candidates
 from adaspring.frontend.data import split
 from adaspring.library.reader import read_manifest
-from adaspring.passes import Prune, Quantize
+from adaspring.passes import Prune, Quantize, WeightOnly
 from adaspring.passes.reference import accuracy, evaluate
 
 from .cli_helpers import adaspring, refused
@@ -88,6 +88,18 @@ def test_what_training_does_not_save_says_that_it_was_tried(tmp_path):
     found, skipped = candidates(asked)
     assert [candidate.name for candidate in found] == ["dense"]
     assert skipped[0].reason.endswith("after retraining")
+
+
+def test_weights_that_are_rounded_alone_are_rounded_anew_after_training(tmp_path):
+    recipe = Recipe(name="thin-weights", passes=(HEAVY, WeightOnly()))
+    found, skipped = candidates(request(tmp_path, part(0, 1000), recipes=(DENSE, recipe)))
+    assert skipped == ()
+    dense, thin = found
+    assert "int8" in {str(array.dtype) for array in thin.model.weights.values()}
+    names = [decision.pass_name for decision in thin.decisions()]
+    assert list(dict.fromkeys(names)) == ["prune", "weightonly", "retrain"]
+    assert thin.validation_accuracy >= dense.validation_accuracy - 0.06
+    assert "int8" not in thin.training
 
 
 def test_the_library_records_the_training(tmp_path, monkeypatch):

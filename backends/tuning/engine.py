@@ -16,6 +16,7 @@ from itertools import chain
 from tvm.s_tir.meta_schedule.cost_model import CostModel
 from tvm.target import Target
 
+from ... import interrupts
 from ...targets import Board
 from ..farm import Farm
 from ..isa import instruction_set
@@ -60,7 +61,8 @@ def tune(
     start_s = time.monotonic()
     with Workbench(board, settings.timeout_s, farm, runner) as bench:
         run = _Run(tasks, board, log, settings, bench, emulated)
-        run.go(progress)
+        with interrupts.heeded():
+            run.go(progress)
     return TuningReport(
         measured_count=run.measured_count,
         reused_count=sum(state.reused_count for state in run.states),
@@ -101,8 +103,10 @@ class _Run:
         while True:
             while self.bench.hungry and (state := self._next()) is not None:
                 self._begin(state)
+                interrupts.check()
             if not self.bench.in_flight:
                 break
+            interrupts.check()
             self._take(self.bench.next())
             progress(self.measured_count + len(self.failed), self.settings.trials)
         progress(self.started_count, self.started_count)
