@@ -27,9 +27,9 @@ from adaspring.explore.timing import time_in_turn
 from adaspring.frontend.model import Model
 from adaspring.library.runtime import use_threads
 from adaspring.targets import Board, host
-from compression_own import ERRORS, MAX_DROP, own_models, own_rows
+from compression_own import EPOCHS, ERRORS, MAX_DROP, own_models, own_rows, retrained_rows
 from compression_picture import draw
-from compression_rows import FINE_TUNED, MULTIPLE_OF, NONE, OURS, Bench, Row
+from compression_rows import FINE_TUNED, LABELLED, MULTIPLE_OF, NONE, OURS, TOGETHER, Bench, Row
 from datasets import FOLDER
 from executable import executable, on_tensor
 from rich.console import Console
@@ -47,9 +47,12 @@ class Extent:
     seconds: float
 
 
-FULL = Extent(TASKS, (0, 1, 2), (30, 50, 70), 20.0)
+FULL = Extent(TASKS, (0,), (30, 50, 70), 20.0)
 QUICK = Extent(TASKS[-1:], (0,), (50,), 3.0)
 PEERS = (peers.torch_pruning, peers.onnx_runtime, peers.nncf)
+# No kernel reads these weights, so they are not timed.
+WITHOUT_KERNELS = ("int4-weights",)
+SUFFIX = {NONE: "", FINE_TUNED: "_retrained", TOGETHER: "_together"}
 # Of each comparison: our variant, and the rows of a peer of which the most accurate counts.
 AT_THE_SAME_SIZE = {
     f"pruned{percent}_vs_torch-pruning_points": (f"pruned{percent}", "torch-pruning")
@@ -62,7 +65,8 @@ def speeds(
 ) -> dict[str, np.ndarray]:
     """How many times as fast as the dense network each runs, round by round."""
     best, known = best_known(log), fastest_known(log)
-    ready = {name: fastest(alternatives(model, board), known) for name, model in models.items()}
+    built = {name: model for name, model in models.items() if name not in WITHOUT_KERNELS}
+    ready = {name: fastest(alternatives(model, board), known) for name, model in built.items()}
     with tempfile.TemporaryDirectory() as folder:
         calls = {
             name: on_tensor(executable(prepared, best, Path(folder) / f"{name}.so"), sample)
@@ -98,26 +102,38 @@ def differences(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
 
 
 def _compared(rows: Sequence[Row]) -> dict[str, float]:
-    """Of one network; nothing here saw labels after it was compressed."""
+    """Of one network; without retraining, and with it as `_retrained` and `_together`."""
+    dense = next(100 * r.accuracy_ratio for r in rows if (r.by, r.variant) == (OURS, "dense"))
+    found = {
+        f"{r.variant.replace('-', '_')}{SUFFIX[r.retraining]}_drop_points": dense
+        - 100 * r.accuracy_ratio
+        for r in rows
+        if r.by == OURS and r.variant != "dense"
+    }
+    unlabelled = _points([row for row in rows if row.retraining not in LABELLED])
+    labelled = _points([row for row in rows if row.retraining == FINE_TUNED])
+    return found | _at_the_same_size(unlabelled, "") | _at_the_same_size(labelled, "_retrained")
+
+
+def _points(rows: Sequence[Row]) -> dict[tuple[str, str], float]:
     points: dict[tuple[str, str], float] = {}
     for row in rows:
-        if row.retraining != FINE_TUNED:
-            key = (row.by, row.variant)
-            points[key] = max(points.get(key, 0.0), 100 * row.accuracy_ratio)
-    ours = {variant: right for (by, variant), right in points.items() if by == OURS}
-    found = {
-        f"{variant.replace('-', '_')}_drop_points": ours["dense"] - right
-        for variant, right in ours.items()
-        if variant != "dense"
-    }
+        key = (row.by, row.variant)
+        points[key] = max(points.get(key, 0.0), 100 * row.accuracy_ratio)
+    return points
+
+
+def _at_the_same_size(points: Mapping[tuple[str, str], float], suffix: str) -> dict[str, float]:
+    """Ours less the most accurate row of each peer; nothing where either is missing."""
+    ours, found = {variant: right for (by, variant), right in points.items() if by == OURS}, {}
     for label, (own, peer) in AT_THE_SAME_SIZE.items():
         theirs = [
             right
             for (by, variant), right in points.items()
             if by.startswith(peer) and variant.startswith(own)
         ]
-        if theirs:
-            found[label] = ours[own] - max(theirs)
+        if theirs and own in ours:
+            found[label.replace("_points", f"{suffix}_points")] = ours[own] - max(theirs)
     return found
 
 
@@ -163,13 +179,16 @@ def compare(
             ratios = {name: report.ratio(found) for name, found in rounds.items()}
             own = [replace(row, speed_ratio=_median(ratios, row.variant)) for row in own]
         rows += own
+        rows += retrained_rows(bench, models)
         rows += peer_rows(bench)
         print(f"{task.name}, seed {seed}: done", flush=True)
     speed = {f"{name}_speed_vs_dense {task.name}": found for name, found in ratios.items()}
     return rows, speed
 
 
-def _median(ratios: Mapping[str, Mapping[str, float]], variant: str) -> float:
+def _median(ratios: Mapping[str, Mapping[str, float]], variant: str) -> float | None:
+    if variant in WITHOUT_KERNELS:
+        return None
     return ratios[variant]["median"] if variant in ratios else 1.0
 
 
@@ -180,6 +199,7 @@ def main() -> None:
     parser.add_argument(
         "--data", type=Path, default=FOLDER, help="where data and networks are kept"
     )
+    parser.add_argument("--seeds", type=int, default=3, help="networks of each data set")
     parser.add_argument("--png", type=Path, help="draw accuracy over size here")
     asked = parser.parse_args()
     warnings.filterwarnings("ignore", module="torch.onnx")
@@ -187,7 +207,7 @@ def main() -> None:
     use_threads(board.core_count)
     torch.set_num_threads(1)  # the networks are small; the second would wait in a spin loop
     log = TuningLog(asked.logs, shipped_logs(board))
-    extent = QUICK if asked.quick else FULL
+    extent = QUICK if asked.quick else replace(FULL, seeds=tuple(range(asked.seeds)))
     if asked.quick:
         print("quick: one network; the figures are rough")
     rows, ratios = [], {}
@@ -209,6 +229,7 @@ def main() -> None:
         "multiple_of": MULTIPLE_OF,
         "factorize_errors": ERRORS,
         "max_drop": MAX_DROP,
+        "retraining_epochs": EPOCHS,
         "nncf_max_drop": peers.NNCF_MAX_DROP,
         "data": {task.name: repr(task.data.Settings()) for task in extent.tasks},
     }

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from compression_rows import BATCH_NORM, FINE_TUNED, NONE, OURS, Row
+from compression_rows import BATCH_NORM, FINE_TUNED, NONE, OURS, TOGETHER, Row
 
 _SIZES = (("macs_count", "multiply-adds, M", 1e-6), ("weights_bytes", "weights, KB", 1e-3))
 # Below this many points under the dense network a point is drawn as an arrow at the edge.
 _SHOWN_POINTS = 10.0
+_FILLS = {BATCH_NORM: "0.8", FINE_TUNED: "none", TOGETHER: "white"}
 
 
 def draw(rows: Sequence[Row], picture: Path) -> None:
-    """Save it; a point is the mean over the seeds, an open one was fine-tuned."""
+    """Save it; a point is the mean over the seeds, an open one was retrained."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -30,7 +31,11 @@ def draw(rows: Sequence[Row], picture: Path) -> None:
             axis.set_title(name)
             axis.set_xlabel(label)
             axis.set_ylabel("test accuracy, %")
-    figure.suptitle("p: share of channels pruned, f: factorized, i8: int8", fontsize=9)
+    figure.suptitle(
+        "p: % of channels pruned, m50: half of the multiply-adds pruned, f: factorized, i8: int8, "
+        "w4: int4 weights",
+        fontsize=9,
+    )
     handles, labels = axes[0, 0].get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
     figure.legend(once.values(), once.keys(), loc="outside lower center", ncols=4, frameon=False)
@@ -53,7 +58,8 @@ def _panel(axis, rows: Sequence[Row], makers: Sequence[str], field: str, scale: 
             "linestyle": "none",
             "alpha": 0.8,
             "color": colour,
-            "markerfacecolor": {NONE: colour, BATCH_NORM: "0.8", FINE_TUNED: "none"}[retraining],
+            "markersize": 9 if retraining == TOGETHER else 6,
+            "markerfacecolor": _FILLS.get(retraining, colour),
         }
         name = by if retraining == NONE else f"{by}, {retraining}"
         axis.plot([], [], marker=marker, label=name, **look)
@@ -64,6 +70,7 @@ def _panel(axis, rows: Sequence[Row], makers: Sequence[str], field: str, scale: 
         axis.annotate(", ".join(names), (size, dense), fontsize=7, xytext=(-2, 12),
                       textcoords="offset points", rotation=60)  # fmt: skip
     axis.set_ylim(floor - 0.5, dense + 0.7 * _SHOWN_POINTS)
+    axis.set_yticks([tick for tick in axis.get_yticks() if floor - 0.5 <= tick <= 100])
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_formatter("")
@@ -71,6 +78,13 @@ def _panel(axis, rows: Sequence[Row], makers: Sequence[str], field: str, scale: 
 
 
 def _short(variant: str) -> str:
-    for name, letter in (("pruned", "p"), ("factorized", "f"), ("int8", "i8"), ("-", " ")):
+    for name, letter in (
+        ("pruned", "p"),
+        ("factorized", "f"),
+        ("int8", "i8"),
+        ("int4-weights", "w4"),
+        ("half-macs", "m50"),
+        ("-", " "),
+    ):
         variant = variant.replace(name, letter)
     return variant

@@ -15,8 +15,9 @@ from trained import Task
 
 OURS = "adaspring"
 MULTIPLE_OF = 8
-# What a network's `retraining` may be; fine-tuned alone saw labels.
-NONE, BATCH_NORM, FINE_TUNED = "none", "batch norm", "fine-tuned"
+# What a network's `retraining` may be; the last two saw labels.
+NONE, BATCH_NORM, FINE_TUNED, TOGETHER = "none", "batch norm", "fine-tuned", "together"
+LABELLED = (FINE_TUNED, TOGETHER)
 
 
 @dataclass(frozen=True, kw_only=True)

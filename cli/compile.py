@@ -40,6 +40,13 @@ Retrain = Annotated[
         help="Other samples: retrain on them what loses more than --max-drop.",
     ),
 ]
+Together = Annotated[
+    bool,
+    typer.Option(
+        "--together",
+        help="Train all recipes' networks on the samples of --retrain first, on shared weights.",
+    ),
+]
 MaxDrop = Annotated[
     float, typer.Option("--max-drop", min=0.0, max=1.0, help="Accuracy that a variant may lose.")
 ]
@@ -113,6 +120,7 @@ def compile_model(
     target: Target = ["host"],  # noqa: B006 (typer copies it)
     data: Data = None,
     retrain: Retrain = None,
+    together: Together = False,
     max_drop: MaxDrop = 0.02,
     latency_ms: LatencyMs = None,
     keep_dominated: KeepDominated = False,
@@ -143,6 +151,7 @@ def compile_model(
         boards=tuple(target),
         data=data,
         retrain=retrain,
+        together=together,
         max_drop=max_drop,
         latency_ms=latency_ms,
         keep_dominated=keep_dominated,

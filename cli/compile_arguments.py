@@ -22,6 +22,7 @@ class Arguments:
     boards: tuple[str, ...]
     data: str | None
     retrain: str | None
+    together: bool
     max_drop: float
     latency_ms: float | None
     keep_dominated: bool
@@ -39,6 +40,8 @@ class Arguments:
     def __post_init__(self) -> None:
         if self.latency_ms is not None and not self.latency_ms > 0:
             raise UsageError(f"--latency-ms is {self.latency_ms:g}; give milliseconds above 0")
+        if self.together and self.retrain is None:
+            raise UsageError("--together needs --retrain too: the samples to train on")
         if self.retrain is not None and self.data is None:
             raise UsageError("--retrain needs --data too: held-out samples that tell what was lost")
         self.parse_shapes()

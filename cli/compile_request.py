@@ -72,6 +72,7 @@ def resolve_tuning(arguments: Arguments, boards: tuple[Board, ...], progress: Pr
         tracker=tracker,
         cluster=arguments.cluster,
         training=training,
+        together=arguments.together,
     )
 
 

@@ -64,6 +64,7 @@ def tune(
         boards=tuple(target),
         data=data,
         retrain=None,
+        together=False,
         max_drop=max_drop,
         latency_ms=None,
         keep_dominated=True,

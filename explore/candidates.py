@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,10 +116,14 @@ class Compressor:
         self.probe = probe
         self.calibration = calibration
         self._done: dict[tuple[Pass, ...], Compressed] = {(): Compressed(model=model, steps=())}
+        self._training: dict[tuple[Pass, ...], str] = {}
 
     def candidate(self, recipe: Recipe) -> Candidate:
         """Compress by `recipe` and run the result on the probe in the reference executor."""
-        return self.judged(recipe, self.compressed(recipe.passes))
+        ways = (
+            how for begun, how in self._training.items() if recipe.passes[: len(begun)] == begun
+        )
+        return self.judged(recipe, self.compressed(recipe.passes), next(ways, None))
 
     def judged(self, recipe: Recipe, made: Compressed, training: str | None = None) -> Candidate:
         """Run a compressed network on the probe."""
@@ -142,6 +146,11 @@ class Compressor:
             steps = (*before.steps, *after.steps)
             self._done[passes] = Compressed(model=after.model, steps=steps)
         return self._done[passes]
+
+    def replace(self, trained: Mapping[tuple[Pass, ...], Compressed], how: str) -> None:
+        """Go on from trained networks where recipes begin with these passes."""
+        self._done = {(): self._done[()], **trained}
+        self._training = dict.fromkeys(sorted(trained, key=len, reverse=True), how)
 
 
 def why_unchanged(recipe: Recipe, decisions: Sequence[DecisionRecord]) -> str | None:

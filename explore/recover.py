@@ -32,10 +32,7 @@ def recovered(
     passes = candidate.recipe.passes
     last = passes[-1:] if isinstance(passes[-1], LAST) else ()
     is_integer = any(isinstance(each, Quantize) for each in last)
-    runs_of = dense.inputs[0].shape[0]
-    settings = Settings(
-        batch=max(1, _BATCH_SAMPLES // runs_of) * runs_of, seed=seed, distillation=Distillation()
-    )
+    settings = Settings(batch=batch_of(dense), seed=seed, distillation=Distillation())
     trained = train(
         compressor.compressed(passes[: len(passes) - len(last)]).model,
         data,
@@ -58,3 +55,9 @@ def recovered(
         f"validation split was {before:.1%} before"
     )
     return compressor.judged(candidate.recipe, made, how)
+
+
+def batch_of(model: Model) -> int:
+    """How many samples make a step: about 64, in whole runs of the network."""
+    runs_of = model.inputs[0].shape[0]
+    return max(1, _BATCH_SAMPLES // runs_of) * runs_of

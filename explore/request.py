@@ -22,7 +22,8 @@ class Request:
     none are tried although their accuracy cannot be checked. `tracker`: where boards that are not
     this machine are registered, so that schedules are timed on them. `cluster`: where the scheduler
     of a dask.distributed cluster is, so that its hosts build. `training`: samples on which recipes
-    are retrained that lost more accuracy than `bounds` allows.
+    are retrained that lost more accuracy than `bounds` allows; with `together`, all are trained on
+    them first, on shared weights.
     """
 
     model: Model
@@ -37,6 +38,7 @@ class Request:
     tracker: Address | None = None
     cluster: str | None = None
     training: Dataset | None = None
+    together: bool = False
 
     def folder(self, board: Board) -> Path:
         """Where the library of a board goes."""

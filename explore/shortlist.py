@@ -15,6 +15,7 @@ from .progress import Progress
 from .recipes import Recipe, why_skipped, why_unsuited
 from .recover import recovered
 from .request import Request
+from .together import train_candidates
 
 
 def find_candidates(
@@ -26,15 +27,23 @@ def find_candidates(
     calibration = request.splits.calibration if request.splits else None
     compressor = Compressor(request.model, probe, calibration)
     quantized, has_data = is_quantized(request.model), calibration is not None
-    for index, recipe in enumerate(with_layer_times(request)):
-        progress.step("compress", index, len(request.recipes), recipe.name)
-        reason = why_skipped(
+    recipes = with_layer_times(request)
+    reasons = [
+        why_skipped(
             recipe,
             boards=request.boards,
             has_data=has_data,
             named=request.recipes_named,
             quantized=quantized,
         )
+        for recipe in recipes
+    ]
+    if request.together and request.training is not None:
+        tried = [r for r, reason in zip(recipes, reasons, strict=True) if reason is None]
+        data, seed = request.training, request.tuning.seed
+        train_candidates(tried, compressor, request.model, data, seed, progress)
+    for index, (recipe, reason) in enumerate(zip(recipes, reasons, strict=True)):
+        progress.step("compress", index, len(request.recipes), recipe.name)
         if reason is None:
             try:
                 candidate = _candidate(request, recipe, compressor, found, progress)

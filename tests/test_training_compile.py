@@ -27,7 +27,7 @@ RECIPES = (
 )
 
 
-def request(folder, training, max_drop=0.06, recipes=RECIPES) -> Request:
+def request(folder, training, max_drop=0.06, recipes=RECIPES, together=False) -> Request:
     return Request(
         model=wide(),
         boards=(targets.null(),),
@@ -38,6 +38,7 @@ def request(folder, training, max_drop=0.06, recipes=RECIPES) -> Request:
         logs=folder / "logs",
         splits=split(part(1200, 1797), seed=0),
         training=training,
+        together=together,
     )
 
 
@@ -100,6 +101,36 @@ def test_weights_that_are_rounded_alone_are_rounded_anew_after_training(tmp_path
     assert list(dict.fromkeys(names)) == ["prune", "weightonly", "retrain"]
     assert thin.validation_accuracy >= dense.validation_accuracy - 0.06
     assert "int8" not in thin.training
+
+
+def test_recipes_that_are_trained_together_come_back_without_a_training_of_their_own(tmp_path):
+    half = Prune(keep_ratio=0.5, multiple_of=1)
+    recipes = (
+        *RECIPES,
+        Recipe(name="half", passes=(half,)),
+        Recipe(name="half-weights", passes=(half, WeightOnly())),
+    )
+    before = fingerprint(wide())
+    asked = request(tmp_path, part(0, 1000), recipes=recipes, together=True, max_drop=0.2)
+    found, skipped = candidates(asked)
+    assert skipped == ()
+    dense, *others = found
+    assert fingerprint(dense.model) == before == fingerprint(wide())
+    assert dense.training is None
+    for candidate in others:
+        assert candidate.training.startswith("trained together with 1 others")
+        assert candidate.decisions()[-1].pass_name == "retrain"
+    by_name = {candidate.name: candidate for candidate in others}
+    plain, _ = candidates(request(tmp_path, None, recipes=recipes, max_drop=1.0))
+    for name in ("thin", "half"):
+        untrained = next(each for each in plain if each.name == name)
+        assert by_name[name].validation_accuracy > untrained.validation_accuracy
+    assert "int8" in {str(a.dtype) for a in by_name["thin-int8"].model.weights.values()}
+
+
+def test_training_together_without_samples_is_refused(tmp_path):
+    result = adaspring("compile", "net.pt2", "--together", "-o", tmp_path / "lib")
+    refused(result, "--together needs --retrain", status=2)
 
 
 def test_the_library_records_the_training(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ from .export import pt2_bytes
 from .fake_quantize import QuantizationAware
 from .lift import Lifted
 from .settings import Distillation, Settings
+from .together import TrainedTogether, train_together
 from .train import Diverged, Trained, train
 
 __all__ = [
@@ -17,9 +18,11 @@ __all__ = [
     "Ranks",
     "Settings",
     "Trained",
+    "TrainedTogether",
     "joined",
     "launch",
     "pt2_bytes",
     "started_by_torchrun",
     "train",
+    "train_together",
 ]

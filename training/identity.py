@@ -11,13 +11,11 @@ import tvm_ffi
 from ..frontend.data import Dataset
 from ..frontend.model import Model
 from ..passes.decision import Decision
-from .settings import Settings
 
 
 def identity(
-    settings: Settings,
-    model: Model,
-    teacher: Model | None,
+    settings: object,
+    networks: Sequence[Model],
     decisions: Sequence[Decision],
     data: Dataset,
     validation: Dataset,
@@ -26,7 +24,7 @@ def identity(
     digest = hashlib.sha256(repr(settings).encode())
     for decision in decisions:
         digest.update(decision.describe().encode())
-    for network in (model, *([teacher] if teacher is not None else [])):
+    for network in networks:
         digest.update(str(tvm_ffi.structural_hash(network.module)).encode())
         for name, array in network.weights.items():
             digest.update(name.encode())

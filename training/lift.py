@@ -32,6 +32,7 @@ class Lifted(nn.Module):
     """
 
     execution: type[GradientExecution] = GradientExecution
+    reads_all_each_step = True
 
     def __init__(self, model: Model, ir: Model | None = None):
         super().__init__()
@@ -41,7 +42,7 @@ class Lifted(nn.Module):
         self.wanted: Sequence[relax.Var] = graph.outputs()
         self._constants: dict[Any, Tensor] = {}
         for name, array in model.weights.items():
-            _place(self, name, torch.from_numpy(np.array(array)))
+            place(self, name, torch.from_numpy(np.array(array)))
         held = self.tensors()
         missing = next((name for name in model.weights if name not in held), None)
         if missing is not None:
@@ -66,6 +67,9 @@ class Lifted(nn.Module):
                 reached.add(var)
                 left += variables(graph.producers[var]) if var in graph.producers else ()
         return frozenset(names[var] for var in reached if var in names)
+
+    def at_step(self, step: int | None) -> None:
+        """Told which step of training comes next; None is validation. Nothing hangs on it here."""
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Run once, or S times where each input has an axis S in front."""
@@ -108,7 +112,7 @@ def _check_operators(model: Model, graph: Graph, table: Mapping[str, Any]) -> No
             )
 
 
-def _place(root: nn.Module, name: str, value: Tensor) -> None:
+def place(root: nn.Module, name: str, value: Tensor) -> None:
     """Put a tensor where torch finds it under a dotted name.
 
     Written into torch's own dictionaries: names such as `type` or `forward` are attributes of

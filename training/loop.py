@@ -21,7 +21,7 @@ from .checkpoint import Counters, Epoch, State
 from .distributed import Ranks
 from .fake_quantize import QuantizationAware
 from .lift import Lifted
-from .objective import Objective, rows
+from .objective import Objective
 from .settings import Settings
 
 SAVE_EVERY_S = 60.0
@@ -58,7 +58,8 @@ class Loop:
         if not self._trained:
             raise TrainingError(f"{lifted.model.name} has no weights that training could change")
         self._optimizer = _optimizer(self._trained, settings)
-        self._network = ranks.shared(lifted, reads_all=len(self._trained) == len(held))
+        reads_all = lifted.reads_all_each_step and len(self._trained) == len(held)
+        self._network = ranks.shared(lifted, reads_all=reads_all)
         # What is rounded to 8 bits must not be rounded to bfloat16 or TF32 before.
         self._exact = isinstance(lifted, QuantizationAware)
         self.counters = Counters(run="")
@@ -127,6 +128,7 @@ class Loop:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.zero_grad(set_to_none=True)
+        self._lifted.at_step(done)
         with self._precision():
             given = [value.float() for value in self._network(*batch.inputs)]
             wanted = self._taught(batch)
@@ -153,13 +155,11 @@ class Loop:
 
     def _validate(self, data: Dataset, epoch: int, loss: float | None) -> Epoch:
         sums = [0.0, 0.0, 0.0]
+        self._lifted.at_step(None)
         for batch in self._batches.held_out(data):
             with torch.no_grad(), full_float32():
-                given = rows(self._lifted(*batch.inputs)[0])[: batch.count]
-                wanted = self._taught(batch)
-            target = rows(wanted[0])[: batch.count] if wanted else None
-            right = 0 if batch.labels is None else int((given.argmax(1) == batch.labels).sum())
-            task = self._objective.task(given, target, batch.labels).item()
+                given, wanted = self._lifted(*batch.inputs), self._taught(batch)
+            task, right = self._objective.held_out(given, wanted, batch.labels, batch.count)
             sums = [sums[0] + batch.count, sums[1] + task * batch.count, sums[2] + right]
         count, total, right_count = self._ranks.total(sums, self._device)
         return Epoch(

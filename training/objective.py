@@ -54,6 +54,19 @@ class Objective:
             total = total + self._settings.feature_ratio * torch.stack(near).mean()
         return total
 
+    def held_out(
+        self,
+        student: Sequence[Tensor],
+        teacher: Sequence[Tensor],
+        labels: Tensor | None,
+        count: int,
+    ) -> tuple[float, float]:
+        """Return the mean loss of the first `count` samples, and how many are right."""
+        given = rows(student[0])[:count]
+        wanted = rows(teacher[0])[:count] if teacher else None
+        right = 0.0 if labels is None else float((given.argmax(1) == labels).sum())
+        return self.task(given, wanted, labels).item(), right
+
     def task(self, given: Tensor, wanted: Tensor | None, labels: Tensor | None) -> Tensor:
         """Return the mean loss of scores (N, classes) against labels and the teacher's scores."""
         hard = F.cross_entropy(given, labels) if self._has_labels else None

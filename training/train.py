@@ -74,11 +74,7 @@ def train(
 
     """
     ranks = ranks or Ranks()
-    if len(validation) == 0:
-        raise DataError("there are no validation samples; the best weights are chosen on them")
-    data, validation = check(data, model), check(validation, model)
-    if (data.labels is None) != (validation.labels is None):
-        raise TrainingError("training and validation data must both have labels, or neither")
+    data, validation = checked(model, data, validation)
     lifted = QuantizationAware(model, quantized) if quantized else Lifted(model)
     objective = Objective(
         lifted.ir, teacher, settings.distillation, has_labels=data.labels is not None
@@ -93,9 +89,20 @@ def train(
         settings,
         ranks,
     )
-    run = identity(settings, lifted.model, teacher, quantized, data, validation)
+    teachers = () if teacher is None else (teacher,)
+    run = identity(settings, (lifted.model, *teachers), quantized, data, validation)
     stopped = loop.run(validation, checkpoints, run, progress)
     return _trained(loop, lifted, stopped, checkpoints)
+
+
+def checked(model: Model, data: Dataset, validation: Dataset) -> tuple[Dataset, Dataset]:
+    """Return both parts of the data as the network takes them."""
+    if len(validation) == 0:
+        raise DataError("there are no validation samples; the best weights are chosen on them")
+    data, validation = check(data, model), check(validation, model)
+    if (data.labels is None) != (validation.labels is None):
+        raise TrainingError("training and validation data must both have labels, or neither")
+    return data, validation
 
 
 def _trained(loop: Loop, lifted: Lifted, stopped: str, checkpoints: Path | None) -> Trained:

@@ -1,0 +1,92 @@
+"""Train a dense network and its compressed members on one set of shared weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import TrainingError
+from ..frontend.data import Dataset
+from ..frontend.model import Model
+from ..passes.runner import Step
+from .batches import Batches
+from .checkpoint import Epoch
+from .distributed import Ranks
+from .ensemble import Ensemble, InPlace
+from .identity import identity
+from .lift import Lifted
+from .loop import Loop, Progress
+from .members import member_of
+from .settings import Settings
+from .train import checked
+
+SAMPLED = 2
+"""How many members take part in a step beside the dense network and the smallest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedTogether:
+    """The networks of the best epoch; `members` by the names that were given.
+
+    `history` tells means over all networks, the dense one among them; epoch 0 is before training.
+    """
+
+    dense: Model
+    members: Mapping[str, Model]
+    history: tuple[Epoch, ...]
+    best: Epoch
+    stopped: str
+
+
+def train_together(
+    dense: Model,
+    members: Mapping[str, Sequence[Step]],
+    data: Dataset,
+    validation: Dataset,
+    settings: Settings,
+    *,
+    teacher: Model | None = None,
+    checkpoints: Path | None = None,
+    ranks: Ranks | None = None,
+    progress: Progress | None = None,
+) -> TrainedTogether:
+    """Train all at once; the networks that are given stay as they are.
+
+    `members`: for each, the steps of passes that made it of `dense`, none of which may round.
+    Checkpoints, `teacher` (of the dense network) and processes are those of `train`.
+
+    Raises:
+        DataError: the data do not fit the network.
+        TrainingError: nothing can be trained for, the checkpoints are of another run, or the loss
+            is not finite.
+
+    """
+    if not members:
+        raise TrainingError("there are no members; give the steps of one or more")
+    ranks = ranks or Ranks()
+    data, validation = checked(dense, data, validation)
+    cut = {name: member_of(dense, steps) for name, steps in members.items()}
+    ensemble = Ensemble(dense, cut, SAMPLED, settings.seed)
+    device = ranks.device()
+    loop = Loop(
+        ensemble.to(device),
+        Lifted(teacher).to(device) if teacher is not None else None,
+        InPlace(dense, teacher, settings.distillation, has_labels=data.labels is not None),
+        Batches(dense, data, settings.batch, settings.seed, ranks, device),
+        settings,
+        ranks,
+    )
+    networks = [dense, *(each.model for each in cut.values()), *([teacher] if teacher else [])]
+    run = identity((settings, SAMPLED, tuple(cut)), networks, (), data, validation)
+    stopped = loop.run(validation, checkpoints, run, progress)
+    if loop.diverged:
+        raise TrainingError(f"{stopped}; give a lower learning rate")
+    loop.restore_best()
+    return TrainedTogether(
+        dense=ensemble.evolved(),
+        members=ensemble.members(),
+        history=tuple(loop.counters.history),
+        best=loop.counters.best(),
+        stopped=stopped,
+    )
