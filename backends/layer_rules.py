@@ -18,14 +18,14 @@ _LOWEST = {"uint8": 0, "int8": -128}
 
 def quantize(walk: Walk, call: relax.Call) -> Value | None:
     """An activation to 8-bit levels, of the sign that the board's kernels want."""
-    scale, zero = (walk.value_of(arg) for arg in call.args[1:3])
-    if not (isinstance(scale, Static) and isinstance(zero, Static)):
+    scale_value, zero = _scale(walk, call), walk.value_of(call.args[2])
+    if scale_value is None or not isinstance(zero, Static):
         return None
-    if scale.array.size != 1 or str(call.attrs.out_dtype) not in _LOWEST:
+    if str(call.attrs.out_dtype) not in _LOWEST:
         return None
     dtype, kept = str(call.attrs.out_dtype), walk.isa.int8.activation_dtype
     offset = _LOWEST[kept] - _LOWEST[dtype]
-    scale_value, zero_point = float(scale.array.item()), int(zero.array.item()) + offset
+    zero_point = int(zero.array.item()) + offset
     given = walk.value_of(call.args[0])
     known = given.source if isinstance(given, Dequantized) else None
     if isinstance(known, Quantized) and known.stands_for(scale_value, zero_point, dtype):
@@ -39,21 +39,33 @@ def quantize(walk: Walk, call: relax.Call) -> Value | None:
         dtype=dtype,
         offset=offset,
     )
-    inverse = walk.weights.var(f"{LEVELS}inverse_scale", np.array(1.0 / levels.scale, np.float32))
+    if isinstance(scale_value, float):
+        one_over = np.array(1.0 / scale_value, np.float32)
+        inverse = walk.weights.var(f"{LEVELS}inverse_scale", one_over)
+    else:
+        inverse = walk.emit(relax.op.divide(relax.const(1.0, "float32"), scale_value))
     expr = walk.kernel(compute.quantize, source.expr, inverse, walk.zero_point(levels))
     return replace(levels, expr=expr)
 
 
+def _scale(walk: Walk, call: relax.Call) -> float | relax.Expr | None:
+    """The one scale of all levels: known, or computed in every run; None if there are more."""
+    scale = walk.value_of(call.args[1])
+    if isinstance(scale, Static):
+        return float(scale.array.item()) if scale.array.size == 1 else None
+    return walk.plain(call.args[1]) if shape_of(call.args[1]) == () else None
+
+
 def dequantize(walk: Walk, call: relax.Call) -> Value | None:
     """Levels that a layer may read as they are, or an int8 weight with its scales."""
-    value = walk.value_of(call.args[0])
+    value, one_scale = walk.value_of(call.args[0]), _scale(walk, call)
     scale, zero = (walk.value_of(arg) for arg in call.args[1:3])
-    if not (isinstance(scale, Static) and isinstance(zero, Static)):
+    if not isinstance(zero, Static):
         return None
-    if isinstance(value, Quantized) and scale.array.size == 1:
+    if isinstance(value, Quantized) and one_scale is not None:
         zero_point = int(zero.array.item()) + value.offset
-        return Dequantized(replace(value, scale=float(scale.array.item()), zero_point=zero_point))
-    if not isinstance(value, Static):
+        return Dequantized(replace(value, scale=one_scale, zero_point=zero_point))
+    if not (isinstance(value, Static) and isinstance(scale, Static)):
         return None
     if value.array.dtype != np.int8 or zero.array.any():
         return None
@@ -258,13 +270,17 @@ def _dequantized(
     assert weight.scale is not None
     reduced = (1, 2, 3) if window else (0,)
     totals = weight.array.astype(np.int32).sum(axis=reduced, dtype=np.int32)
-    scale = np.broadcast_to(weight.scale * np.float32(source.scale), totals.shape)
-    return walk.kernel(
+    known = np.float32(source.scale if isinstance(source.scale, float) else 1.0)
+    scale = np.broadcast_to(weight.scale * known, totals.shape)
+    reals = walk.kernel(
         compute.dequantize_sums,
         sums,
         walk.weights.var(f"{weight.name}_scale", scale.astype(np.float32)),
         walk.weights.var(f"{weight.name}_correction", totals * np.int32(source.zero_point)),
     )
+    if isinstance(source.scale, float):
+        return reals
+    return walk.emit(relax.op.multiply(reals, source.scale))
 
 
 def _window(attrs) -> compute.Window:

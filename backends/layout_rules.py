@@ -92,10 +92,13 @@ def pool(walk: Walk, call: relax.Call) -> Value:
 def reduction(walk: Walk, call: relax.Call) -> Value | None:
     """mean, sum, max, min over axes, kept channels last."""
     value = walk.value_of(call.args[0])
-    if not getattr(value, "channels_last", False) or call.attrs.axis is None:
+    if not getattr(value, "channels_last", False):
         return None
-    axes = sorted(int(axis) % 4 for axis in call.attrs.axis)
     keep = bool(call.attrs.keepdims)
+    if call.attrs.axis is None:
+        x = walk.channels_last(call.args[0])
+        return Dynamic(walk.emit(operators.REDUCTIONS[call.op.name](x, None, keep)), keep)
+    axes = sorted(int(axis) % 4 for axis in call.attrs.axis)
     if not keep and axes != [2, 3]:
         return None
     moved = [FROM_CHANNELS_LAST[axis] for axis in axes]

@@ -53,7 +53,7 @@ BROADCASTING = (
 
 POOLS = ("relax.nn.adaptive_avg_pool2d", "relax.nn.avg_pool2d", "relax.nn.max_pool2d")
 
-REDUCTIONS: dict[str, Callable[[relax.Expr, Sequence[int], bool], relax.Expr]] = {
+REDUCTIONS: dict[str, Callable[[relax.Expr, Sequence[int] | None, bool], relax.Expr]] = {
     "relax.max": relax.op.max,
     "relax.mean": relax.op.mean,
     "relax.min": relax.op.min,

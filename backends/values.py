@@ -21,20 +21,24 @@ class Dynamic:
 class Quantized:
     """An activation in 8-bit levels: real = (level − zero_point) · scale.
 
+    The scale is a number, or a value () that is computed in every run.
     The network's levels have type `dtype`; what is kept is `offset` more, in the type of the
     board's integer kernels, and so is `zero_point`.
     """
 
     expr: relax.Expr
     channels_last: bool
-    scale: float
+    scale: float | relax.Expr
     zero_point: int
     dtype: str
     offset: int
 
-    def stands_for(self, scale: float, zero_point: int, dtype: str) -> bool:
+    def stands_for(self, scale: float | relax.Expr, zero_point: int, dtype: str) -> bool:
         """Whether quantizing by these would give these very levels again."""
-        return (self.scale, self.zero_point, self.dtype) == (scale, zero_point, dtype)
+        if isinstance(self.scale, float) != isinstance(scale, float):
+            return False
+        same = self.scale == scale if isinstance(scale, float) else scale.same_as(self.scale)
+        return same and (self.zero_point, self.dtype) == (zero_point, dtype)
 
 
 @dataclass(frozen=True)

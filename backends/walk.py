@@ -125,7 +125,9 @@ class Walk:
         """What a narrow activation stands for, computed."""
         if isinstance(source, Rounded):
             return self.kernel(compute.widened, source.expr)
-        scale = self.weights.var(f"{LEVELS}scale", np.array(source.scale, np.float32))
+        scale = source.scale
+        if isinstance(scale, float):
+            scale = self.weights.var(f"{LEVELS}scale", np.array(scale, np.float32))
         return self.kernel(compute.dequantize, source.expr, scale, self.zero_point(source))
 
     def zero_point(self, value: Quantized) -> relax.Var:

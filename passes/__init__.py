@@ -2,6 +2,7 @@
 
 from .decision import Decision, Kept, Pass
 from .depth import DropBlocks
+from .dynamic_quantize import DynamicQuantize
 from .equalize import Equalize
 from .factorize import Factorize
 from .half import Half
@@ -21,6 +22,7 @@ __all__ = [
     "Compressed",
     "Decision",
     "DropBlocks",
+    "DynamicQuantize",
     "Equalize",
     "Factorize",
     "Half",

@@ -71,7 +71,7 @@ def written(model: Model, integers: Sequence[Integer]) -> Model:
         if layer.bias and bias is not None:
             weights[layer.bias] = bias
     roundings = {var: (span.scale, span.zero_point) for var, span in spans.items()}
-    rewrite = ReadRounded(model, chosen, roundings, _real_weight, _real_input)
+    rewrite = ReadRounded(model, chosen, roundings, real_weight, _real_input)
     return rebuild(model, weights, rewrite)
 
 
@@ -80,7 +80,8 @@ def by_layer(integers: Sequence[Integer]) -> dict[str, Integer]:
     return {decision.layer: decision for decision in integers}
 
 
-def _real_weight(body: Body, layer: Layer, old: relax.Var) -> relax.Var:
+def real_weight(body: Body, layer: Layer, old: relax.Var) -> relax.Var:
+    """Emit the reals of a weight in 8 bits, with a scale for each output."""
     zero = relax.const(0, "int8")
     scale = body.weight(f"{layer.weight}_scale")
     real = relax.op.dequantize(body.weight(layer.weight), scale, zero, layer.output_axis)

@@ -77,8 +77,8 @@ class Quantize:
         if calibration is None:
             raise PassError("quantization needs calibration data; give a data set")
         refuse_rounded(model)
-        chosen = _chosen(model, self.keep)
-        kept = (*_kept(model, self.keep), *_float_operators(model))
+        chosen = chosen_layers(model, self.keep)
+        kept = kept_layers(model, self.keep)
         if not chosen:
             return kept
         inputs = calibration_inputs(model, calibration)
@@ -93,7 +93,7 @@ class Quantize:
         return written(model, [d for d in decisions if isinstance(d, Integer)])
 
 
-def _chosen(model: Model, keep: Sequence[str]) -> list[Layer]:
+def chosen_layers(model: Model, keep: Sequence[str]) -> list[Layer]:
     """List the layers to quantize; refuse what cannot be."""
     found = layers(model)
     unknown = sorted(set(keep) - {layer.name for layer in found})
@@ -106,9 +106,11 @@ def _chosen(model: Model, keep: Sequence[str]) -> list[Layer]:
     return chosen
 
 
-def _kept(model: Model, keep: Sequence[str]) -> tuple[Kept, ...]:
+def kept_layers(model: Model, keep: Sequence[str]) -> tuple[Kept, ...]:
+    """Say why layers, and operators that multiply, stay in floats."""
     names = dict.fromkeys(layer.name for layer in layers(model) if layer.name in keep)
-    return tuple(Kept(layer=name, why="float, as asked for") for name in names)
+    asked = tuple(Kept(layer=name, why="float, as asked for") for name in names)
+    return (*asked, *_float_operators(model))
 
 
 def _float_operators(model: Model) -> tuple[Kept, ...]:

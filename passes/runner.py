@@ -12,6 +12,7 @@ from tvm import relax
 from ..errors import PassError
 from ..frontend.model import Model
 from .decision import Decision, Pass
+from .dynamic_quantize import DynamicQuantize
 from .graph import macs_count, weight_bytes
 from .half import Half
 from .mixed_precision import MixedPrecision
@@ -21,7 +22,7 @@ from .weight_only import WeightOnly
 if TYPE_CHECKING:
     from ..frontend.data import Dataset
 
-LAST = (Quantize, MixedPrecision, Half, WeightOnly)
+LAST = (Quantize, DynamicQuantize, MixedPrecision, Half, WeightOnly)
 """The passes that round weights; no other comes after them."""
 
 
