@@ -16,7 +16,18 @@ import tvm_ffi
 from tvm import IRModule, relax
 from tvm.ir import Call, Expr, TensorLoad
 from tvm.s_tir import SBlock
-from tvm.tirx import Add, BufferStore, Cast, IterVar, LShift, Mul, PrimFunc
+from tvm.tirx import (
+    Add,
+    BitwiseAnd,
+    BufferStore,
+    Cast,
+    IterVar,
+    LShift,
+    Mul,
+    PrimFunc,
+    RShift,
+    Sub,
+)
 
 from ..library.manifest import FunctionRecord
 from .kernels import winograd
@@ -133,7 +144,7 @@ def _kernel(blocks: dict[str, SBlock], dtype: str) -> tuple[str, int, int]:
 
 
 def _factors(block: SBlock) -> tuple[Expr, ...]:
-    """The two factors of a block `sum = sum + a * b`, casts aside; nothing of any other."""
+    """The two factors of a block `sum = sum + a * b`; nothing of any other."""
     store = block.body
     if not isinstance(store, BufferStore) or not isinstance(store.value, Add):
         return ()
@@ -144,25 +155,25 @@ def _factors(block: SBlock) -> tuple[Expr, ...]:
         return ()
     if tvm_ffi.structural_equal(product.a, product.b):
         return ()  # a square: a variance, which no layer is
-    return tuple(_uncast(factor) for factor in (product.a, product.b))
-
-
-def _uncast(value):
-    """What is cast, or of bfloat16 the bits that become a float32."""
-    if isinstance(value, Cast):
-        return _uncast(value.value)
-    if isinstance(value, Call) and value.op.name == "tirx.reinterpret":
-        return _uncast(value.args[0])
-    if isinstance(value, LShift):
-        return _uncast(value.a)
-    return value
+    return product.a, product.b
 
 
 def _dtype(block: SBlock) -> str:
-    """The type that is multiplied: the second factor's, a weight's; float32 where x is."""
-    dtypes = [str(factor.ty.dtype) for factor in _factors(block)]
-    dtype = "float32" if dtypes == ["float32", "int8"] else dtypes[1]
+    """The type that is multiplied: as the second factor, a weight, is stored; float32 where x is."""
+    x, weight = (str(_stored(factor).ty.dtype) for factor in _factors(block))
+    dtype = x if x == "float32" else weight
     return "bfloat16" if dtype == BITS else dtype
+
+
+def _stored(value):
+    """What is cast, scaled or unpacked by a factor; of bfloat16 the bits that become a float32."""
+    if isinstance(value, Cast):
+        return _stored(value.value)
+    if isinstance(value, Call) and value.op.name == "tirx.reinterpret":
+        return _stored(value.args[0])
+    if isinstance(value, LShift | RShift | BitwiseAnd | Sub | Mul):
+        return _stored(value.a)
+    return value
 
 
 def _extents(block: SBlock, kind: int | None = None) -> list[int]:

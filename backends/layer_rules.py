@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -131,8 +132,13 @@ class _Operands:
 
     activation: relax.Expr
     weight: Static
-    padding: tuple[relax.Var, ...] = ()
+    zero: relax.Var | None = None
     source: Quantized | Rounded | None = None
+
+    @property
+    def halves(self) -> bool:
+        """Whether the kernel reads two levels of the weight from each byte."""
+        return self.source is None and self.weight.scale is not None and self.weight.bits == 4
 
 
 def _operands(
@@ -150,15 +156,16 @@ def _operands(
         return _Operands(activation, weight if alone else weight.as_float())
     if isinstance(source, Rounded):
         bits = replace(weight, array=stored(weight.array))
-        return _Operands(walk.stored(source, window is not None), bits, (), source)
+        return _Operands(walk.stored(source, window is not None), bits, None, source)
     padded = window is not None and any(window.padding)
-    padding = (walk.zero_point(source),) if padded else ()
-    return _Operands(walk.stored(source, window is not None), weight, padding, source)
+    zero = walk.zero_point(source) if padded else None
+    return _Operands(walk.stored(source, window is not None), weight, zero, source)
 
 
 def _widens(activation: relax.Expr, weight: Static, axis: int) -> bool:
-    """Whether the kernel for these reals reads int8 levels, scaled by output channel."""
-    levels = weight.array.dtype == np.int8 and weight.scaled_along(axis)
+    """Whether the kernel for these reals reads levels, scaled by output channel or its groups."""
+    by_output = weight.scaled_along(axis) or weight.group_size is not None
+    levels = weight.array.dtype == np.int8 and by_output
     return levels and str(activation.ty.dtype) == "float32"
 
 
@@ -177,15 +184,17 @@ def _real(
     walk: Walk, sums: relax.Var, operands: _Operands, window: compute.Window | None
 ) -> Dynamic:
     """What a kernel summed, as reals."""
+    weight = operands.weight
     if isinstance(operands.source, Quantized):
-        sums = _dequantized(walk, sums, operands.weight, operands.source, window)
-    elif operands.source is None and operands.weight.scale is not None:
-        weight, channels = operands.weight, shape_of(sums)[-1]
-        scale = np.broadcast_to(operands.weight.scale, channels).astype(np.float32)
+        sums = _dequantized(walk, sums, weight, operands.source, window)
+    elif operands.source is None and weight.scale is not None:
+        if weight.group_size:
+            return Dynamic(sums, window is not None)  # multiplied by their scales already
+        scale = np.broadcast_to(weight.scale, shape_of(sums)[-1]).astype(np.float32)
         sums = walk.kernel(
             compute.scale_sums, sums, walk.weights.var(f"{weight.name}_scale", scale)
         )
-    elif operands.source is None and operands.weight.array.dtype == np.float16:
+    elif operands.source is None and weight.array.dtype == np.float16:
         # a layer that is itself of float16: the kernel's sums are float32 all the same
         sums = walk.emit(relax.op.astype(sums, "float16"))
     return Dynamic(sums, window is not None)
@@ -195,7 +204,7 @@ def _depthwise(walk: Walk, x: relax.Expr, weight: Static, window: compute.Window
     """A depthwise convolution."""
     operands = _operands(walk, x, weight, window)
     filters = walk.weights.var(weight.name, pack.pack_depthwise(operands.weight.array))
-    arguments = operands.activation, filters, *operands.padding
+    arguments = operands.activation, filters, operands.zero
     sums = walk.kernel(compute.depthwise_conv2d, *arguments, window=window)
     return _real(walk, sums, operands, window)
 
@@ -208,14 +217,15 @@ def _conv2d(
     channels = weight.array.shape[0]
     lanes, depth = _blocking(walk, operands, channels)
     array, merged = pack.merged_groups(operands.weight.array, groups, lanes, depth)
-    packed = walk.weights.var(weight.name, pack.pack_conv2d(array, lanes, depth))
+    packed = _packed(walk, operands, pack.pack_conv2d(array, lanes, depth))
     settings = {
         "window": window,
         "channels": channels,
         "groups": merged,
         "layer_groups": groups,
+        "group_size": operands.weight.group_size,
     }
-    arguments = operands.activation, packed, *operands.padding
+    arguments = operands.activation, packed, operands.zero, _scales(walk, operands, lanes, depth)
     sums = walk.kernel(compute.conv2d, *arguments, **settings)
     return _real(walk, sums, operands, window)
 
@@ -225,9 +235,30 @@ def _dense(walk: Walk, x: relax.Expr, weight: Static) -> Value:
     operands = _operands(walk, x, weight, None)
     channels = weight.array.shape[1]
     lanes, depth = _blocking(walk, operands, channels)
-    packed = walk.weights.var(weight.name, pack.pack_dense(operands.weight.array, lanes, depth))
-    sums = walk.kernel(compute.dense, operands.activation, packed, channels=channels)
+    packed = _packed(walk, operands, pack.pack_dense(operands.weight.array, lanes, depth))
+    settings = {"channels": channels, "group_size": operands.weight.group_size}
+    arguments = operands.activation, packed, _scales(walk, operands, lanes, depth)
+    sums = walk.kernel(compute.dense, *arguments, **settings)
     return _real(walk, sums, operands, None)
+
+
+def _packed(walk: Walk, operands: _Operands, levels: np.ndarray) -> relax.Var:
+    """A packed weight as an argument, two levels a byte where they are read so."""
+    stored = pack.pack_halves(levels) if operands.halves else levels
+    return walk.weights.var(operands.weight.name, stored)
+
+
+def _scales(walk: Walk, operands: _Operands, lanes: int, depth: int) -> relax.Var | None:
+    """The scales of groups of features, of those too that packing adds; None without groups."""
+    weight = operands.weight
+    if not weight.group_size:
+        return None
+    axis = 1 - weight.scale_axis
+    inputs, taps = weight.array.shape[axis], math.prod(weight.array.shape[2:])
+    features = -(-inputs // depth) * depth * taps
+    groups = -(-features // weight.group_size)
+    scales = pack.pack_scales(weight.group_scales(), lanes, groups)
+    return walk.weights.var(f"{weight.name}_scale", scales)
 
 
 def _winograd_conv2d(
@@ -255,10 +286,11 @@ def _takes_winograd(walk: Walk, x: relax.Expr, weight: Static, window: compute.W
 
 def _blocking(walk: Walk, operands: _Operands, channels: int) -> tuple[int, int]:
     """Output channels in a block, and input channels summed at once."""
+    depth = 2 if operands.halves else 1
     if walk.isa.whole_rows:
-        return channels, 1
+        return channels, depth
     if operands.source is None:
-        return walk.isa.float_lanes, 1
+        return walk.isa.float_lanes, depth
     dot = walk.isa.dot(str(operands.weight.array.dtype))
     return dot.lanes, dot.depth
 

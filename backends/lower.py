@@ -8,16 +8,17 @@ weights becomes an integer kernel; every other operator is left to TVM.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 from tvm import IRModule, relax
 
-from ..errors import BuildError
 from ..frontend.model import Model
-from ..passes.graph import layers
+from ..passes.graph import Graph, layers, variables
+from ..passes.packed import levels_of
 from . import layer_rules, layout_rules
 from .isa import InstructionSet
 from .values import Dynamic, Static
@@ -44,7 +45,6 @@ def lower(
     `winograd` gives the tile, 2 or 4, of each weight whose convolutions are done by Winograd's
     filtering, those of them that can be.
     """
-    _refuse_packed(model)
     walk = Walk(model, isa, layout_rules.RULES | layer_rules.RULES, winograd)
     function = model.function
     inputs = [relax.Var(var.name, var.ty) for var in function.params[: len(model.inputs)]]
@@ -52,24 +52,53 @@ def lower(
         walk.values[old] = Dynamic(new)
     for name, var in model.weight_vars().items():
         walk.values[var] = Static(model.weights[name], name)
+    walk.values |= _packed_weights(model)
+    needed = _needed(model, walk.values.keys())
     builder = walk.builder
     with builder.function("main", attrs={"num_input": len(inputs)}):
         with builder.dataflow():
             for block in function.body.blocks:
                 for binding in block.bindings:
-                    walk.values[binding.var] = walk.lower_value(binding.value)
+                    if binding.var in needed:
+                        walk.values[binding.var] = walk.lower_value(binding.value)
             result = builder.emit_output(walk.plain(function.body.body))
         builder.emit_func_output(result, params=[*inputs, *walk.weights.vars])
     return Lowered(builder.get(), walk.weights.arrays, frozenset(walk.could_be_winograd))
 
 
-def _refuse_packed(model: Model) -> None:
-    """Refuse weights that no kernel reads: they would be unpacked to floats, in full."""
+def _packed_weights(model: Model) -> dict[relax.Var, Static]:
+    """What layers read of weights in 4 bits, or with scales for groups of features (`packed.py`)."""
+    graph, found = Graph.of(model), {}
     for layer in layers(model):
-        scale, outputs = f"{layer.weight}_scale", layer.weight_shape[layer.output_axis]
-        grouped = scale in model.weights and model.weights[scale].size > outputs
-        if layer.packed and (grouped or layer.weight_dtype == "uint8"):
-            raise BuildError(
-                f"{layer.name} reads weights of 4 bits, or with scales for groups of inputs, which "
-                "no kernel reads; build with int8 weights by output, WeightOnly(bits=8)"
-            )
+        scale = model.weights.get(f"{layer.weight}_scale")
+        if not layer.packed or scale is None or layer.kind not in ("conv2d", "dense"):
+            continue
+        stored, (outputs, *rest) = model.weights[layer.weight], layer.weight_shape
+        grouped, bits = scale.size > outputs, 4 if stored.dtype == np.uint8 else 8
+        if bits == 8 and not grouped:
+            continue
+        value = graph.producers[layer.call].args[1]
+        flipped = graph.call(value, "relax.permute_dims")
+        levels = levels_of(stored, outputs, math.prod(rest))
+        size = levels_of(stored, scale.size, stored.size).shape[1] if grouped else None
+        if size:
+            spread = np.repeat(scale.reshape(outputs, -1), size, axis=1)
+            scale = spread[:, : levels.shape[1]].reshape(layer.weight_shape)
+        found[graph.origin(value if flipped is None else flipped.args[0])] = Static(
+            levels.reshape(layer.weight_shape),
+            layer.weight,
+            scale=scale,
+            group_size=size,
+            bits=bits,
+        )
+    return found
+
+
+def _needed(model: Model, known: Set[relax.Var]) -> set[relax.Var]:
+    """The variables that the result is computed from, as far back as what is known."""
+    graph = Graph.of(model)
+    needed = set(variables(graph.result))
+    for var, value in reversed(graph.bindings):
+        if var in needed and var not in known:
+            needed.update(variables(value))
+    return needed - known

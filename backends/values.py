@@ -71,32 +71,48 @@ class Dequantized:
 class Static:
     """A weight, known at build time; with a `scale` for each channel of `scale_axis` if int8.
 
-    What is read as the reals of 16 bits has a scale too: 1.
+    What is read as the reals of 16 bits has a scale too: 1. Where `group_size` features of a channel
+    share one, there is a scale for each number of `array`. Levels fit `bits`.
     """
 
     array: np.ndarray
     name: str
     scale: np.ndarray | None = None
     scale_axis: int = 0
+    group_size: int | None = None
+    bits: int = 8
 
     def transposed(self, order: Sequence[int] | None) -> Static:
         """The weight with its axes permuted (reversed where no order is given)."""
         axes = list(order) if order is not None else list(range(self.array.ndim))[::-1]
         axes = [axis % self.array.ndim for axis in axes]
-        array = np.transpose(self.array, axes)
-        return replace(self, array=array, scale_axis=axes.index(self.scale_axis))
+        array, scale = np.transpose(self.array, axes), self.scale
+        if scale is not None and self.group_size:
+            scale = np.transpose(scale, axes)
+        return replace(self, array=array, scale=scale, scale_axis=axes.index(self.scale_axis))
 
     def scaled_along(self, axis: int) -> bool:
         """Whether this is narrow, with one scale or one for each index of `axis`."""
-        return self.scale is not None and (self.scale.size == 1 or self.scale_axis == axis)
+        if self.scale is None or self.group_size:
+            return False
+        return self.scale.size == 1 or self.scale_axis == axis
+
+    def group_scales(self) -> np.ndarray:
+        """The scales (channels, groups) of what has a scale for each group of features."""
+        assert self.scale is not None
+        rows = np.moveaxis(self.scale, self.scale_axis, 0)
+        return rows.reshape(len(rows), -1)[:, :: self.group_size]
 
     def as_float(self) -> Static:
         """The weight as reals."""
         if self.scale is None:
             return self
-        shape = [1] * self.array.ndim
-        shape[self.scale_axis] = -1
-        return Static((self.array * self.scale.reshape(shape)).astype(np.float32), self.name)
+        scale = self.scale
+        if not self.group_size:
+            shape = [1] * self.array.ndim
+            shape[self.scale_axis] = -1
+            scale = scale.reshape(shape)
+        return Static((self.array * scale).astype(np.float32), self.name)
 
 
 Value = Dynamic | Quantized | Rounded | Dequantized | Static

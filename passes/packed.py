@@ -40,6 +40,14 @@ def packed(levels: np.ndarray, grid: Grid) -> np.ndarray:
     return low | high << _BITS
 
 
+def levels_of(stored: np.ndarray, outputs: int, features: int) -> np.ndarray:
+    """The levels (O, F), int8, of which `packed` made `stored`."""
+    if stored.dtype == np.uint8:
+        halves = np.concatenate([stored & 15, stored >> _BITS], axis=1)
+        stored = halves.astype(np.int8) - np.int8(_OFFSET)
+    return stored.reshape(outputs, -1)[:, :features]
+
+
 def read(body: Body, layer: Layer, grid: Grid) -> relax.Var:
     """Emit the real weight of a layer, in the shape that it had, and give its variable."""
     stored, scale = body.weight(layer.weight), body.weight(f"{layer.weight}_scale")

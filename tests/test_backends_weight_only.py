@@ -125,13 +125,6 @@ def test_the_functions_say_that_floats_are_multiplied():
     assert sum(function.macs_count for function in found) == macs_count(model)
 
 
-@pytest.mark.parametrize("setting", [WeightOnly(bits=4), WeightOnly(group_size=16)], ids=repr)
-def test_what_no_kernel_reads_is_refused(setting):
-    model = narrowed(known(networks.Mlp), setting)
-    with pytest.raises(BuildError, match=r"fc1 reads weights of 4 bits.*WeightOnly\(bits=8\)"):
-        lower(model, instruction_set(HOST))
-
-
 def library_of(model, folder):
     built = build(prepare(model, HOST), None, folder.parent / f"{folder.name}.so")
     base = parts(built.code)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tvm import te, tirx
 
 from .half import STORED, real_of, rounded_to
+from .narrow import HALVES, depth_of, scaled, value_at
 
 CONTRACT = "contract"
 PAD = "pad"
@@ -53,22 +54,26 @@ def conv2d(
     x: te.Tensor,
     weight: te.Tensor,
     zero: te.Tensor | None = None,
+    scales: te.Tensor | None = None,
     *,
     window: Window,
     channels: int,
     groups: int = 1,
     layer_groups: int = 1,
+    group_size: int | None = None,
 ):
     """Convolve x (n, h, w, c_in) by weight (blocks, kh, kw, c_in/groups/depth, lanes, depth).
 
     The padding is `zero` (), the level that stands for 0, or 0 without one. With several groups,
     each is whole blocks of outputs and whole depths of inputs;
-    `layer_groups` is their number before they were merged so.
+    `layer_groups` is their number before they were merged so. `scales` (blocks, n, lanes) are of
+    `group_size` features each, which are counted in the order (c_in, kh, kw).
 
     Returns (n, oh, ow, channels): int32 sums where both are 8 bits, float32 for all others.
     """
     n, _, _, _ = shape_of(x)
-    blocks, kh, kw, depths, lanes, depth = shape_of(weight)
+    blocks, kh, kw, depths, lanes, _ = shape_of(weight)
+    depth = depth_of(weight)
     group_in, group_out = depths * depth, blocks * lanes // groups
     padded = pad(x, window.padding, groups * group_in, zero)
     oh, ow = window.output_size(x, (kh, kw))
@@ -81,21 +86,34 @@ def conv2d(
         first = c // group_out * group_in if groups > 1 else 0
         return padded[b, h * sh + rh * dh, w * sw + rw * dw, first + rc * depth + rd]
 
+    def real(c):
+        value = value_at(weight, (c // lanes, rh, rw, rc, c % lanes, rd), to_sum)
+        feature = ((rc * depth + rd) * kh + rh) * kw + rw
+        return scaled(value, scales, group_size, c, feature)
+
     sums = te.compute(
         (n, oh, ow, blocks * lanes),
-        lambda b, h, w, c: te.sum(
-            to_sum(read(b, h, w, c)) * to_sum(weight[c // lanes, rh, rw, rc, c % lanes, rd]),
-            axis=[rh, rw, rc, rd],
-        ),
+        lambda b, h, w, c: te.sum(to_sum(read(b, h, w, c)) * real(c), axis=[rh, rw, rc, rd]),
         name=CONTRACT,
         attrs={GROUPS: layer_groups} if layer_groups > 1 else None,
     )
     return first_channels(sums, channels)
 
 
-def dense(x: te.Tensor, weight: te.Tensor, *, channels: int):
-    """Multiply x (…, k) by packed weight (blocks, k/depth, lanes, depth): (…, channels)."""
-    blocks, groups, lanes, depth = shape_of(weight)
+def dense(
+    x: te.Tensor,
+    weight: te.Tensor,
+    scales: te.Tensor | None = None,
+    *,
+    channels: int,
+    group_size: int | None = None,
+):
+    """Multiply x (…, k) by packed weight (blocks, k/depth, lanes, depth): (…, channels).
+
+    `scales` (blocks, n, lanes) are of `group_size` inputs each.
+    """
+    blocks, groups, lanes, _ = shape_of(weight)
+    depth = depth_of(weight)
     lead, k = shape_of(x)[:-1], shape_of(x)[-1]
     if groups * depth != k:
         x = te.compute(
@@ -105,13 +123,14 @@ def dense(x: te.Tensor, weight: te.Tensor, *, channels: int):
         )
     rc, rd = te.reduce_axis((0, groups), "rc"), te.reduce_axis((0, depth), DEPTH)
     to_sum = _accumulator(x, weight)
+
+    def real(c):
+        value = value_at(weight, (c // lanes, rc, c % lanes, rd), to_sum)
+        return scaled(value, scales, group_size, c, rc * depth + rd)
+
     sums = te.compute(
         (*lead, blocks * lanes),
-        lambda *i: te.sum(
-            to_sum(x(*i[:-1], rc * depth + rd))
-            * to_sum(weight[i[-1] // lanes, rc, i[-1] % lanes, rd]),
-            axis=[rc, rd],
-        ),
+        lambda *i: te.sum(to_sum(x(*i[:-1], rc * depth + rd)) * real(i[-1]), axis=[rc, rd]),
         name=CONTRACT,
     )
     return first_channels(sums, channels)
@@ -219,7 +238,7 @@ def shift_levels(x: te.Tensor, *, offset: int, dtype: str):
 
 def _accumulator(x: te.Tensor, weight: te.Tensor):
     """The cast from stored values to the type of the sums."""
-    if weight.dtype == "int8" and x.dtype == "float32":
+    if weight.dtype in ("int8", HALVES) and x.dtype == "float32":
         return lambda value: value.astype("float32")
     if weight.dtype == "int8":
         return lambda value: value.astype("int32")

@@ -47,6 +47,19 @@ def pack_dense(weight: np.ndarray, lanes: int, depth: int) -> np.ndarray:
     return np.ascontiguousarray(split.transpose(2, 0, 3, 1))
 
 
+def pack_halves(levels: np.ndarray) -> np.ndarray:
+    """Pack levels (…, 2), -8 to 7, to bytes (…, 1): level + 8, the first in the low half."""
+    shifted = (levels + 8).astype(np.uint8)
+    return shifted[..., :1] | shifted[..., 1:] << 4
+
+
+def pack_scales(scales: np.ndarray, lanes: int, groups: int) -> np.ndarray:
+    """Pack (n, g) to (n/lanes, groups, lanes), zero-padded; `groups` is g or more."""
+    scales = np.pad(scales, [(0, 0), (0, groups - scales.shape[1])])
+    scales = _pad_to_multiple(scales, 0, lanes)
+    return np.ascontiguousarray(scales.reshape(-1, lanes, groups).transpose(0, 2, 1))
+
+
 def pack_depthwise(weight: np.ndarray) -> np.ndarray:
     """Pack (c, 1, kh, kw) to (kh, kw, c)."""
     return np.ascontiguousarray(weight[:, 0].transpose(1, 2, 0))

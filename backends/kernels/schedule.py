@@ -88,6 +88,12 @@ def _dot_of(block: SBlock, isa: InstructionSet) -> Dot | None:
     return next((isa.dot(dtype) for dtype in ("int8", BITS) if dtype in read), None)
 
 
+def _is_deep(block: SBlock) -> bool:
+    """Whether a contraction reads several values of what is packed innermost."""
+    last = block.iter_vars[-1]
+    return last.var.name.endswith(DEPTH) and int(last.dom.extent) > 1
+
+
 def new_schedule(function: PrimFunc) -> Schedule:
     """A schedule of a copy: TVM's schedules write to the function that they are given."""
     copied = renew_defs(function).without_attr("global_symbol")
@@ -167,6 +173,8 @@ def schedule_contraction(sch: Schedule, tile: Tile, isa: InstructionSet) -> None
     if short:
         for loop in reduction:
             sch.unroll(loop)
+    elif intrinsic is None and _is_deep(block):
+        sch.unroll(reduction[-1])
     if intrinsic:
         sch.vectorize(sch.get_loops(start)[-1])
         sch.tensorize(lane, intrinsic)
