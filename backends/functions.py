@@ -16,18 +16,7 @@ import tvm_ffi
 from tvm import IRModule, relax
 from tvm.ir import Call, Expr, TensorLoad
 from tvm.s_tir import SBlock
-from tvm.tirx import (
-    Add,
-    BitwiseAnd,
-    BufferStore,
-    Cast,
-    IterVar,
-    LShift,
-    Mul,
-    PrimFunc,
-    RShift,
-    Sub,
-)
+from tvm.tirx import Add, BufferStore, Cast, IterVar, LShift, Mul, PrimFunc, RShift
 
 from ..library.manifest import FunctionRecord
 from .kernels import winograd
@@ -159,7 +148,7 @@ def _factors(block: SBlock) -> tuple[Expr, ...]:
 
 
 def _dtype(block: SBlock) -> str:
-    """The type that is multiplied: as the second factor, a weight, is stored; float32 where x is."""
+    """The type that is multiplied: float32 where x is, else what the weight is stored in."""
     x, weight = (str(_stored(factor).ty.dtype) for factor in _factors(block))
     dtype = x if x == "float32" else weight
     return "bfloat16" if dtype == BITS else dtype
@@ -171,7 +160,7 @@ def _stored(value):
         return _stored(value.value)
     if isinstance(value, Call) and value.op.name == "tirx.reinterpret":
         return _stored(value.args[0])
-    if isinstance(value, LShift | RShift | BitwiseAnd | Sub | Mul):
+    if isinstance(value, LShift | RShift | Mul):
         return _stored(value.a)
     return value
 

@@ -11,6 +11,7 @@ from tvm import relax
 from . import layout_rules
 from .kernels import compute, pack, winograd
 from .kernels.half import STORED, stored
+from .kernels.narrow import LEVELS_IN_WORD
 from .values import Dequantized, Dynamic, Quantized, Rounded, Static, Value
 from .walk import LEVELS, Rule, Walk, shape_of
 
@@ -136,9 +137,12 @@ class _Operands:
     source: Quantized | Rounded | None = None
 
     @property
-    def halves(self) -> bool:
-        """Whether the kernel reads two levels of the weight from each byte."""
-        return self.source is None and self.weight.scale is not None and self.weight.bits == 4
+    def words(self) -> bool:
+        """Whether the kernel reads eight levels of the weight from a word: where it is smaller."""
+        if self.source is not None or self.weight.scale is None or self.weight.bits != 4:
+            return False
+        inputs = self.weight.array.shape[1 - self.weight.scale_axis]
+        return 4 * math.ceil(inputs / LEVELS_IN_WORD) < inputs
 
 
 def _operands(
@@ -243,8 +247,8 @@ def _dense(walk: Walk, x: relax.Expr, weight: Static) -> Value:
 
 
 def _packed(walk: Walk, operands: _Operands, levels: np.ndarray) -> relax.Var:
-    """A packed weight as an argument, two levels a byte where they are read so."""
-    stored = pack.pack_halves(levels) if operands.halves else levels
+    """A packed weight as an argument, eight levels a word where they are read so."""
+    stored = pack.pack_words(levels) if operands.words else levels
     return walk.weights.var(operands.weight.name, stored)
 
 
@@ -255,8 +259,8 @@ def _scales(walk: Walk, operands: _Operands, lanes: int, depth: int) -> relax.Va
         return None
     axis = 1 - weight.scale_axis
     inputs, taps = weight.array.shape[axis], math.prod(weight.array.shape[2:])
-    features = -(-inputs // depth) * depth * taps
-    groups = -(-features // weight.group_size)
+    features = math.ceil(inputs / depth) * depth * taps
+    groups = math.ceil(features / weight.group_size)
     scales = pack.pack_scales(weight.group_scales(), lanes, groups)
     return walk.weights.var(f"{weight.name}_scale", scales)
 
@@ -286,7 +290,7 @@ def _takes_winograd(walk: Walk, x: relax.Expr, weight: Static, window: compute.W
 
 def _blocking(walk: Walk, operands: _Operands, channels: int) -> tuple[int, int]:
     """Output channels in a block, and input channels summed at once."""
-    depth = 2 if operands.halves else 1
+    depth = LEVELS_IN_WORD if operands.words else 1
     if walk.isa.whole_rows:
         return channels, depth
     if operands.source is None:

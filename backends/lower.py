@@ -67,7 +67,7 @@ def lower(
 
 
 def _packed_weights(model: Model) -> dict[relax.Var, Static]:
-    """What layers read of weights in 4 bits, or with scales for groups of features (`packed.py`)."""
+    """The weights in 4 bits or with scales for groups of features (`packed.py`), as layers read."""
     graph, found = Graph.of(model), {}
     for layer in layers(model):
         scale = model.weights.get(f"{layer.weight}_scale")

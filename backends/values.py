@@ -71,8 +71,8 @@ class Dequantized:
 class Static:
     """A weight, known at build time; with a `scale` for each channel of `scale_axis` if int8.
 
-    What is read as the reals of 16 bits has a scale too: 1. Where `group_size` features of a channel
-    share one, there is a scale for each number of `array`. Levels fit `bits`.
+    What is read as the reals of 16 bits has a scale too: 1. Where `group_size` features of a
+    channel share one, there is a scale for each number of `array`. Levels fit `bits`.
     """
 
     array: np.ndarray

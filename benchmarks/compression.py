@@ -50,8 +50,6 @@ class Extent:
 FULL = Extent(TASKS, (0,), (30, 50, 70), 20.0)
 QUICK = Extent(TASKS[-1:], (0,), (50,), 3.0)
 PEERS = (peers.torch_pruning, peers.onnx_runtime, peers.nncf)
-# No kernel reads these weights, so they are not timed.
-WITHOUT_KERNELS = ("int4-weights",)
 SUFFIX = {NONE: "", FINE_TUNED: "_retrained", TOGETHER: "_together"}
 # Of each comparison: our variant, and the rows of a peer of which the most accurate counts.
 AT_THE_SAME_SIZE = {
@@ -65,8 +63,7 @@ def speeds(
 ) -> dict[str, np.ndarray]:
     """How many times as fast as the dense network each runs, round by round."""
     best, known = best_known(log), fastest_known(log)
-    built = {name: model for name, model in models.items() if name not in WITHOUT_KERNELS}
-    ready = {name: fastest(alternatives(model, board), known) for name, model in built.items()}
+    ready = {name: fastest(alternatives(model, board), known) for name, model in models.items()}
     with tempfile.TemporaryDirectory() as folder:
         calls = {
             name: on_tensor(executable(prepared, best, Path(folder) / f"{name}.so"), sample)
@@ -186,9 +183,7 @@ def compare(
     return rows, speed
 
 
-def _median(ratios: Mapping[str, Mapping[str, float]], variant: str) -> float | None:
-    if variant in WITHOUT_KERNELS:
-        return None
+def _median(ratios: Mapping[str, Mapping[str, float]], variant: str) -> float:
     return ratios[variant]["median"] if variant in ratios else 1.0
 
 

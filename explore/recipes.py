@@ -51,7 +51,10 @@ RECIPES = (
     Recipe(name="pruned-most-int8", passes=(_prune(0.25), Quantize())),
 )
 # Tried where they are named alone: with data, int8 is faster.
-ON_REQUEST = (Recipe(name="int8-dynamic", passes=(DynamicQuantize(),)),)
+ON_REQUEST = (
+    Recipe(name="int8-dynamic", passes=(DynamicQuantize(),)),
+    Recipe(name="int4-weights", passes=(WeightOnly(bits=4, group_size=32, rounding="gptq"),)),
+)
 
 
 def find_recipes(names: tuple[str, ...]) -> tuple[Recipe, ...]:

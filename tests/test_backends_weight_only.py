@@ -1,4 +1,4 @@
-"""Int8 weights under float activations stay int8 in the library, and the kernels widen them."""
+"""Weights of 8 or 4 bits under float activations stay so in the library; the kernels widen them."""
 
 from __future__ import annotations
 
@@ -10,25 +10,34 @@ from adaspring import targets
 from adaspring.backends.build import build, prepare
 from adaspring.backends.functions import functions_of
 from adaspring.backends.isa import instruction_set
+from adaspring.backends.kernels import compute, pack
 from adaspring.backends.lower import lower
-from adaspring.errors import BuildError
 from adaspring.library.loader import load
 from adaspring.library.manifest import TensorSpec, board_record
 from adaspring.library.writer import write_library
 from adaspring.passes import WeightOnly
-from adaspring.passes.graph import macs_count
+from adaspring.passes.graph import layers, macs_count
 from adaspring.passes.reference import Reference
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 from tvm import relax
 
 from . import networks
 from .backends_helpers import assert_close, model_of, run
 from .library_fixtures import parts
-from .passes_helpers import data, known
+from .passes_helpers import Small, data, imported, known
 from .test_backends_half import EXAMPLES, assert_summed_in_float32, drawn, expected_conv2d, fresh
+from .test_backends_kernels import run as run_kernel
 
 HOST, NULL = targets.host(), targets.null()
+SETTINGS = [
+    WeightOnly(),
+    WeightOnly(group_size=16),
+    WeightOnly(bits=4),
+    WeightOnly(bits=4, group_size=32),
+]
+GRIDS = {"bits": st.sampled_from([4, 8]), "group_size": st.sampled_from([None, 2, 6, 8, 32])}
 
 
 def narrowed(model, setting=None):
@@ -92,10 +101,90 @@ def test_a_convolution_sums_products_of_levels(seed, groups, channels, kernel, p
     assert_summed_in_float32(fresh(model, x), exact, magnitude, into * kernel[0] * kernel[1] + 1)
 
 
+def unpacked(model):
+    """The weight of the one layer in float64, (outputs, features), from what the network stores."""
+    (layer,) = layers(model)
+    stored, outputs = model.weights[layer.weight], layer.weight_shape[layer.output_axis]
+    features = np.prod(layer.weight_shape) // outputs
+    scales = model.weights[f"{layer.weight}_scale"].astype(np.float64)
+    if stored.dtype == np.uint8:
+        stored = np.concatenate([stored % 16, stored // 16], axis=1).astype(np.float64) - 8
+    if not layer.packed:
+        stored = np.moveaxis(stored, layer.output_axis, 0)
+    rows = stored.reshape(len(scales), -1) * scales[:, None]
+    return rows.reshape(outputs, -1)[:, :features]
+
+
+@EXAMPLES
+@given(
+    seed=st.integers(0, 2**31),
+    shape=st.tuples(st.integers(1, 5), st.integers(2, 67), st.integers(8, 40)),
+    transposed=st.booleans(),
+    **GRIDS,
+)
+def test_a_dense_layer_reads_groups_and_4_bits(seed, shape, transposed, bits, group_size):
+    rows, k, n = shape
+    x, w = drawn(seed, (rows, k)), drawn(seed + 1, (n, k) if transposed else (k, n))
+    flip = relax.op.permute_dims if transposed else (lambda w: w)
+    model = model_of(
+        [relax.Var("x", relax.TensorType(x.shape, "float32"))],
+        {"layer.weight": w},
+        lambda x, w: relax.op.matmul(x, flip(w)),
+    )
+    small = narrowed(model, WeightOnly(bits=bits, group_size=group_size))
+    if small.weights["layer.weight"].dtype == np.float32:
+        return  # it would not have been smaller
+    a, b = x.astype(np.float64), unpacked(small).T
+    assert_summed_in_float32(fresh(small, x), a @ b, np.abs(a) @ np.abs(b), k + 2)
+
+
+@EXAMPLES
+@given(
+    seed=st.integers(0, 2**31),
+    channels=st.tuples(st.integers(1, 19), st.integers(8, 21)),
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    padding=st.tuples(*[st.integers(0, 2)] * 4),
+    **GRIDS,
+)
+def test_a_convolution_reads_groups_and_4_bits(seed, channels, kernel, padding, bits, group_size):
+    into, out = channels
+    x, w = drawn(seed, (2, into, 7, 6)), drawn(seed + 1, (out, into, *kernel))
+    model = model_of(
+        [relax.Var("x", relax.TensorType(x.shape, "float32"))],
+        {"layer.weight": w},
+        lambda x, w: relax.op.nn.conv2d(x, w, padding=padding),
+    )
+    small = narrowed(model, WeightOnly(bits=bits, group_size=group_size))
+    if small.weights["layer.weight"].dtype == np.float32:
+        return
+    reals = unpacked(small).reshape(w.shape)
+    exact, magnitude = expected_conv2d(x.astype(np.float64), reals, (1, 1), padding, (1, 1), 1)
+    terms = into * kernel[0] * kernel[1] + 2
+    assert_summed_in_float32(fresh(small, x), exact, magnitude, terms)
+
+
+@pytest.mark.parametrize("board", [HOST, NULL], ids=["host", "null"])
+def test_every_tile_reads_words_of_eight_levels(board):
+    isa = instruction_set(board)
+    x = drawn(0, (6, 19))
+    w = np.random.default_rng(1).integers(-8, 8, (19, 40)).astype(np.int8)
+    scales = np.abs(drawn(2, (40, 4))) + np.float32(0.1)
+    packed = pack.pack_words(pack.pack_dense(w, isa.float_lanes, 8))
+    grouped = pack.pack_scales(scales, isa.float_lanes, 4)
+    reals = w * np.repeat(scales, 6, axis=1).T[:19].astype(np.float64)
+    settings_ = {"every_tile": True, "channels": 40}
+    for found in run_kernel(compute.dense, [x, packed], isa, **settings_):
+        np.testing.assert_allclose(found, x.astype(np.float64) @ w, rtol=1e-5, atol=1e-4)
+    operands, settings_["group_size"] = [x, packed, grouped], 6
+    for found in run_kernel(compute.dense, operands, isa, **settings_):
+        np.testing.assert_allclose(found, x.astype(np.float64) @ reals, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=repr)
 @pytest.mark.parametrize("network", [networks.TinyEncoder, networks.SmallResNet])
 @pytest.mark.parametrize("board", [HOST, NULL], ids=["host", "null"])
-def test_a_network_agrees_with_the_reference(network, board, tmp_path):
-    model = narrowed(known(network))
+def test_a_network_agrees_with_the_reference(network, board, setting, tmp_path):
+    model = narrowed(known(network), setting)
     inputs = [array[:1] for array in data(model, 1, seed=3).inputs]
     kernels = instruction_set(board)
     assert_close(
@@ -113,8 +202,34 @@ def test_weights_stay_int8_in_the_library(network):
     assert not narrow & lowered.direct
 
 
-def test_the_functions_say_that_floats_are_multiplied():
-    model = narrowed(known(networks.SmallCnn))
+@pytest.mark.parametrize("setting", SETTINGS, ids=repr)
+@pytest.mark.parametrize("network", [networks.Mlp, networks.SmallResNet])
+def test_a_library_holds_no_more_than_the_network_and_its_padding(network, setting):
+    model = narrowed(known(network), setting)
+    packed = lower(model, instruction_set(HOST)).weights
+    stored = sum(array.nbytes for array in model.weights.values())
+    assert sum(array.nbytes for array in packed.values()) < 1.05 * stored
+
+
+def test_a_few_inputs_stay_a_byte_each():
+    """A word would be as large, and seven of its eight inputs padding."""
+    packed = lower(narrowed(known(networks.SmallCnn), WeightOnly(bits=4)), instruction_set(HOST))
+    dtypes = {name: array.dtype.name for name, array in packed.weights.items()}
+    assert (dtypes["conv1.weight"], dtypes["conv2.weight"]) == ("int8", "uint32")
+
+
+def test_a_weight_that_is_read_by_two_layers_is_held_once(tmp_path):
+    net = Small(lambda self, x: self.a(self.b(self.a(x))), a=nn.Linear(32, 32), b=nn.Linear(32, 32))
+    model = narrowed(imported(net, (1, 32)), WeightOnly(bits=4, group_size=8))
+    names = lower(model, instruction_set(HOST)).weights
+    assert [name for name in names if name.startswith("a.weight")] == ["a.weight", "a.weight_scale"]
+    x = drawn(0, (1, 32))
+    assert_close(run(model, HOST, tmp_path, x), Reference(model).run(x), 1e-5)
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=repr)
+def test_the_functions_say_that_floats_are_multiplied(setting):
+    model = narrowed(known(networks.SmallCnn), setting)
     prepared = prepare(model, HOST)
     found = functions_of(prepared.module, tuple(prepared.weights))
     multiplied = [function for function in found if function.macs_count]
@@ -144,10 +259,15 @@ def library_of(model, folder):
     return sum(file.stat().st_size for file in (folder / "weights").iterdir())
 
 
-def test_a_library_is_smaller_and_gives_the_same(tmp_path):
+@pytest.mark.parametrize(
+    ("setting", "share"),
+    [(WeightOnly(), 0.27), (WeightOnly(bits=4, group_size=32), 0.18)],
+    ids=repr,
+)
+def test_a_library_is_smaller_and_gives_the_same(setting, share, tmp_path):
     model = known(networks.SmallCnn)
-    small = narrowed(model)
+    small = narrowed(model, setting)
     whole_bytes = library_of(model, tmp_path / "whole.lib")
-    assert library_of(small, tmp_path / "small.lib") < 0.27 * whole_bytes
+    assert library_of(small, tmp_path / "small.lib") < share * whole_bytes
     x = data(model, 1, seed=3).inputs[0]
     assert_close([load(tmp_path / "small.lib").open()(x)], Reference(small).run(x), 1e-4)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tvm import te, tirx
 
 from .half import STORED, real_of, rounded_to
-from .narrow import HALVES, depth_of, scaled, value_at
+from .narrow import WORDS, depth_of, scaled, value_at
 
 CONTRACT = "contract"
 PAD = "pad"
@@ -238,7 +238,7 @@ def shift_levels(x: te.Tensor, *, offset: int, dtype: str):
 
 def _accumulator(x: te.Tensor, weight: te.Tensor):
     """The cast from stored values to the type of the sums."""
-    if weight.dtype in ("int8", HALVES) and x.dtype == "float32":
+    if weight.dtype in ("int8", WORDS) and x.dtype == "float32":
         return lambda value: value.astype("float32")
     if weight.dtype == "int8":
         return lambda value: value.astype("int32")

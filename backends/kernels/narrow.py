@@ -1,8 +1,8 @@
 """Weights of 8 or 4 bits under float activations, as kernels read them.
 
-Levels of 8 bits are int8. Of 4 bits, two neighbours along the depth share a byte of uint8, level + 8
-in each half, the first in the low one; so the depth of what is stored is half. Where groups of
-features have scales of their own, levels are multiplied by them as they are read.
+Levels of 8 bits are int8. Of 4 bits, eight neighbours along the depth share a word of uint32, the
+first in its lowest bits, so that two shifts give a vector of levels. Where groups of features have
+scales of their own, levels are multiplied by them as they are read.
 """
 
 from __future__ import annotations
@@ -10,24 +10,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tvm import te
-from tvm.tirx import Expr
+from tvm.tirx import Expr, reinterpret
 
-HALVES = "uint8"
-_BITS, _OFFSET = 4, 8
+WORDS = "uint32"
+LEVELS_IN_WORD = 8
+_WORD_BITS, _BITS = 32, 4
 
 
 def depth_of(weight: te.Tensor) -> int:
     """How many values of a packed weight lie side by side along its last axis."""
-    return int(weight.shape[-1]) * (2 if weight.dtype == HALVES else 1)
+    return int(weight.shape[-1]) * (LEVELS_IN_WORD if weight.dtype == WORDS else 1)
 
 
 def value_at(weight: te.Tensor, index: Sequence[Expr], to_sum: Callable[[Expr], Expr]) -> Expr:
     """What a packed weight holds at `index`, in the type of the sums."""
-    if weight.dtype != HALVES:
+    if weight.dtype != WORDS:
         return to_sum(weight(*index))
     *lead, depth = index
-    byte = weight(*lead, 0).astype("int32")
-    return to_sum((byte >> depth * _BITS & 2**_BITS - 1) - _OFFSET)
+    to_top = (_WORD_BITS - _BITS - depth * _BITS).astype(WORDS)
+    at_top = reinterpret("int32", weight(*lead, 0) << to_top)
+    return to_sum(at_top >> _WORD_BITS - _BITS)
 
 
 def scaled(

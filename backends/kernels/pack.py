@@ -47,10 +47,11 @@ def pack_dense(weight: np.ndarray, lanes: int, depth: int) -> np.ndarray:
     return np.ascontiguousarray(split.transpose(2, 0, 3, 1))
 
 
-def pack_halves(levels: np.ndarray) -> np.ndarray:
-    """Pack levels (…, 2), -8 to 7, to bytes (…, 1): level + 8, the first in the low half."""
-    shifted = (levels + 8).astype(np.uint8)
-    return shifted[..., :1] | shifted[..., 1:] << 4
+def pack_words(levels: np.ndarray) -> np.ndarray:
+    """Pack levels (…, 8), -8 to 7, to words (…, 1) of uint32, the first in the lowest 4 bits."""
+    halves = levels.view(np.uint8) & 15
+    pairs = np.ascontiguousarray(halves[..., ::2] | halves[..., 1::2] << 4)
+    return pairs.view("<u4").astype(np.uint32)
 
 
 def pack_scales(scales: np.ndarray, lanes: int, groups: int) -> np.ndarray:
