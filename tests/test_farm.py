@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from adaspring.backends.farm import JobLost, local_farm
 from adaspring.errors import BuildError
+from pebble.pool.process import PoolManager
 
 from .waiting import eventually
 
@@ -119,6 +120,22 @@ def test_a_worker_that_is_killed_between_two_calls_is_replaced(farm):
     assert [f.result(timeout=60) for f in [farm.submit(pow, n, 2) for n in range(6)]] == [
         n * n for n in range(6)
     ]
+
+
+def test_calls_that_a_pool_forgets_as_it_breaks_are_done(monkeypatch):
+    """It breaks on finding a worker dead, and drops what it had not looked at."""
+
+    def slowly(self, task):
+        time.sleep(0.5)
+        schedule(self, task)
+
+    with local_farm(2, timeout_s=TIMEOUT_S) as farm:
+        pid = farm.submit(os.getpid).result(timeout=60)
+        schedule = PoolManager.schedule
+        monkeypatch.setattr(PoolManager, "schedule", slowly)
+        os.kill(pid, signal.SIGKILL)
+        calls = [farm.submit(pow, n, 2) for n in range(3)]
+        assert [call.result(timeout=30) for call in calls] == [0, 1, 4]
 
 
 def test_workers_that_do_not_start_are_an_error_not_a_wait():

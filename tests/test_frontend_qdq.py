@@ -323,13 +323,14 @@ def test_qlinear_operators_are_imported_as_layers(tmp_path, dtype):
     zero = {"uint8": 100, "int8": -5}[dtype]
     graph = Graph(1, 4, 6, 6)
     q = graph.quantize("x", 0.05, zero, dtype)
-    graph.hold("conv.weight", levels((6, 4, 3, 3)))
+    # 7 bits: without VNNI, ONNX Runtime adds pairs of 8-bit products in 16 bits, which saturate.
+    graph.hold("conv.weight", levels((6, 4, 3, 3)) // 2)
     graph.hold("conv.bias", np.arange(-3, 3, dtype=np.int32) * 900)
     weight = ("conv.weight", np.linspace(0.001, 0.02, 6), np.zeros(6), "int8")
     y = (0.3, zero, dtype)
     q = qlinear(graph, "QLinearConv", (q, 0.05, zero, dtype), weight, y, ["conv.bias"])
     q = graph.node("Flatten", graph.node("MaxPool", q, kernel_shape=[2, 2], strides=[2, 2]))
-    graph.hold("fc.weight", levels((24, 5)))
+    graph.hold("fc.weight", levels((24, 5)) // 2)
     q = qlinear(graph, "QLinearMatMul", (q, *y), ("fc.weight", 0.01, 0, "int8"), (0.5, zero, dtype))
     path = graph.save(tmp_path / "qlinear.onnx", graph.dequantize(q, 0.5, zero, dtype))
     model = assert_within(path, 1, values((1, 4, 6, 6)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import queue
@@ -9,7 +10,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future, InvalidStateError, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from .processes import Workers
 from .worker import OUT_OF_MEMORY_STATUS, Outcome, Setting, call, log_file, start
 
 _ATTEMPTS = 2
+# How often the keeper looks whether the pool broke, while nothing is submitted.
+_LOOK_S = 0.5
 # What the C library, C++ and LLVM say before they give up.
 _MEMORY_WORDS = ("out of memory", "bad_alloc", "allocation failed", "cannot allocate memory")
 
@@ -57,7 +60,8 @@ class LocalFarm(Farm):
 
     The kernel ends a worker when the thread that started it ends (see `worker.start`), so that
     thread must not be whichever submits first. And a pool breaks where a worker dies between two
-    calls; the keeper makes another, and what was under way is done again, once.
+    calls; the keeper makes another, and what was under way is done again, once. Calls that a pool
+    had not yet looked at when it broke it forgets; the keeper does not.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class LocalFarm(Farm):
         pickle.dumps(initializer)  # now, for whoever gave it, not later in a worker
         self._workers = Workers()
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._handed_out: set[Future[Outcome]] = set()
         self._open: set[Future[Any]] = set()
         self._lock = threading.Lock()
         self._closed = False
@@ -132,13 +137,19 @@ class LocalFarm(Farm):
 
     def _hand_out(self) -> None:
         """Hand calls to the pool until the end; another pool where it broke."""
-        pool = self._new_pool()
-        while (job := self._queue.get()) is not None:
-            if not pool.active:
+        pool: ProcessPool | None = self._new_pool()
+        ended = False
+        while not ended:
+            job = None
+            with contextlib.suppress(queue.Empty):
+                job = self._queue.get(timeout=_LOOK_S)
+                ended = job is None
+            if pool is not None and (ended or not pool.active):
                 self._stop(pool)
-                pool = self._new_pool()
-            self._schedule(pool, job)
-        self._stop(pool)
+                pool = None
+            if job is not None:
+                pool = pool or self._new_pool()
+                self._schedule(pool, job)
 
     def _stop(self, pool: ProcessPool) -> None:
         """End a pool, its workers first: it takes their locks away before it kills them.
@@ -148,6 +159,9 @@ class LocalFarm(Farm):
         pool.stop()
         self._workers.end()
         pool.join()
+        for forgotten in tuple(self._handed_out):
+            with contextlib.suppress(InvalidStateError):  # cancelled meanwhile
+                forgotten.set_exception(BrokenProcessPool("the pool broke before it began"))
 
     def _new_pool(self) -> ProcessPool:
         pool = ProcessPool(
@@ -160,15 +174,21 @@ class LocalFarm(Farm):
         if job.future.cancelled():
             job.future.set_running_or_notify_cancel()
             return
-        job.attempts += 1
         job.paused_before_s = self._workers.paused_s
         payload = (job.function, job.args, job.kwargs)
-        inner = pool.schedule(call, args=payload, timeout=self._timeout_s)
+        try:
+            inner = pool.schedule(call, args=payload, timeout=self._timeout_s)
+        except RuntimeError:  # it broke just now
+            self._queue.put(job)
+            return
+        self._handed_out.add(inner)
         inner.add_done_callback(lambda done: self._settle(job, done))
         job.future.add_done_callback(lambda done: done.cancelled() and inner.cancel())
 
     def _settle(self, job: _Job, inner: Future[Outcome]) -> None:
         """Give the caller's future what the pool's one got."""
+        self._handed_out.discard(inner)
+        job.attempts += 1
         error = None if inner.cancelled() else inner.exception()
         if self._blameless(job, error) and job.attempts < _ATTEMPTS:
             self._queue.put(job)
