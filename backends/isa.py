@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tvm.target import Target, codegen
@@ -68,9 +69,7 @@ def instruction_set(board: Board | BoardRecord) -> InstructionSet:
         return bool(codegen.llvm_cpu_has_features([feature], target))
 
     if board.architecture == "x86_64":
-        isa = _x86(
-            has("avx512f"), has("avx512vnni") and has("avx512vl"), has("avxvnni"), has("avx")
-        )
+        isa = _x86(has)
         pairs = _PAIRS_512 if has("avx512bf16") else None
     else:
         isa = _aarch64(has("dotprod"))
@@ -86,16 +85,24 @@ _PAIRS_512 = Dot(lanes=16, depth=2, activation_dtype=BITS, intrinsic=intrinsics.
 _PAIRS_128 = Dot(lanes=4, depth=2, activation_dtype=BITS, intrinsic=intrinsics.BFDOT)
 
 
-def _x86(avx512: bool, vnni512: bool, vnni256: bool, avx: bool) -> InstructionSet:
-    lanes = 16 if avx512 else 8 if avx else 4
-    plain = Dot(lanes=lanes, depth=1, activation_dtype="uint8", intrinsic=None)
-    if vnni512:
-        dot = Dot(lanes=16, depth=4, activation_dtype="uint8", intrinsic=intrinsics.VPDPBUSD_512)
-    elif vnni256:
-        dot = Dot(lanes=8, depth=4, activation_dtype="uint8", intrinsic=intrinsics.VPDPBUSD_256)
+def _x86(has: Callable[[str], bool]) -> InstructionSet:
+    lanes = 16 if has("avx512f") else 8 if has("avx") else 4
+
+    def dot(lanes: int, depth: int, intrinsic: str | None) -> Dot:
+        return Dot(lanes=lanes, depth=depth, activation_dtype="uint8", intrinsic=intrinsic)
+
+    if has("avx512vnni") and has("avx512vl"):
+        int8 = dot(16, 4, intrinsics.VPDPBUSD_512)
+    elif has("avxvnni"):
+        int8 = dot(8, 4, intrinsics.VPDPBUSD_256)
+    elif has("avx512bw"):
+        int8 = dot(16, 2, intrinsics.VPMADDWD_512)
+    elif has("avx2"):
+        int8 = dot(8, 2, intrinsics.VPMADDWD_256)
     else:
-        dot = plain
-    return InstructionSet(float_lanes=lanes, register_count=32 if avx512 else 16, int8=dot)
+        int8 = dot(lanes, 1, None)
+    registers = 32 if has("avx512f") else 16
+    return InstructionSet(float_lanes=lanes, register_count=registers, int8=int8)
 
 
 def _aarch64(dotprod: bool) -> InstructionSet:

@@ -95,7 +95,7 @@ def _step(board: BoardRecord, dtype: str) -> Step:
     if dtype == "bfloat16":
         return _pairs_step(isa)
     lanes = isa.int8.lanes
-    if isa.int8.intrinsic is not None:
+    if isa.int8.intrinsic is not None and isa.int8.depth == 4:
         name = intrinsics.INSTRUCTIONS[isa.int8.intrinsic]
         signs = ("uint8", "int8") if isa.int8.activation_dtype == "uint8" else ("int8", "int8")
 

@@ -36,7 +36,16 @@ SIGNED = InstructionSet(
     register_count=16,
     int8=Dot(lanes=4, depth=1, activation_dtype="int8", intrinsic=None),
 )
-KERNELS = {"host": instruction_set(HOST), "null": instruction_set(NULL), "signed": SIGNED}
+X86 = {"kind": "llvm", "mtriple": "x86_64-linux-gnu"}
+AVX2 = msgspec.structs.replace(
+    NULL, name="avx2", target={**X86, "mcpu": "haswell"}, architecture="x86_64"
+)
+KERNELS = {
+    "host": instruction_set(HOST),
+    "null": instruction_set(NULL),
+    "signed": SIGNED,
+    "avx2": instruction_set(AVX2),
+}
 
 
 def quantized(network: networks._Network) -> Model:
@@ -231,7 +240,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("kernels", ["host", "signed"])
+@pytest.mark.parametrize("kernels", ["host", "signed", "avx2"])
 @pytest.mark.parametrize("case", CASES)
 def test_a_quantized_layer_agrees_with_the_reference(case, kernels, tmp_path):
     x, shape, scales, body = CASES[case]
@@ -277,12 +286,11 @@ def test_between_the_convolutions_of_a_residual_network_nothing_is_kept_as_reals
 
 # -- the instructions that are in the library --------------------------------------------------
 
-X86 = {"kind": "llvm", "mtriple": "x86_64-linux-gnu"}
 VNNI = msgspec.structs.replace(
     NULL, name="vnni", target={**X86, "mcpu": "cascadelake"}, architecture="x86_64"
 )
-AVX2 = msgspec.structs.replace(
-    NULL, name="avx2", target={**X86, "mcpu": "haswell"}, architecture="x86_64"
+SKYLAKE = msgspec.structs.replace(
+    NULL, name="skylake", target={**X86, "mcpu": "skylake-avx512"}, architecture="x86_64"
 )
 
 
@@ -299,8 +307,10 @@ def disassembly(tool: str, code: Path) -> str:
         (targets.find("raspberry-pi-4"), "aarch64-linux-gnu-objdump", "sdot", False),
         (VNNI, "objdump", "vpdpbusd", True),
         (AVX2, "objdump", "vpdpbusd", False),
+        (AVX2, "objdump", "vpmaddwd", True),
+        (SKYLAKE, "objdump", "vpmaddwd", True),
     ],
-    ids=["raspberry-pi-5", "raspberry-pi-4", "vnni", "avx2"],
+    ids=lambda value: getattr(value, "name", value),
 )
 @pytest.mark.usefixtures("aarch64_linker")
 def test_the_dot_product_instruction_is_used_where_the_core_has_it(
@@ -311,7 +321,7 @@ def test_the_dot_product_instruction_is_used_where_the_core_has_it(
 
 
 @pytest.mark.parametrize(
-    "board", [HOST, VNNI, targets.find("raspberry-pi-5")], ids=lambda b: b.name
+    "board", [HOST, VNNI, AVX2, SKYLAKE, targets.find("raspberry-pi-5")], ids=lambda b: b.name
 )
 def test_every_integer_kernel_uses_the_instruction(cnn, board):
     """None falls back to the plain rule because its tile did not fit."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -28,6 +29,14 @@ PLAIN_INT8 = InstructionSet(
     float_lanes=8,
     register_count=16,
     int8=Dot(lanes=8, depth=1, activation_dtype="uint8", intrinsic=None),
+)
+AVX2 = instruction_set(
+    msgspec.structs.replace(
+        NULL, target={"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "haswell"}
+    )
+)
+INT8 = pytest.mark.parametrize(
+    "isa", [instruction_set(HOST), PLAIN_INT8, AVX2], ids=["host", "plain", "avx2"]
 )
 # Every example is compiled: few of them, and none to shrink a failure with.
 FEW = settings(
@@ -135,7 +144,7 @@ def test_any_convolution_by_the_default_rule(board, drawn):
     assert_close(found, convolved(x, weight, window, 0))
 
 
-@pytest.mark.parametrize("isa", [instruction_set(HOST), PLAIN_INT8], ids=["host", "plain"])
+@INT8
 @FEW
 @given(convolutions(), st.integers(0, 255))
 def test_any_8_bit_convolution_is_exact(isa, drawn, zero):
@@ -215,7 +224,7 @@ def test_any_dense_layer_by_the_default_rule(board, lead, k, n):
     assert_close(found, x.astype(np.float64) @ weight.astype(np.float64))
 
 
-@pytest.mark.parametrize("isa", [instruction_set(HOST), PLAIN_INT8], ids=["host", "plain"])
+@INT8
 @FEW
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=3), st.integers(1, 70), st.integers(1, 70))
 def test_any_8_bit_dense_layer_is_exact(isa, lead, k, n):
@@ -258,7 +267,7 @@ def test_every_tile_convolves_alike(case, board):
         assert_close(found, expected)
 
 
-@pytest.mark.parametrize("isa", [instruction_set(HOST), PLAIN_INT8], ids=["host", "plain"])
+@INT8
 @pytest.mark.parametrize("case", WINDOWS)
 def test_every_tile_convolves_8_bit_integers_exactly(case, isa):
     x_shape, (channels, *kernel), strides, padding, dilation = WINDOWS[case]

@@ -75,7 +75,7 @@ def conv2d(
     blocks, kh, kw, depths, lanes, _ = shape_of(weight)
     depth = depth_of(weight)
     group_in, group_out = depths * depth, blocks * lanes // groups
-    padded = pad(x, window.padding, groups * group_in, zero)
+    padded = pad(x, window.padding, groups * group_in, zero, _read_as(x, weight))
     oh, ow = window.output_size(x, (kh, kw))
     (sh, sw), (dh, dw) = window.strides, window.dilation
     rh, rw = te.reduce_axis((0, kh), "rh"), te.reduce_axis((0, kw), "rw")
@@ -114,13 +114,8 @@ def dense(
     """
     blocks, groups, lanes, _ = shape_of(weight)
     depth = depth_of(weight)
-    lead, k = shape_of(x)[:-1], shape_of(x)[-1]
-    if groups * depth != k:
-        x = te.compute(
-            (*lead, groups * depth),
-            lambda *i: tirx.if_then_else(i[-1] < k, x(*i), tirx.const(0, x.dtype)),
-            name=PAD,
-        )
+    lead = shape_of(x)[:-1]
+    x = _pad_last(x, groups * depth, _read_as(x, weight))
     rc, rd = te.reduce_axis((0, groups), "rc"), te.reduce_axis((0, depth), DEPTH)
     to_sum = _accumulator(x, weight)
 
@@ -247,6 +242,11 @@ def _accumulator(x: te.Tensor, weight: te.Tensor):
     return lambda value: value
 
 
+def _read_as(x: te.Tensor, weight: te.Tensor) -> str:
+    """The type in which sums read x: pairs of 8 bits are widened once, ahead of all sums."""
+    return "int16" if (x.dtype, weight.dtype, depth_of(weight)) == ("uint8", "int8", 2) else x.dtype
+
+
 def first_channels(sums: te.Tensor, channels: int):
     """Give the first `channels` of (…, c): what the packing added goes."""
     if shape_of(sums)[-1] == channels:
@@ -254,18 +254,36 @@ def first_channels(sums: te.Tensor, channels: int):
     return te.compute((*shape_of(sums)[:-1], channels), lambda *i: sums(*i), name=UNPAD)
 
 
+def _pad_last(x: te.Tensor, extent: int, dtype: str) -> te.Tensor:
+    """Put zeros behind x (…, k), up to (…, extent), as `dtype`."""
+    k = shape_of(x)[-1]
+    if (extent, dtype) == (k, x.dtype):
+        return x
+
+    def one(*i):
+        read = x(*i).astype(dtype)
+        return read if extent == k else tirx.if_then_else(i[-1] < k, read, tirx.const(0, dtype))
+
+    return te.compute((*shape_of(x)[:-1], extent), one, name=PAD)
+
+
 def pad(
     x: te.Tensor,
     padding: tuple[int, int, int, int],
     channels: int,
     zero: te.Tensor | None = None,
+    dtype: str | None = None,
 ):
-    """Put `zero` around x (n, h, w, c): (top, left, bottom, right), and channels behind."""
+    """Put `zero` around x (n, h, w, c): (top, left, bottom, right), and channels behind.
+
+    Gives the values as `dtype`, or as they are.
+    """
     top, left, bottom, right = padding
     n, h, w, c = shape_of(x)
-    if not any(padding) and channels == c:
+    dtype = dtype or x.dtype
+    if not any(padding) and (channels, dtype) == (c, x.dtype):
         return x
-    value = tirx.const(0, x.dtype) if zero is None else zero()
+    value = tirx.const(0, dtype) if zero is None else zero().astype(dtype)
 
     def one(b, i, j, ch):
         inside = [
@@ -279,7 +297,8 @@ def pad(
             )
             if needed
         ]
-        return tirx.if_then_else(tirx.all(*inside), x[b, i - top, j - left, ch], value)
+        read = x[b, i - top, j - left, ch].astype(dtype)
+        return tirx.if_then_else(tirx.all(*inside), read, value) if inside else read
 
     return te.compute((n, h + top + bottom, w + left + right, channels), one, name=PAD)
 
