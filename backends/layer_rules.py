@@ -1,4 +1,4 @@
-"""Layers and narrow values: convolutions and dense layers become our kernels, packed."""
+"""Convolutions and dense layers become our kernels, their weights packed."""
 
 from __future__ import annotations
 
@@ -8,90 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tvm import relax
 
-from . import layout_rules
 from .kernels import compute, pack, winograd
-from .kernels.half import STORED, stored
+from .kernels.half import stored
 from .kernels.narrow import LEVELS_IN_WORD
 from .values import Dequantized, Dynamic, Quantized, Rounded, Static, Value
-from .walk import LEVELS, Rule, Walk, shape_of
-
-_LOWEST = {"uint8": 0, "int8": -128}
-
-
-def quantize(walk: Walk, call: relax.Call) -> Value | None:
-    """An activation to 8-bit levels, of the sign that the board's kernels want."""
-    scale_value, zero = _scale(walk, call), walk.value_of(call.args[2])
-    if scale_value is None or not isinstance(zero, Static):
-        return None
-    if str(call.attrs.out_dtype) not in _LOWEST:
-        return None
-    dtype, kept = str(call.attrs.out_dtype), walk.isa.int8.activation_dtype
-    offset = _LOWEST[kept] - _LOWEST[dtype]
-    zero_point = int(zero.array.item()) + offset
-    given = walk.value_of(call.args[0])
-    known = given.source if isinstance(given, Dequantized) else None
-    if isinstance(known, Quantized) and known.stands_for(scale_value, zero_point, dtype):
-        return known
-    source = walk.real(given)
-    levels = Quantized(
-        source.expr,
-        source.channels_last,
-        scale=scale_value,
-        zero_point=zero_point,
-        dtype=dtype,
-        offset=offset,
-    )
-    if isinstance(scale_value, float):
-        one_over = np.array(1.0 / scale_value, np.float32)
-        inverse = walk.weights.var(f"{LEVELS}inverse_scale", one_over)
-    else:
-        inverse = walk.emit(relax.op.divide(relax.const(1.0, "float32"), scale_value))
-    expr = walk.kernel(compute.quantize, source.expr, inverse, walk.zero_point(levels))
-    return replace(levels, expr=expr)
-
-
-def _scale(walk: Walk, call: relax.Call) -> float | relax.Expr | None:
-    """The one scale of all levels: known, or computed in every run; None if there are more."""
-    scale = walk.value_of(call.args[1])
-    if isinstance(scale, Static):
-        return float(scale.array.item()) if scale.array.size == 1 else None
-    return walk.plain(call.args[1]) if shape_of(call.args[1]) == () else None
-
-
-def dequantize(walk: Walk, call: relax.Call) -> Value | None:
-    """Levels that a layer may read as they are, or an int8 weight with its scales."""
-    value, one_scale = walk.value_of(call.args[0]), _scale(walk, call)
-    scale, zero = (walk.value_of(arg) for arg in call.args[1:3])
-    if not isinstance(zero, Static):
-        return None
-    if isinstance(value, Quantized) and one_scale is not None:
-        zero_point = int(zero.array.item()) + value.offset
-        return Dequantized(replace(value, scale=one_scale, zero_point=zero_point))
-    if not (isinstance(value, Static) and isinstance(scale, Static)):
-        return None
-    if value.array.dtype != np.int8 or zero.array.any():
-        return None
-    axis = int(call.attrs.axis) % value.array.ndim
-    return Static(value.array, value.name, scale=scale.array.reshape(-1), scale_axis=axis)
-
-
-def astype(walk: Walk, call: relax.Call) -> Value | None:
-    """An activation to 16 bits, the reals of one, or those of a weight of 16 bits."""
-    value, dtype = walk.value_of(call.args[0]), str(call.attrs.dtype)
-    if isinstance(value, Static):
-        if dtype != "float32" or value.array.dtype.name not in STORED:
-            return None
-        return replace(value, scale=np.ones(1, np.float32))
-    if isinstance(value, Rounded) and dtype == "float32":
-        return Dequantized(value)
-    known = value.source if isinstance(value, Dequantized) else None
-    if isinstance(known, Rounded) and known.dtype == dtype:
-        return known
-    source = walk.real(value)
-    if dtype not in STORED or str(source.expr.ty.dtype) != "float32":
-        return layout_rules.elementwise(walk, call)
-    expr = walk.kernel(compute.rounded, source.expr, dtype=STORED[dtype])
-    return Rounded(expr, source.channels_last, dtype)
+from .walk import Rule, Walk, shape_of
 
 
 def conv2d(walk: Walk, call: relax.Call) -> Value | None:
@@ -168,8 +89,8 @@ def _operands(
 
 def _widens(activation: relax.Expr, weight: Static, axis: int) -> bool:
     """Whether the kernel for these reals reads levels, scaled by output channel or its groups."""
-    by_output = weight.scaled_along(axis) or weight.group_size is not None
-    levels = weight.array.dtype == np.int8 and by_output
+    in_groups = weight.group_size is not None and weight.scale_axis == axis
+    levels = weight.array.dtype == np.int8 and (in_groups or weight.scaled_along(axis))
     return levels and str(activation.ty.dtype) == "float32"
 
 
@@ -329,9 +250,6 @@ def _window(attrs) -> compute.Window:
 
 
 RULES: dict[str, Rule] = {
-    "relax.astype": astype,
-    "relax.quantize": quantize,
-    "relax.dequantize": dequantize,
     "relax.nn.conv2d": conv2d,
     "relax.matmul": matmul,
 }

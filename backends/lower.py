@@ -8,7 +8,6 @@ weights becomes an integer kernel; every other operator is left to TVM.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -17,10 +16,10 @@ import numpy as np
 from tvm import IRModule, relax
 
 from ..frontend.model import Model
-from ..passes.graph import Graph, layers, variables
-from ..passes.packed import levels_of
-from . import layer_rules, layout_rules
+from ..passes.graph import Graph, variables
+from . import layer_rules, layout_rules, narrow_rules
 from .isa import InstructionSet
+from .packed_weights import packed_weights
 from .values import Dynamic, Static
 from .walk import Walk
 
@@ -45,14 +44,15 @@ def lower(
     `winograd` gives the tile, 2 or 4, of each weight whose convolutions are done by Winograd's
     filtering, those of them that can be.
     """
-    walk = Walk(model, isa, layout_rules.RULES | layer_rules.RULES, winograd)
+    rules = layout_rules.RULES | narrow_rules.RULES | layer_rules.RULES
+    walk = Walk(model, isa, rules, winograd)
     function = model.function
     inputs = [relax.Var(var.name, var.ty) for var in function.params[: len(model.inputs)]]
     for old, new in zip(function.params, inputs, strict=False):
         walk.values[old] = Dynamic(new)
     for name, var in model.weight_vars().items():
         walk.values[var] = Static(model.weights[name], name)
-    walk.values |= _packed_weights(model)
+    walk.values |= packed_weights(model)
     needed = _needed(model, walk.values.keys())
     builder = walk.builder
     with builder.function("main", attrs={"num_input": len(inputs)}):
@@ -64,34 +64,6 @@ def lower(
             result = builder.emit_output(walk.plain(function.body.body))
         builder.emit_func_output(result, params=[*inputs, *walk.weights.vars])
     return Lowered(builder.get(), walk.weights.arrays, frozenset(walk.could_be_winograd))
-
-
-def _packed_weights(model: Model) -> dict[relax.Var, Static]:
-    """The weights in 4 bits or with scales for groups of features (`packed.py`), as layers read."""
-    graph, found = Graph.of(model), {}
-    for layer in layers(model):
-        scale = model.weights.get(f"{layer.weight}_scale")
-        if not layer.packed or scale is None or layer.kind not in ("conv2d", "dense"):
-            continue
-        stored, (outputs, *rest) = model.weights[layer.weight], layer.weight_shape
-        grouped, bits = scale.size > outputs, 4 if stored.dtype == np.uint8 else 8
-        if bits == 8 and not grouped:
-            continue
-        value = graph.producers[layer.call].args[1]
-        flipped = graph.call(value, "relax.permute_dims")
-        levels = levels_of(stored, outputs, math.prod(rest))
-        size = levels_of(stored, scale.size, stored.size).shape[1] if grouped else None
-        if size:
-            spread = np.repeat(scale.reshape(outputs, -1), size, axis=1)
-            scale = spread[:, : levels.shape[1]].reshape(layer.weight_shape)
-        found[graph.origin(value if flipped is None else flipped.args[0])] = Static(
-            levels.reshape(layer.weight_shape),
-            layer.weight,
-            scale=scale,
-            group_size=size,
-            bits=bits,
-        )
-    return found
 
 
 def _needed(model: Model, known: Set[relax.Var]) -> set[relax.Var]:
