@@ -240,6 +240,14 @@ def test_the_functions_say_that_floats_are_multiplied(setting):
     assert sum(function.macs_count for function in found) == macs_count(model)
 
 
+@pytest.mark.usefixtures("aarch64_linker")
+def test_4_bits_are_built_for_a_gpu(tmp_path):
+    model = narrowed(known(networks.SmallCnn), WeightOnly(bits=4, group_size=32))
+    built = build(prepare(model, targets.find("rock-5b-mali")), None, tmp_path / "code.so")
+    assert b"__kernel void" in built.code.read_bytes()
+    assert built.weights["fc1.weight"].dtype == np.uint32
+
+
 def library_of(model, folder):
     built = build(prepare(model, HOST), None, folder.parent / f"{folder.name}.so")
     base = parts(built.code)
