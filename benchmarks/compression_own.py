@@ -113,12 +113,13 @@ def _smaller(bench: Bench, model: Model, settings: Pass) -> Model:
 
 
 def _half_macs(bench: Bench) -> Model:
-    """The widest network of at most half the multiply-adds, channels kept in steps of 2."""
+    """The widest network of at most half the multiply-adds, channels of all layers ranked."""
     keep = 1 - KEEP_STEP
     while True:
-        settings = Prune(keep_ratio=keep, multiple_of=2)
-        if macs_count(run(bench.dense, (settings,), None).model) <= macs_count(bench.dense) / 2:
-            return _smaller(bench, bench.dense, settings)
+        settings = Prune(keep_ratio=keep, multiple_of=MULTIPLE_OF, scope="global")
+        found = _smaller(bench, bench.dense, settings)
+        if macs_count(found) <= macs_count(bench.dense) / 2:
+            return found
         keep -= KEEP_STEP
 
 
