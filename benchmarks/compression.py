@@ -59,7 +59,7 @@ FULL = Extent(TASKS, (0,), (30, 50, 70), 20.0)
 QUICK = Extent(TASKS[-1:], (0,), (50,), 3.0)
 PEERS = (peers.torch_pruning, peers.onnx_runtime, peers.nncf)
 # How long all variants of a network are tuned, in times of how long they are timed.
-TUNING_RATIO = 7.0
+TUNING_RATIO = 4.0
 SUFFIX = {NONE: "", FINE_TUNED: "_retrained", TOGETHER: "_together"}
 # Of each comparison: our variant, and the rows of a peer of which the most accurate counts.
 AT_THE_SAME_SIZE = {
