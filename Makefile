@@ -15,7 +15,8 @@ test: check system
 check: $(VENV)/dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python scripts/mypy_package.py
+	mkdir -p $(VENV)/source && ln -sfn ../.. $(VENV)/source/adaspring
+	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 # Takes two hours; leave the machine alone meanwhile.

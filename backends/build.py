@@ -16,16 +16,16 @@ from tvm.ir import Op
 from tvm.target import Target
 
 from ..errors import AdaspringError, BuildError
-from ..frontend.model import Model
+from ..ir.model import Model
 from ..library.manifest import FunctionRecord
 from ..targets import Board
-from . import cuda, elementary
-from .functions import functions_of
-from .isa import InstructionSet, instruction_set
-from .link import linker
-from .lower import lower
-from .schedule import Best, fused, schedule_cpu, schedule_gpu
-from .scratch import scratch_bytes
+from .codegen import cuda, elementary
+from .codegen.link import linker
+from .kernels.isa import InstructionSet, instruction_set
+from .lowering.lower import lower
+from .report.functions import functions_of
+from .report.scratch import scratch_bytes
+from .schedule.default import Best, fused, schedule_cpu, schedule_gpu
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ assert not {"tvm", "torch"} & set(sys.modules)
 def make_library(folder: Path) -> Path:
     """A library of the demo's network, seeded weights, three variants, untuned."""
     import torch
+
     from adaspring import targets
     from adaspring.backends.tuning import Tuning
     from adaspring.cli.demo.network import DigitsNet, example_input
@@ -31,7 +32,7 @@ def make_library(folder: Path) -> Path:
     from adaspring.explore.gate import Bounds
     from adaspring.explore.recipes import find_recipes
     from adaspring.explore.request import Request
-    from adaspring.frontend.torch_import import from_torch
+    from adaspring.frontend.from_torch.importer import from_torch
 
     torch.manual_seed(0)
     model = from_torch(DigitsNet().eval(), (example_input(),), name="digits")
@@ -71,7 +72,7 @@ def switches(library: Path, count: int) -> tuple[list[float], list[float]]:
 
 def grown_bytes(library: Path, folder: Path, *variants: str) -> int:
     """Bytes that a fresh process grows by, opening these variants and running them in turn."""
-    from adaspring.explore.child import answer_of
+    from adaspring.explore.measure import answer_of
     from adaspring.library.reader import read_manifest
 
     specs = read_manifest(library).inputs

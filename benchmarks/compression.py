@@ -20,7 +20,16 @@ import compression_peers as peers
 import numpy as np
 import report
 import torch
-from adaspring.backends.algorithms import alternatives, fastest
+from compression_own import EPOCHS, ERRORS, MAX_DROP, own_models, own_rows, retrained_rows
+from compression_picture import draw
+from compression_rows import FINE_TUNED, LABELLED, MULTIPLE_OF, NONE, OURS, TOGETHER, Bench, Row
+from datasets import FOLDER
+from executable import executable, on_tensor
+from rich.console import Console
+from rich.table import Table
+from trained import TASKS, Task, trained
+
+from adaspring.backends.conv_algorithms import alternatives, fastest
 from adaspring.backends.tuning import (
     Tuning,
     TuningLog,
@@ -31,18 +40,10 @@ from adaspring.backends.tuning import (
     tune,
 )
 from adaspring.errors import DataError
-from adaspring.explore.timing import time_in_turn
-from adaspring.frontend.model import Model
+from adaspring.explore.measure.timing import time_in_turn
+from adaspring.ir.model import Model
 from adaspring.library.runtime import use_threads
 from adaspring.targets import Board, host
-from compression_own import EPOCHS, ERRORS, MAX_DROP, own_models, own_rows, retrained_rows
-from compression_picture import draw
-from compression_rows import FINE_TUNED, LABELLED, MULTIPLE_OF, NONE, OURS, TOGETHER, Bench, Row
-from datasets import FOLDER
-from executable import executable, on_tensor
-from rich.console import Console
-from rich.table import Table
-from trained import TASKS, Task, trained
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from adaspring.frontend.model import Model
-from adaspring.passes import Factorize, Pass, Prune, Quantize, WeightOnly, run
-from adaspring.passes.graph import macs_count, weight_bytes
-from adaspring.passes.reference import accuracy, evaluate
-from adaspring.training import Distillation, Settings, train, train_together
 from compression_rows import FINE_TUNED, MULTIPLE_OF, OURS, TOGETHER, Bench, Row, dataset
 from datasets import Part
+
+from adaspring.ir.layers import macs_count, weight_bytes
+from adaspring.ir.model import Model
+from adaspring.passes import Factorize, Pass, Prune, Quantize, WeightOnly, run
+from adaspring.reference.executor import accuracy, evaluate
+from adaspring.training import Distillation, Settings, train, train_together
 
 # Factorization takes the largest error that costs at most this much of validation accuracy.
 MAX_DROP = 0.01

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from adaspring.passes.graph import macs_count, weight_bytes
 from compression_rows import BATCH_NORM, FINE_TUNED, MULTIPLE_OF, NONE, Bench, Row
 from datasets import Part
 from peer_calls import onnxruntime_call, onnxruntime_int8, openvino_call, save_onnx
 from torch import nn
 from trained import retrained, torch_accuracy
+
+from adaspring.ir.layers import macs_count, weight_bytes
 
 # What NNCF may lose, in accuracy on the validation part, before it gives layers back to fp32.
 NNCF_MAX_DROP = 0.01

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 
 import torch
-from adaspring.frontend.data import Dataset
-from adaspring.frontend.model import Model
-from adaspring.frontend.torch_import import from_torch
 from datasets import Part, Parts
 from torch import nn
 from trained import Task
+
+from adaspring.frontend.data import Dataset
+from adaspring.frontend.from_torch.importer import from_torch
+from adaspring.ir.model import Model
 
 OURS = "adaspring"
 MULTIPLE_OF = 8

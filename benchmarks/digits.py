@@ -9,13 +9,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-import adaspring
 import numpy as np
 import report
 import torch
-from adaspring.explore.timing import time_in_turn
-from adaspring.targets import host
 from peer_calls import onnxruntime_calls
+
+import adaspring
+from adaspring.explore.measure.timing import time_in_turn
+from adaspring.targets import host
 
 PEERS = ("onnxruntime-fp32", "onnxruntime-int8")
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import tvm
-from adaspring.backends.build import Prepared, build
-from adaspring.backends.schedule import Best
-from adaspring.library.weights import aligned_copy
 from tvm import relax
+
+from adaspring.backends.build import Prepared, build
+from adaspring.backends.schedule.default import Best
+from adaspring.library.weights import aligned_copy
 
 Call = Callable[[Any], Any]
 

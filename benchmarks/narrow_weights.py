@@ -11,16 +11,17 @@ from pathlib import Path
 import numpy as np
 import report
 import torch
-from adaspring.backends.build import prepare
-from adaspring.explore.timing import time_in_turn
-from adaspring.frontend.torch_import import from_torch
-from adaspring.library.runtime import use_threads
-from adaspring.passes import WeightOnly, run
-from adaspring.targets import Board, host
 from executable import executable, on_tensor
 from rich.console import Console
 from rich.table import Table
 from torch import nn
+
+from adaspring.backends.build import prepare
+from adaspring.explore.measure.timing import time_in_turn
+from adaspring.frontend.from_torch.importer import from_torch
+from adaspring.library.runtime import use_threads
+from adaspring.passes import WeightOnly, run
+from adaspring.targets import Board, host
 
 # Inputs, outputs, samples.
 SHAPES = ((4096, 4096, 1), (1024, 1024, 1), (1024, 1024, 32))

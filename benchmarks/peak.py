@@ -16,18 +16,19 @@ from typing import Any
 import numpy as np
 import report
 import tvm
-from adaspring.backends.algorithms import alternatives, fastest
+from networks import MobileNetV2, ResNet18, models
+from tvm import IRModule
+
 from adaspring.backends.build import Prepared, board_target, prepare
-from adaspring.backends.functions import functions_of
-from adaspring.backends.peak import DTYPES, PeakLoop, peak_loop
-from adaspring.backends.schedule import Best, calls_of, schedule_cpu
+from adaspring.backends.conv_algorithms import alternatives, fastest
+from adaspring.backends.report.functions import functions_of
+from adaspring.backends.report.peak import DTYPES, PeakLoop, peak_loop
+from adaspring.backends.schedule.default import Best, calls_of, schedule_cpu
 from adaspring.backends.tuning import TuningLog, best_known, fastest_known, shipped_logs
-from adaspring.frontend.model import Model
+from adaspring.ir.model import Model
 from adaspring.library.manifest import FunctionRecord, board_record
 from adaspring.library.runtime import use_threads
 from adaspring.targets import Board, host
-from networks import MobileNetV2, ResNet18, models
-from tvm import IRModule
 
 KERNELS = ("direct conv", "winograd")
 WINDOWS = {(3, 3): "3x3", (1, 1): "1x1"}

@@ -16,17 +16,18 @@ from pathlib import Path
 import numpy as np
 import report
 import torch
-from adaspring.backends.algorithms import alternatives, fastest
-from adaspring.backends.build import prepare
-from adaspring.backends.isa import instruction_set
-from adaspring.backends.tuning import TuningLog, best_known, fastest_known, shipped_logs
-from adaspring.explore.timing import time_in_turn
-from adaspring.library.runtime import use_threads
-from adaspring.passes import Half, run
-from adaspring.targets import Board, host
 from executable import executable, on_tensor
 from networks import NETWORKS, models, random_data, seeded
 from peer_calls import onnxruntime_calls, openvino_calls, save_onnx, torch_calls
+
+from adaspring.backends.build import prepare
+from adaspring.backends.conv_algorithms import alternatives, fastest
+from adaspring.backends.kernels.isa import instruction_set
+from adaspring.backends.tuning import TuningLog, best_known, fastest_known, shipped_logs
+from adaspring.explore.measure.timing import time_in_turn
+from adaspring.library.runtime import use_threads
+from adaspring.passes import Half, run
+from adaspring.targets import Board, host
 
 FP32, BF16, INT8 = "ours-fp32", "ours-bf16", "ours-int8"
 # what each label compares: ours, and the peers of which the fastest counts

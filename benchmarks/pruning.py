@@ -1,8 +1,8 @@
 """What pruning and dropping blocks cost in accuracy, without retraining, on real handwriting.
 
-Two small networks (tests/networks.py) learn scikit-learn's digits, enlarged to 32×32: 1,100 images
-to train on, 200 with labels to calibrate, 497 to test. Then each is pruned by every importance, in
-both scopes, and loses residual blocks. One seed.
+Two small networks (tests/support/networks.py) learn scikit-learn's digits, enlarged to 32×32: 1,100
+images to train on, 200 with labels to calibrate, 497 to test. Then each is pruned by every
+importance, in both scopes, and loses residual blocks. One seed.
 
     python benchmarks/pruning.py [--quick] [--json results/pruning.json]
 """
@@ -12,18 +12,19 @@ from __future__ import annotations
 import numpy as np
 import report
 import torch
-from adaspring.frontend.data import Dataset
-from adaspring.frontend.model import Model
-from adaspring.frontend.torch_import import from_torch
-from adaspring.passes import DropBlocks, Pass, Prune
-from adaspring.passes.graph import macs_count
-from adaspring.passes.importance import IMPORTANCES
-from adaspring.passes.reference import accuracy, evaluate
-from adaspring.passes.refit import Refit
-from adaspring.tests.networks import MobileNetStyle, SmallResNet
 from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn import functional as F
+
+from adaspring.frontend.data import Dataset
+from adaspring.frontend.from_torch.importer import from_torch
+from adaspring.ir.layers import macs_count
+from adaspring.ir.model import Model
+from adaspring.passes import DropBlocks, Pass, Prune
+from adaspring.passes.prune.importance import IMPORTANCES
+from adaspring.passes.refit import Refit
+from adaspring.reference.executor import accuracy, evaluate
+from adaspring.tests.support.networks import MobileNetStyle, SmallResNet
 
 EPOCHS = {SmallResNet: 8, MobileNetStyle: 40}
 BATCH = 64

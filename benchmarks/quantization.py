@@ -12,18 +12,19 @@ from collections.abc import Iterator
 import numpy as np
 import report
 import torch
-from adaspring.frontend.data import Dataset
-from adaspring.frontend.model import Model
-from adaspring.frontend.torch_import import from_torch
-from adaspring.passes import Equalize, MixedPrecision, Pass, Quantize, Smooth, run
-from adaspring.passes.calibrators import CALIBRATORS
-from adaspring.passes.reference import accuracy, evaluate
-from adaspring.passes.sensitivity import error_ratio
-from adaspring.tests.networks import MobileNetStyle, SmallResNet
 from networks import seeded
 from networks.bert import BertMini
 from sklearn.datasets import load_digits
 from torch import nn
+
+from adaspring.frontend.data import Dataset
+from adaspring.frontend.from_torch.importer import from_torch
+from adaspring.ir.model import Model
+from adaspring.passes import Equalize, MixedPrecision, Pass, Quantize, Smooth, run
+from adaspring.passes.quantize.calibrators import CALIBRATORS
+from adaspring.passes.quantize.sensitivity import error_ratio
+from adaspring.reference.executor import accuracy, evaluate
+from adaspring.tests.support.networks import MobileNetStyle, SmallResNet
 
 EPOCHS = {MobileNetStyle: 20, SmallResNet: 8}
 BATCH = 64

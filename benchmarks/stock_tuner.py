@@ -48,12 +48,13 @@ def main(folder: str, kind: str) -> None:
     import cloudpickle
     import tvm
     import tvm.s_tir.tensor_intrin  # the tuner's own process pays for it before the clock starts
-    from adaspring.backends.isa import instruction_set
-    from adaspring.backends.tuning.log import best_of
-    from adaspring.backends.tuning.space import sketch_space
-    from adaspring.targets import host
     from tvm.s_tir import meta_schedule as ms
     from tvm.s_tir.meta_schedule.tune import tune_tasks
+
+    from adaspring.backends.kernels.isa import instruction_set
+    from adaspring.backends.tuning.log.log import best_of
+    from adaspring.backends.tuning.search.space import sketch_space
+    from adaspring.targets import host
 
     logging.getLogger("tvm").setLevel(logging.ERROR)
     cloudpickle.register_pickle_by_value(sys.modules[__name__])

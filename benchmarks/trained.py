@@ -13,15 +13,16 @@ from types import ModuleType
 
 import numpy as np
 import torch
-from adaspring.cli.demo.network import DigitsNet
-from adaspring.cli.demo.train import fit, shifted
-from adaspring.passes.reference import accuracy
 from datasets import Part, Parts, activity, digits, keyword
 from networks.activity import ActivityNet
 from networks.tiny import DsCnn
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from adaspring.cli.demo.network import DigitsNet
+from adaspring.cli.demo.train import fit, shifted
+from adaspring.reference.executor import accuracy
 
 Augment = Callable[[Tensor], Tensor]
 

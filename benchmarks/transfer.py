@@ -16,16 +16,17 @@ import numpy as np
 import report
 import torch
 import tvm
-from adaspring.backends.build import Prepared, prepare
-from adaspring.backends.tuning import Tuning, TuningLog, tasks_of, tune
-from adaspring.explore.timing import time_in_turn
-from adaspring.frontend.torch_import import from_torch
-from adaspring.library.runtime import use_threads
-from adaspring.passes import run
-from adaspring.passes.prune import Prune
-from adaspring.targets import host
 from executable import executable
 from networks import ResNet18, seeded
+
+from adaspring.backends.build import Prepared, prepare
+from adaspring.backends.tuning import Tuning, TuningLog, tasks_of, tune
+from adaspring.explore.measure.timing import time_in_turn
+from adaspring.frontend.from_torch.importer import from_torch
+from adaspring.library.runtime import use_threads
+from adaspring.passes import run
+from adaspring.passes.prune.prune import Prune
+from adaspring.targets import host
 
 
 def search(name: str, prepared: Prepared, log: TuningLog, settings: Tuning) -> dict[str, object]:

@@ -21,11 +21,12 @@ import numpy as np
 import report
 import torch
 import tvm
+from networks import ResNet18, seeded
+
 from adaspring.backends.build import prepare
 from adaspring.backends.tuning import Task, Tuning, TuningLog, tasks_of, tune
-from adaspring.frontend.torch_import import from_torch
+from adaspring.frontend.from_torch.importer import from_torch
 from adaspring.targets import host
-from networks import ResNet18, seeded
 
 
 class StockTuner:

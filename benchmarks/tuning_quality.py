@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 import report
 import torch
-from adaspring.backends.algorithms import alternatives, fastest
-from adaspring.backends.tuning import Tuning, TuningLog, fastest_known, tasks_of, tune
-from adaspring.explore.timing import time_in_turn
-from adaspring.frontend.torch_import import from_torch
-from adaspring.library.runtime import use_threads
-from adaspring.targets import host
 from executable import executable, on_tensor
 from networks import MobileNetV2, ResNet18, seeded
 from peer_calls import onnxruntime_call, save_onnx
+
+from adaspring.backends.conv_algorithms import alternatives, fastest
+from adaspring.backends.tuning import Tuning, TuningLog, fastest_known, tasks_of, tune
+from adaspring.explore.measure.timing import time_in_turn
+from adaspring.frontend.from_torch.importer import from_torch
+from adaspring.library.runtime import use_threads
+from adaspring.targets import host
 
 SPANS_MIN = (0, 1, 2, 5, 10, 20, 30)
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from .bench import bench
-from .boards import serve, tracker
-from .boards_emulate import emulate
-from .boards_list import list_boards
-from .command import command
-from .compile import compile_model
-from .demo_command import demo
-from .doctor import doctor
+from .bench.command import bench
+from .boards.command import serve, tracker
+from .boards.emulate import emulate
+from .boards.list import list_boards
+from .compile.command import compile_model
+from .demo.command import demo
+from .doctor.command import doctor
 from .inspect import inspect
 from .logs import compact, merge, show
-from .retrain import retrain
+from .retrain.command import retrain
 from .run import run
+from .shared.answer import command
 from .targets import targets
 from .tune import tune
 

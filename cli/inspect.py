@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from ..errors import WrongBoard
-from .command import Answer, AsJson, Verbose
+from .shared.answer import Answer, AsJson, Verbose
 
 if TYPE_CHECKING:
     from ..library.manifest import BoardRecord, Manifest
@@ -60,7 +60,7 @@ def _obstacle(board: BoardRecord) -> str | None:
 
 
 def _shown(lib: Path, manifest: Manifest, obstacle: str | None, decisions: bool) -> tuple[Any, ...]:
-    from .inspect_tables import decision_table, dropped_table, head, variant_table
+    from .shared.library_tables import decision_table, dropped_table, head, variant_table
 
     shown = [*head(lib, manifest, obstacle), variant_table(manifest)]
     if manifest.dropped:

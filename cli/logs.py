@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .command import Answer, AsJson, Verbose
+from .shared.answer import Answer, AsJson, Verbose
 
 if TYPE_CHECKING:
-    from ..backends.tuning.log_summary import FunctionSummary
+    from ..backends.tuning.log.summary import FunctionSummary
 
 _HASH_DIGITS = 8
 
@@ -32,7 +32,7 @@ def show(log: Log, as_json: AsJson = False, verbose: Verbose = False) -> Answer:
       adaspring logs show tuning_logs/host
       adaspring logs show tuning_logs/host --json
     """
-    from ..backends.tuning.log_summary import summarize
+    from ..backends.tuning.log.summary import summarize
 
     functions = summarize(log)
     records_count = sum(function.records_count for function in functions)
@@ -52,7 +52,7 @@ def merge(logs: Logs, output: Output, as_json: AsJson = False, verbose: Verbose 
     For example:
       adaspring logs merge one-host/host other-host/host -o both
     """
-    from ..backends.tuning.log_merge import merge as merge_logs
+    from ..backends.tuning.log.merge import merge as merge_logs
 
     union = merge_logs(logs, output)
     data = {
@@ -61,7 +61,7 @@ def merge(logs: Logs, output: Output, as_json: AsJson = False, verbose: Verbose 
         "records_count": len(union.records),
         "lost_count": len(union.lost),
     }
-    from .tables import line
+    from .shared.tables import line
 
     text = (
         f"{output}: {len(union.workloads)} functions, {len(union.records)} records, "
@@ -79,8 +79,8 @@ def compact(log: Log, keep: Keep = 10, as_json: AsJson = False, verbose: Verbose
     For example:
       adaspring logs compact tuning_logs/host --keep 10
     """
-    from ..backends.tuning.log_compact import compact as compact_log
-    from .tables import line
+    from ..backends.tuning.log.compact import compact as compact_log
+    from .shared.tables import line
 
     done = compact_log(log, keep)
     text = (
@@ -93,7 +93,7 @@ def compact(log: Log, keep: Keep = 10, as_json: AsJson = False, verbose: Verbose
 def _shown(
     log: Path, functions: tuple[FunctionSummary, ...], records_count: int, lost_count: int
 ) -> tuple[Any, ...]:
-    from .tables import line, table
+    from .shared.tables import line, table
 
     columns = (
         "hash", "main block", "shape", "summed over", "type", ">records", ">lost", ">best ms",
@@ -107,7 +107,7 @@ def _shown(
 
 
 def _row(function: FunctionSummary) -> tuple[str, ...]:
-    from .tables import percent_text, shape_text
+    from .shared.tables import percent_text, shape_text
 
     return (
         function.hash[:_HASH_DIGITS],

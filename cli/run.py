@@ -9,8 +9,8 @@ import numpy as np
 import typer
 
 from ..errors import DataError
-from .command import Answer, AsJson, Verbose
-from .samples import Samples, calls, joined, random_samples, read_samples, save_npz
+from .shared.answer import Answer, AsJson, Verbose
+from .shared.samples import Samples, calls, joined, random_samples, read_samples, save_npz
 
 if TYPE_CHECKING:
     from ..library.loader import Library
@@ -123,7 +123,7 @@ def _accuracy(scores: np.ndarray, samples: Samples) -> float | None:
 
 
 def _shown(data: dict[str, Any]) -> tuple[Any, ...]:
-    from .tables import line, percent_text, shape_text, table
+    from .shared.tables import line, percent_text, shape_text, table
 
     kind = "random samples" if data["random_inputs"] else "samples"
     rows = [

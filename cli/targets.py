@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from ..targets import find, is_this_machine, names
-from .command import Answer, AsJson, Verbose
+from .shared.answer import Answer, AsJson, Verbose
 
 if TYPE_CHECKING:
     from ..targets import Board
@@ -29,7 +29,7 @@ def targets(board: BoardName = None, as_json: AsJson = False, verbose: Verbose =
     if board is not None:
         return _one(find(board))
     boards = [find(name) for name in names()]
-    from .tables import bytes_text, line, table
+    from .shared.tables import bytes_text, line, table
 
     rows = [
         (b.name, b.description, b.device, b.architecture, str(b.core_count),
@@ -47,7 +47,7 @@ def targets(board: BoardName = None, as_json: AsJson = False, verbose: Verbose =
 
 
 def _one(board: Board) -> Answer:
-    from .tables import table
+    from .shared.tables import table
 
     rows = [(field, value, _source(board, field)) for field, value in _fields(board)]
     return Answer(

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .bars import Bars
-from .command import Answer, AsJson, Verbose
-from .compile import (
+from .compile.arguments import Arguments
+from .compile.command import (
     Cluster,
     Data,
     Logs,
@@ -24,8 +23,9 @@ from .compile import (
     Trials,
     TunerName,
 )
-from .compile_arguments import Arguments
-from .faults import resumable
+from .shared.answer import Answer, AsJson, Verbose
+from .shared.bars import Bars
+from .shared.faults import resumable
 
 if TYPE_CHECKING:
     from ..explore.request import Request
@@ -82,7 +82,7 @@ def tune(
     with Bars() as bars:
         boards = arguments.find_boards()
         bars.step("load the compiler", 0, 1, "")
-        from .compile_request import resolve_tuning
+        from .compile.request import resolve_tuning
 
         bars.step("load the compiler", 1, 1, "")
         result = _tune(resolve_tuning(arguments, boards, bars), bars)
@@ -97,7 +97,7 @@ def _tune(request: Request, bars: Bars) -> TuneResult:
 
 
 def _answer(result: TuneResult) -> Answer:
-    from .tables import line, table
+    from .shared.tables import line, table
 
     columns = ("board", ">measured", ">from the log", ">lost", ">s", "log", "ended because")
     shown = [

@@ -9,9 +9,10 @@ from __future__ import annotations
 import sys
 import time
 
-import adaspring
 import numpy as np
 import psutil
+
+import adaspring
 
 
 def context(deadline_ms: float) -> adaspring.Context:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tvm.libinfo import find_libtvm_runtime
 
 from ..backends.build import Built
-from ..frontend.model import Model, TensorSpec
+from ..ir.model import Model, TensorSpec
 from ..library import manifest as record
 from ..library.writer import LibraryParts, VariantParts, write_library
 from ..targets import Board, is_this_machine

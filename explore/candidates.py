@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..frontend.data import Dataset, Splits
-from ..frontend.model import Model
+from ..ir.model import Model
 from ..library.manifest import DecisionRecord
 from ..passes import Compressed, Kept, Pass, Step, run
-from ..passes.integers import arrived
-from ..passes.reference import accuracy, evaluate
+from ..passes.quantize.imported import arrived
+from ..reference.executor import accuracy, evaluate
 from .recipes import Recipe
 
 

@@ -15,18 +15,18 @@ from ..library import manifest as record
 from ..library.writer import check_replaceable, write_library
 from ..targets import Board
 from .assemble import library_parts, variant_parts, write_contenders
-from .board_code import BoardCode, order_code
+from .board.code_jobs import build_all
+from .board.site import Site
+from .board.tuned_code import BoardCode, order_code
 from .candidates import Candidate, Probe, agreement_ratio, make_probe
-from .code_jobs import build_all
 from .costs import make_cost
 from .farms import Farms, farms_of
 from .gate import Bounds, Contender, dominated_by, refusal
-from .measure import Measured, measure
-from .measure_remote import Asked, measure_remote
+from .measure.local import Measured, measure
+from .measure.remote import Asked, measure_remote
 from .progress import Progress, Silent
 from .request import Request
 from .shortlist import dropped_record, find_candidates, suited
-from .site import Site
 
 
 @dataclass(frozen=True, kw_only=True)

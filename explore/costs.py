@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from ..backends.build import Built
-from ..frontend.model import Model
+from ..ir.layers import layers
+from ..ir.model import Model
+from ..ir.quantized_layers import integer_layers
 from ..library.manifest import Cost, Figure
-from ..passes.graph import layers
-from ..passes.integers import integer_layers
 from ..targets import Board, EnergyModel
 from .candidates import Candidate
-from .measure import Latency
+from .measure.local import Latency
 
 _ON_GPU = "planned activations, weights and code; the kernels' scratch is not known"
 MODELLED_MEMORY = {

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from ..backends import candidate
+from ..backends import candidate_worker
 from ..backends.farm import Farm, local_farm
 from ..backends.tuning.workbench import WORKER_BYTES
 from .request import Request
@@ -39,7 +39,7 @@ def farms_of(request: Request) -> Iterator[Farms]:
         return
     from ..backends.farm.cluster import cluster_farm  # dask.distributed is an extra
 
-    ready, timeout_s = partial(candidate.start_worker, 1), request.tuning.timeout_s
+    ready, timeout_s = partial(candidate_worker.start_worker, 1), request.tuning.timeout_s
     with (
         cluster_farm(
             request.cluster, initializer=ready, timeout_s=timeout_s, memory_bytes=WORKER_BYTES

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..ir.quantized_layers import is_quantized
 from ..library.manifest import Cost
-from ..passes.integers import is_quantized
 from .candidates import Candidate
 
 # A narrow value may round the other way where a sum differs in its last bit, so a network of int8

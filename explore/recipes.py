@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..backends.isa import instruction_set
+from ..backends.kernels.isa import instruction_set
 from ..errors import UsageError
 from ..passes import DynamicQuantize, Pass
-from ..passes.factorize import Factorize
-from ..passes.half import Half
-from ..passes.prune import Prune
-from ..passes.quantize import Quantize
-from ..passes.weight_only import WeightOnly
+from ..passes.factorize.factorize import Factorize
+from ..passes.prune.prune import Prune
+from ..passes.quantize.float16 import Half
+from ..passes.quantize.static import Quantize
+from ..passes.quantize.weight_only import WeightOnly
 from ..targets import Board
 
 

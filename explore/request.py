@@ -8,7 +8,7 @@ from pathlib import Path
 from ..backends.rpc.protocol import Address
 from ..backends.tuning import Tuning
 from ..frontend.data import Dataset, Splits
-from ..frontend.model import Model
+from ..ir.model import Model
 from ..targets import Board
 from .gate import Bounds
 from .recipes import Recipe

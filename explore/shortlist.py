@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import AdaspringError
+from ..ir.quantized_layers import is_quantized
 from ..library import manifest as record
-from ..passes.integers import is_quantized
 from ..targets import Board
 from .candidates import Candidate, Compressor, Probe, why_unchanged
 from .gate import Bounds, accuracy_refusal
-from .layer_times import with_layer_times
+from .measure.layer_times import with_layer_times
 from .progress import Progress
 from .recipes import Recipe, why_skipped, why_unsuited
-from .recover import recovered
 from .request import Request
-from .together import train_candidates
+from .retrain.recover import recovered
+from .retrain.together import train_candidates
 
 
 def find_candidates(

@@ -10,13 +10,13 @@ from ..backends.tuning import TuningReport
 from ..errors import AdaspringError
 from ..library import manifest as record
 from ..targets import Board
-from .board_code import log_folder, tune_board
+from .board.site import site_of
+from .board.tuned_code import log_folder, tune_board
 from .candidates import Candidate, make_probe
 from .farms import Farms, farms_of
 from .progress import Progress, Silent
 from .request import Request
 from .shortlist import find_candidates, suited
-from .site import site_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,9 @@ import numpy as np
 from tvm import IRModule, relax
 
 from ..errors import ModelError, UnsupportedOperator
-from . import constants, fold, graph, quantized
-from .model import Model, TensorSpec
+from ..ir import edit
+from ..ir.model import Model, TensorSpec
+from . import constants, fold, quantized
 
 
 def canonicalize(
@@ -26,7 +27,7 @@ def canonicalize(
     `module`'s main takes the inputs, then `weights` in order; `constant_names` gives the source's
     names for arrays that the importer bound into the body, by `constants.digest`.
     """
-    source = graph.from_function(module["main"], len(input_names), weights)
+    source = edit.from_function(module["main"], len(input_names), weights)
     constants.inline(source)
     try:
         quantized.settle(source, constant_names)
@@ -36,7 +37,7 @@ def canonicalize(
         raise UnsupportedOperator(f"{name}: {error}") from error
     constants.evaluate(source)
     fold.fold_affine(source)
-    canonical, arrays = graph.emit(source)
+    canonical, arrays = edit.emit(source)
     canonical = relax.transform.DecomposeOpsForInference()(canonical)
     relax.analysis.well_formed(canonical)
     inputs = _specs(input_names, canonical["main"].params)
@@ -60,6 +61,6 @@ def _specs(
 
 
 def _fixed(name: str, ty: relax.TensorType) -> tuple[int, ...]:
-    if not graph.has_fixed_shape(ty):
+    if not edit.has_fixed_shape(ty):
         raise ModelError(f"{name} has no fixed shape; export the network with fixed shapes")
     return tuple(int(length) for length in ty.shape)

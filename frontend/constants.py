@@ -17,7 +17,7 @@ import numpy as np
 from tvm import relax
 from tvm.ir import GenericConst
 
-from .graph import Graph, Weight, op_name, reads, shape_of, substitute, with_args
+from ..ir.edit import Graph, Weight, op_name, reads, shape_of, substitute, with_args
 
 
 def _axes(axis: Any) -> tuple[int, ...] | None:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from ..ir.model import Model, TensorSpec
 from .factory import call_factory, is_factory
-from .model import Model, TensorSpec
 
 _FORMS = "an .npz file, a folder of class folders, or package.module:function"
 # Of each five samples of a class: one to calibrate, two to validate, two to test.

@@ -15,7 +15,7 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from ..errors import UnsupportedOperator
-from .graph import Graph, drop_aliases, op_name, shape_of, substitute
+from ..ir.edit import Graph, drop_aliases, op_name, shape_of, substitute
 
 
 @dataclass(frozen=True)

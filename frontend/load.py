@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
+from ..ir.model import Model
 from .factory import call_factory, is_factory
-from .model import Model
 
 if TYPE_CHECKING:
-    from .onnx_import import Shapes
+    from .from_onnx.importer import Shapes
 
 _FORMS = "an .onnx file, a .pt2 file, or package.module:function"
 
@@ -26,12 +26,12 @@ def load_model(source: str | Path, shapes: Shapes | None = None) -> Model:
     path = Path(source)
     _check_file(path)
     if path.suffix == ".onnx":
-        from .onnx_import import from_onnx
+        from .from_onnx.importer import from_onnx
 
         return from_onnx(path, shapes)
     if shapes:
         raise ModelError(f"{path}: shapes are fixed when a .pt2 is exported; export it with others")
-    from .pt2 import from_pt2
+    from .from_torch.pt2 import from_pt2
 
     return from_pt2(path)
 
@@ -63,7 +63,7 @@ def _from_factory(source: str) -> Model:
             f"{source} returned {type(made).__name__}; it must return a Model, or a torch module "
             "and its example inputs"
         )
-    from .torch_import import from_torch
+    from .from_torch.importer import from_torch
 
     module, example = made
     return from_torch(module, _as_tuple(example), name=source.partition(":")[2])

@@ -21,8 +21,8 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from ..errors import UnsupportedOperator
+from ..ir.edit import Graph, op_name, reads, substitute, with_args
 from .constants import digest
-from .graph import Graph, op_name, reads, substitute, with_args
 from .levels import Levels
 
 # These only choose or move values, so they may as well be done on the reals.

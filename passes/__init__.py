@@ -1,18 +1,18 @@
 """Passes make a network smaller: each plans printable decisions, then applies them."""
 
 from .decision import Decision, Kept, Pass
-from .depth import DropBlocks
-from .dynamic_quantize import DynamicQuantize
-from .equalize import Equalize
-from .factorize import Factorize
-from .half import Half
-from .mixed_precision import MixedPrecision
-from .prune import Prune
-from .quantize import Quantize
-from .ranks import ByCost, ByEnergy, ByError, ByVbmf
+from .depth.drop_blocks import DropBlocks
+from .factorize.factorize import Factorize
+from .factorize.ranks import ByCost, ByEnergy, ByError, ByVbmf
+from .prune.prune import Prune
+from .quantize.dynamic import DynamicQuantize
+from .quantize.float16 import Half
+from .quantize.mixed_precision import MixedPrecision
+from .quantize.static import Quantize
+from .quantize.weight_only import WeightOnly
+from .rescale.equalize import Equalize
+from .rescale.smooth import Smooth
 from .runner import Compressed, Step, run
-from .smooth import Smooth
-from .weight_only import WeightOnly
 
 __all__ = [
     "ByCost",

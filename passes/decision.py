@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from ..frontend.data import Dataset
-    from ..frontend.model import Model
+    from ..ir.model import Model
 
 
 class Decision(Protocol):

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .graph import Layer
+from ..ir.layers import Layer
 
 IMAGES_AT_ONCE = 16
 

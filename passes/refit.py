@@ -25,19 +25,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..frontend.model import Model
-from .execution import Execution
-from .graph import Graph, Layer, layers, shared_weights
-from .moments import (
-    Moments,
-    grouped_weight,
-    layer_weight,
-    merged,
-    moments,
-    output_rows,
-    positions,
-)
-from .reference import calibration_inputs
+from ..ir.graph import Graph
+from ..ir.layers import Layer, layers, shared_weights
+from ..ir.model import Model
+from ..reference.execution import Execution
+from ..reference.executor import calibration_inputs
+from .moments import Moments, grouped_weight, layer_weight, merged, moments, output_rows, positions
 
 if TYPE_CHECKING:
     from ..frontend.data import Dataset

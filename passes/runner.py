@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from tvm import relax
 
 from ..errors import PassError
-from ..frontend.model import Model
+from ..ir.layers import macs_count, weight_bytes
+from ..ir.model import Model
 from .decision import Decision, Pass
-from .dynamic_quantize import DynamicQuantize
-from .graph import macs_count, weight_bytes
-from .half import Half
-from .mixed_precision import MixedPrecision
-from .quantize import Quantize
-from .weight_only import WeightOnly
+from .quantize.dynamic import DynamicQuantize
+from .quantize.float16 import Half
+from .quantize.mixed_precision import MixedPrecision
+from .quantize.static import Quantize
+from .quantize.weight_only import WeightOnly
 
 if TYPE_CHECKING:
     from ..frontend.data import Dataset

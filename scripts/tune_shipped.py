@@ -13,11 +13,12 @@ import sys
 from pathlib import Path
 
 import msgspec
-from adaspring.backends.algorithms import alternatives
+
+from adaspring.backends.conv_algorithms import alternatives
 from adaspring.backends.tuning import Tuning, TuningLog, tasks_of, tune
-from adaspring.backends.tuning.log_compact import compact
-from adaspring.backends.tuning.log_files import packed_path
-from adaspring.backends.tuning.log_lines import LOST, WORKLOADS
+from adaspring.backends.tuning.log.compact import compact
+from adaspring.backends.tuning.log.files import packed_path
+from adaspring.backends.tuning.log.lines import LOST, WORKLOADS
 from adaspring.cli.demo import MAX_DROP, RECIPES
 from adaspring.cli.demo.data import digits
 from adaspring.cli.demo.network import example_input
@@ -29,8 +30,8 @@ from adaspring.explore.recipes import find_recipes
 from adaspring.explore.request import Request
 from adaspring.explore.shortlist import find_candidates
 from adaspring.frontend.data import Dataset, split
-from adaspring.frontend.model import Model
-from adaspring.frontend.torch_import import from_torch
+from adaspring.frontend.from_torch.importer import from_torch
+from adaspring.ir.model import Model
 from adaspring.targets import Board, host
 
 ROOT = Path(__file__).resolve().parent.parent

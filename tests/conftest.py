@@ -7,7 +7,8 @@ import shutil
 from typing import NoReturn
 
 import pytest
-from adaspring.backends.link import find_linker
+
+from adaspring.backends.codegen.link import find_linker
 from adaspring.errors import BuildError
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import DataError, UsageError
 from ..frontend.data import Dataset
-from ..frontend.model import Model
+from ..ir.model import Model
 from .distributed import Ranks
 
 VALIDATION_RUNS = 64

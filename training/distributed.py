@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import AdaspringError, TrainingError
-from ..passes.device import best_device
+from ..reference.device import best_device
 
 Result = TypeVar("Result")
 

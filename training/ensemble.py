@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..frontend.model import Model
+from ..ir.model import Model
 from .lift import Lifted, place
 from .members import Member
 from .objective import Objective, rows, scores

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from ..errors import TrainingError
-from ..frontend.model import Model
-from ..frontend.torch_import import without_torchs_own_warnings
+from ..frontend.from_torch.importer import without_torchs_own_warnings
+from ..ir.model import Model
 from .lift import Lifted
 
 

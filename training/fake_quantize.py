@@ -21,13 +21,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ..frontend.model import Model
+from ..ir.layers import Layer, layers
+from ..ir.model import Model
 from ..passes.decision import Decision
-from ..passes.gradients import GradientExecution
-from ..passes.graph import Layer, layers
-from ..passes.integer import Integer, by_layer, written
-from ..passes.operators import TABLE, Operator, along, torch_type
-from ..passes.weight_rounding import INT8, plainly
+from ..passes.quantize.int8_layer import Integer, by_layer, written
+from ..passes.quantize.weight_rounding import INT8, plainly
+from ..reference.gradients import GradientExecution
+from ..reference.operators import TABLE, Operator, along, torch_type
 from .lift import Lifted
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import tvm_ffi
 
 from ..frontend.data import Dataset
-from ..frontend.model import Model
+from ..ir.model import Model
 from ..passes.decision import Decision
 
 

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from tvm import relax
 
 from ..errors import InputError, ModelError, UnsupportedOperator
-from ..frontend.model import Model
-from ..passes.gradients import GradientExecution
-from ..passes.graph import Graph, variables
+from ..ir.graph import Graph, variables
+from ..ir.model import Model
+from ..reference.gradients import GradientExecution
 
 
 class Lifted(nn.Module):

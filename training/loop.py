@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import TrainingError
 from ..frontend.data import Dataset
-from ..passes.device import full_float32
+from ..reference.device import full_float32
 from . import checkpoint
 from .batches import Batch, Batches
 from .checkpoint import Counters, Epoch, State

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import TrainingError
-from ..frontend.model import Model
-from ..passes.graph import layers, macs_count
+from ..ir.layers import layers, macs_count
+from ..ir.model import Model
 from ..passes.refit import Refit
 from ..passes.runner import LAST, Step
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from tvm import relax
 
 from ..errors import TrainingError
-from ..frontend.model import Model
-from ..passes.graph import Graph, Layer, layers, shape_of
+from ..ir.graph import Graph, shape_of
+from ..ir.layers import Layer, layers
+from ..ir.model import Model
 from .settings import Distillation
 
 _SOFT = ("relax.nn.softmax", "relax.nn.log_softmax")

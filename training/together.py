@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import TrainingError
 from ..frontend.data import Dataset
-from ..frontend.model import Model
+from ..ir.model import Model
 from ..passes.runner import Step
 from .batches import Batches
 from .checkpoint import Epoch

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import DataError, TrainingError
 from ..frontend.data import Dataset, check
-from ..frontend.model import Model
+from ..ir.model import Model
 from ..passes.decision import Decision
 from .batches import Batches
 from .checkpoint import Epoch

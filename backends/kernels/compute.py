@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from tvm import te, tirx
 
-from .half import STORED, real_of, rounded_to
-from .narrow import WORDS, depth_of, scaled, value_at
+from .low_bit_weights import WORDS, depth_of, scaled, value_at
+from .sixteen_bit import STORED, real_of, rounded_to
 
 CONTRACT = "contract"
 PAD = "pad"

@@ -19,7 +19,7 @@ from tvm.s_tir import TensorIntrin
 from tvm.script import tirx as T
 from tvm.tirx import Expr
 
-from .half import BITS, real_of
+from .sixteen_bit import BITS, real_of
 
 VPDPBUSD_512 = "adaspring.vpdpbusd.512"
 VPDPBUSD_256 = "adaspring.vpdpbusd.256"

@@ -13,7 +13,7 @@ from ...targets import BOARDS, Board, find
 from ...targets.catalogue import DETECTED
 from ...targets.detect import this_architecture
 from ...targets.machine import cpu_flags, kernel_is_foreign, read_machine
-from .hwcaps import features_here
+from .board.hwcaps import features_here
 
 # The global function that every session of a board has; it returns the JSON of a BoardInfo.
 INFO_FUNCTION = "adaspring.board_info"

@@ -1,11 +1,11 @@
 """Search for the fastest schedule of every function, by building and timing candidates."""
 
 from .engine import tune
-from .log import TuningLog
+from .log.log import TuningLog
+from .log.shipped import shipped_logs
+from .search.transfer import best_known, fastest_known
 from .settings import Tuning, TuningReport
-from .shipped import shipped_logs
 from .tasks import Task, tasks_of
-from .transfer import best_known, fastest_known
 
 __all__ = [
     "Task",

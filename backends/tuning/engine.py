@@ -19,16 +19,16 @@ from tvm.target import Target
 from ... import interrupts
 from ...targets import Board
 from ..farm import Farm
-from ..isa import instruction_set
-from ..schedule import default_schedule
-from .log import Origin, TuningLog
-from .model import cost_model
-from .proposals import Candidate, Listed, Proposer, SketchSearch, template_candidates
+from ..kernels.isa import instruction_set
+from ..schedule.default import default_schedule
+from .log.log import Origin, TuningLog
 from .runner import Runner
+from .search.model import cost_model
+from .search.proposals import Candidate, Listed, Proposer, SketchSearch, template_candidates
+from .search.transfer import Transfer
 from .settings import Tuning, TuningReport
 from .state import Round, TaskState
 from .tasks import Task
-from .transfer import Transfer
 from .workbench import Outcome, Workbench
 
 Progress = Callable[[int, int], None]

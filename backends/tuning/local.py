@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from ...targets import Board
-from .. import candidate
+from .. import candidate_worker
 from ..farm import JobLost, local_farm
 from .runner import Arguments, CandidateLost
 
@@ -28,7 +28,7 @@ class LocalRunner:
         self, board: Board, quiet: Callable[[], AbstractContextManager[None]], timeout_s: float
     ) -> None:
         self._quiet = quiet
-        ready = partial(candidate.start_worker, board.core_count, board.affinity)
+        ready = partial(candidate_worker.start_worker, board.core_count, board.affinity)
         self._worker = local_farm(1, initializer=ready, timeout_s=timeout_s)
         self._worker.submit(os.getpid)  # so that it starts now, not while all else stands still
         self._turn = ThreadPoolExecutor(1, thread_name_prefix="adaspring-time")
@@ -40,7 +40,9 @@ class LocalRunner:
     def _time(self, code: Path, arguments: Arguments) -> list[float]:
         try:
             with self._quiet():
-                return self._worker.submit(candidate.time_candidate, str(code), arguments).result()
+                return self._worker.submit(
+                    candidate_worker.time_candidate, str(code), arguments
+                ).result()
         except JobLost as lost:
             raise CandidateLost(str(lost)) from lost
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 
-from .log import TuningLog, best_of
-from .proposals import Candidate, Listed, Proposer
+from .log.log import TuningLog, best_of
 from .runner import Arguments
+from .search.proposals import Candidate, Listed, Proposer
 from .settings import Tuning
 from .tasks import Task
 

@@ -11,10 +11,10 @@ from tvm import IRModule
 from tvm.s_tir import SBlock, Schedule
 from tvm.tirx import IterVar, PrimFunc
 
-from ..isa import InstructionSet
-from ..kernels.half import BITS
-from ..kernels.schedule import Shape, contraction_shape, is_handwritten
-from ..schedule import calls_of, task_module
+from ..kernels.isa import InstructionSet
+from ..kernels.sixteen_bit import BITS
+from ..schedule.contraction import Shape, contraction_shape, is_handwritten
+from ..schedule.default import calls_of, task_module
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import tvm
 
 from ...errors import BoardError, BuildError
 from ...targets import Board
-from .. import candidate
+from .. import candidate_worker
 from ..farm import Farm, JobLost, local_farm
 from .local import LocalRunner
 from .runner import CandidateLost, Runner
@@ -32,7 +32,7 @@ WORKER_BYTES = 4 << 30
 
 def build_farm(worker_count: int, timeout_s: float) -> Farm:
     """Worker processes of this machine that build candidates, one thread each."""
-    ready = partial(candidate.start_worker, 1)
+    ready = partial(candidate_worker.start_worker, 1)
     return local_farm(
         worker_count, initializer=ready, timeout_s=timeout_s, memory_bytes=WORKER_BYTES
     )
@@ -118,7 +118,7 @@ class Workbench:
         module = tvm.ir.save_json(begun.candidates[position].schedule.mod)
         self.in_flight += 1
         future = self._farm.submit(
-            candidate.build_candidate, module, self._target_json, self._board.architecture
+            candidate_worker.build_candidate, module, self._target_json, self._board.architecture
         )
         future.add_done_callback(lambda done: self._steps.put(_Step(begun, position, done)))
 
@@ -156,7 +156,7 @@ class Workbench:
             return None
         return Outcome(step.round, step.position, value)
 
-    def _time(self, step: _Step, built: candidate.BuiltCandidate) -> None:
+    def _time(self, step: _Step, built: candidate_worker.BuiltCandidate) -> None:
         for stage, seconds in built.stages_s.items():
             self.stages_s[stage] += seconds
         self._serial += 1

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+
 from adaspring.errors import DataError
 
 from .cache import cached

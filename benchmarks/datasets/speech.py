@@ -9,6 +9,7 @@ import wave
 from dataclasses import dataclass
 
 import numpy as np
+
 from adaspring.errors import DataError
 
 RATE_HZ = 22050

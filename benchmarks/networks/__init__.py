@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from adaspring.frontend.data import Dataset
-from adaspring.frontend.model import Model
-from adaspring.frontend.torch_import import from_torch
-from adaspring.passes import Quantize, run
 from torch import nn
+
+from adaspring.frontend.data import Dataset
+from adaspring.frontend.from_torch.importer import from_torch
+from adaspring.ir.model import Model
+from adaspring.passes import Quantize, run
 
 from .bert import BertMini
 from .efficientnet import EfficientNetB0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from adaspring.cli.demo.network import Block
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from adaspring.cli.demo.network import Block
 
 
 class Bottleneck(nn.Module):

@@ -37,7 +37,7 @@ def _train(output: Path, console: Console, progress: Progress) -> tuple[Path, Pa
     import numpy as np
     import torch
 
-    from ...passes.reference import accuracy
+    from ...reference.executor import accuracy
     from ...targets import host
     from .data import digits
     from .network import example_input
@@ -62,7 +62,7 @@ def _compile(
     model_path: Path, data_path: Path, output: Path, console: Console, progress: Progress
 ) -> Path:
     """Do what `adaspring compile` does, for this machine and three boards that are not here."""
-    from ...backends.cuda import available
+    from ...backends.codegen.cuda import available
     from ...backends.tuning import Tuning
     from ...explore.compile import compile_libraries
     from ...explore.gate import Bounds

@@ -32,7 +32,7 @@ def command(console: Console, first: str, *more: Sequence[str]) -> None:
 
 def libraries(console: Console, result: CompileResult) -> None:
     """A table of variants for each board, and what was dropped."""
-    from ..compile_tables import board_report
+    from ..compile.tables import board_report
 
     for board in result.boards:
         board_report(console, board)

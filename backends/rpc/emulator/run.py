@@ -52,7 +52,14 @@ def emulated_board(
         (Path(folder) / "adaspring").symlink_to(_PACKAGE)
         command = [
             *(str(image.emulator), "-cpu", cpu, "-L", str(image.root), str(image.python)),
-            *("-m", "adaspring.backends.rpc.serve", "--key", key, "--tracker", str(tracker)),
+            *(
+                "-m",
+                "adaspring.backends.rpc.board",
+                "--key",
+                key,
+                "--tracker",
+                str(tracker),
+            ),
             *("--host", listen.host, "--port", str(listen.port), "--emulated", cpu),
             *("--parent", str(os.getpid())),
         ]

@@ -1,0 +1,101 @@
+"""What runs in the tuner's worker processes: build one candidate, time one candidate.
+
+A worker imports TVM once and serves many candidates. Nothing here runs in the tuner's own process,
+and this stands apart from the tuner so that a worker starts in one second, not in four.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..targets.board import Affinity
+
+_ROAMING = Affinity()
+# How a candidate is timed, here and on a board over RPC: three times 8 ms at least.
+TIMING = {"number": 1, "repeat": 3, "min_repeat_ms": 8}
+
+_tensors: dict[tuple[tuple[int, ...], str, int], object] = {}
+
+
+@dataclass(frozen=True)
+class BuiltCandidate:
+    """The bytes of a shared library, and the seconds that each stage of building took."""
+
+    code: bytes
+    stages_s: dict[str, float]
+
+
+def start_worker(thread_count: int, affinity: Affinity = _ROAMING) -> None:
+    """Make this worker ready: TVM imported, the threads set as an app sets them."""
+    # TVM imports torch where it can, which takes a second: None makes that an ImportError.
+    sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
+    import tvm  # noqa: F401 - the point of a warm worker
+
+    from adaspring.library.runtime import use_threads
+
+    use_threads(thread_count, affinity)
+
+
+def build_candidate(module_json: str, target_json: str, architecture: str) -> BuiltCandidate:
+    """Compile one scheduled function and link it; its bytes, so that it may come from far."""
+    import tvm
+    from tvm.target import Target
+    from tvm.tirx.build import codegen_build
+
+    from adaspring.backends.codegen import elementary
+    from adaspring.backends.codegen.link import linker
+
+    elementary.register()
+    begin = time.perf_counter()
+    target = Target(target_json)
+    module = tvm.tirx.transform.BindTarget(target.with_host(target))(tvm.ir.load_json(module_json))
+    pipeline, finish, _ = tvm.tirx.get_default_tir_pipeline(target)
+    lowered = finish()(pipeline(module))
+    lowered_at = time.perf_counter()
+    linking_s = 0.0
+    link = linker(architecture)
+
+    def timed_link(output: str, objects: list[str], **options: object) -> None:
+        nonlocal linking_s
+        start_s = time.perf_counter()
+        link(output, objects, **options)
+        linking_s = time.perf_counter() - start_s
+
+    # The checks of its arguments, which the tuner makes itself, are a third of what LLVM compiles.
+    unchecked = tvm.transform.PassContext(config={"tirx.disable_assert": True})
+    with unchecked, tempfile.TemporaryDirectory(prefix="adaspring-candidate-") as folder:
+        path = Path(folder) / f"{os.getpid()}.so"
+        codegen_build(lowered, target).export_library(str(path), fcompile=timed_link)
+        code = path.read_bytes()
+    generated_s = time.perf_counter() - lowered_at - linking_s
+    stages = {"lower": lowered_at - begin, "llvm": generated_s, "link": linking_s}
+    return BuiltCandidate(code, stages)
+
+
+def time_candidate(code: str, arguments: list[tuple[tuple[int, ...], str]]) -> list[float]:
+    """Seconds of one call, several times over, on this machine's CPU."""
+    import tvm
+
+    function = tvm.runtime.load_module(code)
+    tensors = [_argument(shape, dtype, index) for index, (shape, dtype) in enumerate(arguments)]
+    timer = function.time_evaluator("main", tvm.cpu(), **TIMING)
+    return [float(second) for second in timer(*tensors).results]
+
+
+def _argument(shape: tuple[int, ...], dtype: str, index: int) -> object:
+    """A tensor of small values, made once: subnormal or overflowing ones would time wrongly."""
+    import numpy as np
+    import tvm
+
+    key = (shape, dtype, index)
+    if key not in _tensors:
+        values = np.random.default_rng(index).integers(0, 3, shape)
+        if dtype == "uint16":  # the bits of bfloat16 (`kernels/half.py`)
+            values = values.astype(np.float32).view(np.uint32) >> 16
+        _tensors[key] = tvm.runtime.tensor(values.astype(dtype))
+    return _tensors[key]

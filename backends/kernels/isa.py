@@ -1,0 +1,114 @@
+"""What a board's instruction set wants of a kernel: vector widths, registers, dot products."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from tvm.target import Target, codegen
+
+from ...library.manifest import BoardRecord
+from ...targets import Board
+from . import intrinsics
+from .sixteen_bit import BITS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dot:
+    """How this instruction set multiplies narrow numbers into 32-bit sums.
+
+    `depth` products are summed in each of `lanes` 32-bit lanes by one `intrinsic`; without one,
+    the multiply-add is left to LLVM and `depth` is 1. Activations are stored as
+    `activation_dtype`; bfloat16 as its bits, in uint16. Sums of int8 weights cannot overflow before
+    65,000 products (255 × 127 each).
+    """
+
+    lanes: int
+    depth: int
+    activation_dtype: str
+    intrinsic: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstructionSet:
+    """Vector facts of a CPU. `whole_rows` (GPUs) packs all output channels into one block.
+
+    `bfloat16` is None where no instruction multiplies it.
+    """
+
+    float_lanes: int
+    register_count: int
+    int8: Dot
+    bfloat16: Dot | None = None
+    whole_rows: bool = False
+
+    def dot(self, dtype: str) -> Dot:
+        """How weights that are stored as `dtype`, int8 or 16 bits, are multiplied and summed."""
+        if dtype == "int8":
+            return self.int8
+        if dtype == BITS and self.bfloat16 is not None:
+            return self.bfloat16
+        return Dot(lanes=self.float_lanes, depth=1, activation_dtype=dtype, intrinsic=None)
+
+
+_GPU = InstructionSet(
+    float_lanes=1,
+    register_count=0,
+    int8=Dot(lanes=1, depth=1, activation_dtype="uint8", intrinsic=None),
+    whole_rows=True,
+)
+
+
+def instruction_set(board: Board | BoardRecord) -> InstructionSet:
+    """The vector facts of a board's CPU, derived from its LLVM target, or those of any GPU."""
+    if board.device != "cpu":
+        return _GPU
+    target = Target(dict(board.target))
+
+    def has(feature: str) -> bool:
+        return bool(codegen.llvm_cpu_has_features([feature], target))
+
+    if board.architecture == "x86_64":
+        isa = _x86(has)
+        pairs = _PAIRS_512 if has("avx512bf16") else None
+    else:
+        isa = _aarch64(has("dotprod"))
+        pairs = _PAIRS_128 if has("bf16") else None
+    isa = replace(isa, bfloat16=pairs)
+    for dot in (isa.int8, isa.bfloat16):
+        if dot is not None and dot.intrinsic is not None:
+            intrinsics.register(dot.intrinsic)
+    return isa
+
+
+_PAIRS_512 = Dot(lanes=16, depth=2, activation_dtype=BITS, intrinsic=intrinsics.VDPBF16PS_512)
+_PAIRS_128 = Dot(lanes=4, depth=2, activation_dtype=BITS, intrinsic=intrinsics.BFDOT)
+
+
+def _x86(has: Callable[[str], bool]) -> InstructionSet:
+    lanes = 16 if has("avx512f") else 8 if has("avx") else 4
+
+    def dot(lanes: int, depth: int, intrinsic: str | None) -> Dot:
+        return Dot(lanes=lanes, depth=depth, activation_dtype="uint8", intrinsic=intrinsic)
+
+    if has("avx512vnni") and has("avx512vl"):
+        int8 = dot(16, 4, intrinsics.VPDPBUSD_512)
+    elif has("avxvnni"):
+        int8 = dot(8, 4, intrinsics.VPDPBUSD_256)
+    elif has("avx512bw"):
+        int8 = dot(16, 2, intrinsics.VPMADDWD_512)
+    elif has("avx2"):
+        int8 = dot(8, 2, intrinsics.VPMADDWD_256)
+    else:
+        int8 = dot(lanes, 1, None)
+    registers = 32 if has("avx512f") else 16
+    return InstructionSet(float_lanes=lanes, register_count=registers, int8=int8)
+
+
+def _aarch64(dotprod: bool) -> InstructionSet:
+    dot = (
+        Dot(lanes=4, depth=4, activation_dtype="int8", intrinsic=intrinsics.SDOT)
+        if dotprod
+        else Dot(lanes=4, depth=1, activation_dtype="uint8", intrinsic=None)
+    )
+    return InstructionSet(float_lanes=4, register_count=32, int8=dot)

@@ -1,0 +1,1 @@
+"""From a model to kernels: channels last, layers as packed kernels, weights packed."""

@@ -1,0 +1,1 @@
+"""What lowered functions compute and need, and what a processor can do at most."""

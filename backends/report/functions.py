@@ -1,0 +1,194 @@
+"""What each call of a lowered network computes, read off its loops before they are scheduled.
+
+A function's multiply-adds are those of its blocks `sum = sum + a * b`. Of our own kernels the
+padding of packed weights is not counted, and for Winograd's filtering the direct convolution's
+multiply-adds stand beside those that are done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
+from math import isqrt, prod
+
+import tvm
+import tvm_ffi
+from tvm import IRModule, relax
+from tvm.ir import Call, Expr, TensorLoad
+from tvm.s_tir import SBlock
+from tvm.tirx import Add, BufferStore, Cast, IterVar, LShift, Mul, PrimFunc, RShift
+
+from ...library.manifest import FunctionRecord
+from ..kernels import winograd
+from ..kernels.compute import CONTRACT, GROUPS, PAD, UNPAD
+from ..kernels.sixteen_bit import BITS
+from ..lowering.walk import LEVELS
+from ..schedule.contraction import is_handwritten, new_schedule
+from ..schedule.default import calls_of, weights_of
+
+# Our kernels by the reduction axes of their contraction (`kernels/compute.py`).
+_KERNELS = {
+    ("rh", "rw", "rc", "rd"): "direct conv",
+    ("rc", "rd"): "dense",
+    ("rh", "rw"): "depthwise conv",
+    ("rc",): "matmul",
+}
+_SHORT_TYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+_FILTER_TAPS = 9  # of the 3×3 filters that Winograd's filtering takes
+
+
+def functions_of(module: IRModule, weights: Sequence[str]) -> tuple[FunctionRecord, ...]:
+    """Every call of `main`, in order; its last arguments are the `weights`."""
+    names = weights_of(module, weights)
+    computed: dict[tvm.ir.GlobalVar, _Computed] = {}
+    records = []
+    for call in calls_of(module):
+        function, arguments = call.args[0], list(call.args[1].fields)
+        if function not in computed:
+            computed[function] = _computed(module[function])
+        found = computed[function]
+        records.append(
+            FunctionRecord(
+                name=str(function.name_hint),
+                layers=_layers(arguments, names, found.multiplied),
+                kernel=found.kernel,
+                dtype=found.dtype,  # type: ignore[arg-type]
+                macs_count=found.macs_count,
+                performed_macs_count=found.performed_macs_count,
+                moved_bytes=sum(_bytes(value.ty) for value in (*dict.fromkeys(arguments), call)),
+            )
+        )
+    return tuple(records)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Computed:
+    """What a function computes. `multiplied`: indices of the arguments that its sums read."""
+
+    kernel: str
+    dtype: str | None = None
+    macs_count: int = 0
+    performed_macs_count: int = 0
+    multiplied: frozenset[int] = frozenset()
+
+
+def _computed(function: PrimFunc) -> _Computed:
+    if is_handwritten(function):
+        return _Computed(kernel="TVM's own loops")
+    sch = new_schedule(function)
+    blocks = {
+        (block := sch.get(found)).name_hint: block
+        for found in sch.get_child_blocks(sch.get_sblock("root"))
+    }
+    sums = {name: block for name, block in blocks.items() if _factors(block)}
+    if not sums:
+        return _Computed(kernel="rule")
+    copied = sch.mod["main"]
+    read = [region.source for block in sums.values() for region in block.reads]
+    multiplied = frozenset(
+        index
+        for index, parameter in enumerate(copied.params)
+        if any(buffer.same_as(parameter) for buffer in read)
+    )
+    dtype = _dtype(next(iter(sums.values())))
+    performed = sum(prod(_extents(block)) for block in sums.values())
+    kernel, macs = "rule", performed
+    if set(sums) == {CONTRACT}:
+        kernel, macs, performed = _kernel(blocks, dtype)
+    return _Computed(
+        kernel=kernel,
+        dtype=dtype,
+        macs_count=macs,
+        performed_macs_count=performed,
+        multiplied=multiplied,
+    )
+
+
+def _kernel(blocks: dict[str, SBlock], dtype: str) -> tuple[str, int, int]:
+    """One of our kernels: its name, its layer's multiply-adds, and those that it does."""
+    contract = blocks[CONTRACT]
+    short = _SHORT_TYPES.get(dtype, dtype)
+    if winograd.INPUT_TILES in blocks:
+        tile = isqrt(_extents(contract)[0]) - 2
+        output = blocks.get(winograd.CROP, blocks[winograd.OUTPUT_TILES])
+        macs = prod(_extents(output)) * _FILTER_TAPS * _extents(contract)[-1]
+        return f"winograd F({tile}x{tile}) {short}", macs, prod(_extents(contract))
+    *lead, channels = _extents(contract, IterVar.DataPar)
+    if UNPAD in blocks:
+        channels = _extents(blocks[UNPAD])[-1]
+    reduction = {
+        axis.var.name.removeprefix("v_"): int(axis.dom.extent)
+        for axis in contract.iter_vars
+        if axis.iter_type == IterVar.CommReduce
+    }
+    kernel = f"{_KERNELS[tuple(reduction)]} {short}"
+    outputs = prod(lead) * channels
+    performed = outputs * prod(reduction.values())
+    if "rd" not in reduction:
+        return kernel, performed, performed
+    inputs = int(blocks.get(PAD, contract).reads[0].source.shape[-1])
+    groups = int(contract.annotations.get(GROUPS, 1))
+    macs = outputs * reduction.get("rh", 1) * reduction.get("rw", 1) * inputs // groups
+    return kernel, macs, performed if groups > 1 else macs
+
+
+def _factors(block: SBlock) -> tuple[Expr, ...]:
+    """The two factors of a block `sum = sum + a * b`; nothing of any other."""
+    store = block.body
+    if not isinstance(store, BufferStore) or not isinstance(store.value, Add):
+        return ()
+    total, product = store.value.a, store.value.b
+    if not (isinstance(total, TensorLoad) and total.source.same_as(store.buffer)):
+        return ()
+    if not isinstance(product, Mul):
+        return ()
+    if tvm_ffi.structural_equal(product.a, product.b):
+        return ()  # a square: a variance, which no layer is
+    return product.a, product.b
+
+
+def _dtype(block: SBlock) -> str:
+    """The type that is multiplied: float32 where x is, else what the weight is stored in."""
+    x, weight = (str(_stored(factor).ty.dtype) for factor in _factors(block))
+    dtype = x if x == "float32" else weight
+    return "bfloat16" if dtype == BITS else dtype
+
+
+def _stored(value):
+    """What is cast, scaled or unpacked by a factor; of bfloat16 the bits that become a float32."""
+    if isinstance(value, Cast):
+        return _stored(value.value)
+    if isinstance(value, Call) and value.op.name == "tirx.reinterpret":
+        return _stored(value.args[0])
+    if isinstance(value, LShift | RShift | Mul):
+        return _stored(value.a)
+    return value
+
+
+def _extents(block: SBlock, kind: int | None = None) -> list[int]:
+    """How often each of a block's axes runs, those of one kind."""
+    axes = [axis for axis in block.iter_vars if kind is None or axis.iter_type == kind]
+    return [int(axis.dom.extent) for axis in axes]
+
+
+def _layers(
+    arguments: Sequence[relax.Expr], names: Mapping[relax.Var, str], multiplied: Set[int]
+) -> tuple[str, ...]:
+    """The layers whose weights are multiplied and summed, else those of all that is read."""
+    read = {
+        i: names[argument]
+        for i, argument in enumerate(arguments)
+        if argument in names and not names[argument].startswith(LEVELS)
+    }
+    found = [name for i, name in read.items() if i in multiplied] or list(read.values())
+    plain = [name.partition("#")[0] for name in found]
+    weights = [name for name in plain if name.endswith(".weight")] or plain
+    return tuple(dict.fromkeys(name.removesuffix(".weight") for name in weights))
+
+
+def _bytes(ty: tvm.ir.Type) -> int:
+    """Bytes of a tensor, or of all that a tuple holds."""
+    if isinstance(ty, relax.TupleType):
+        return sum(_bytes(field) for field in ty.fields)
+    bits = tvm.DataType(str(ty.dtype)).bits
+    return prod(int(extent) for extent in ty.shape.values) * ((bits + 7) // 8)

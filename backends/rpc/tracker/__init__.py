@@ -1,0 +1,1 @@
+"""The tracker: which boards are registered, and whether they answer."""

@@ -1,0 +1,1 @@
+"""How kernels run on a board: register tiles, vectors, threads."""

@@ -1,0 +1,227 @@
+"""Schedules for every function of a lowered module: tuned where a record exists, else by rule.
+
+CPU: our contraction template with its first tile, and a plain rule for the rest. GPUs: TVM's own
+default schedules (DLight). Nothing is left as the naive loops that an operator is written as.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+
+from tvm import IRModule, relax, s_tir
+from tvm.s_tir import Schedule, dlight, renew_defs
+from tvm.s_tir.schedule import SBlockRV, ScheduleError, Trace
+from tvm.target import Target
+from tvm.tirx import IterVar, PrimFunc
+
+from ...errors import BuildError
+from ..kernels.isa import InstructionSet
+from .contraction import (
+    contraction_shape,
+    is_handwritten,
+    is_small,
+    new_schedule,
+    schedule_spatial,
+    tiles,
+)
+from .winograd import apply_template
+
+SCHEDULED = "tirx.is_scheduled"
+
+# The fastest known schedule of a task, or None: what a tuning log answers.
+Best = Callable[[IRModule], Trace | None]
+
+
+def fused(module: IRModule, tvm_target: Target) -> IRModule:
+    """Operators as loops, fused: each function of the result is one tuning task."""
+    steps = (
+        relax.backend.DispatchSortScan(),
+        relax.transform.LegalizeOps(),
+        relax.transform.AnnotateTIROpPattern(),
+        relax.transform.FuseOps(),
+        relax.transform.FuseTIR(),
+        relax.transform.RewriteDataflowReshape(),
+        relax.transform.DeadCodeElimination(),
+    )
+    with tvm_target:
+        for step in steps:
+            module = step(module)
+    return module
+
+
+def schedule_cpu(module: IRModule, isa: InstructionSet, best: Best | None) -> IRModule:
+    """Schedule every function for a CPU, by `best` where it knows one."""
+    functions = {}
+    for var, function in module.functions_items():
+        if isinstance(function, PrimFunc):
+            function = _tuned(function, best) or _by_rule(function, isa)
+            functions[var] = function.with_attr(SCHEDULED, True)
+    return _with_functions(module, functions)
+
+
+def schedule_gpu(module: IRModule, tvm_target: Target) -> IRModule:
+    """Schedule every function by the first of DLight's rules for GPUs that fits it."""
+    functions = {}
+    with tvm_target:
+        for var, function in module.functions_items():
+            if isinstance(function, PrimFunc):
+                functions[var] = _by_gpu_rule(function, tvm_target)
+    return _with_functions(module, functions)
+
+
+_GPU_RULES = (
+    dlight.gpu.Matmul(),
+    dlight.gpu.GEMV(),
+    dlight.gpu.Reduction(),
+    dlight.gpu.GeneralReduction(),
+    dlight.gpu.Fallback(),
+)
+
+
+def _by_gpu_rule(function: PrimFunc, tvm_target: Target) -> PrimFunc:
+    if SCHEDULED in function.attrs or is_handwritten(function):
+        return function
+    for rule in _GPU_RULES:
+        try:
+            sch = rule.apply(renew_defs(function), tvm_target, False)
+            if sch is None:
+                continue
+            s_tir.transform.LowerCrossThreadReduction()(sch.mod)
+        except (RuntimeError, ValueError, AssertionError):
+            # DLight's rules recognise more than they can schedule (a broadcast behind a
+            # reduction, a grouped convolution); the next is plainer, the last right for anything.
+            continue
+        return _renamed(sch, function).with_attr(SCHEDULED, True)
+    raise BuildError("no GPU schedule fits an operator of the network; build it for a CPU board")
+
+
+def calls_of(module: IRModule) -> list[relax.Call]:
+    """Every call of a function in `main`: arguments are the function and its tensors."""
+    found = []
+
+    def visit(expr: relax.Expr) -> None:
+        if isinstance(expr, relax.Call) and getattr(expr.op, "name", "") == "relax.call_tir":
+            found.append(expr)
+
+    relax.analysis.post_order_visit(module["main"], visit)
+    return found
+
+
+def weights_of(module: IRModule, names: Collection[str]) -> dict[relax.Var, str]:
+    """The weights of `main`, its last parameters, each with its name."""
+    parameters = module["main"].params
+    return dict(zip(parameters[len(parameters) - len(names) :], names, strict=True))
+
+
+def task_module(function: PrimFunc) -> IRModule:
+    """A function as a tuning task: what the database keys a record by."""
+    return new_schedule(function).mod
+
+
+def replayed(function: PrimFunc, trace: Trace) -> Schedule:
+    """The schedule of `function` that `trace` describes."""
+    sch = new_schedule(function)
+    trace.apply_to_schedule(sch, remove_postproc=False)
+    return sch
+
+
+def _tuned(function: PrimFunc, best: Best | None) -> PrimFunc | None:
+    trace = best(task_module(function)) if best else None
+    return None if trace is None else _renamed(replayed(function, trace), function)
+
+
+def _by_rule(function: PrimFunc, isa: InstructionSet) -> PrimFunc:
+    if is_handwritten(function):
+        return function
+    return _renamed(default_schedule(function, isa), function)
+
+
+def default_schedule(function: PrimFunc, isa: InstructionSet) -> Schedule:
+    """How a function runs where nothing was tuned: our template's first tile, or a plain rule."""
+    shape = contraction_shape(function, isa)
+    if shape is not None:
+        sch = new_schedule(function)
+        try:
+            apply_template(sch, tiles(shape, isa)[0], isa)
+        except ScheduleError:
+            # What is fused behind the contraction does not fit its tile (a broadcast to a higher
+            # rank); the plain rule below is right for anything.
+            pass
+        else:
+            return sch
+    sch = new_schedule(function)
+    _schedule_plainly(sch, isa)
+    return sch
+
+
+def _schedule_plainly(sch: Schedule, isa: InstructionSet) -> None:
+    """Inline what can be, run outer loops in parallel, vectorise the innermost spatial one."""
+    for block in sch.get_child_blocks(sch.get_sblock("root"))[:-1]:
+        if not _reductions(sch, block):
+            try:
+                sch.compute_inline(block)
+            except ScheduleError:
+                continue  # read by more than a plain copy could serve; it stays a loop of its own
+    for block in sch.get_child_blocks(sch.get_sblock("root")):
+        loops = sch.get_loops(block)
+        kinds = [var.iter_type for var in sch.get(block).iter_vars]
+        if len(loops) != len(kinds) or not loops:
+            continue  # an opaque block (an extern call): runs as it is written
+        if not _reductions(sch, block):
+            if all(kind == IterVar.DataPar for kind in kinds):
+                schedule_spatial(sch, block, isa.float_lanes)
+            continue
+        _schedule_reduction(sch, block, isa)
+
+
+def _schedule_reduction(sch: Schedule, block: SBlockRV, isa: InstructionSet) -> None:
+    kinds = [var.iter_type for var in sch.get(block).iter_vars]
+    loops = sch.get_loops(block)
+    spatial = [loop for loop, kind in zip(loops, kinds, strict=True) if kind == IterVar.DataPar]
+    reduction = [loop for loop, kind in zip(loops, kinds, strict=True) if kind != IterVar.DataPar]
+    if not spatial:
+        return
+    *outer, last = spatial
+    extent = int(sch.get(last).extent)
+    width = math.gcd(extent, isa.float_lanes)
+    vector = None
+    if width > 1:
+        last, vector = sch.split(last, [None, width])
+    order = [*outer, last, *reduction] + ([vector] if vector is not None else [])
+    sch.reorder(*order)
+    if vector is not None:
+        sch.vectorize(vector)
+    if not is_small(sch, block):
+        sch.parallel(sch.fuse(*outer, last))
+    sch.decompose_reduction(block, reduction[0])
+
+
+def _reductions(sch: Schedule, block: SBlockRV) -> bool:
+    return any(var.iter_type == IterVar.CommReduce for var in sch.get(block).iter_vars)
+
+
+def _renamed(sch: Schedule, original: PrimFunc) -> PrimFunc:
+    """The scheduled function with the original's attributes."""
+    function = sch.mod["main"].without_attr("global_symbol")
+    symbol = original.attrs.get("global_symbol") if original.attrs else None
+    return function if symbol is None else function.with_attr("global_symbol", symbol)
+
+
+def _with_functions(module: IRModule, functions) -> IRModule:
+    result = module.clone()
+    for var, function in functions.items():
+        result.update_func(var, function)
+    return result
+
+
+__all__ = [
+    "calls_of",
+    "default_schedule",
+    "fused",
+    "replayed",
+    "schedule_cpu",
+    "schedule_gpu",
+    "task_module",
+    "weights_of",
+]

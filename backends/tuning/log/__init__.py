@@ -1,0 +1,1 @@
+"""Measured schedules of one board: append-only files, read, merged, compacted."""

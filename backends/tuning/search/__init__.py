@@ -1,0 +1,1 @@
+"""Where candidates come from: templates, sketches, transfer, and the cost model."""

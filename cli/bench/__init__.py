@@ -1,0 +1,1 @@
+"""`adaspring bench`: latency, switching, profiles."""

@@ -1,0 +1,141 @@
+"""`adaspring bench`: how fast each variant of a library is here, and how fast it switches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...errors import UsageError
+from ..shared.answer import Answer, AsJson, Verbose
+
+if TYPE_CHECKING:
+    from ...library.manifest import Manifest
+    from .switching import Switches
+    from .timing import Timed
+
+LibraryFolder = Annotated[Path, typer.Argument(metavar="LIB", help="The library's folder.")]
+Switch = Annotated[
+    bool, typer.Option("--switch", help="Time deciding and switching instead of inference.")
+]
+PerFunction = Annotated[
+    bool, typer.Option("--profile", help="Time every layer of each variant within the network.")
+]
+Seconds = Annotated[
+    float, typer.Option("--seconds", min=0.1, help="About how long to measure inference.")
+]
+
+
+def bench(
+    lib: LibraryFolder,
+    switch: Switch = False,
+    profile: PerFunction = False,
+    seconds: Seconds = 10.0,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> Answer:
+    """Time every variant of a library in turn, or (--switch) the switching between them.
+
+    --profile says for every layer of each variant which kernel ran, how long it took, and how near
+    it came to what the processor can do.
+
+    One call takes one input of random numbers, with the board's threads, as in an app.
+
+    For example:
+      adaspring bench net.lib
+      adaspring bench net.lib --switch
+      adaspring bench net.lib --profile
+    """
+    if switch and profile:
+        raise UsageError("--switch and --profile measure different things; give one of them")
+    if profile:
+        from .profile import profile_answer
+
+        return profile_answer(lib, seconds)
+    from ...library.loader import load
+    from ..shared.bars import Bars
+    from ..shared.samples import random_samples
+
+    library = load(lib)
+    sample = random_samples(library.manifest.inputs, None).inputs
+    with Bars() as bars:
+        if switch:
+            from .switching import time_switches
+
+            return _switch_answer(lib, time_switches(library, sample, seconds, bars))
+        from .timing import time_variants
+
+        found = time_variants(library, sample, seconds, bars)
+    return _latency_answer(lib, library.manifest, found)
+
+
+def _latency_answer(lib: Path, manifest: Manifest, found: Sequence[Timed]) -> Answer:
+    from ..shared.tables import line, table
+
+    rows = [
+        (t.variant, f"{t.p50_ms:.3g}", f"{t.p90_ms:.3g}", f"{t.ratio_to_plainest:.3f}",
+         f"{1 / t.ratio_to_plainest:.2f}x")
+        for t in found
+    ]  # fmt: skip
+    columns = ("variant", ">p50 ms", ">p90 ms", f">time / {manifest.plainest}", ">speed-up")
+    count, threads = found[0].calls_count, manifest.board.thread_count
+    data = {
+        "library": str(lib),
+        "board": manifest.board.name,
+        "threads_count": threads,
+        "plainest": manifest.plainest,
+        "variants": [
+            {
+                "name": t.variant,
+                "calls_count": t.calls_count,
+                "p50_ms": t.p50_ms,
+                "p90_ms": t.p90_ms,
+                "ratio_to_plainest": t.ratio_to_plainest,
+            }
+            for t in found
+        ],
+    }
+    how = line(f"{count} calls of each, in turn, {threads} threads, random input", "dim")
+    return Answer(data=data, shown=(table(str(lib), columns, rows), how))
+
+
+def _switch_answer(lib: Path, found: Switches) -> Answer:
+    from ..shared.tables import line, table
+
+    data: dict[str, Any] = {
+        "library": str(lib),
+        "variants": list(found.variants),
+        "switches_count": found.switches_count,
+    }
+    rows = []
+    for name in ("decide", "switch", "total"):
+        median, p99 = getattr(found, f"{name}_us")
+        data |= {f"{name}_p50_us": median, f"{name}_p99_us": p99}
+        label = "decide + switch" if name == "total" else name
+        rows.append((label, f"{median:.1f}", f"{p99:.1f}"))
+    data["first_inference"] = [
+        {
+            "variant": first.variant,
+            "first_p50_ms": first.first_ms,
+            "steady_p50_ms": first.steady_ms,
+            "ratio": first.ratio,
+            "switches_count": first.count,
+        }
+        for first in found.first
+    ]
+    after = [
+        (f.variant, f"{f.first_ms:.3g}", f"{f.steady_ms:.3g}", f"{f.ratio:.2f}", str(f.count))
+        for f in found.first
+    ]
+    columns = ("variant", ">first ms", ">steady ms", ">ratio", ">switches")
+    how = f"{found.switches_count} switches among {', '.join(found.variants)}, loaded ahead"
+    return Answer(
+        data=data,
+        shown=(
+            table(str(lib), ("", ">median µs", ">p99 µs"), rows),
+            line(how, "dim"),
+            table("The first inference after a switch", columns, after),
+        ),
+    )

@@ -1,0 +1,1 @@
+"""`adaspring boards`: serve, tracker, list, emulate."""

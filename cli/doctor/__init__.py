@@ -1,0 +1,1 @@
+"""`adaspring doctor`."""

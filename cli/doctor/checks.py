@@ -1,0 +1,136 @@
+"""The checks of `adaspring doctor`; none of them imports the compiler."""
+
+from __future__ import annotations
+
+import platform
+import re
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from ...errors import AdaspringError
+from ...targets import host
+
+_LEAST_PYTHON = (3, 11)
+# name, operator and version, extra: 'apache-tvm==0.27.0.post1; extra == "compiler"'
+_REQUIREMENT = re.compile(r"([\w.-]+)\s*([^;]*?)\s*(?:;.*extra\s*==\s*[\"'](\w+)[\"'])?")
+_NEEDED_EXTRAS = (None, "compiler")
+_OPTIONAL_EXTRAS = ("demo",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing looked at; `todo` says what to do where it is not ok."""
+
+    name: str
+    status: Literal["ok", "missing", "wrong"]
+    detail: str
+    todo: str = ""
+    essential: bool = True
+
+
+def check_all() -> tuple[Check, ...]:
+    """Check everything, in the order in which it is worth mending."""
+    return (
+        check_python(),
+        *check_packages(),
+        check_runtime(),
+        check_processor(),
+        *(check_linker(architecture) for architecture in ("x86_64", "aarch64")),
+        check_cuda(),
+    )
+
+
+def check_python() -> Check:
+    """Check the interpreter's version."""
+    least = ".".join(map(str, _LEAST_PYTHON))
+    if sys.version_info < _LEAST_PYTHON:
+        todo = f"use Python {least} or later"
+        return Check(name="python", status="wrong", detail=platform.python_version(), todo=todo)
+    return Check(name="python", status="ok", detail=f"{platform.python_version()} (≥ {least})")
+
+
+def check_packages() -> tuple[Check, ...]:
+    """Check what adaspring's own metadata asks for; pins are compared."""
+    try:
+        asked = requires("adaspring") or []
+    except PackageNotFoundError:
+        todo = "install it: pip install -e '.[compiler]' in the checkout"
+        return (Check(name="adaspring", status="missing", detail="not installed", todo=todo),)
+    found = []
+    for text in asked:
+        match = _REQUIREMENT.fullmatch(text)
+        if match and match[3] in (*_NEEDED_EXTRAS, *_OPTIONAL_EXTRAS):
+            found.append(check_package(match[1], match[2], essential=match[3] in _NEEDED_EXTRAS))
+    return tuple(found)
+
+
+def check_package(name: str, specifier: str, *, essential: bool) -> Check:
+    """Check one package: there, and if it is pinned, in that version."""
+    todo = f"pip install '{name}{specifier}'"
+    try:
+        installed = version(name)
+    except PackageNotFoundError:
+        return Check(
+            name=name, status="missing", detail="not installed", todo=todo, essential=essential
+        )
+    detail = f"{installed} ({specifier})" if specifier else installed
+    if specifier.startswith("==") and installed != specifier.removeprefix("=="):
+        return Check(name=name, status="wrong", detail=detail, todo=todo, essential=essential)
+    return Check(name=name, status="ok", detail=detail, essential=essential)
+
+
+def check_runtime() -> Check:
+    """Find the libtvm_runtime that is packed, or that libraries without a packed one run on."""
+    spec = find_spec("tvm")
+    path = Path(spec.origin).parent / "lib" / "libtvm_runtime.so" if spec and spec.origin else None
+    if path is None or not path.is_file():
+        return Check(
+            name="libtvm_runtime",
+            status="missing",
+            detail="not found",
+            todo="reinstall apache-tvm in the version above",
+        )
+    return Check(name="libtvm_runtime", status="ok", detail=str(path))
+
+
+def check_processor() -> Check:
+    """Detect the board `host`."""
+    try:
+        board = host()
+    except AdaspringError as error:
+        return Check(name="processor", status="wrong", detail=str(error), todo="name a board")
+    features = " ".join(board.cpu_features[-8:])
+    return Check(
+        name="processor",
+        status="ok",
+        detail=f"{board.description}; LLVM's {board.target['mcpu']}; "
+        f"{board.core_count} threads; … {features}",
+    )
+
+
+def check_linker(architecture: str) -> Check:
+    """Find what links code for an architecture; needed for this machine's own."""
+    from ...backends.codegen.link import find_linker
+
+    name = f"linker for {architecture}"
+    essential = platform.machine() == architecture
+    try:
+        return Check(name=name, status="ok", detail=find_linker(architecture), essential=essential)
+    except AdaspringError as error:
+        what, _, todo = str(error).partition("; ")
+        return Check(name=name, status="missing", detail=what, todo=todo, essential=essential)
+
+
+def check_cuda() -> Check:
+    """Tell whether libraries for CUDA boards can be built; no GPU is needed for that."""
+    from ...backends.codegen import cuda
+
+    reason = cuda.available()
+    if reason is None:
+        return Check(name="CUDA builds", status="ok", detail="possible", essential=False)
+    what, _, todo = reason.partition("; ")
+    return Check(name="CUDA builds", status="missing", detail=what, todo=todo, essential=False)

@@ -1,0 +1,217 @@
+"""`adaspring retrain`: win back by training what compression cost in accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+
+from ...errors import UsageError
+from ..compile.arguments import parse_shapes
+from ..compile.command import Model, Shapes
+from ..shared.answer import Answer, AsJson, Verbose
+from ..shared.bars import Bars
+from ..shared.faults import Interrupted
+
+if TYPE_CHECKING:
+    from .run import Arguments, Report
+
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        metavar="TRAIN",
+        help="Samples to train on: an .npz with x and y, a folder of class folders, or "
+        "package.module:function.",
+    ),
+]
+Held = Annotated[
+    str,
+    typer.Option(
+        "--validation", metavar="HELD", help="Other samples, on which the best epoch is chosen."
+    ),
+]
+RecipeName = Annotated[
+    str, typer.Option("--recipe", metavar="NAME", help="How to compress before training.")
+]
+Distil = Annotated[
+    bool,
+    typer.Option(
+        "--distil", help="Learn from the uncompressed network too; labels are not needed then."
+    ),
+]
+Aware = Annotated[
+    bool, typer.Option("--qat", help="Train under the rounding that int8 will do to the network.")
+]
+Epochs = Annotated[int, typer.Option("--epochs", min=1, help="Passes over the data, at most.")]
+BatchSize = Annotated[
+    int, typer.Option("--batch", min=1, help="Samples a step, over all processes together.")
+]
+Rate = Annotated[
+    float, typer.Option("--learning-rate", help="Of AdamW; falls to 0 along half a cosine.")
+]
+Patience = Annotated[
+    int, typer.Option("--patience", min=1, help="Stop after so many epochs without a better one.")
+]
+Checkpoints = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoints", metavar="DIR", help="Save the run here, and go on from what is there."
+    ),
+]
+Processes = Annotated[
+    int, typer.Option("--nproc", min=1, help="Processes on this machine that share the work.")
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the order of samples.")]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", metavar="OUT.pt2", help="The retrained network.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Print what compression decides; train nothing.")
+]
+
+
+def retrain(
+    model: Model,
+    data: Data,
+    validation: Held,
+    output: Output,
+    recipe: RecipeName = "dense",
+    distil: Distil = False,
+    qat: Aware = False,
+    epochs: Epochs = 20,
+    batch: BatchSize = 64,
+    learning_rate: Rate = 1e-3,
+    patience: Patience = 5,
+    checkpoints: Checkpoints = None,
+    nproc: Processes = 1,
+    shape: Shapes = None,
+    seed: Seed = 0,
+    dry_run: DryRun = False,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> Answer:
+    """Compress a network by a recipe, retrain it, and write it as a .pt2 that compile takes.
+
+    With --checkpoints, Ctrl-C or a crash loses a minute at most: the same command goes on. Under
+    torchrun it is one of the processes that torchrun started, on however many hosts.
+
+    For example:
+      adaspring retrain net.onnx --data train.npz --validation held.npz -o n.pt2
+      adaspring retrain net.pt2 --data T.npz --validation H.npz --recipe int8 --qat -o n.pt2
+      torchrun --nproc-per-node 4 -m adaspring retrain net.pt2 --data … --validation … -o n.pt2
+    """
+    if output.suffix != ".pt2":
+        raise UsageError(f"{output} is written as a .pt2 file; name it so")
+    shapes = parse_shapes(tuple(shape or ()))
+    with Bars() as bars:
+        bars.step("load the compiler", 0, 1, "")
+        from ...training import Settings
+        from .run import Arguments
+
+        bars.step("load the compiler", 1, 1, "")
+    arguments = Arguments(
+        model=model,
+        data=data,
+        validation=validation,
+        recipe=recipe,
+        distil=distil,
+        aware=qat,
+        settings=Settings(
+            epochs=epochs, batch=batch, learning_rate=learning_rate, patience=patience, seed=seed
+        ),
+        shapes=shapes,
+        checkpoints=checkpoints,
+        output=output,
+    )
+    return _plan(arguments) if dry_run else _carry_out(arguments, nproc)
+
+
+def _carry_out(arguments: Arguments, count: int) -> Answer:
+    from ...training import started_by_torchrun
+    from .run import run_in_group, run_in_processes
+
+    if started_by_torchrun() and count > 1:
+        raise UsageError("--nproc starts processes, but torchrun started this one; leave it out")
+    with _resumable(arguments.checkpoints):
+        if count > 1:
+            return _answer(run_in_processes(arguments, count))
+        report, prints = run_in_group(arguments)
+    if not prints:
+        raise typer.Exit(0)
+    return _answer(report)
+
+
+@contextmanager
+def _resumable(checkpoints: Path | None) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = (
+            f"{checkpoints} keeps the run, so the same command goes on from there"
+            if checkpoints is not None
+            else "nothing was kept; give --checkpoints to go on from where a run was"
+        )
+        raise Interrupted(f"interrupted; {kept}") from None
+
+
+def _answer(report: Report) -> Answer:
+    from ..shared.tables import bytes_text, count_text, line, table
+
+    start, best, sizes = report.history[0], report.best, report.sizes
+    rows = [
+        ("before compression", "-", _percent(report.dense_accuracy)),
+        ("compressed", f"{start.validation_loss:.4g}", _percent(start.validation_accuracy)),
+        ("retrained", f"{best.validation_loss:.4g}", _percent(best.validation_accuracy)),
+    ]
+    macs = (count_text(sizes[f"macs_count_{when}"]) for when in ("before", "after"))
+    weights = (bytes_text(sizes[f"weights_bytes_{when}"]) for when in ("before", "after"))
+    shown = (
+        table("On the validation data", ("network", ">loss", ">accuracy"), rows),
+        line(f"MACs {' → '.join(macs)}, float weights {' → '.join(weights)}"),
+        line(f"best in epoch {best.epoch} of {len(report.history) - 1}; {report.stopped}"),
+        line(f"wrote {report.output}"),
+    )
+    return Answer(data=_data(report), shown=shown)
+
+
+def _percent(ratio: float | None) -> str:
+    from ..shared.tables import percent_text
+
+    return "-" if ratio is None else percent_text(ratio)
+
+
+def _data(report: Report) -> dict[str, Any]:
+    return {
+        "output": str(report.output),
+        "dense_accuracy": report.dense_accuracy,
+        "compressed_accuracy": report.history[0].validation_accuracy,
+        "retrained_accuracy": report.best.validation_accuracy,
+        "best_epoch": report.best.epoch,
+        "stopped": report.stopped,
+        **report.sizes,
+        "history": msgspec.to_builtins(report.history),
+        "decisions": list(report.decisions),
+    }
+
+
+def _plan(arguments: Arguments) -> Answer:
+    from ...explore.retrain.retrain import decisions
+    from ..shared.tables import count_text, line
+    from .run import plan, sizes
+
+    with Bars() as bars:
+        request, compression = plan(arguments, bars)
+    found, counts = (
+        [each.describe() for each in decisions(compression)],
+        sizes(request, compression),
+    )
+    shown = [line(text) for text in found or ["nothing is compressed"]]
+    after = f"{count_text(counts['macs_count_before'])} → {count_text(counts['macs_count_after'])}"
+    shown += [line(f"MACs {after}"), line(f"then: {request.settings!r}")]
+    data = {**counts, "decisions": found, "settings": repr(request.settings)}
+    return Answer(data=data, shown=tuple(shown))

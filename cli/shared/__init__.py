@@ -1,0 +1,1 @@
+"""What the commands share: the answer, progress, tables, faults, samples."""

@@ -1,0 +1,92 @@
+"""How a library is drawn: shared by `inspect` and `compile`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from ...library.manifest import (
+    Agreement,
+    BoardRecord,
+    DecisionRecord,
+    Dropped,
+    Manifest,
+    TensorSpec,
+)
+from .tables import COST_COLUMNS, ORIGIN_NOTE, bytes_text, cost_cells, line, shape_text, table
+
+
+def head(lib: Path, manifest: Manifest, obstacle: str | None) -> tuple[Text, ...]:
+    """Tell in a few lines what a library is, for which board, and whether it runs here."""
+    board = manifest.board
+    size = sum(file.size_bytes for file in manifest.files)
+    here = "runs on this machine" if obstacle is None else obstacle
+    return (
+        line(f"{lib}: {manifest.name} for {board.name}", "bold"),
+        line(
+            f"board    {board.architecture}, {board.device}, {_threads(board)}, "
+            f"{board.target.get('mcpu', board.target['kind'])}; {here}"
+        ),
+        line(f"inputs   {_specs(manifest.inputs)}"),
+        line(f"outputs  {_specs(manifest.outputs)}"),
+        line(
+            f"files    {len(manifest.files)}, {bytes_text(size)}, every SHA-256 as written; "
+            f"made {manifest.created} by adaspring {manifest.adaspring_version}, "
+            f"TVM {manifest.tvm_version}"
+        ),
+    )
+
+
+def variant_table(manifest: Manifest) -> Table:
+    """List every variant with its costs."""
+    rows = [
+        (v.name + (" *" if v.name == manifest.plainest else ""), *cost_cells(v.cost),
+         agreement_text(v.agreement), v.recipe)
+        for v in manifest.variants
+    ]  # fmt: skip
+    columns = ("variant", *COST_COLUMNS, "error", "recipe")
+    drawn = table("Variants", columns, rows)
+    drawn.caption = Text(f"* the plainest; {ORIGIN_NOTE}; error: against the reference")
+    return drawn
+
+
+def dropped_table(dropped: Sequence[Dropped]) -> Table:
+    """List what did not enter the library, and why."""
+    return table("Left out", ("recipe", "why"), [(d.name, d.reason) for d in dropped])
+
+
+def decision_table(variant: str, decisions: Iterable[DecisionRecord]) -> Table:
+    """List what each pass did to each layer of a variant, or why it was left alone."""
+    rows = [(d.pass_name, d.layer, d.action, _detail(d)) for d in decisions]
+    return table(f"{variant}: layer by layer", ("pass", "layer", "", "decision"), rows)
+
+
+def agreement_text(agreement: Agreement | None) -> str:
+    """Give the error and what is allowed, or say that it was not run."""
+    if agreement is None:
+        return "not run"
+    return f"{agreement.max_error_ratio:.1e} ≤ {agreement.tolerance_ratio:g}"
+
+
+def _detail(decision: DecisionRecord) -> str:
+    """Give the decision without the layer's name, which has its own column."""
+    text = decision.detail
+    for head in (f"{decision.layer}: kept, ", f"{decision.layer}: ", f"{decision.layer} "):
+        if text.startswith(head):
+            return text.removeprefix(head)
+    return text
+
+
+def _threads(board: BoardRecord) -> str:
+    """Give the number of threads, and where they run if that is not left to the machine."""
+    text = f"{board.thread_count} threads"
+    if board.affinity.cpus:
+        text += f" on processors {' '.join(map(str, board.affinity.cpus))}"
+    return f"{text}, one to each" if board.affinity.pinned else text
+
+
+def _specs(specs: Iterable[TensorSpec]) -> str:
+    return ", ".join(f"{spec.name} {spec.dtype} {shape_text(spec.shape)}" for spec in specs)

@@ -1,0 +1,96 @@
+"""How the commands draw: one style of table, and quantities in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from ...library.manifest import Cost, Figure
+
+_PIPED_WIDTH = 140
+_NOT_KNOWN = "-"
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Make a console as wide as the terminal; wider than rich's default where output is piped."""
+    found = Console(stderr=stderr, highlight=False)
+    if found.is_terminal:
+        return found
+    return Console(stderr=stderr, highlight=False, width=max(found.width, _PIPED_WIDTH))
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Draw a table; columns whose name begins with '>' are aligned right. Cells are plain text."""
+    drawn = Table(title=Text(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for name in columns:
+        right = name.startswith(">")
+        drawn.add_column(
+            Text(name.removeprefix(">")), justify="right" if right else "left", overflow="fold"
+        )
+    for row in rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    return drawn
+
+
+def line(text: str, style: str = "") -> Text:
+    """Give a line of plain text."""
+    return Text(text, style=style)
+
+
+def bytes_text(count: float) -> str:
+    """Write bytes in decimal units: 12.3 MB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:.4g} TB"
+
+
+def count_text(count: float) -> str:
+    """Write a count with a decimal prefix: 49.9 M."""
+    for prefix in ("", "k", "M", "G"):
+        if count < 1000:
+            return f"{count:.3g} {prefix}".strip()
+        count /= 1000
+    return f"{count:.4g} T"
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """Write a shape: 1x3x32x32, or 'scalar'."""
+    return "x".join(str(extent) for extent in shape) or "scalar"
+
+
+def percent_text(ratio: float) -> str:
+    """Write a ratio in percent."""
+    return f"{100 * ratio:.1f} %"
+
+
+COST_COLUMNS = (
+    ">accuracy", ">p50 ms", ">p90 ms", ">energy mJ", ">peak memory", ">size", ">MACs"
+)  # fmt: skip
+ORIGIN_NOTE = "~ modelled, not measured; - not known"
+
+
+def cost_cells(cost: Cost) -> tuple[str, ...]:
+    """Give the cells under COST_COLUMNS; what is modelled is marked ~."""
+    return (
+        _figure(cost.accuracy, percent_text),
+        _figure(cost.latency_p50_ms, "{:.3g}".format),
+        _figure(cost.latency_p90_ms, "{:.3g}".format),
+        _figure(cost.energy_mj, "{:.3g}".format),
+        _figure(cost.peak_memory_bytes, bytes_text),
+        _figure(cost.size_bytes, bytes_text),
+        _figure(cost.macs_count, count_text),
+    )
+
+
+def _figure(figure: Figure | None, text) -> str:
+    if figure is None:
+        return _NOT_KNOWN
+    return ("~" if figure.origin == "modelled" else "") + text(figure.value)

@@ -1,0 +1,1 @@
+"""One board: where it is, and how its variants are tuned and compiled."""

@@ -1,0 +1,50 @@
+"""Where a board's code is timed and run: on this machine, over RPC, or nowhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...backends.rpc.host.client import find_boards
+from ...backends.rpc.protocol import Address
+from ...targets import Board, is_this_machine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """The place for one board. `emulated`: it works as the board does, and its times mean nothing.
+
+    `here`: this machine is the board; else it is at `tracker`, or, without one, nowhere.
+    """
+
+    board: Board
+    here: bool
+    tracker: Address | None = None
+    emulated: bool = False
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether anything can be run there."""
+        return self.here or self.tracker is not None
+
+    def describe(self) -> str:
+        """Say which machine it is."""
+        if self.here:
+            return self.board.name
+        what = f"emulated {self.board.name}" if self.emulated else self.board.name
+        return f"{what}, over RPC at {self.tracker}"
+
+
+def site_of(tracker: Address | None, board: Board) -> Site:
+    """Find the place; only processors are reached over RPC, not yet GPUs.
+
+    Raises:
+        BoardError: the tracker is gone, has no such board, or one that is not what was declared.
+
+    """
+    if is_this_machine(board):
+        return Site(board=board, here=True)
+    if tracker is None or board.device != "cpu":
+        return Site(board=board, here=False)
+    info = find_boards(tracker, board)[0].info
+    emulated = info is not None and info.emulated
+    return Site(board=board, here=False, tracker=tracker, emulated=emulated)

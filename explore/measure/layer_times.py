@@ -1,0 +1,98 @@
+"""Milliseconds of single layers on this machine, so that none is split for nothing."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import tvm_ffi
+
+from ...backends.build import build
+from ...backends.conv_algorithms import Known, alternatives, fastest
+from ...backends.tuning import best_known, fastest_known
+from ...ir.model import Model
+from ...library.writer import write_library
+from ...passes import Factorize, Pass
+from ...targets import Board
+from ..assemble import library_parts, variant_parts
+from ..board.site import site_of
+from ..board.tuned_code import Best, log_of
+from ..candidates import Candidate
+from ..costs import make_cost
+from ..recipes import Recipe
+from ..request import Request
+from .local import times_ms
+
+SECONDS = 0.5
+
+
+class LayerTimes:
+    """Builds small networks with the fastest schedules known, and times them as an app would.
+
+    What was timed before is not timed again: layers of one shape take the same time.
+    """
+
+    def __init__(self, board: Board, best: Best, known: Known) -> None:
+        self._board, self._best, self._known = board, best, known
+        self._done: dict[tuple[int, ...], tuple[float, ...]] = {}
+
+    def __call__(self, models: Sequence[Model]) -> tuple[float, ...]:
+        """Median milliseconds of one call of each network, timed in turn."""
+        key = tuple(tvm_ffi.structural_hash(model.module) for model in models)
+        if key not in self._done:
+            self._done[key] = self._timed(models)
+        return self._done[key]
+
+    def _timed(self, models: Sequence[Model]) -> tuple[float, ...]:
+        with tempfile.TemporaryDirectory(prefix="adaspring-layer-") as folder:
+            work, parts = Path(folder), []
+            for index, model in enumerate(models):
+                ready = fastest(alternatives(model, self._board), self._known)
+                built = build(ready, self._best, work / f"{index}.so")
+                one = Candidate(
+                    recipe=Recipe(name=f"form{index}"),
+                    model=model,
+                    steps=(),
+                    outputs=(),
+                    validation_accuracy=None,
+                    test_accuracy=None,
+                )
+                cost = make_cost(one, built, self._board, None, None)
+                parts.append(variant_parts(one, built, cost, None))
+            library = work / "layer.lib"
+            write_library(library, library_parts(models[0], self._board, tuple(parts), ()))
+            found = times_ms(library, models[0], _inputs(models[0]), work, SECONDS)
+        return tuple(float(np.median(found[f"form{index}"])) for index in range(len(models)))
+
+
+def _inputs(model: Model) -> tuple[np.ndarray, ...]:
+    random = np.random.default_rng(0)
+    return tuple(random.normal(size=s.shape).astype(s.dtype) for s in model.inputs)
+
+
+def with_layer_times(request: Request) -> tuple[Recipe, ...]:
+    """The recipes, their layers split only where that is faster, if the one board is this machine.
+
+    What is compressed for several boards is split by its MACs alone.
+    """
+    if len(request.boards) != 1 or not any(_factorizes(r) for r in request.recipes):
+        return request.recipes
+    site = site_of(request.tracker, request.boards[0])
+    if not site.here or site.board.device != "cpu":
+        return request.recipes
+    log = log_of(request, site)
+    timer = LayerTimes(site.board, best_known(log), fastest_known(log))
+    return tuple(
+        replace(r, passes=tuple(_timed(p, timer) for p in r.passes)) for r in request.recipes
+    )
+
+
+def _factorizes(recipe: Recipe) -> bool:
+    return any(isinstance(settings, Factorize) for settings in recipe.passes)
+
+
+def _timed(settings: Pass, timer: LayerTimes) -> Pass:
+    return replace(settings, timer=timer) if isinstance(settings, Factorize) else settings

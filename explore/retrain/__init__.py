@@ -1,0 +1,1 @@
+"""Training after compression: one recipe, or all of them on shared weights."""

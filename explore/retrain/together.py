@@ -1,0 +1,64 @@
+"""Train what recipes leave of a network together, on shared weights, before anything is built."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...errors import AdaspringError
+from ...frontend.data import Dataset
+from ...ir.model import Model
+from ...passes import Compressed, Pass
+from ...passes.runner import LAST
+from ...training import Distillation, Settings, train_together
+from ..candidates import Compressor
+from ..progress import Progress
+from ..recipes import Recipe
+from .recover import batch_of
+
+
+def train_candidates(
+    recipes: Sequence[Recipe],
+    compressor: Compressor,
+    dense: Model,
+    data: Dataset,
+    seed: int,
+    progress: Progress,
+) -> None:
+    """Let recipes go on from networks that were trained as members of one ensemble.
+
+    The dense network is the teacher and stays what it is; roundings come after. The best epoch is
+    chosen on the calibration split. What cannot be compressed is left for its recipe to say.
+    """
+    held_out = compressor.calibration
+    assert held_out is not None, "training together is asked for with data"
+    made: dict[tuple[Pass, ...], Compressed] = {}
+    for recipe in recipes:
+        floats = tuple(each for each in recipe.passes if not isinstance(each, LAST))
+        try:
+            made |= {floats: compressor.compressed(floats)} if floats else {}
+        except AdaspringError:
+            continue
+    if not made:
+        return
+    named = {" ".join(map(repr, floats)): floats for floats in made}
+    trained = train_together(
+        dense,
+        {name: made[floats].steps for name, floats in named.items()},
+        data,
+        held_out,
+        Settings(batch=batch_of(dense), seed=seed, distillation=Distillation()),
+        teacher=dense,
+        progress=progress,
+    )
+    how = (
+        f"trained together with {len(made) - 1} others on shared weights and {len(data)} samples, "
+        f"distilled from dense: best epoch {trained.best.epoch} of {len(trained.history) - 1} "
+        f"({trained.stopped})"
+    )
+    compressor.replace(
+        {
+            floats: Compressed(model=trained.members[name], steps=made[floats].steps)
+            for name, floats in named.items()
+        },
+        how,
+    )

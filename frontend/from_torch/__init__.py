@@ -1,0 +1,1 @@
+"""torch modules and .pt2 files, checked and imported through TVM."""

@@ -1,0 +1,135 @@
+"""torch networks that PT2E quantized, read as levels with their own scales.
+
+Before  conv2d(dequantize_per_tensor(quantize_per_tensor(x, 0.1, 3, 0, 255, uint8), …),
+        dequantize_per_channel(_frozen_param0, _scale_0, _zero_point_0, 0, -127, 127, int8))
+After   conv2d(dequantize(quantize(x, 0.1, 3)), dequantize(w, s, 0)), w named after its layer
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx
+from torch.export import ExportedProgram
+from tvm import relax
+
+from ...errors import ModelError
+from ...ir.edit import shape_of
+from ..constants import digest
+from ..levels import Levels
+
+_OPERATORS = "torch.ao.quantization.fx._decomposed"
+# How convert_pt2e names the weights that it rounded.
+_NAMELESS = re.compile(r"_frozen_param\d+")
+_PARTS = {1: "weight", 2: "bias"}  # of the arguments of a convolution or a dense layer
+_LAYERS = (torch.ops.aten.convolution.default, torch.ops.aten.linear.default)
+
+
+def register_operators(name: str) -> None:
+    """Make torch know the operators of a network that PT2E quantized, before it is loaded."""
+    if hasattr(torch.ops.quantized_decomposed, "quantize_per_tensor"):
+        return
+    try:
+        importlib.import_module(_OPERATORS)
+    except ImportError as error:
+        raise ModelError(
+            f"{name} was quantized by PT2E, and torch {torch.__version__} comes without its "
+            f"operators ({_OPERATORS}); install torchao and import torchao.quantization.pt2e first"
+        ) from error
+
+
+class Quantization:
+    """Converters of a program's quantize and dequantize operators.
+
+    `names` gives the names of the integer weights that they met, by `constants.digest`.
+    """
+
+    def __init__(self, program: ExportedProgram) -> None:
+        held = {**program.state_dict, **program.constants}
+        self.names: dict[bytes, str] = {}
+        self._held = {
+            spec.arg.name: (spec.target, held[spec.target].detach().cpu().numpy())
+            for spec in program.graph_signature.input_specs
+            if spec.target in held
+        }
+
+    @property
+    def converters(self) -> dict[str, Callable[[fx.Node, Any], relax.Expr]]:
+        """By the operator's name, as TVM's importer asks for them."""
+        made: dict[str, Callable[[fx.Node, Any], relax.Expr]] = {}
+        for kind in ("per_tensor.default", "per_tensor.tensor", "per_tensor.tensor2"):
+            made[f"quantize_{kind}"] = self._quantize
+            made[f"dequantize_{kind}"] = self._dequantize
+        made["quantize_per_channel.default"] = self._quantize
+        made["dequantize_per_channel.default"] = self._dequantize
+        return made
+
+    def _quantize(self, node: fx.Node, importer: Any) -> relax.Expr:
+        x = importer.env[node.args[0]]
+        levels, (low, high) = self._levels(node, x)
+        limits = np.iinfo(levels.dtype)
+        if node.args[0].name in self._held:
+            name, array = self._held[node.args[0].name]
+            rounded = np.clip(levels.rounded(array), low, high).astype(levels.dtype)
+            self.names[digest(rounded)] = name
+            return relax.const(rounded, levels.dtype)
+        emit = importer.block_builder.emit
+        for bound, wide, keep in (
+            (low, limits.min, relax.op.maximum),
+            (high, limits.max, relax.op.minimum),
+        ):
+            if bound != wide:
+                real = levels.along(levels.real(bound), x.ty.ndim)
+                x = emit(keep(x, relax.const(real, "float32")))
+        return emit(levels.quantize(x))
+
+    def _dequantize(self, node: fx.Node, importer: Any) -> relax.Expr:
+        if node.kwargs.get("out_dtype") not in (None, torch.float32):
+            raise ValueError(f"it gives {node.kwargs['out_dtype']}; only float32 can be imported")
+        x = importer.env[node.args[0]]
+        held = self._held.get(node.args[0].name)
+        if held is not None:
+            name, array = held
+            self.names[digest(array)] = _named_after_layer(node, name)
+        levels, _ = self._levels(node, x)
+        return importer.block_builder.emit(levels.dequantize(x))
+
+    def _levels(self, node: fx.Node, x: relax.Expr) -> tuple[Levels, tuple[int, int]]:
+        """Read the arguments: scale, zero point, for channels their axis, limits, type."""
+        args = list(node.args)
+        axis = args.pop(3) if "per_channel" in node.target.__name__ else 0
+        scale, zero_point, low, high = (self._number(arg) for arg in args[1:5])
+        dtype = str(args[5]).removeprefix("torch.")
+        if zero_point is None:
+            zero_point = np.zeros((), np.int64)
+        levels = Levels.checked(shape_of(x), scale, zero_point, dtype, axis)
+        limits = np.iinfo(dtype)
+        if not limits.min <= low < high <= limits.max:
+            raise ValueError(f"levels from {low} to {high} are no {dtype}")
+        return levels, (int(low), int(high))
+
+    def _number(self, arg: Any) -> Any:
+        if not isinstance(arg, fx.Node):
+            return arg
+        if arg.name not in self._held:
+            raise ValueError(
+                "scale and zero point must be constants; quantize statically (is_dynamic=False)"
+            )
+        return self._held[arg.name][1]
+
+
+def _named_after_layer(node: fx.Node, name: str) -> str:
+    """``conv1.weight`` for what the layer conv1 reads as its weight, where PT2E lost the name."""
+    if not _NAMELESS.fullmatch(name):
+        return name
+    for user in node.users:
+        stack = list(user.meta.get("nn_module_stack", {}).values())
+        if user.target in _LAYERS and stack and stack[-1][0]:
+            part = _PARTS.get(user.args.index(node))
+            return f"{stack[-1][0]}.{part}" if part else name
+    return name

@@ -1,0 +1,62 @@
+"""Which layers compute in 8 bits, and why the others do not.
+
+A layer computes in integers where docs/architecture.md calls it quantized: its input is quantized
+per tensor, its weight int8 per output channel. In any other form the same numbers come from floats.
+"""
+
+from __future__ import annotations
+
+from tvm import relax
+
+from .graph import Graph, is_call
+from .layers import Layer, layers
+from .model import Model
+
+_QUANTIZE, _DEQUANTIZE = "relax.quantize", "relax.dequantize"
+
+
+def is_quantized(model: Model) -> bool:
+    """Whether anything in the network is quantized."""
+    return any(
+        is_call(value, _QUANTIZE) or is_call(value, _DEQUANTIZE)
+        for _, value in Graph.of(model).bindings
+    )
+
+
+def integer_layers(model: Model) -> tuple[Layer, ...]:
+    """The layers that compute in integers."""
+    graph = Graph.of(model)
+    return tuple(layer for layer in layers(model) if why_float(graph, layer) is None)
+
+
+def why_float(graph: Graph, layer: Layer) -> str | None:
+    """Why a layer computes in floats, or None where it does not."""
+    if not layer.quantized:
+        return "its weight is in floats"
+    levels = input_dequantize(graph, layer)
+    if levels is None:
+        return "its input is in floats"
+    if layer.packed:
+        return "its weight is packed, or has a scale for each group of inputs"
+    weight = _weight(graph, layer)
+    if weight.attrs.axis != layer.output_axis:
+        return "its weight has a scale for each input, not for each output"
+    if levels.args[1].ty.ndim:
+        return "its input has a scale for each channel"
+    return None
+
+
+def input_dequantize(graph: Graph, layer: Layer) -> relax.Call | None:
+    """The dequantization of levels that a layer reads."""
+    reals = graph.call(layer.input, _DEQUANTIZE)
+    if reals is None or graph.call(reals.args[0], _QUANTIZE) is None:
+        return None
+    return reals
+
+
+def _weight(graph: Graph, layer: Layer) -> relax.Call:
+    read = graph.producers[layer.call].args[1]
+    flipped = graph.call(read, "relax.permute_dims")
+    found = graph.call(read if flipped is None else flipped.args[0], _DEQUANTIZE)
+    assert found is not None, "a quantized layer's weight is dequantized"
+    return found

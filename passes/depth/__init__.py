@@ -1,0 +1,1 @@
+"""Depth scaling: residual blocks that change the outputs least are left out."""

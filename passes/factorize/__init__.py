@@ -1,0 +1,1 @@
+"""Factorization: a layer becomes several that need fewer multiply-adds."""

@@ -1,0 +1,99 @@
+"""The decision to split a layer: the parts that take its place, what they cost and lose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+
+from ...ir.layers import Layer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One of the layers that take a layer's place; `shape` is its weight's as stored.
+
+    Padding is top, left, bottom, right. A dense part has a shape alone.
+    """
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...] = (1, 1)
+    padding: tuple[int, ...] = (0, 0, 0, 0)
+    dilation: tuple[int, ...] = (1, 1)
+    groups: int = 1
+
+    def output_places(self, places: tuple[int, ...]) -> tuple[int, ...]:
+        """Height and width of what it gives for an input of that height and width."""
+        if len(self.shape) == 2:
+            return places
+        around = self.padding[0] + self.padding[2], self.padding[1] + self.padding[3]
+        sizes = zip(places, around, self.shape[2:], self.strides, self.dilation, strict=True)
+        return tuple((at + pad - d * (k - 1) - 1) // s + 1 for at, pad, k, s, d in sizes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """A layer to be split; `ranks` are the channels between the parts, where they are reduced.
+
+    `whole_ms` and `parts_ms` are a call's time, of the layer alone, where it was measured.
+    `factors` are the parts' weights as stored. The last `heads` parts read the same tensor, and
+    their outputs are joined.
+    """
+
+    layer: str
+    form: str
+    heads: int = 1
+    ranks: tuple[int, ...]
+    full_ranks: tuple[int, ...]
+    error_ratio: float
+    macs_count_before: int
+    macs_count_after: int
+    whole_ms: float | None = None
+    parts_ms: float | None = None
+    parts: tuple[Part, ...]
+    factors: tuple[np.ndarray, ...] = field(repr=False, compare=False)
+
+    def describe(self) -> str:
+        """Say in one line into what the layer splits."""
+        timed = ""
+        if self.whole_ms is not None:
+            timed = f", {self.whole_ms:.4g} -> {self.parts_ms:.4g} ms alone"
+        return (
+            f"{self.layer}: {self.form} in {len(self.parts)} at {self.describe_ranks()}, "
+            f"{self.macs_count_before:,} -> {self.macs_count_after:,} MACs, "
+            f"error {self.error_ratio:.1%}{timed}"
+        )
+
+    def describe_ranks(self) -> str:
+        """Say how many channels are left between the parts."""
+        pairs = zip(self.ranks, self.full_ranks, strict=True)
+        return f"rank {', '.join(f'{r} of {full}' for r, full in pairs) or 'of all channels'}"
+
+    def heads_of(self) -> tuple[tuple[str, slice], ...]:
+        """The parts that give the layer's outputs, and which of these each gives."""
+        if self.heads == 1:
+            return ((self.names()[-1], slice(None)),)
+        ends = np.cumsum([part.shape[0] for part in self.parts[-self.heads :]])
+        starts = [0, *ends[:-1]]
+        shares = (slice(int(a), int(b)) for a, b in zip(starts, ends, strict=True))
+        return tuple(zip(self.names()[-self.heads :], shares, strict=True))
+
+    def names(self) -> tuple[str, ...]:
+        """The names of the parts' layers."""
+        return tuple(f"{self.layer}.{i}" for i in range(len(self.parts)))
+
+
+def parts_macs_count(layer: Layer, parts: Sequence[Part], heads: int = 1) -> int:
+    """Count the multiply-adds of one run of a layer's parts."""
+    if layer.kind == "dense":
+        rows = prod(layer.output_shape[:-1])
+        return rows * sum(prod(part.shape) for part in parts)
+    places, total = layer.input_shape[2:], 0
+    for i, part in enumerate(parts):
+        given = part.output_places(places)
+        total += prod(part.shape) * prod(given)
+        if i < len(parts) - heads:
+            places = given
+    return layer.output_shape[0] * total

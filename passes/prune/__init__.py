@@ -1,0 +1,1 @@
+"""Structured pruning: coupled channels are found, ranked, and sliced away together."""

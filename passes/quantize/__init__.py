@@ -1,0 +1,1 @@
+"""Quantization: int8, 16 bits, and low-bit weights under float activations."""

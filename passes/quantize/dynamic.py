@@ -1,0 +1,122 @@
+"""Dynamic int8: weights rounded ahead, each input's scale taken from its own values in every run.
+
+Before  y = conv2d(x, w) + b
+After   s = max|x| / 127; y = conv2d(dequantize(quantize(x, s)), dequantize(w8, w_scale)) + b
+        x int8 per tensor, or uint8 with s = max x / 255 where x cannot be negative; w8 int8 per
+        output channel, symmetric
+
+It takes no calibration data, and no input is clipped. Finding the largest value costs a pass over
+each input. Samples that are run together share a scale.
+
+Source  ONNX operator DynamicQuantizeLinear, here symmetric
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from tvm import relax
+
+from ...errors import PassError
+from ...ir.checks import refuse_rounded
+from ...ir.graph import Graph, is_call
+from ...ir.layers import layers
+from ...ir.model import Model
+from ...ir.rewrite import Body, rebuild
+from ..decision import Decision
+from .insert_qdq import ReadRounded
+from .int8_layer import real_weight
+from .static import chosen_layers, kept_layers
+from .weight_rounding import plainly
+
+if TYPE_CHECKING:
+    from ...frontend.data import Dataset
+
+NEVER_NEGATIVE = ("relax.nn.relu", "relax.nn.relu6", "relax.sigmoid", "relax.nn.softmax")
+SMALLEST = 1e-30
+"""The largest magnitude of an input that is all zeros counts as this much."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicInteger:
+    """A layer that will compute in 8 bits, its input of type `dtype` scaled anew in every run.
+
+    `levels` (as the weight is stored) and `scales` (c_out,) are its weight.
+    """
+
+    layer: str
+    dtype: str
+    weight_error_ratio: float
+    levels: np.ndarray = field(repr=False, compare=False)
+    scales: np.ndarray = field(repr=False, compare=False)
+
+    def describe(self) -> str:
+        """Say in one line how the layer is quantized."""
+        return (
+            f"{self.layer}: int8, input {self.dtype} scaled in every run, weight changed by "
+            f"{self.weight_error_ratio:.2%}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DynamicQuantize:
+    """Convolutions and dense layers in int8, but for those named in `keep`."""
+
+    keep: tuple[str, ...] = ()
+    needs_data: ClassVar[bool] = False
+
+    def plan(self, model: Model, calibration: Dataset | None) -> tuple[Decision, ...]:
+        """Round every weight to nearest; tell which inputs cannot be negative."""
+        refuse_rounded(model)
+        graph = Graph.of(model)
+        decided = {}
+        for layer in chosen_layers(model, self.keep):
+            weight = model.weights[layer.weight]
+            rounded = plainly(layer, weight)
+            shape = [1] * weight.ndim
+            shape[layer.output_axis] = -1
+            change = np.linalg.norm(rounded.levels * rounded.scales.reshape(shape) - weight)
+            made = graph.producers.get(layer.input)
+            positive = made is not None and any(is_call(made, name) for name in NEVER_NEGATIVE)
+            decided[layer.call] = DynamicInteger(
+                layer=layer.name,
+                dtype="uint8" if positive else "int8",
+                weight_error_ratio=float(change) / max(float(np.linalg.norm(weight)), SMALLEST),
+                levels=rounded.levels,
+                scales=rounded.scales,
+            )
+        return (*decided.values(), *kept_layers(model, self.keep))
+
+    def apply(self, model: Model, decisions: Sequence[Decision]) -> Model:
+        """Return the network with quantize and dequantize around the chosen layers."""
+        waiting = [each for each in decisions if isinstance(each, DynamicInteger)]
+        by_name = {decision.layer: decision for decision in waiting}
+        chosen = {layer.call: layer for layer in layers(model) if layer.name in by_name}
+        missing = by_name.keys() - {layer.name for layer in chosen.values()}
+        if missing:
+            raise PassError(f"the decision on {min(missing)} was made for another network")
+        weights = dict(model.weights)
+        for layer in chosen.values():
+            decision = by_name[layer.name]
+            weights[layer.weight] = decision.levels
+            weights[f"{layer.weight}_scale"] = decision.scales
+        roundings = {var: by_name[layer.name].dtype for var, layer in chosen.items()}
+        rewrite = ReadRounded(model, chosen, roundings, real_weight, _real_input)
+        return rebuild(model, weights, rewrite)
+
+
+def _real_input(body: Body, old: relax.Var, rounding: Hashable) -> relax.Var:
+    dtype, name, x = str(rounding), old.name, body.of(old)
+    zero = relax.const(0, dtype)
+    sized = x if dtype == "uint8" else body.emit(relax.op.abs(x), f"{name}_abs")
+    largest = body.emit(relax.op.max(sized), f"{name}_largest")
+    some = body.emit(
+        relax.op.maximum(largest, relax.const(np.float32(SMALLEST), "float32")), f"{name}_some"
+    )
+    steps = relax.const(np.float32(255 if dtype == "uint8" else 127), "float32")
+    scale = body.emit(relax.op.divide(some, steps), f"{name}_scale")
+    levels = body.emit(relax.op.quantize(x, scale, zero, out_dtype=dtype), f"{name}_q")
+    return body.emit(relax.op.dequantize(levels, scale, zero), f"{name}_dq")

@@ -1,0 +1,84 @@
+"""Rebuild a network so that chosen layers read rounded weights and activations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+
+from tvm import relax
+
+from ...ir.graph import Graph, variables
+from ...ir.layers import Layer
+from ...ir.model import Model
+from ...ir.rewrite import Body
+
+WeightReader = Callable[[Body, Layer, relax.Var], relax.Var]
+InputReader = Callable[[Body, relax.Var, Hashable], relax.Var]
+
+
+class ReadRounded:
+    """Rewrites bindings: each weight and each input is rounded once, where it is first read.
+
+    Whatever else reads an image that a layer reads rounded (a residual add, a concatenation) reads
+    it so, too: a board need not keep the float32 image, which has more bytes.
+
+    `chosen` are the layers by their calls; `roundings` says how each one's input is rounded, and
+    an input that two layers want rounded alike is rounded once. `weight(body, layer, old)` and
+    `activation(body, old, rounding)` emit what is read in place of `old`.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        chosen: Mapping[relax.Var, Layer],
+        roundings: Mapping[relax.Var, Hashable],
+        weight: WeightReader,
+        activation: InputReader,
+    ):
+        self._names, self._graph = model.weight_names(), Graph.of(model)
+        self._chosen, self._roundings = chosen, roundings
+        self._weight, self._activation = weight, activation
+        self._images = self._rounded_images()
+        self._waiting = {layer.weight: layer for layer in chosen.values()}
+        self._inputs: dict[tuple[relax.Var, Hashable], relax.Var] = {}
+
+    def __call__(self, body: Body, var: relax.Var, value: relax.Expr) -> relax.Expr:
+        """Return a binding's value over rounded weights and, in a chosen layer, inputs."""
+        for read in variables(value):
+            layer = self._waiting.pop(self._names.get(read, ""), None)
+            if layer is not None:
+                body.bind(read, self._weight(body, layer, read))
+        if var not in self._chosen:
+            return self._other(body, value)
+        x = self._input(body, self._chosen[var].input, self._roundings[var])
+        return relax.Call(value.op, [x, body.of(value.args[1])], value.attrs)
+
+    def _rounded_images(self) -> dict[relax.Var, Hashable]:
+        """The images that are read rounded; before max pooling too, which picks among them."""
+        inner = self._graph.producers.keys() - set(self._graph.outputs())
+        images = {
+            layer.input: self._roundings[call]
+            for call, layer in self._chosen.items()
+            if layer.kind != "dense" and layer.input in inner
+        }
+        for image, rounding in tuple(images.items()):
+            pool = self._graph.call(image, "relax.nn.max_pool2d")
+            before = None if pool is None else self._graph.origin(pool.args[0])
+            if before in inner and len(self._graph.consumers[before]) == 1:
+                images.setdefault(before, rounding)
+        return images
+
+    def _other(self, body: Body, value: relax.Expr) -> relax.Expr:
+        if isinstance(value, relax.Var):
+            return body.of(value)
+        images = {read: self._graph.origin(read) for read in variables(value)}
+        instead = {
+            read: self._input(body, image, self._images[image])
+            for read, image in images.items()
+            if image in self._images
+        }
+        return body.of(value, instead)
+
+    def _input(self, body: Body, old: relax.Var, rounding: Hashable) -> relax.Var:
+        if (old, rounding) not in self._inputs:
+            self._inputs[old, rounding] = self._activation(body, old, rounding)
+        return self._inputs[old, rounding]

@@ -1,0 +1,96 @@
+"""An int8 layer as decided, and how it is written in the IR: fake quantization.
+
+Before  y = conv2d(x, w) + b
+After   y = conv2d(dequantize(quantize(x, s, z)), dequantize(w8, w_scale, 0)) + b'
+        x uint8 per tensor, w8 int8 per output channel, symmetric; b' makes up for the mean error
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+import numpy as np
+from tvm import relax
+
+from ...ir.layers import Layer, layers
+from ...ir.model import Model
+from ...ir.rewrite import Body, rebuild
+from .calibrators import Range
+from .insert_qdq import ReadRounded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Integer:
+    """A layer that will compute in 8 bits.
+
+    `levels` (as the weight is stored) and `scales` (c_out,) are its weight, rounded as `rounding`
+    says; `bias` is the corrected one, or None where the old one stays.
+    """
+
+    layer: str
+    input_range: Range
+    rounding: str
+    levels: np.ndarray = field(repr=False, compare=False)
+    scales: np.ndarray = field(repr=False, compare=False)
+    bias: np.ndarray | None = field(default=None, repr=False, compare=False)
+    error_ratio: float | None = None
+
+    def describe(self) -> str:
+        """Say in one line how the layer is quantized, and at what error."""
+        chosen = self.input_range
+        corrected = "" if self.bias is None else ", bias corrected"
+        error = "not measured" if self.error_ratio is None else f"{self.error_ratio:.2%}"
+        return (
+            f"{self.layer}: int8, input scale {chosen.scale:.4g}, zero point {chosen.zero_point} "
+            f"({chosen.inside_ratio:.3%} of values inside), weight rounded by {self.rounding}"
+            f"{corrected}, squared output error {error}"
+        )
+
+
+def written(model: Model, integers: Sequence[Integer]) -> Model:
+    """Return the network with quantize and dequantize around the layers decided on.
+
+    A weight that several layers share has a decision for each, in order: they differ in the range
+    of the input alone.
+    """
+    waiting = {name: [d for d in integers if d.layer == name] for name in by_layer(integers)}
+    chosen = {layer.call: layer for layer in layers(model) if layer.name in waiting}
+    spans = {var: waiting[layer.name].pop(0).input_range for var, layer in chosen.items()}
+    stored, decided = {layer.weight: layer for layer in chosen.values()}, by_layer(integers)
+    weights = {}
+    for name, array in model.weights.items():
+        if name in stored:
+            decision = decided[stored[name].name]
+            weights[name], weights[f"{name}_scale"] = decision.levels, decision.scales
+        else:
+            weights[name] = array
+    for layer in chosen.values():
+        bias = decided[layer.name].bias
+        if layer.bias and bias is not None:
+            weights[layer.bias] = bias
+    roundings = {var: (span.scale, span.zero_point) for var, span in spans.items()}
+    rewrite = ReadRounded(model, chosen, roundings, real_weight, _real_input)
+    return rebuild(model, weights, rewrite)
+
+
+def by_layer(integers: Sequence[Integer]) -> dict[str, Integer]:
+    """Give a decision for each layer's name."""
+    return {decision.layer: decision for decision in integers}
+
+
+def real_weight(body: Body, layer: Layer, old: relax.Var) -> relax.Var:
+    """Emit the reals of a weight in 8 bits, with a scale for each output."""
+    zero = relax.const(0, "int8")
+    scale = body.weight(f"{layer.weight}_scale")
+    real = relax.op.dequantize(body.weight(layer.weight), scale, zero, layer.output_axis)
+    return body.emit(real, f"{old.name}_dq")
+
+
+def _real_input(body: Body, old: relax.Var, rounding: Hashable) -> relax.Var:
+    real_scale, level = cast(tuple[float, int], rounding)
+    scale, zero = relax.const(np.float32(real_scale), "float32"), relax.const(level, "uint8")
+    small = relax.op.quantize(body.of(old), scale, zero, out_dtype="uint8")
+    levels = body.emit(small, f"{old.name}_q")
+    return body.emit(relax.op.dequantize(levels, scale, zero), f"{old.name}_dq")

@@ -1,0 +1,145 @@
+"""Quantize all layers, then give back float to the most sensitive ones until a bound holds.
+
+Before  a float network, and what its outputs may lose
+After   the int8 layers of `quantize`, and as few float ones as it takes
+
+Layers are ordered by the output error of each alone; k of them being float, the others are planned
+anew (`Quantize(keep=…)`) and measured together. The least k is found by halving: k holds, k - 1
+does not. All float always holds.
+
+Source  H. Wu et al., Integer Quantization for Deep Learning Inference, 2020, section 5.1 (partial
+        quantization by sensitivity), for the order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from ...errors import PassError
+from ...ir.model import Model
+from ...reference.executor import evaluate
+from ..decision import Decision, Kept
+from .int8_layer import Integer
+from .sensitivity import Harm, Sensitivity, harm, sensitivities
+from .static import Quantize
+
+if TYPE_CHECKING:
+    from ...frontend.data import Dataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """The network's own line: how many layers are float, and what the whole loses."""
+
+    float_count: int
+    layer_count: int
+    harm: Harm
+    layer: str = "network"
+
+    def describe(self) -> str:
+        """Say in one line what was given back, and what is lost."""
+        return (
+            f"{self.layer}: {self.float_count} of {self.layer_count} layers given back to float, "
+            f"{self.harm.describe()}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixedPrecision:
+    """Int8 as far as the outputs' error, and the accuracy on labelled data, allow it.
+
+    `max_error_ratio` bounds the mean over samples of |y - y'|² / |y|²; `max_drop` the share of
+    calibration samples that may be lost. One of the two, or both, must hold.
+    """
+
+    max_error_ratio: float | None = None
+    max_drop: float | None = None
+    quantize: Quantize = field(default_factory=Quantize)
+    needs_data: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.max_error_ratio is None and self.max_drop is None:
+            raise PassError("mixed precision needs a bound; give max_error_ratio or max_drop")
+        for name in ("max_error_ratio", "max_drop"):
+            bound = getattr(self, name)
+            if bound is not None and not 0 <= bound < 1:
+                raise PassError(f"{name} is {bound}; choose a value from 0 to below 1")
+
+    def plan(self, model: Model, calibration: Dataset | None) -> tuple[Decision, ...]:
+        """Choose which layers are float; the sensitivities of all are among the decisions.
+
+        Where all are float nothing changes, so that there are `Kept` alone.
+        """
+        if calibration is None:
+            raise PassError("quantization needs calibration data; give a data set")
+        if self.max_drop is not None and calibration.labels is None:
+            raise PassError("max_drop needs labels; give labelled data, or max_error_ratio")
+        wanted = evaluate(model, calibration)
+        if not all(np.isfinite(output).all() for output in wanted):
+            raise PassError("the float network's outputs hold NaN or infinity; nothing to compare")
+        search = _Search(self, model, calibration, wanted)
+        decisions, lost = search.tried(())
+        integers = [d for d in decisions if isinstance(d, Integer)]
+        ranked = sensitivities(model, integers, calibration, wanted)
+        if self._holds(lost):
+            return (*decisions, *ranked, self._chosen(0, ranked, lost))
+        names = [each.layer for each in ranked]
+        holds, fails = len(names), 0
+        best = search.tried(names)
+        while holds - fails > 1:
+            count = (holds + fails) // 2
+            found = search.tried(names[:count])
+            if self._holds(found[1]):
+                holds, best = count, found
+            else:
+                fails = count
+        explained = self._explained(best[0], ranked[:holds])
+        if holds == len(names):
+            return explained
+        return (*explained, *ranked, self._chosen(holds, ranked, best[1]))
+
+    def apply(self, model: Model, decisions: Sequence[Decision]) -> Model:
+        """Return the network with quantize and dequantize around the chosen layers."""
+        return self.quantize.apply(model, decisions)
+
+    def _holds(self, lost: Harm) -> bool:
+        near = self.max_error_ratio is None or lost.error_ratio <= self.max_error_ratio
+        return near and (self.max_drop is None or (lost.drop or 0.0) <= self.max_drop)
+
+    def _explained(
+        self, decisions: Sequence[Decision], given_back: Sequence[Sensitivity]
+    ) -> tuple[Decision, ...]:
+        """Say of each layer given back that it is one of the most sensitive, and by how much."""
+        why = {
+            each.layer: f"float to hold the bound: alone in int8, {each.harm.describe()}"
+            for each in given_back
+        }
+        return tuple(
+            replace(d, why=why[d.layer]) if isinstance(d, Kept) and d.layer in why else d
+            for d in decisions
+        )
+
+    def _chosen(self, count: int, ranked: Sequence[Sensitivity], lost: Harm) -> Chosen:
+        return Chosen(float_count=count, layer_count=len(ranked), harm=lost)
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """Plans and measures the network with some layers float."""
+
+    settings: MixedPrecision
+    model: Model
+    calibration: Dataset
+    wanted: tuple[np.ndarray, ...]
+
+    def tried(self, float_layers: Sequence[str]) -> tuple[tuple[Decision, ...], Harm]:
+        """Return the decisions, and what all of them together lose."""
+        quantize = self.settings.quantize
+        quantize = replace(quantize, keep=(*quantize.keep, *float_layers))
+        decisions = quantize.plan(self.model, self.calibration)
+        given = evaluate(quantize.apply(self.model, decisions), self.calibration)
+        return decisions, harm(given, self.wanted, self.calibration)

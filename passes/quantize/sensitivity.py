@@ -1,0 +1,76 @@
+"""How much each layer costs when it alone is quantized, the others being float."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...ir.model import Model
+from ...reference.executor import accuracy, evaluate
+from .int8_layer import Integer, by_layer, written
+
+if TYPE_CHECKING:
+    from ...frontend.data import Dataset
+
+
+@dataclass(frozen=True, kw_only=True)
+class Harm:
+    """What quantization does to a network's outputs on some data.
+
+    `error_ratio` is the mean over samples of |y - y'|² / |y|², of all outputs together; `drop` the
+    share of samples that the first output no longer gets right, less those it newly does, or None
+    without labels.
+    """
+
+    error_ratio: float
+    drop: float | None
+
+    def describe(self) -> str:
+        """Say both in a few words."""
+        drop = "" if self.drop is None else f", accuracy {-100 * self.drop:+.2f} points"
+        return f"squared output error {self.error_ratio:.3%}{drop}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensitivity:
+    """A layer's harm when it alone is quantized."""
+
+    layer: str
+    harm: Harm
+
+    def describe(self) -> str:
+        """Say in one line what the layer alone does."""
+        return f"{self.layer}: alone in int8, {self.harm.describe()}"
+
+
+def sensitivities(
+    model: Model,
+    integers: Sequence[Integer],
+    data: Dataset,
+    wanted: Sequence[np.ndarray],
+) -> tuple[Sensitivity, ...]:
+    """Measure each layer, the most sensitive first; `wanted` are the float network's outputs."""
+    found = []
+    for name in by_layer(integers):
+        alone = written(model, [decision for decision in integers if decision.layer == name])
+        found.append(Sensitivity(layer=name, harm=harm(evaluate(alone, data), wanted, data)))
+    return tuple(sorted(found, key=lambda each: (each.harm.error_ratio, each.layer), reverse=True))
+
+
+def harm(given: Sequence[np.ndarray], wanted: Sequence[np.ndarray], data: Dataset) -> Harm:
+    """Compare all outputs of a quantized network with the float one's."""
+    error = sum(error_ratio(a, b) for a, b in zip(given, wanted, strict=True))
+    drop = None
+    if data.labels is not None:
+        drop = accuracy(wanted[0], data.labels) - accuracy(given[0], data.labels)
+    return Harm(error_ratio=error, drop=drop)
+
+
+def error_ratio(given: np.ndarray, wanted: np.ndarray) -> float:
+    """Return the mean over samples of |y - y'|² / |y|², so that no one sample decides alone."""
+    y, error = wanted.reshape(len(wanted), -1), (given - wanted).reshape(len(wanted), -1)
+    power = np.square(y, dtype=np.float64).sum(axis=1)
+    return float(np.mean(np.square(error).sum(axis=1) / np.where(power > 0, power, 1.0)))

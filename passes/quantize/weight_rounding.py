@@ -1,0 +1,100 @@
+"""Round a layer's weight to a grid: to the nearest level, or by GPTQ.
+
+GPTQ knows the second moments of what the layer reads. What it could do (scales of the largest
+magnitude or of least squared error; then errors that cancel, or plain rounding) is tried on three
+quarters of the positions and judged on the others; the best is done on all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...ir.layers import Layer
+from ...ir.stored_weights import Grid
+from ..moments import Moments, grouped_weight, merged
+from .gptq import gptq, output_error
+from .weight_grid import largest_scales, nearest, searched_scales
+
+INT8 = Grid(bits=8)
+ROUNDINGS = ("nearest", "gptq")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounded:
+    """A weight's levels (int8, as the weight is stored), scales (c_out,), and how they came."""
+
+    rounding: str
+    levels: np.ndarray
+    scales: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """A grouped weight (G, O, F) on its grid: levels int8, scales (G, O, groups of features)."""
+
+    rounding: str
+    levels: np.ndarray
+    scales: np.ndarray
+
+
+def plain_rows(weight: np.ndarray, grid: Grid, scales: np.ndarray) -> Rows:
+    """Round (G, O, F) to nearest, at these scales."""
+    spread = grid.spread(scales, weight.shape[-1])
+    return Rows(rounding="nearest", levels=nearest(weight, spread, grid), scales=scales)
+
+
+def fitted_rows(
+    weight: np.ndarray, parts: tuple[Moments, Moments], grid: Grid, *, about_mean: bool
+) -> Rows:
+    """Round (G, O, F) as the inputs want it; about their mean where the bias makes up for that."""
+    most, unseen, seen = (
+        (part.centred() if about_mean else part).xx for part in (*parts, merged(*parts))
+    )
+    power = np.einsum("gff->gf", most)
+
+    def spread(scales: np.ndarray) -> np.ndarray:
+        return grid.spread(scales, weight.shape[-1])
+
+    def error(levels: np.ndarray, scales: np.ndarray) -> float:
+        return output_error(levels * spread(scales) - weight, unseen)
+
+    tried = {
+        "": largest_scales(weight, grid),
+        ", range searched": searched_scales(weight, grid, power),
+    }
+    errors = {how: error(nearest(weight, spread(at), grid), at) for how, at in tried.items()}
+    how = min(errors, key=errors.__getitem__)
+    scales = tried[how]
+    if error(gptq(weight, scales, most, grid), scales) >= errors[how]:
+        name, levels = "nearest", nearest(weight, spread(scales), grid)
+    else:
+        name, levels = "gptq", gptq(weight, scales, seen, grid)
+    return Rows(rounding=name + how, levels=levels, scales=scales)
+
+
+def plainly(layer: Layer, weight: np.ndarray) -> Rounded:
+    """Round to nearest in 8 bits, at the scale of each channel's largest magnitude."""
+    grouped = grouped_weight(layer, weight)
+    return _rounded(layer, plain_rows(grouped, INT8, largest_scales(grouped, INT8)))
+
+
+def fitted(
+    layer: Layer, weight: np.ndarray, parts: tuple[Moments, Moments], *, about_mean: bool
+) -> Rounded:
+    """Round to 8 bits as the layer's inputs want it."""
+    rows = fitted_rows(grouped_weight(layer, weight), parts, INT8, about_mean=about_mean)
+    return _rounded(layer, rows)
+
+
+def _rounded(layer: Layer, rows: Rows) -> Rounded:
+    levels = layer_levels(layer, rows.levels)
+    return Rounded(rounding=rows.rounding, levels=levels, scales=rows.scales.reshape(-1))
+
+
+def layer_levels(layer: Layer, levels: np.ndarray) -> np.ndarray:
+    """Shape levels (G, O, F) as the layer stores its weight."""
+    if layer.kind == "dense":
+        return levels[0] if layer.transposed else np.ascontiguousarray(levels[0].T)
+    return levels.reshape(layer.weight_shape)

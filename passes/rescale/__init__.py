@@ -1,0 +1,1 @@
+"""Scales moved between layers, so that weights and activations quantize better."""

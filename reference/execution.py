@@ -1,0 +1,173 @@
+"""One run of a network's IR in torch, a binding at a time.
+
+What the reference executor, calibration and training share. By default many runs happen at once
+and each call is mapped over them with torch.vmap; with `mapped=False` there is one run, and the
+caller may map all of it. Gradients flow wherever a weight or an input wants them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from tvm import relax
+
+from ..errors import InputError
+from ..ir.graph import Graph, variables
+from ..ir.model import Model
+from .operators import TABLE, Operator
+from .tvm_call import compiled
+
+
+class Execution:
+    """One run over inputs (S, *input shape), or (*input shape) with `mapped=False`.
+
+    Iterating yields (variable, value) after each binding. A mapped value has a leading axis S if
+    it depends on an input, and is plain otherwise; values that depend on an input are dropped
+    after their last reader. `weights` stands in for the network's own, by name. Everything is
+    computed on the inputs' device; `constants` keeps what was brought there from run to run.
+    `replace_weight` changes a weight for the rest of the run, so that a layer can be refitted
+    on what reaches it.
+    """
+
+    table: ClassVar[Mapping[str, Operator]] = TABLE
+
+    def __init__(
+        self,
+        model: Model,
+        inputs: Sequence[Tensor],
+        keep: Sequence[relax.Var] = (),
+        *,
+        weights: Mapping[str, Tensor] | None = None,
+        constants: dict[Any, Tensor] | None = None,
+        mapped: bool = True,
+    ):
+        self._graph = Graph.of(model)
+        self._is_mapped = mapped
+        self._device = inputs[0].device if inputs else torch.device("cpu")
+        self._constants = {} if constants is None else constants
+        params = model.function.params
+        self._varying: set[relax.Var] = set(params[: len(inputs)])
+        self._weights = model.weight_vars()
+        self.values: dict[relax.Var, Any] = dict(zip(params, inputs, strict=False))
+        for name, var in self._weights.items():
+            given = None if weights is None else weights[name]
+            self.values[var] = self._tensor(model.weights[name]) if given is None else given
+        self._last = _last_readers(self._graph, keep)
+
+    def __iter__(self) -> Iterator[tuple[relax.Var, Any]]:
+        for var, expr in self._graph.bindings:
+            self.values[var] = self.evaluate(expr)
+            if any(read in self._varying for read in variables(expr)):
+                self._varying.add(var)
+            yield var, self.values[var]
+            for read in self._last.get(var, ()):
+                if read in self._varying:
+                    self.values.pop(read, None)
+
+    def replace_weight(self, name: str, value: np.ndarray) -> None:
+        """Give a weight another value, and recompute what was made of it alone."""
+        self.values[self._weights[name]] = self._tensor(value)
+        stale = {self._weights[name]}
+        for var, expr in self._graph.bindings:
+            if var in self.values and var not in self._varying and stale & set(variables(expr)):
+                self.values[var] = self.evaluate(expr)
+                stale.add(var)
+
+    def evaluate(self, expr: relax.Expr) -> Any:
+        """Compute one expression whose variables have values."""
+        if isinstance(expr, relax.Call):
+            return self._call(expr)
+        return self._argument(expr)
+
+    def _call(self, call: relax.Call) -> Any:
+        args = tuple(self._argument(arg) for arg in call.args)
+        axes = tuple(self._axes(arg) for arg in call.args)
+        operator = self.table.get(call.op.name)
+        if operator is not None:
+            result = _map(lambda *a: operator(call.attrs, *a), args, axes)
+            if result is not None:
+                return result
+        return self._uncovered(call, args, axes)
+
+    def _uncovered(self, call: relax.Call, args: tuple[Any, ...], axes: tuple[Any, ...]) -> Any:
+        """Compute a call that the table does not cover, through TVM."""
+        return compiled(call).mapped(args, axes)
+
+    def _argument(self, expr: relax.Expr) -> Any:
+        if isinstance(expr, relax.Var):
+            return self.values[expr]
+        if isinstance(expr, relax.Tuple):
+            return tuple(self._argument(field) for field in expr.fields)
+        if isinstance(expr, relax.TupleGetItem):
+            return self._argument(expr.tuple_value)[expr.index]
+        if isinstance(expr, relax.ShapeExpr):
+            return tuple(int(size) for size in expr.values)
+        if hasattr(expr, "value"):
+            return self._constant(expr)
+        raise InputError(f"the reference executor cannot run {type(expr).__name__} in the IR")
+
+    def _constant(self, expr: relax.Expr) -> Any:
+        if not hasattr(expr.value, "numpy"):
+            return expr.value
+        key = (expr, self._device)
+        if key not in self._constants:
+            self._constants[key] = self._tensor(expr.value.numpy())
+        return self._constants[key]
+
+    def _tensor(self, value: np.ndarray) -> Tensor:
+        """Copy an array; NumPy's bfloat16 is ml_dtypes', which torch does not know."""
+        if value.dtype.name == "bfloat16":
+            bits = torch.from_numpy(value.view(np.int16).copy())
+            return bits.view(torch.bfloat16).to(self._device)
+        return torch.from_numpy(np.array(value)).to(self._device)
+
+    def _axes(self, expr: relax.Expr) -> Any:
+        """Find vmap's in_dims of an argument: 0 where mapped, None where not."""
+        if isinstance(expr, relax.Tuple):
+            return tuple(self._axes(field) for field in expr.fields)
+        varies = self._is_mapped and any(read in self._varying for read in variables(expr))
+        return 0 if varies else None
+
+
+def _map(function: Any, args: tuple[Any, ...], mapped: tuple[Any, ...]) -> Any:
+    if not any(axis is not None for axis in _leaves(mapped)):
+        return function(*args)
+    covered = True
+
+    def checked(*values: Any) -> Any:
+        nonlocal covered
+        result = function(*values)
+        covered = result is not None
+        return values[0] if result is None else result
+
+    result = torch.vmap(checked, in_dims=mapped)(*args)
+    return result if covered else None
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, tuple):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
+
+
+def _last_readers(
+    graph: Graph, keep: Sequence[relax.Var]
+) -> dict[relax.Var, tuple[relax.Var, ...]]:
+    """For each binding, the variables that nobody reads after it."""
+    last: dict[relax.Var, relax.Var] = {}
+    for var, expr in graph.bindings:
+        last[var] = var
+        for read in variables(expr):
+            last[read] = last[graph.origin(read)] = var  # a layer's input may be read by a copy
+    kept = set(keep)
+    dropped: dict[relax.Var, tuple[relax.Var, ...]] = {}
+    for read, var in last.items():
+        if read not in kept:
+            dropped[var] = (*dropped.get(var, ()), read)
+    return dropped

@@ -1,0 +1,84 @@
+"""The recipe bf16: for boards that multiply bfloat16, measured and gated like any other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from adaspring import targets
+from adaspring.backends.kernels.isa import instruction_set
+from adaspring.backends.tuning import Tuning
+from adaspring.explore.compile import compile_libraries
+from adaspring.explore.gate import Bounds
+from adaspring.explore.recipes import find_recipes, why_skipped, why_unsuited
+from adaspring.explore.request import Request
+from adaspring.frontend.data import Dataset, split
+from adaspring.reference.executor import evaluate
+
+from ..backends.kernels.test_sixteen_bit import NEOVERSE_V1
+from ..support import networks
+from ..support.passes import data, known
+
+PI4 = targets.find("raspberry-pi-4")
+DENSE, BF16 = find_recipes(("bf16",))
+
+
+def request(folder, *boards, **changes) -> Request:
+    model = known(networks.Mlp)
+    inputs = data(model, 60).inputs
+    labels = evaluate(model, Dataset(inputs=inputs))[0].argmax(1)
+    settings = {
+        "recipes": (DENSE, BF16),
+        "bounds": Bounds(max_drop=1.0, front_only=False),
+        "tuning": Tuning(trials=0),
+        "logs": folder / "logs",
+        "splits": split(Dataset(inputs=inputs, labels=labels), seed=0),
+    }
+    return Request(model=model, boards=boards, output=folder / "lib", **(settings | changes))
+
+
+@pytest.mark.usefixtures("aarch64_linker")
+def test_of_two_boards_the_one_with_the_instruction_gets_the_variant(tmp_path):
+    result = compile_libraries(request(tmp_path, NEOVERSE_V1, PI4))
+    with_it, without = (board.manifest for board in result.boards)
+    assert [variant.name for variant in with_it.variants] == ["dense", "bf16"]
+    assert not with_it.dropped
+    assert [variant.name for variant in without.variants] == ["dense"]
+    (dropped,) = without.dropped
+    assert dropped.reason == "raspberry-pi-4 has no instruction that multiplies bfloat16"
+    dense, bf16 = with_it.variants
+    assert {f.dtype for f in bf16.functions if f.macs_count} == {"bfloat16"}
+    assert bf16.cost.size_bytes.value < dense.cost.size_bytes.value
+    assert bf16.cost.accuracy.value > 0.9
+
+
+def test_it_is_skipped_where_no_board_has_the_instruction(tmp_path):
+    result = compile_libraries(request(tmp_path, targets.null()))
+    (skipped,) = result.skipped
+    assert skipped.name == "bf16"
+    assert skipped.reason == "null has no instruction that multiplies bfloat16"
+
+
+def test_only_recipes_of_16_bits_ask_for_the_instruction():
+    mali = targets.find("rock-5b-mali")
+    assert why_unsuited(BF16, mali) is not None
+    for recipe in find_recipes(()):
+        wants = recipe is BF16
+        assert (why_unsuited(recipe, PI4) is not None) is wants
+        skipped = why_skipped(recipe, boards=(PI4, NEOVERSE_V1), has_data=True, named=False)
+        assert skipped is None
+
+
+def test_on_this_machine_its_outputs_are_the_references(tmp_path):
+    host = targets.host()
+    if instruction_set(host).bfloat16 is None:
+        pytest.skip("this processor does not multiply bfloat16")
+    result = compile_libraries(request(tmp_path, host))
+    (board,) = result.boards
+    found = {variant.name: variant.agreement for variant in board.manifest.variants}
+    # On so small a network it may measure slower than dense; wrong it must not be.
+    assert all("not faster than dense" in each.reason for each in board.manifest.dropped)
+    assert {*found, *(each.name for each in board.manifest.dropped)} == {"dense", "bf16"}
+    for agreement in found.values():
+        assert agreement.max_error_ratio <= agreement.tolerance_ratio
+    assert np.isfinite(board.latency_ratios["bf16"])

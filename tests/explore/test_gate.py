@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from tvm import relax
+
+from adaspring.explore.gate import Bounds, Contender, dominated_by, refusal
+from adaspring.library.manifest import Cost, Figure
+
+from ..support.backends import model_of
+
+X = relax.Var("x", relax.TensorType((1, 2), "float32"))
+LEVELS = relax.const(np.float32(0.1)), relax.const(np.array(3, "uint8"))
+FLOAT = model_of([X], {}, relax.op.nn.relu)
+INT8 = model_of([X], {}, lambda x: relax.op.quantize(x, *LEVELS, out_dtype="uint8"))
+
+
+def figure(value: float) -> Figure:
+    when = datetime.now(UTC).isoformat()
+    return Figure(value=value, origin="measured", how="a test", when=when)
+
+
+def contender(name: str, *, model=FLOAT, ratio=0.5, agreement=1e-6, accuracy=0.9, ms=1.0, **cost):
+    return Contender(
+        candidate=SimpleNamespace(name=name, model=model),
+        cost=Cost(
+            size_bytes=figure(cost.get("size", 100)),
+            macs_count=figure(1),
+            latency_p50_ms=figure(ms),
+            latency_p90_ms=figure(1.1 * ms),
+        ),
+        agreement_ratio=agreement,
+        validation_accuracy=accuracy,
+        latency_ratio=ratio,
+    )
+
+
+DENSE = contender("dense", ratio=1.0)
+BOUNDS = Bounds(max_drop=0.01)
+
+
+def test_a_faster_variant_that_keeps_accuracy_enters():
+    assert refusal(DENSE, contender("pruned"), BOUNDS) is None
+    assert refusal(DENSE, DENSE, BOUNDS) is None
+
+
+def test_a_variant_slower_than_dense_never_enters():
+    assert "not faster than dense: 1.10" in refusal(DENSE, contender("int8", ratio=1.1), BOUNDS)
+
+
+def test_a_fall_of_accuracy_beyond_the_bound_is_refused():
+    reason = refusal(DENSE, contender("pruned", accuracy=0.88), BOUNDS)
+    assert "2.0 points" in reason
+    assert refusal(DENSE, contender("pruned", accuracy=0.88), Bounds(max_drop=0.03)) is None
+
+
+@pytest.mark.parametrize("error", [2e-3, float("nan"), float("inf")])
+def test_wrong_outputs_are_refused_even_of_the_dense_network(error):
+    wrong = contender("dense", agreement=error, ratio=1.0)
+    assert "differ from the reference" in refusal(wrong, wrong, BOUNDS)
+
+
+def test_an_integer_network_may_differ_by_more_than_a_float_one():
+    assert refusal(DENSE, contender("int8", model=INT8, agreement=2e-3), BOUNDS) is None
+    assert refusal(DENSE, contender("int8", model=INT8, agreement=0.1), BOUNDS) is not None
+
+
+def test_a_latency_bound_refuses_what_is_slower():
+    bounds = Bounds(max_drop=0.01, latency_ms=1.0)
+    assert "above the asked 1 ms" in refusal(DENSE, DENSE, bounds)
+    assert refusal(DENSE, contender("pruned", ms=0.5), bounds) is None
+
+
+def test_what_was_not_run_is_not_refused_for_its_speed():
+    unknown = contender("pruned", ratio=None, agreement=None)
+    assert refusal(DENSE, unknown, BOUNDS) is None
+
+
+def test_a_variant_that_another_beats_in_everything_is_dominated():
+    better, worse = contender("a", ms=1.0, size=50), contender("b", ms=1.0, size=60)
+    assert dominated_by(worse, [better]) is better
+    assert dominated_by(better, [worse]) is None
+
+
+def test_variants_that_trade_one_figure_for_another_both_stay():
+    fast, small = contender("a", ms=1.0, size=60), contender("b", ms=2.0, size=50)
+    assert dominated_by(fast, [small]) is None
+    assert dominated_by(small, [fast]) is None
+
+
+def test_equal_variants_do_not_dominate_each_other():
+    assert dominated_by(contender("a"), [contender("b")]) is None

@@ -1,0 +1,70 @@
+"""What the tests of training share: handwritten digits, and small networks that learn them."""
+
+from functools import cache
+
+import numpy as np
+import torch
+from torch import nn
+
+from adaspring.frontend.data import Dataset
+from adaspring.ir.model import Model
+from adaspring.training import Settings, Trained, train
+
+from .passes import Small, imported
+
+
+@cache
+def digits() -> Dataset:
+    """Give scikit-learn's 1,797 digits, (1, 8, 8) from -1 to 1, shuffled once."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    order = np.random.default_rng(0).permutation(len(bunch.target))
+    images = (bunch.images[order, None] / 8 - 1).astype(np.float32)
+    return Dataset(inputs=(images,), labels=bunch.target[order].astype(np.int64))
+
+
+def part(first: int, last: int, *, labels: bool = True) -> Dataset:
+    """Give some of the digits, with or without labels."""
+    chosen = digits().take(np.arange(first, last))
+    return chosen if labels else Dataset(inputs=chosen.inputs)
+
+
+@cache
+def untrained(seed: int = 0, channels: int = 12) -> Model:
+    """Give a network for the digits as it is before training: two convolutions, a dense head."""
+
+    def forward(self, x):
+        x = torch.relu(self.conv1(x))
+        x = torch.relu(self.conv2(x))
+        return self.fc(x.flatten(1))
+
+    net = Small(
+        forward,
+        seed=seed,
+        conv1=nn.Conv2d(1, channels, 3, padding=1),
+        conv2=nn.Conv2d(channels, channels, 3, stride=2, padding=1),
+        fc=nn.Linear(channels * 16, 10),
+    )
+    return imported(net, (1, 1, 8, 8))
+
+
+QUICK = Settings(epochs=8, batch=32, learning_rate=5e-3, patience=8)
+
+
+@cache
+def learned() -> Trained:
+    """Give the network trained on 1,000 digits, validated on 200."""
+    return train(untrained(), part(0, 1000), part(1000, 1200), QUICK)
+
+
+@cache
+def wide() -> Model:
+    """Give a network that is wide enough for the recipes to prune, trained."""
+    settings = Settings(epochs=12, batch=50, learning_rate=5e-3, patience=12)
+    return train(untrained(channels=32), part(0, 1000), part(1000, 1200), settings).model
+
+
+def losses(trained: Trained) -> list[float]:
+    """Give the training losses, epoch by epoch."""
+    return [epoch.loss for epoch in trained.history if epoch.loss is not None]
