@@ -78,7 +78,7 @@ def grown_bytes(library: Path, folder: Path, *variants: str) -> int:
     specs = read_manifest(library).inputs
     samples = {f"x{i}": np.zeros((1, *spec.shape), spec.dtype) for i, spec in enumerate(specs)}
     np.savez(folder / "probe.npz", **samples)
-    return answer_of("explore.memory_child", library, folder / "probe.npz", *variants)
+    return answer_of("explore.measure.memory_child", library, folder / "probe.npz", *variants)
 
 
 def memory(library: Path, folder: Path, runs: int) -> tuple[list[int], list[float]]:

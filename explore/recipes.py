@@ -95,8 +95,7 @@ def why_skipped(
 
 def why_unsuited(recipe: Recipe, board: Board) -> str | None:
     """Why a recipe's network would gain nothing on a board, or None."""
-    if not any(isinstance(settings, Half) for settings in recipe.passes):
-        return None
-    if instruction_set(board).bfloat16 is not None:
-        return None
-    return f"{board.name} has no instruction that multiplies bfloat16"
+    for dtype in filter(None, (settings.needs_instruction for settings in recipe.passes)):
+        if not instruction_set(board).multiplies(dtype):
+            return f"{board.name} has no instruction that multiplies {dtype}"
+    return None

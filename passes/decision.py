@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from ..frontend.data import Dataset
     from ..ir.model import Model
+
+
+LayerTimer = Callable[[Sequence["Model"]], Sequence[float]]
+"""Times small networks of the same input in turn: the median milliseconds of a call of each."""
 
 
 class Decision(Protocol):
@@ -46,11 +50,29 @@ def changed_settings(settings: Any) -> str:
 
 
 class Pass(Protocol):
-    """Frozen settings with two pure functions: `plan` decides, `apply` rewrites."""
+    """Frozen settings with two pure functions: `plan` decides, `apply` rewrites.
+
+    What others must know of a pass is declared here, and a pass says where it differs:
+    `rounds_weights`: layers are quantized or in 16 bits afterwards, so nothing may follow it;
+    `trains_under_rounding`: a network can be trained under its decisions before they are applied.
+    """
+
+    rounds_weights: ClassVar[bool] = False
+    trains_under_rounding: ClassVar[bool] = False
 
     @property
     def needs_data(self) -> bool:
         """Whether `plan` is impossible without calibration data."""
+        return False
+
+    @property
+    def needs_instruction(self) -> str | None:
+        """The type that a board must multiply by an instruction for the pass to gain anything."""
+        return None
+
+    def with_layer_timer(self, timer: LayerTimer) -> Pass:
+        """The same settings, deciding by the times of single layers, where the pass can."""
+        return self
 
     def plan(self, model: Model, calibration: Dataset | None) -> tuple[Decision, ...]:
         """One decision for every layer (or group of coupled layers)."""

@@ -13,17 +13,9 @@ from ..errors import PassError
 from ..ir.layers import macs_count, weight_bytes
 from ..ir.model import Model
 from .decision import Decision, Pass
-from .quantize.dynamic import DynamicQuantize
-from .quantize.float16 import Half
-from .quantize.mixed_precision import MixedPrecision
-from .quantize.static import Quantize
-from .quantize.weight_only import WeightOnly
 
 if TYPE_CHECKING:
     from ..frontend.data import Dataset
-
-LAST = (Quantize, DynamicQuantize, MixedPrecision, Half, WeightOnly)
-"""The passes that round weights; no other comes after them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +48,7 @@ class Compressed:
 def _check_order(passes: Sequence[Pass]) -> None:
     """Refuse what makes no sense: after rounding, weights are integers with scales, or short."""
     for before, after in pairwise(passes):
-        if isinstance(before, LAST):
+        if before.rounds_weights:
             raise PassError(
                 f"{after!r} after {before!r}: it changes float weights, and layers are rounded or "
                 f"quantized already by then; put {before!r} last"

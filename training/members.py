@@ -22,7 +22,7 @@ from ..errors import TrainingError
 from ..ir.layers import layers, macs_count
 from ..ir.model import Model
 from ..passes.refit import Refit
-from ..passes.runner import LAST, Step
+from ..passes.runner import Step
 
 Slices = Mapping[int, np.ndarray]
 """For each axis that is cut, which indices of the dense weight are read; none is the whole."""
@@ -67,7 +67,7 @@ def member_of(dense: Model, steps: Sequence[Step]) -> Member:
 def _bare(model: Model, steps: Sequence[Step]) -> Model:
     """Apply decisions without those that refit."""
     for step in steps:
-        if isinstance(step.settings, LAST):
+        if step.settings.rounds_weights:
             raise TrainingError(
                 f"{step.settings!r} rounds weights, which cannot be shared; round after training"
             )

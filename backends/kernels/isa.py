@@ -42,6 +42,12 @@ class InstructionSet:
     bfloat16: Dot | None = None
     whole_rows: bool = False
 
+    def multiplies(self, dtype: str) -> bool:
+        """Whether an instruction multiplies values of that type: float32, int8 or bfloat16."""
+        if dtype == "bfloat16":
+            return self.bfloat16 is not None
+        return dtype == "float32" or (dtype == "int8" and self.int8.intrinsic is not None)
+
     def dot(self, dtype: str) -> Dot:
         """How weights that are stored as `dtype`, int8 or 16 bits, are multiplied and summed."""
         if dtype == "int8":

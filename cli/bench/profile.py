@@ -87,7 +87,7 @@ def measured_peaks(board: BoardRecord) -> Peaks:
         path = Path(folder) / "board.json"
         path.write_bytes(msgspec.json.encode(board))
         try:
-            return Peaks(gops=answer_of("backends.peak", path))
+            return Peaks(gops=answer_of("backends.report.peak", path))
         except ChildFailed as failed:
             return Peaks(obstacle=f"measuring it failed: {failed}")
 

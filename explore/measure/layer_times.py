@@ -15,7 +15,6 @@ from ...backends.conv_algorithms import Known, alternatives, fastest
 from ...backends.tuning import best_known, fastest_known
 from ...ir.model import Model
 from ...library.writer import write_library
-from ...passes import Factorize, Pass
 from ...targets import Board
 from ..assemble import library_parts, variant_parts
 from ..board.site import site_of
@@ -78,7 +77,7 @@ def with_layer_times(request: Request) -> tuple[Recipe, ...]:
 
     What is compressed for several boards is split by its MACs alone.
     """
-    if len(request.boards) != 1 or not any(_factorizes(r) for r in request.recipes):
+    if len(request.boards) != 1:
         return request.recipes
     site = site_of(request.tracker, request.boards[0])
     if not site.here or site.board.device != "cpu":
@@ -86,13 +85,6 @@ def with_layer_times(request: Request) -> tuple[Recipe, ...]:
     log = log_of(request, site)
     timer = LayerTimes(site.board, best_known(log), fastest_known(log))
     return tuple(
-        replace(r, passes=tuple(_timed(p, timer) for p in r.passes)) for r in request.recipes
+        replace(recipe, passes=tuple(each.with_layer_timer(timer) for each in recipe.passes))
+        for recipe in request.recipes
     )
-
-
-def _factorizes(recipe: Recipe) -> bool:
-    return any(isinstance(settings, Factorize) for settings in recipe.passes)
-
-
-def _timed(settings: Pass, timer: LayerTimes) -> Pass:
-    return replace(settings, timer=timer) if isinstance(settings, Factorize) else settings

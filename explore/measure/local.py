@@ -79,14 +79,14 @@ def _run_in_turn(
 ) -> list[str]:
     """Have the measuring process write what it finds to `work`; the variants' names."""
     write_probe(model, inputs, work / _PROBE)
-    answer = _run_child("measure_child", library, work / _PROBE, work, seconds)
+    answer = _run_child("local_child", library, work / _PROBE, work, seconds)
     return list(answer["names"])
 
 
 def _run_child(module: str, library: Path, *arguments: object) -> Any:
     """What a measuring process answers, from JSON."""
     try:
-        return answer_of(f"explore.{module}", library, *arguments)
+        return answer_of(f"explore.measure.{module}", library, *arguments)
     except ChildFailed as failed:
         raise BuildError(f"running the variants of {library.name} failed: {failed}") from failed
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from ...frontend.data import Dataset
 from ...ir.model import Model
-from ...passes import Compressed, Quantize, run
-from ...passes.runner import LAST
+from ...passes import Compressed, run
 from ...training import Distillation, Settings, train
 from ..candidates import Candidate, Compressor
 from ..progress import Progress
@@ -30,8 +29,8 @@ def recovered(
     held_out = compressor.calibration
     assert held_out is not None, "without data no candidate is known to have lost accuracy"
     passes = candidate.recipe.passes
-    last = passes[-1:] if isinstance(passes[-1], LAST) else ()
-    is_integer = any(isinstance(each, Quantize) for each in last)
+    last = passes[-1:] if passes[-1].rounds_weights else ()
+    aware = any(each.trains_under_rounding for each in last)
     settings = Settings(batch=batch_of(dense), seed=seed, distillation=Distillation())
     trained = train(
         compressor.compressed(passes[: len(passes) - len(last)]).model,
@@ -39,16 +38,16 @@ def recovered(
         held_out,
         settings,
         teacher=dense,
-        quantized=candidate.steps[-1].decisions if is_integer else (),
+        quantized=candidate.steps[-1].decisions if aware else (),
         progress=progress,
     )
     made = Compressed(model=trained.network, steps=candidate.steps)
-    if last and not is_integer:
+    if last and not aware:
         rounded = run(trained.model, last, held_out)
         made = Compressed(model=rounded.model, steps=(*candidate.steps[:-1], *rounded.steps))
     before = candidate.validation_accuracy
     assert before is not None, "a candidate that lost accuracy has one"
-    rounding = " under int8 rounding" if is_integer else ""
+    rounding = " under int8 rounding" if aware else ""
     how = (
         f"retrained on {len(data)} samples{rounding}, distilled from dense: best epoch "
         f"{trained.best.epoch} of {len(trained.history) - 1} ({trained.stopped}); accuracy on the "

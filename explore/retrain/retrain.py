@@ -12,7 +12,6 @@ from ...errors import UsageError
 from ...frontend.data import Dataset
 from ...ir.model import Model
 from ...passes import Decision, Quantize, Step, run
-from ...passes.runner import LAST
 from ...reference.executor import accuracy, evaluate
 from ...training import Ranks, Settings, Trained, train
 from ..progress import Progress
@@ -38,13 +37,14 @@ class Retraining:
     checkpoints: Path | None = None
 
     def __post_init__(self) -> None:
-        if not self.aware and any(isinstance(each, Quantize) for each in self.recipe.passes):
+        passes = self.recipe.passes
+        trainable = any(each.trains_under_rounding for each in passes)
+        if trainable and not self.aware:
             raise UsageError(
                 f"recipe {self.recipe.name} quantizes; give --qat to train under its rounding, or "
                 "a recipe that does not"
             )
-        rounds = any(isinstance(each, LAST) for each in self.recipe.passes)
-        if rounds and not any(isinstance(each, Quantize) for each in self.recipe.passes):
+        if not trainable and any(each.rounds_weights for each in passes):
             raise UsageError(
                 f"recipe {self.recipe.name} rounds weights, which is not trained under; retrain "
                 f"without it, then compile with --recipe {self.recipe.name}"
@@ -73,9 +73,11 @@ def compress(request: Retraining) -> Compression:
     """Apply the recipe's float passes, and plan the quantization."""
     order = np.random.default_rng(request.settings.seed).permutation(len(request.data))
     calibration = request.data.take(order[:CALIBRATION_SAMPLES])
-    passes = [each for each in request.recipe.passes if not isinstance(each, Quantize)]
+    passes = [each for each in request.recipe.passes if not each.rounds_weights]
     made = run(request.model, passes, calibration)
-    quantized = Quantize().plan(made.model, calibration) if request.aware else ()
+    aware = (each for each in request.recipe.passes if each.trains_under_rounding)
+    settings = next(aware, Quantize())
+    quantized = settings.plan(made.model, calibration) if request.aware else ()
     return Compression(model=made.model, steps=made.steps, quantized=quantized)
 
 

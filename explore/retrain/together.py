@@ -8,7 +8,6 @@ from ...errors import AdaspringError
 from ...frontend.data import Dataset
 from ...ir.model import Model
 from ...passes import Compressed, Pass
-from ...passes.runner import LAST
 from ...training import Distillation, Settings, train_together
 from ..candidates import Compressor
 from ..progress import Progress
@@ -33,7 +32,7 @@ def train_candidates(
     assert held_out is not None, "training together is asked for with data"
     made: dict[tuple[Pass, ...], Compressed] = {}
     for recipe in recipes:
-        floats = tuple(each for each in recipe.passes if not isinstance(each, LAST))
+        floats = tuple(each for each in recipe.passes if not each.rounds_weights)
         try:
             made |= {floats: compressor.compressed(floats)} if floats else {}
         except AdaspringError:

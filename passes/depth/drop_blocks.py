@@ -25,7 +25,7 @@ from ...ir.checks import refuse_rounded
 from ...ir.layers import layers
 from ...ir.model import Model
 from ...reference.executor import Reference, calibration_inputs
-from ..decision import Decision, Kept, changed_settings
+from ..decision import Decision, Kept, Pass, changed_settings
 from ..refit import Refit, refit, refitted, targets
 from .blocks import Block, blocks, without
 
@@ -55,7 +55,7 @@ class Drop:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class DropBlocks:
+class DropBlocks(Pass):
     """Leave out `count` residual blocks, or `drop_ratio` of those that can go, rounded down."""
 
     drop_ratio: float | None = None

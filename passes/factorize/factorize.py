@@ -9,8 +9,8 @@ then refitted (`refit.py`); without, that of the weight. `forms.py` lists what a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import InitVar, dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import InitVar, dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from ...errors import PassError
 from ...ir.checks import refuse_rounded
 from ...ir.layers import Layer, layers, shared_weights
 from ...ir.model import Model
-from ..decision import Decision, Kept
+from ..decision import Decision, Kept, LayerTimer, Pass
 from ..moments import grouped_weight
 from ..refit import Refit, Target, covariances, refit, targets
 from .forms import PLAIN_FORMS
@@ -26,14 +26,14 @@ from .forms.base import Form, Problem
 from .ranks import ByError, RankChoice
 from .split import Split
 from .split_rewrite import parts_found, split_layers
-from .split_timed import LayerTimer, fastest
+from .split_timed import fastest
 
 if TYPE_CHECKING:
     from ...frontend.data import Dataset
 
 
 @dataclass(frozen=True, kw_only=True)
-class Factorize:
+class Factorize(Pass):
     """Split each layer that a form of `forms` makes cheaper at the ranks that `rank` chooses.
 
     `max_error_ratio=e` is short for `rank=ByError(e)`. Ranks are rounded up to `multiple_of`.
@@ -45,7 +45,6 @@ class Factorize:
     multiple_of: int = 8
     forms: tuple[Form, ...] = PLAIN_FORMS
     timer: LayerTimer | None = field(default=None, repr=False, compare=False)
-    needs_data: ClassVar[bool] = False
 
     def __post_init__(self, max_error_ratio: float | None) -> None:
         if (max_error_ratio is None) == (self.rank is None):
@@ -56,6 +55,10 @@ class Factorize:
             raise PassError(f"multiple_of is {self.multiple_of}; choose 1 or more")
         if not self.forms:
             raise PassError("forms is empty; choose from passes.forms.ALL_FORMS")
+
+    def with_layer_timer(self, timer: LayerTimer) -> Factorize:
+        """Split only layers whose parts are faster by this timer."""
+        return replace(self, timer=timer)
 
     def plan(self, model: Model, calibration: Dataset | None) -> tuple[Decision, ...]:
         """Find for each layer the form that is worth it, or say why there is none."""

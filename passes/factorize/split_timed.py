@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from ...errors import PassError
 from ...ir.extract import alone
 from ...ir.layers import Layer
 from ...ir.model import Model
-from ..decision import Kept
+from ..decision import Kept, LayerTimer
 from .split import Split
 from .split_rewrite import split_layers
-
-LayerTimer = Callable[[Sequence[Model]], Sequence[float]]
-"""Times small networks of the same input in turn: the median milliseconds of a call of each."""
 
 LEAST_GAIN = 0.05
 """What parts must gain of the whole layer's time, as a share."""

@@ -23,7 +23,7 @@ from ...errors import PassError
 from ...ir.checks import refuse_rounded
 from ...ir.layers import layers
 from ...ir.model import Model
-from ..decision import Decision, Kept, changed_settings
+from ..decision import Decision, Kept, Pass, changed_settings
 from ..refit import Refit, Target, refit, refitted, targets
 from .budget import by_group, check_names, over_all, own_ratio, unit_step
 from .coupling import Coupling, Group, coupling
@@ -57,7 +57,7 @@ class Narrow:
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class Prune:
+class Prune(Pass):
     """Keep `keep_ratio` of each group's channels, rounded up to `multiple_of`.
 
     `importance` ranks them (`importance.IMPORTANCES`); None is "power" with data, "l2" without.

@@ -26,7 +26,7 @@ from ...ir.graph import Graph, is_call
 from ...ir.layers import layers
 from ...ir.model import Model
 from ...ir.rewrite import Body, rebuild
-from ..decision import Decision
+from ..decision import Decision, Pass
 from .insert_qdq import ReadRounded
 from .int8_layer import real_weight
 from .static import chosen_layers, kept_layers
@@ -62,11 +62,12 @@ class DynamicInteger:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DynamicQuantize:
+class DynamicQuantize(Pass):
     """Convolutions and dense layers in int8, but for those named in `keep`."""
 
+    rounds_weights: ClassVar[bool] = True
+
     keep: tuple[str, ...] = ()
-    needs_data: ClassVar[bool] = False
 
     def plan(self, model: Model, calibration: Dataset | None) -> tuple[Decision, ...]:
         """Round every weight to nearest; tell which inputs cannot be negative."""

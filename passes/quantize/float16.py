@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import ml_dtypes
 import numpy as np
@@ -29,7 +29,7 @@ from ...ir.model import Model
 from ...ir.rewrite import Body, rebuild
 from ...reference.execution import Execution
 from ...reference.executor import calibration_inputs
-from ..decision import Decision, Kept
+from ..decision import Decision, Kept, Pass
 from .insert_qdq import ReadRounded
 
 if TYPE_CHECKING:
@@ -58,8 +58,10 @@ class Rounded:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Half:
+class Half(Pass):
     """Convolutions and dense layers on values of 16 bits, `dtype` "bfloat16" or "float16"."""
+
+    rounds_weights: ClassVar[bool] = True
 
     dtype: str = "bfloat16"
 
@@ -71,6 +73,11 @@ class Half:
     def needs_data(self) -> bool:
         """float16 does, to see which activations it cannot hold."""
         return self.dtype == "float16"
+
+    @property
+    def needs_instruction(self) -> str | None:
+        """bfloat16 is faster where a board multiplies it; float16 is stored alone."""
+        return "bfloat16" if self.dtype == "bfloat16" else None
 
     def plan(self, model: Model, calibration: Dataset | None) -> tuple[Decision, ...]:
         """Round every layer whose weight, and whose input as far as is known, fits."""

@@ -22,7 +22,7 @@ import numpy as np
 from ...errors import PassError
 from ...ir.model import Model
 from ...reference.executor import evaluate
-from ..decision import Decision, Kept
+from ..decision import Decision, Kept, Pass
 from .int8_layer import Integer
 from .sensitivity import Harm, Sensitivity, harm, sensitivities
 from .static import Quantize
@@ -49,7 +49,7 @@ class Chosen:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MixedPrecision:
+class MixedPrecision(Pass):
     """Int8 as far as the outputs' error, and the accuracy on labelled data, allow it.
 
     `max_error_ratio` bounds the mean over samples of |y - y'|² / |y|²; `max_drop` the share of
@@ -60,6 +60,7 @@ class MixedPrecision:
     max_drop: float | None = None
     quantize: Quantize = field(default_factory=Quantize)
     needs_data: ClassVar[bool] = True
+    rounds_weights: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.max_error_ratio is None and self.max_drop is None:

@@ -26,7 +26,7 @@ from ...ir.graph import Graph
 from ...ir.layers import Layer, layers
 from ...ir.model import Model
 from ...reference.executor import calibration_inputs, evaluate
-from ..decision import Decision, Kept
+from ..decision import Decision, Kept, Pass
 from ..refit import targets
 from .calibrators import CALIBRATORS, Range, ranges
 from .int8_fit import fit
@@ -50,7 +50,7 @@ MULTIPLYING = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quantize:
+class Quantize(Pass):
     """Convolutions and dense layers in int8, on calibrated activations.
 
     `calibration` names what chooses activation ranges, `rounding` what rounds weights; the layers
@@ -61,6 +61,8 @@ class Quantize:
     rounding: str = "nearest"
     keep: tuple[str, ...] = ()
     needs_data: ClassVar[bool] = True
+    rounds_weights: ClassVar[bool] = True
+    trains_under_rounding: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.calibration not in CALIBRATORS:

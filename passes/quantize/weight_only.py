@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -30,7 +30,7 @@ from ...ir.rewrite import rebuild
 from ...ir.stored_weights import Grid, ReadNarrow, is_plain, packed
 from ...reference.execution import Execution
 from ...reference.executor import calibration_inputs
-from ..decision import Decision, Kept
+from ..decision import Decision, Kept, Pass
 from ..moments import grouped_weight, layer_weight, moments, output_rows
 from ..refit import Target, targets
 from .weight_grid import searched_scales
@@ -72,12 +72,14 @@ class Narrowed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeightOnly:
+class WeightOnly(Pass):
     """Weights of dense layers and ungrouped convolutions in `bits` (8 or 4).
 
     `group_size` features share a scale, or all of an output's. `rounding` is "nearest", or "gptq",
     which takes data.
     """
+
+    rounds_weights: ClassVar[bool] = True
 
     bits: int = 8
     group_size: int | None = None

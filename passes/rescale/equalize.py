@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tvm import relax
@@ -27,7 +27,7 @@ from ...ir.checks import refuse_rounded
 from ...ir.graph import shape_of
 from ...ir.model import Model
 from ...ir.rewrite import Body, rebuild
-from ..decision import Decision
+from ..decision import Decision, Pass
 from ..moments import grouped_weight, layer_weight
 from .chains import Pair, pairs
 
@@ -59,10 +59,8 @@ class Equalized:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Equalize:
+class Equalize(Pass):
     """Match the ranges of consecutive layers' weights, channel by channel; before `Quantize`."""
-
-    needs_data: ClassVar[bool] = False
 
     def plan(self, model: Model, calibration: Dataset | None) -> tuple[Decision, ...]:
         """Choose every pair's scales; what is in no pair says why."""

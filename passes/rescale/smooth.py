@@ -29,7 +29,7 @@ from ...ir.model import Model
 from ...ir.rewrite import Body, rebuild
 from ...reference.execution import Execution
 from ...reference.executor import calibration_inputs
-from ..decision import Decision, Kept
+from ..decision import Decision, Kept, Pass
 from ..moments import grouped_weight, layer_weight
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Spot:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Smooth:
+class Smooth(Pass):
     """Move the share `strength` of activations' range into weights, behind norms.
 
     Before `Quantize`.
