@@ -15,21 +15,48 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .backends.tuning.settings import Tuning
     from .errors import AdaspringError
+    from .explore.compile import compile_model as compile
+    from .explore.plan import plan
+    from .explore.request import Bounds, Request
+    from .explore.retrain.retrain import retrain_model as retrain
+    from .explore.tune import tune_model as tune
     from .library.context import Context
     from .library.loader import Library, load
     from .library.net import Net
 
     __version__: str
 
-__all__ = ["AdaspringError", "Context", "Library", "Net", "__version__", "load"]
+__all__ = [
+    "AdaspringError",
+    "Bounds",
+    "Context",
+    "Library",
+    "Net",
+    "Request",
+    "Tuning",
+    "__version__",
+    "compile",
+    "load",
+    "plan",
+    "retrain",
+    "tune",
+]
 
 _HOMES = {
-    "AdaspringError": ".errors",
-    "Context": ".library.context",
-    "Library": ".library.loader",
-    "Net": ".library.net",
-    "load": ".library.loader",
+    "AdaspringError": (".errors", "AdaspringError"),
+    "Bounds": (".explore.request", "Bounds"),
+    "Context": (".library.context", "Context"),
+    "Library": (".library.loader", "Library"),
+    "Net": (".library.net", "Net"),
+    "Request": (".explore.request", "Request"),
+    "Tuning": (".backends.tuning.settings", "Tuning"),
+    "compile": (".explore.compile", "compile_model"),
+    "load": (".library.loader", "load"),
+    "plan": (".explore.plan", "plan"),
+    "retrain": (".explore.retrain.retrain", "retrain_model"),
+    "tune": (".explore.tune", "tune_model"),
 }
 
 
@@ -37,7 +64,8 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         value: Any = import_module("importlib.metadata").version("adaspring")
     elif name in _HOMES:
-        value = getattr(import_module(_HOMES[name], __name__), name)
+        module, attribute = _HOMES[name]
+        value = getattr(import_module(module, __name__), attribute)
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

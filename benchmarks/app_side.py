@@ -25,28 +25,21 @@ def make_library(folder: Path) -> Path:
     """A library of the demo's network, seeded weights, three variants, untuned."""
     import torch
 
-    from adaspring import targets
-    from adaspring.backends.tuning import Tuning
+    import adaspring
     from adaspring.cli.demo.network import DigitsNet, example_input
-    from adaspring.explore.compile import compile_libraries
-    from adaspring.explore.gate import Bounds
-    from adaspring.explore.recipes import find_recipes
-    from adaspring.explore.request import Request
     from adaspring.frontend.from_torch.importer import from_torch
 
     torch.manual_seed(0)
     model = from_torch(DigitsNet().eval(), (example_input(),), name="digits")
-    request = Request(
-        model=model,
-        boards=(targets.host(),),
-        output=folder / "library",
-        recipes=find_recipes(("pruned-quarter", "pruned-half", "factorized")),
-        bounds=Bounds(max_drop=1.0, front_only=False),
-        tuning=Tuning(trials=0),
+    adaspring.compile(
+        model,
+        folder / "library",
+        recipes=("pruned-quarter", "pruned-half", "factorized"),
+        bounds=adaspring.Bounds(max_drop=1.0, front_only=False),
+        tuning=adaspring.Tuning(trials=0),
         logs=folder / "logs",
     )
-    compile_libraries(request)
-    return request.output
+    return folder / "library"
 
 
 def open_ms(library: Path, runs: int) -> list[float]:

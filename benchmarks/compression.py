@@ -41,6 +41,7 @@ from adaspring.backends.tuning import (
 )
 from adaspring.errors import DataError
 from adaspring.explore.measure.timing import time_in_turn
+from adaspring.explore.request import default_logs
 from adaspring.ir.model import Model
 from adaspring.library.runtime import use_threads
 from adaspring.targets import Board, host
@@ -205,7 +206,7 @@ def _median(ratios: Mapping[str, Mapping[str, float]], variant: str) -> float:
 def main() -> None:
     """Train, compress, time, print, write JSON and a picture."""
     parser = report.arguments(__doc__, "activities alone, one network, half of the channels pruned")
-    parser.add_argument("--logs", type=Path, default=Path("tuning_logs/host"))
+    parser.add_argument("--logs", type=Path, default=default_logs() / "host")
     parser.add_argument(
         "--data", type=Path, default=FOLDER, help="where data and networks are kept"
     )

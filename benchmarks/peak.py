@@ -25,6 +25,7 @@ from adaspring.backends.report.functions import functions_of
 from adaspring.backends.report.peak import DTYPES, PeakLoop, peak_loop
 from adaspring.backends.schedule.default import Best, calls_of, schedule_cpu
 from adaspring.backends.tuning import TuningLog, best_known, fastest_known, shipped_logs
+from adaspring.explore.request import default_logs
 from adaspring.ir.model import Model
 from adaspring.library.manifest import FunctionRecord, board_record
 from adaspring.library.runtime import use_threads
@@ -134,7 +135,7 @@ def best_shares(
 def main() -> None:
     """Measure the peaks, time the layers, print, write JSON."""
     parser = report.arguments(__doc__, "ResNet-18 alone, few rounds")
-    parser.add_argument("--logs", type=Path, default=Path("tuning_logs/host"))
+    parser.add_argument("--logs", type=Path, default=default_logs() / "host")
     asked = parser.parse_args()
     board = host()
     use_threads(board.core_count)

@@ -25,6 +25,7 @@ from adaspring.backends.conv_algorithms import alternatives, fastest
 from adaspring.backends.kernels.isa import instruction_set
 from adaspring.backends.tuning import TuningLog, best_known, fastest_known, shipped_logs
 from adaspring.explore.measure.timing import time_in_turn
+from adaspring.explore.request import default_logs
 from adaspring.library.runtime import use_threads
 from adaspring.passes import Half, run
 from adaspring.targets import Board, host
@@ -106,7 +107,7 @@ def compare(kind: type, board: Board, log: TuningLog, seconds: float) -> tuple[l
 def main() -> None:
     """Time, print, write JSON."""
     parser = report.arguments(__doc__, "the four smallest networks, a few rounds")
-    parser.add_argument("--logs", type=Path, default=Path("tuning_logs/host"))
+    parser.add_argument("--logs", type=Path, default=default_logs() / "host")
     parser.add_argument("--network", action="append", help="this one alone; may be repeated")
     asked = parser.parse_args()
     warnings.filterwarnings("ignore", module="torch.onnx")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .compile.arguments import Arguments
-from .compile.command import (
+from .shared.answer import Answer, AsJson, Verbose
+from .shared.bars import Bars
+from .shared.faults import resumable
+from .shared.options import (
     Cluster,
     Data,
     Logs,
@@ -23,11 +24,11 @@ from .compile.command import (
     Trials,
     TunerName,
 )
-from .shared.answer import Answer, AsJson, Verbose
-from .shared.bars import Bars
-from .shared.faults import resumable
+from .shared.parse import parse_duration, parse_shapes, parse_tracker
 
 if TYPE_CHECKING:
+    from ..backends.tuning.settings import TuningReport
+    from ..explore.compile import BoardFailure
     from ..explore.request import Request
     from ..explore.tune import TunedBoard, TuneResult
 
@@ -44,7 +45,7 @@ def tune(
     cluster: Cluster = None,
     recipe: RecipeNames = None,
     shape: Shapes = None,
-    logs: Logs = Path("tuning_logs"),
+    logs: Logs = None,
     seed: Seed = 0,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -59,44 +60,42 @@ def tune(
       adaspring tune net.onnx --target raspberry-pi-5 --tracker 127.0.0.1:9190
       adaspring tune net.pt2 --data held-out.npz --recipe int8 --tuner template
     """
-    arguments = Arguments(
+    from ..backends.tuning.settings import Tuning
+    from ..explore.request import Bounds, Request, default_logs, find_boards
+
+    request = Request(
         model=model,
-        boards=tuple(target),
+        boards=find_boards(target),
         data=data,
-        retrain=None,
-        together=False,
-        max_drop=max_drop,
-        latency_ms=None,
-        keep_dominated=True,
-        trials=trials,
-        time_limit=time_limit,
-        tuner=tuner,
-        tracker=tracker,
-        cluster=cluster,
         recipes=tuple(recipe or ()),
-        shapes=tuple(shape or ()),
-        logs=logs,
+        bounds=Bounds(max_drop=max_drop),
+        tuning=Tuning(
+            trials=trials,
+            time_limit_s=parse_duration("--time-limit", time_limit),
+            tuner=tuner,  # type: ignore[arg-type]
+            seed=seed,
+        ),
+        shapes=parse_shapes(shape),
+        logs=logs or default_logs(),
+        tracker=parse_tracker(tracker),
+        cluster=cluster,
         seed=seed,
-        output=Path("."),
     )
+    return _answer(_tune(request))
+
+
+def _tune(request: Request) -> TuneResult:
     with Bars() as bars:
-        boards = arguments.find_boards()
-        bars.step("load the compiler", 0, 1, "")
-        from .compile.request import resolve_tuning
-
-        bars.step("load the compiler", 1, 1, "")
-        result = _tune(resolve_tuning(arguments, boards, bars), bars)
-    return _answer(result)
-
-
-def _tune(request: Request, bars: Bars) -> TuneResult:
-    from ..explore.tune import tune_variants
-
-    with resumable(request.logs):
-        return tune_variants(request, bars)
+        with bars.loading("the compiler"):
+            from ..explore.plan import plan as make_plan
+            from ..explore.tune import tune_variants
+        plan = make_plan(request, bars)
+        with resumable(request.logs):
+            return tune_variants(plan, bars)
 
 
 def _answer(result: TuneResult) -> Answer:
+    from ..explore.compile import BoardFailure
     from .shared.tables import line, table
 
     columns = ("board", ">measured", ">from the log", ">lost", ">s", "log", "ended because")
@@ -104,40 +103,45 @@ def _answer(result: TuneResult) -> Answer:
         table("Tuned", columns, [_row(board) for board in result.boards]),
         line(f"variants: {', '.join(result.variants)}", "dim"),
     ]
-    for board in result.boards:
-        if board.report is not None and board.report.stages_s:
-            parts = [f"{name} {seconds:.1f} s" for name, seconds in board.report.stages_s.items()]
-            shown.append(line(f"{board.board.name}, seconds of work: {', '.join(parts)}", "dim"))
-        for reason in board.report.failed[:3] if board.report else ():
-            shown.append(line(f"lost on {board.board.name}: {reason}", "dim"))
+    reports = {board.board.name: _report(board) for board in result.boards}
+    for name, report in reports.items():
+        if report is not None and report.stages_s:
+            parts = [f"{stage} {seconds:.1f} s" for stage, seconds in report.stages_s.items()]
+            shown.append(line(f"{name}, seconds of work: {', '.join(parts)}", "dim"))
+        for reason in report.failed[:3] if report else ():
+            shown.append(line(f"lost on {name}: {reason}", "dim"))
     data: dict[str, Any] = {
         "boards": [
             {
                 "name": board.board.name,
-                "log": str(board.log),
-                "error": board.error,
-                "tuning": msgspec.to_builtins(board.report),
+                "log": str(board.plan.site.log_folder),
+                "error": board.error if isinstance(board, BoardFailure) else None,
+                "tuning": msgspec.to_builtins(reports[board.board.name]),
             }
             for board in result.boards
         ],
         "variants": list(result.variants),
         "skipped": msgspec.to_builtins(result.skipped),
     }
-    failed = any(board.report is None for board in result.boards)
+    failed = any(report is None for report in reports.values())
     return Answer(data=data, shown=tuple(shown), failed=failed)
 
 
-def _row(board: TunedBoard) -> tuple[str, ...]:
-    report = board.report
+def _report(board: TunedBoard | BoardFailure) -> TuningReport | None:
+    return getattr(board, "report", None)
+
+
+def _row(board: TunedBoard | BoardFailure) -> tuple[str, ...]:
+    name, log, report = board.board.name, str(board.plan.site.log_folder), _report(board)
     if report is None:
-        why = board.error or "only CPUs are tuned; GPUs get TVM's default schedules"
-        return (board.board.name, "-", "-", "-", "-", str(board.log), why)
+        why = getattr(board, "error", "only CPUs are tuned; GPUs get TVM's default schedules")
+        return (name, "-", "-", "-", "-", log, why)
     return (
-        board.board.name,
+        name,
         str(report.measured_count),
         str(report.reused_count),
         str(len(report.failed)),
         f"{report.elapsed_s:.0f}",
-        str(board.log),
+        log,
         report.ended,
     )

@@ -1,4 +1,4 @@
-"""From built candidates to the library that is written."""
+"""From built variants to the library that is written."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..ir.model import Model, TensorSpec
 from ..library import manifest as record
 from ..library.writer import LibraryParts, VariantParts, write_library
 from ..targets import Board, is_this_machine
-from .candidates import Candidate
 from .gate import Contender
+from .variants import Variant
 
 
 def write_contenders(
@@ -37,18 +37,18 @@ def write_contenders(
                 reference="the same compressed network, operator by operator in torch float32",
             )
         made = built[contender.name]
-        parts.append(variant_parts(contender.candidate, made, contender.cost, agreement))
+        parts.append(variant_parts(contender.variant, made, contender.cost, agreement))
     return write_library(folder, library_parts(model, board, tuple(parts), tuple(dropped)))
 
 
 def variant_parts(
-    candidate: Candidate, built: Built, cost: record.Cost, agreement: record.Agreement | None
+    variant: Variant, built: Built, cost: record.Cost, agreement: record.Agreement | None
 ) -> VariantParts:
-    """One built candidate as the writer takes it."""
+    """One built variant as the writer takes it."""
     return VariantParts(
-        name=candidate.name,
-        recipe=candidate.recipe.describe(),
-        decisions=candidate.decisions(),
+        name=variant.name,
+        recipe=variant.recipe.describe(),
+        decisions=variant.decisions(),
         code_path=built.code,
         functions=built.functions,
         weights=built.weights,

@@ -1,4 +1,4 @@
-"""The whole way for one network: compress, tune, build, measure, gate, write a library a board."""
+"""From a plan to libraries: tune, build, measure, gate, and write one for each board."""
 
 from __future__ import annotations
 
@@ -7,283 +7,183 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from ..backends.build import Built
 from ..backends.tuning import TuningReport
-from ..errors import AdaspringError, GateError
+from ..errors import AdaspringError
+from ..ir.model import Model
 from ..library import manifest as record
-from ..library.writer import check_replaceable, write_library
 from ..targets import Board
-from .assemble import library_parts, variant_parts, write_contenders
-from .board.code_jobs import build_all
-from .board.site import Site
-from .board.tuned_code import BoardCode, order_code
-from .candidates import Candidate, Probe, agreement_ratio, make_probe
-from .costs import make_cost
+from .assemble import write_contenders
+from .board.code_jobs import CodeJob, build_all
+from .board.tuned_code import order_code
+from .contenders import make_contender, pass_gate
 from .farms import Farms, farms_of
-from .gate import Bounds, Contender, dominated_by, refusal
-from .measure.local import Measured, measure
-from .measure.remote import Asked, measure_remote
+from .measure.variants import measure_variants
+from .plan import BoardPlan, Plan
+from .plan import plan as make_plan
 from .progress import Progress, Silent
 from .request import Request
-from .shortlist import dropped_record, find_candidates, suited
+from .shortlist import find_variants, suited
+from .variants import Probe, Variant, make_probe
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoardResult:
-    """What came out for one board; `error` where nothing did.
+    """What came out for one board."""
 
-    `site` is where the variants were tuned and run, None where nothing came so far.
-    """
-
-    board: Board
+    plan: BoardPlan
     folder: Path
-    manifest: record.Manifest | None
+    manifest: record.Manifest
     latency_ratios: dict[str, float]
     tuning: TuningReport | None
-    site: Site | None
     elapsed_s: float
-    error: str | None = None
+
+    @property
+    def board(self) -> Board:
+        """The board."""
+        return self.plan.board
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardFailure:
+    """Why nothing came out for one board."""
+
+    plan: BoardPlan
+    error: str
+    elapsed_s: float
+
+    @property
+    def board(self) -> Board:
+        """The board."""
+        return self.plan.board
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompileResult:
     """All boards, and the recipes that could not be tried."""
 
-    boards: tuple[BoardResult, ...]
+    boards: tuple[BoardResult | BoardFailure, ...]
     skipped: tuple[record.Dropped, ...]
 
+    @property
+    def failures(self) -> tuple[BoardFailure, ...]:
+        """The boards that have no library."""
+        return tuple(board for board in self.boards if isinstance(board, BoardFailure))
 
-def compile_libraries(request: Request, progress: Progress | None = None) -> CompileResult:
-    """Make the libraries of `request`.
 
-    A board that fails does not stop the others; its result carries the error.
+def compile_model(
+    model: str | Path | Model,
+    output: str | Path,
+    *,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> CompileResult:
+    """Make a library of variants for each board, as `adaspring compile` does.
+
+    `settings` are the other fields of `Request`.
+    """
+    request = Request(model=model, output=Path(output), **settings)
+    return compile_libraries(make_plan(request, progress), progress)
+
+
+def compile_libraries(plan: Plan, progress: Progress | None = None) -> CompileResult:
+    """Carry out a plan.
+
+    A board that fails does not stop the others; where it is the only one, its error is raised.
 
     Raises:
         AdaspringError: nothing can be made for any board (the dense network does not run).
 
     """
     progress = progress or Silent()
-    for board in request.boards:
-        check_replaceable(request.folder(board))
-    probe = make_probe(request.model, request.splits)
-    with farms_of(request) as farms:
-        candidates, skipped = find_candidates(request, probe, progress)
-        begun: Iterable[_Begun] = (
-            _begin(request, board, candidates, farms, progress) for board in request.boards
+    probe = make_probe(plan.model, plan.splits)
+    with farms_of(plan.request) as farms:
+        variants, skipped = find_variants(plan, probe, progress)
+        begun: Iterable[_BoardWork | BoardFailure] = (
+            _begin(plan, board, variants, farms, progress) for board in plan.boards
         )
         if farms.code is not None:
             begun = list(begun)  # the code of all boards is under way before any is waited for
-        boards = [_finish(request, one, skipped, probe, progress) for one in begun]
+        boards = [_finish(plan, work, skipped, probe, progress) for work in begun]
     return CompileResult(boards=tuple(boards), skipped=skipped)
 
 
 @dataclass(frozen=True)
-class _Begun:
-    """A board whose code is ordered, or why it could not be; `unsuited` is not for this board."""
+class _BoardWork:
+    """A board whose code is ordered; `unsuited` are not for this board."""
 
-    board: Board
+    plan: BoardPlan
     start_s: float
-    candidates: tuple[Candidate, ...]
+    variants: tuple[Variant, ...]
     unsuited: tuple[record.Dropped, ...]
-    code: BoardCode | str
+    tuning: TuningReport | None
+    jobs: tuple[CodeJob, ...]
 
 
 def _begin(
-    request: Request,
-    board: Board,
-    candidates: Sequence[Candidate],
-    farms: Farms,
-    progress: Progress,
-) -> _Begun:
+    plan: Plan, board: BoardPlan, variants: Sequence[Variant], farms: Farms, progress: Progress
+) -> _BoardWork | BoardFailure:
     start_s = time.monotonic()
-    chosen, unsuited = suited(candidates, board)
-    code: BoardCode | str
+    if board.obstacle is not None:
+        return BoardFailure(plan=board, error=board.obstacle, elapsed_s=0.0)
+    chosen, unsuited = suited(variants, board.board)
     try:
-        code = order_code(request, board, chosen, farms, progress)
+        tuning, jobs = order_code(board.site, chosen, plan.request.tuning, farms, progress)
     except AdaspringError as error:
-        if len(request.boards) == 1:
-            raise
-        code = str(error)
-    return _Begun(board, start_s, chosen, unsuited, code)
+        return _failure(plan, board, error, start_s)
+    return _BoardWork(board, start_s, chosen, unsuited, tuning, jobs)
 
 
 def _finish(
-    request: Request,
-    begun: _Begun,
+    plan: Plan,
+    work: _BoardWork | BoardFailure,
     skipped: Sequence[record.Dropped],
     probe: Probe,
     progress: Progress,
-) -> BoardResult:
-    if isinstance(begun.code, str):
-        return _failed(request, begun.board, begun.code, time.monotonic() - begun.start_s)
+) -> BoardResult | BoardFailure:
+    if isinstance(work, BoardFailure):
+        return work
     try:
-        return _for_board(request, begun, begun.code, skipped, probe, progress)
+        return _write_library(plan, work, skipped, probe, progress)
     except AdaspringError as error:
-        if len(request.boards) == 1:
-            raise
-        return _failed(request, begun.board, str(error), time.monotonic() - begun.start_s)
+        return _failure(plan, work.plan, error, work.start_s)
 
 
-def _for_board(
-    request: Request,
-    begun: _Begun,
-    code: BoardCode,
+def _write_library(
+    plan: Plan,
+    work: _BoardWork,
     skipped: Sequence[record.Dropped],
     probe: Probe,
     progress: Progress,
 ) -> BoardResult:
-    board, site, candidates = begun.board, code.site, begun.candidates
-    skipped = (*skipped, *begun.unsuited)
+    board, site, folder = work.plan.board, work.plan.site, work.plan.output
+    assert folder is not None, "a library is compiled into a folder"
     with tempfile.TemporaryDirectory(prefix="adaspring-build-") as name:
-        work = Path(name)
-        built = build_all(code.jobs, board, work, progress)
-        measured = _measure(request, site, candidates, built, probe, work, progress)
-        contenders = [
-            _contender(candidate, built[candidate.name], site, measured, probe)
-            for candidate in candidates
-        ]
-        kept, dropped = _gate(contenders, request.bounds)
-        manifest = write_contenders(
-            request.folder(board), request.model, board, kept, (*skipped, *dropped), built
+        built = build_all(work.jobs, board, Path(name), progress)
+        measured = measure_variants(
+            site, plan.model, work.variants, built, probe, Path(name), progress
         )
+        contenders = [
+            make_contender(each, built[each.name], site, measured.get(each.name), probe)
+            for each in work.variants
+        ]
+        kept, dropped = pass_gate(contenders, plan.request.bounds)
+        left_out = (*skipped, *work.unsuited, *dropped)
+        manifest = write_contenders(folder, plan.model, board, kept, left_out, built)
     return BoardResult(
-        board=board,
-        folder=request.folder(board),
+        plan=work.plan,
+        folder=folder,
         manifest=manifest,
         latency_ratios={
             n: m.latency.ratio_to_plainest for n, m in measured.items() if m.latency is not None
         },
-        tuning=code.tuning,
-        site=site,
-        elapsed_s=time.monotonic() - begun.start_s,
+        tuning=work.tuning,
+        elapsed_s=time.monotonic() - work.start_s,
     )
 
 
-def _measure(
-    request: Request,
-    site: Site,
-    candidates: Sequence[Candidate],
-    built: dict[str, Built],
-    probe: Probe,
-    work: Path,
-    progress: Progress,
-) -> dict[str, Measured]:
-    """Run and time every variant where its board is; nothing where that is nowhere."""
-    stage = f"measure on {site.board.name}"
-    if site.tracker is not None:
-        asked = Asked(
-            board=site.board,
-            model=request.model,
-            built=built,
-            plainest=candidates[0].name,
-            inputs=probe.inputs,
-        )
-        steps = len(candidates) + 1
-        measured = measure_remote(
-            site.tracker, asked, work, lambda done, what: progress.step(stage, done, steps, what)
-        )
-        progress.step(stage, steps, steps, "done")
-        return measured
-    if not site.here:
-        return {}
-    progress.step(stage, 0, 1, "all variants in turn")
-    measured = _measure_here(request, site.board, candidates, built, probe, work)
-    progress.step(stage, 1, 1, "done")
-    return measured
-
-
-def _measure_here(
-    request: Request,
-    board: Board,
-    candidates: Sequence[Candidate],
-    built: dict[str, Built],
-    probe: Probe,
-    work: Path,
-) -> dict[str, Measured]:
-    """Measure through a library of all candidates, so that what is timed is what ships."""
-    trial = work / "candidates"
-    parts = []
-    for candidate in candidates:
-        made = built[candidate.name]
-        cost = make_cost(candidate, made, board, None, None)
-        parts.append(variant_parts(candidate, made, cost, None))
-    write_library(trial, library_parts(request.model, board, tuple(parts), ()))
-    return measure(trial, request.model, probe.inputs, work)
-
-
-def _contender(
-    candidate: Candidate,
-    built: Built,
-    site: Site,
-    measured: dict[str, Measured],
-    probe: Probe,
-) -> Contender:
-    board, run = site.board, measured.get(candidate.name)
-    if run is None:
-        return Contender(
-            candidate=candidate,
-            cost=make_cost(candidate, built, board, None, None),
-            agreement_ratio=None,
-            validation_accuracy=candidate.validation_accuracy,
-            latency_ratio=None,
-        )
-    test_accuracy = probe.test_accuracy(run.outputs[0])
-    return Contender(
-        candidate=candidate,
-        cost=make_cost(
-            candidate,
-            built,
-            board,
-            run.latency,
-            test_accuracy,
-            site.describe(),
-            run.peak_memory_bytes,
-        ),
-        agreement_ratio=agreement_ratio(run.outputs, candidate.outputs),
-        validation_accuracy=probe.validation_accuracy(run.outputs[0]),
-        latency_ratio=None if run.latency is None else run.latency.ratio_to_plainest,
-    )
-
-
-def _gate(
-    contenders: Sequence[Contender], bounds: Bounds
-) -> tuple[list[Contender], list[record.Dropped]]:
-    """Who enters, the dense network first, and who does not and why."""
-    dense = contenders[0]
-    # Modelled figures choose what to try, not what to keep: without a measurement all stay.
-    front_only = bounds.front_only and dense.latency_ratio is not None
-    dropped: list[record.Dropped] = []
-    passed: list[Contender] = []
-    for contender in contenders:
-        reason = refusal(dense, contender, bounds)
-        if reason is None:
-            passed.append(contender)
-        else:
-            dropped.append(dropped_record(contender.candidate.recipe, reason, contender.cost))
-    if not passed:
-        reasons = "; ".join(f"{entry.name}: {entry.reason}" for entry in dropped)
-        raise GateError(f"no variant may enter the library. {reasons}")
-    kept = []
-    for contender in passed:
-        others = [other for other in passed if other is not contender]
-        better = dominated_by(contender, others) if front_only else None
-        if better is None or contender is dense:
-            kept.append(contender)
-        else:
-            reason = f"{better.name} is at least as good in every figure"
-            dropped.append(dropped_record(contender.candidate.recipe, reason, contender.cost))
-    return kept, dropped
-
-
-def _failed(request: Request, board: Board, error: str, elapsed_s: float) -> BoardResult:
-    return BoardResult(
-        board=board,
-        folder=request.folder(board),
-        manifest=None,
-        latency_ratios={},
-        tuning=None,
-        site=None,
-        elapsed_s=elapsed_s,
-        error=error,
-    )
+def _failure(plan: Plan, board: BoardPlan, error: AdaspringError, start_s: float) -> BoardFailure:
+    if len(plan.boards) == 1:
+        raise error
+    return BoardFailure(plan=board, error=str(error), elapsed_s=time.monotonic() - start_s)

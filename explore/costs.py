@@ -11,8 +11,8 @@ from ..ir.model import Model
 from ..ir.quantized_layers import integer_layers
 from ..library.manifest import Cost, Figure
 from ..targets import Board, EnergyModel
-from .candidates import Candidate
 from .measure.local import Latency
+from .variants import Variant
 
 _ON_GPU = "planned activations, weights and code; the kernels' scratch is not known"
 MODELLED_MEMORY = {
@@ -52,7 +52,7 @@ def modelled_memory_bytes(built: Built) -> int:
 
 
 def make_cost(
-    candidate: Candidate,
+    variant: Variant,
     built: Built,
     board: Board,
     latency: Latency | None,
@@ -69,15 +69,15 @@ def make_cost(
     def modelled(value: float, how: str) -> Figure:
         return Figure(value=value, origin="modelled", how=how, when=now)
 
-    macs = count_macs(candidate.model)
+    macs = count_macs(variant.model)
     traffic = built.weight_bytes + built.activation_bytes
     memory_bytes = modelled_memory_bytes(built)
     accuracy = None
     if measured_accuracy is not None:
         accuracy = measured(measured_accuracy, f"test split, run on {where}")
-    elif candidate.test_accuracy is not None:
+    elif variant.test_accuracy is not None:
         how = f"test split, reference executor; not run on {board.name}"
-        accuracy = modelled(candidate.test_accuracy, how)
+        accuracy = modelled(variant.test_accuracy, how)
     return Cost(
         size_bytes=measured(built.code.stat().st_size + built.weight_bytes, "code and weights"),
         macs_count=measured(macs.total, "convolutions and matrix products of one call, counted"),

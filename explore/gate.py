@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from ..ir.quantized_layers import is_quantized
 from ..library.manifest import Cost
-from .candidates import Candidate
+from .request import Bounds
+from .variants import Variant
 
 # A narrow value may round the other way where a sum differs in its last bit, so a network of int8
 # or 16 bits follows its reference less closely than a float one its own.
@@ -20,9 +21,9 @@ _FASTER_RATIO = 0.98
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """A built candidate with what was found of it; None where the board was not here."""
+    """A built variant with what was found of it; None where the board was not here."""
 
-    candidate: Candidate
+    variant: Variant
     cost: Cost
     agreement_ratio: float | None
     validation_accuracy: float | None
@@ -31,28 +32,16 @@ class Contender:
     @property
     def name(self) -> str:
         """The variant's name."""
-        return self.candidate.name
+        return self.variant.name
 
     @property
     def tolerance_ratio(self) -> float:
         """How far its outputs may be from the reference's."""
-        types = {value.dtype.name for value in self.candidate.model.weights.values()}
-        if is_quantized(self.candidate.model):
+        types = {value.dtype.name for value in self.variant.model.weights.values()}
+        if is_quantized(self.variant.model):
             types.add("int8")
         narrow = [ratio for dtype, ratio in _NARROW_TOLERANCE_RATIOS.items() if dtype in types]
         return max(narrow, default=FLOAT_TOLERANCE_RATIO)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bounds:
-    """What the user asks for: the largest fall of accuracy, and the slowest allowed call.
-
-    `front_only`: a variant that another matches in every figure and beats in one is left out.
-    """
-
-    max_drop: float
-    latency_ms: float | None = None
-    front_only: bool = True
 
 
 def refusal(dense: Contender, contender: Contender, bounds: Bounds) -> str | None:

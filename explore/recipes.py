@@ -57,14 +57,18 @@ ON_REQUEST = (
 )
 
 
-def find_recipes(names: tuple[str, ...]) -> tuple[Recipe, ...]:
+def find_recipes(names: Sequence[str | Recipe]) -> tuple[Recipe, ...]:
     """The recipes of these names, the dense one always first; without names, `RECIPES`."""
+    found = [find_recipe(name) if isinstance(name, str) else name for name in names or RECIPES]
+    return (DENSE, *(recipe for recipe in found if recipe.name != DENSE.name))
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of that name; UsageError lists the known ones."""
     known = {recipe.name: recipe for recipe in (*RECIPES, *ON_REQUEST)}
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise UsageError(f"no recipe named {unknown[0]!r}; choose from {', '.join(known)}")
-    chosen = names or tuple(recipe.name for recipe in RECIPES)
-    return (DENSE, *(known[name] for name in chosen if name != DENSE.name))
+    if name not in known:
+        raise UsageError(f"no recipe named {name!r}; choose from {', '.join(known)}")
+    return known[name]
 
 
 def why_skipped(

@@ -1,45 +1,93 @@
-"""What a run of the explorer is asked to make."""
+"""What the user asks for, as given: files may still be unread."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..backends.rpc.protocol import Address
-from ..backends.tuning import Tuning
-from ..frontend.data import Dataset, Splits
-from ..ir.model import Model
-from ..targets import Board
-from .gate import Bounds
-from .recipes import Recipe
+from ..backends.tuning.settings import Tuning
+from ..errors import UsageError
+from ..targets import Board, find
+from ..targets.machine import cache_folder
+
+if TYPE_CHECKING:
+    from ..backends.rpc.protocol import Address
+    from ..frontend.data import Dataset, Splits
+    from ..ir.model import Model
+    from .recipes import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """The largest fall of accuracy, and the slowest call in milliseconds, that a variant may have.
+
+    `front_only`: a variant that another matches in every figure and beats in one is left out.
+    """
+
+    max_drop: float = 0.02
+    latency_ms: float | None = None
+    front_only: bool = True
+
+    def __post_init__(self) -> None:
+        if self.latency_ms is not None and not self.latency_ms > 0:
+            raise UsageError(f"--latency-ms is {self.latency_ms:g}; give milliseconds above 0")
+        if not 0 <= self.max_drop <= 1:
+            raise UsageError(f"--max-drop is {self.max_drop:g}; give a share from 0 to 1")
+
+
+def default_logs() -> Path:
+    """Where measured schedules are kept, a folder for each board, where nothing else is said."""
+    return cache_folder() / "logs"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to make. One library a board: `output` itself for one board, else `output`/BOARD.
+    """Libraries to make, or boards to tune for; one library a board.
 
-    `recipes_named`: the user asked for these recipes by name, so without data those that need
-    none are tried although their accuracy cannot be checked. `tracker`: where boards that are not
-    this machine are registered, so that schedules are timed on them. `cluster`: where the scheduler
-    of a dask.distributed cluster is, so that its hosts build. `training`: samples on which recipes
-    are retrained that lost more accuracy than `bounds` allows; with `together`, all are trained on
-    them first, on shared weights.
+    `model`: an .onnx file, a .pt2 file, `package.module:function`, or an imported network.
+    `data`: labelled held-out samples, as a file, a folder, `package.module:function`, or read
+    already. `training`: other samples, on which recipes are retrained that lose more accuracy than
+    `bounds` allows; with `together`, all are trained on them first, on shared weights.
+
+    `output`: the library for one board, the folder of libraries for several; None where boards are
+    only tuned for. `recipes`: names, or recipes; empty for all that are tried by default, and
+    without data only recipes that are named are tried unseen. `shapes` fix the free dimensions of
+    an ONNX file's inputs.
+
+    `tracker`: where boards that are not this machine are registered, so that they are tuned and
+    run over RPC. `cluster`: the scheduler of a dask.distributed cluster whose hosts build. `seed`
+    is that of the data's split and of training.
     """
 
-    model: Model
-    boards: tuple[Board, ...]
-    output: Path
-    recipes: tuple[Recipe, ...]
-    bounds: Bounds
-    tuning: Tuning
-    logs: Path
-    splits: Splits | None = None
-    recipes_named: bool = True
+    model: str | Path | Model
+    output: Path | None = None
+    boards: Sequence[str | Board] = ("host",)
+    data: str | Path | Dataset | Splits | None = None
+    training: str | Path | Dataset | None = None
+    together: bool = False
+    recipes: Sequence[str | Recipe] = ()
+    bounds: Bounds = field(default_factory=Bounds)
+    tuning: Tuning = field(default_factory=lambda: Tuning(trials=200))
+    shapes: Mapping[str, tuple[int, ...]] | None = None
+    logs: Path = field(default_factory=default_logs)
     tracker: Address | None = None
     cluster: str | None = None
-    training: Dataset | None = None
-    together: bool = False
+    seed: int = 0
 
-    def folder(self, board: Board) -> Path:
-        """Where the library of a board goes."""
-        return self.output if len(self.boards) == 1 else self.output / board.name
+    def __post_init__(self) -> None:
+        if self.together and self.training is None:
+            raise UsageError("--together needs --retrain too: the samples to train on")
+        if self.training is not None and self.data is None:
+            raise UsageError("--retrain needs --data too: held-out samples that tell what was lost")
+
+
+def find_boards(boards: Sequence[str | Board]) -> tuple[Board, ...]:
+    """Find the boards, each once; BoardError lists the known ones."""
+    found = tuple(find(board) if isinstance(board, str) else board for board in boards)
+    names = [board.name for board in found]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"--target names {twice} more than once; give each board once")
+    return found

@@ -1,98 +1,90 @@
-"""Which compressed networks are worth compiling, by what the reference executor says of them."""
+"""Which compressed networks are worth building, by what the reference executor says of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ..errors import AdaspringError
-from ..ir.quantized_layers import is_quantized
 from ..library import manifest as record
 from ..targets import Board
-from .candidates import Candidate, Compressor, Probe, why_unchanged
-from .gate import Bounds, accuracy_refusal
-from .measure.layer_times import with_layer_times
+from .compressor import Compressor
+from .gate import accuracy_refusal
+from .plan import Plan, RecipePlan
 from .progress import Progress
-from .recipes import Recipe, why_skipped, why_unsuited
-from .request import Request
-from .retrain.recover import recovered
-from .retrain.together import train_candidates
+from .recipes import Recipe, why_unsuited
+from .request import Bounds
+from .retrain.recover import retrain_variant
+from .retrain.together import train_recipes
+from .variants import Probe, Variant, make_variant
 
 
-def find_candidates(
-    request: Request, probe: Probe, progress: Progress
-) -> tuple[tuple[Candidate, ...], tuple[record.Dropped, ...]]:
-    """The dense network and every recipe that works and keeps accuracy in the reference."""
-    found: list[Candidate] = []
-    skipped: list[record.Dropped] = []
-    calibration = request.splits.calibration if request.splits else None
-    compressor = Compressor(request.model, probe, calibration)
-    quantized, has_data = is_quantized(request.model), calibration is not None
-    recipes = with_layer_times(request)
-    reasons = [
-        why_skipped(
-            recipe,
-            boards=request.boards,
-            has_data=has_data,
-            named=request.recipes_named,
-            quantized=quantized,
-        )
-        for recipe in recipes
-    ]
-    if request.together and request.training is not None:
-        tried = [r for r, reason in zip(recipes, reasons, strict=True) if reason is None]
-        data, seed = request.training, request.tuning.seed
-        train_candidates(tried, compressor, request.model, data, seed, progress)
-    for index, (recipe, reason) in enumerate(zip(recipes, reasons, strict=True)):
-        progress.step("compress", index, len(request.recipes), recipe.name)
-        if reason is None:
-            try:
-                candidate = _candidate(request, recipe, compressor, found, progress)
-            except AdaspringError as error:
-                if not recipe.passes:
-                    raise
-                reason = str(error)
-            else:
-                reason = _pointless(candidate, found, request.bounds)
-                if reason is None:
-                    found.append(candidate)
-        if reason is not None:
-            skipped.append(dropped_record(recipe, reason))
-    progress.step("compress", len(request.recipes), len(request.recipes), "done")
-    return tuple(found), tuple(skipped)
+def find_variants(
+    plan: Plan, probe: Probe, progress: Progress
+) -> tuple[tuple[Variant, ...], tuple[record.Dropped, ...]]:
+    """The dense network and every planned one that keeps accuracy in the reference.
+
+    What is retrained is compressed anew from the trained weights.
+    """
+    done = {each.recipe.passes: each.compressed for each in plan.recipes if each.compressed}
+    compressor = Compressor(plan.model, plan.calibration, done)
+    if plan.request.together:
+        tried = [each.recipe for each in plan.recipes if each.skipped is None]
+        train_recipes(tried, compressor, plan, progress)
+    found: list[Variant] = []
+    dropped: list[record.Dropped] = []
+    for index, planned in enumerate(plan.recipes):
+        progress.step("run in the reference", index, len(plan.recipes), planned.recipe.name)
+        made = _variant_of(plan, planned, compressor, probe, found, progress)
+        if isinstance(made, Variant):
+            found.append(made)
+        else:
+            dropped.append(dropped_record(planned.recipe, made))
+    progress.step("run in the reference", len(plan.recipes), len(plan.recipes), "done")
+    return tuple(found), tuple(dropped)
 
 
-def _candidate(
-    request: Request,
-    recipe: Recipe,
+def _variant_of(
+    plan: Plan,
+    planned: RecipePlan,
     compressor: Compressor,
-    found: Sequence[Candidate],
+    probe: Probe,
+    found: Sequence[Variant],
     progress: Progress,
-) -> Candidate:
-    """Compress by a recipe, and retrain the result where it lost too much and there are data."""
-    candidate = compressor.candidate(recipe)
-    if request.training is None or not found:
-        return candidate
-    dense, given = found[0].validation_accuracy, candidate.validation_accuracy
-    if accuracy_refusal(dense, given, request.bounds) is None:
-        return candidate
-    data, seed = request.training, request.tuning.seed
-    return recovered(candidate, compressor, request.model, data, seed, progress)
+) -> Variant | str:
+    """A recipe's network, or why it need not be built; the dense one is `found` first."""
+    if planned.skipped is not None:
+        return planned.skipped
+    recipe = planned.recipe
+    training = compressor.training_of(recipe.passes)
+    try:
+        variant = make_variant(recipe, compressor.compress(recipe.passes), probe, training)
+        if not found:
+            return variant
+        lost = _lost(found[0], variant, plan.request.bounds)
+        if lost is None or plan.training is None:
+            return variant if lost is None else _with_training(lost, training)
+        variant = retrain_variant(variant, compressor, plan, probe, progress)
+    except AdaspringError as error:
+        if not recipe.passes:
+            raise
+        return str(error)
+    lost = _lost(found[0], variant, plan.request.bounds)
+    return variant if lost is None else _with_training(lost, variant.training)
 
 
-def _pointless(candidate: Candidate, found: Sequence[Candidate], bounds: Bounds) -> str | None:
-    """Why a compressed network need not be compiled; the dense one was found first."""
-    unchanged = why_unchanged(candidate.recipe, candidate.decisions())
-    if unchanged is not None or not found:
-        return unchanged
-    lost = accuracy_refusal(found[0].validation_accuracy, candidate.validation_accuracy, bounds)
-    return lost if candidate.training is None or lost is None else f"{lost}, after retraining"
+def _lost(dense: Variant, variant: Variant, bounds: Bounds) -> str | None:
+    return accuracy_refusal(dense.validation_accuracy, variant.validation_accuracy, bounds)
+
+
+def _with_training(reason: str, training: str | None) -> str:
+    return reason if training is None else f"{reason}, after retraining"
 
 
 def suited(
-    candidates: Sequence[Candidate], board: Board
-) -> tuple[tuple[Candidate, ...], tuple[record.Dropped, ...]]:
+    variants: Sequence[Variant], board: Board
+) -> tuple[tuple[Variant, ...], tuple[record.Dropped, ...]]:
     """Those that a board can gain by; the others are dropped, with the reason."""
-    reasons = [(each, why_unsuited(each.recipe, board)) for each in candidates]
+    reasons = [(each, why_unsuited(each.recipe, board)) for each in variants]
     return (
         tuple(each for each, why in reasons if why is None),
         tuple(dropped_record(each.recipe, why) for each, why in reasons if why is not None),

@@ -2,77 +2,87 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..backends.tuning import TuningReport
 from ..errors import AdaspringError
+from ..ir.model import Model
 from ..library import manifest as record
 from ..targets import Board
-from .board.site import site_of
-from .board.tuned_code import log_folder, tune_board
-from .candidates import Candidate, make_probe
+from .board.tuned_code import tune_board
+from .compile import BoardFailure
 from .farms import Farms, farms_of
+from .plan import BoardPlan, Plan
+from .plan import plan as make_plan
 from .progress import Progress, Silent
 from .request import Request
-from .shortlist import find_candidates, suited
+from .shortlist import find_variants, suited
+from .variants import Variant, make_probe
 
 
 @dataclass(frozen=True, kw_only=True)
 class TunedBoard:
-    """What tuning for one board did; `error` where it could not."""
+    """What tuning for one board did; `report` is None where its kind is not tuned (GPUs)."""
 
-    board: Board
-    log: Path
+    plan: BoardPlan
     report: TuningReport | None
-    error: str | None = None
+
+    @property
+    def board(self) -> Board:
+        """The board."""
+        return self.plan.board
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuneResult:
     """All boards, the variants whose functions were tuned, and those that were not, and why."""
 
-    boards: tuple[TunedBoard, ...]
+    boards: tuple[TunedBoard | BoardFailure, ...]
     variants: tuple[str, ...]
     skipped: tuple[record.Dropped, ...]
 
 
-def tune_variants(request: Request, progress: Progress | None = None) -> TuneResult:
-    """Tune the functions of every variant of `request` that keeps accuracy, each board in turn.
+def tune_model(
+    model: str | Path | Model, *, progress: Progress | None = None, **settings: Any
+) -> TuneResult:
+    """Measure schedules of a network's functions on boards, as `adaspring tune` does.
 
-    `request.output` is not used. A board that fails does not stop the others.
+    `settings` are the other fields of `Request`.
+    """
+    return tune_variants(make_plan(Request(model=model, **settings), progress), progress)
+
+
+def tune_variants(plan: Plan, progress: Progress | None = None) -> TuneResult:
+    """Tune the functions of every planned variant that keeps accuracy, each board in turn.
+
+    A board that fails does not stop the others; where it is the only one, its error is raised.
 
     Raises:
         AdaspringError: nothing can be tuned for any board (the dense network does not run).
 
     """
     progress = progress or Silent()
-    probe = make_probe(request.model, request.splits)
-    with farms_of(request) as farms:
-        candidates, skipped = find_candidates(request, probe, progress)
-        boards = [_tuned(request, board, candidates, farms, progress) for board in request.boards]
-    return TuneResult(
-        boards=tuple(boards),
-        variants=tuple(candidate.name for candidate in candidates),
-        skipped=skipped,
-    )
+    probe = make_probe(plan.model, plan.splits)
+    with farms_of(plan.request) as farms:
+        variants, skipped = find_variants(plan, probe, progress)
+        boards = [_tune(plan, board, variants, farms, progress) for board in plan.boards]
+    names = tuple(variant.name for variant in variants)
+    return TuneResult(boards=tuple(boards), variants=names, skipped=skipped)
 
 
-def _tuned(
-    request: Request,
-    board: Board,
-    candidates: Sequence[Candidate],
-    farms: Farms,
-    progress: Progress,
-) -> TunedBoard:
-    folder = request.logs / board.name
+def _tune(
+    plan: Plan, board: BoardPlan, variants: Sequence[Variant], farms: Farms, progress: Progress
+) -> TunedBoard | BoardFailure:
+    start_s = time.monotonic()
+    chosen, _ = suited(variants, board.board)
     try:
-        folder = log_folder(request, site_of(request.tracker, board))
-        chosen, _ = suited(candidates, board)
-        report = tune_board(request, board, chosen, farms, progress)
+        report = tune_board(board.site, chosen, plan.request.tuning, farms, progress)
     except AdaspringError as error:
-        if len(request.boards) == 1:
+        if len(plan.boards) == 1:
             raise
-        return TunedBoard(board=board, log=folder, report=None, error=str(error))
-    return TunedBoard(board=board, log=folder, report=report)
+        return BoardFailure(plan=board, error=str(error), elapsed_s=time.monotonic() - start_s)
+    return TunedBoard(plan=board, report=report)

@@ -19,17 +19,16 @@ from adaspring.backends.tuning import Tuning, TuningLog, tasks_of, tune
 from adaspring.backends.tuning.log.compact import compact
 from adaspring.backends.tuning.log.files import packed_path
 from adaspring.backends.tuning.log.lines import LOST, WORKLOADS
-from adaspring.cli.demo import MAX_DROP, RECIPES
+from adaspring.cli.demo.command import MAX_DROP, RECIPES
 from adaspring.cli.demo.data import digits
 from adaspring.cli.demo.network import example_input
 from adaspring.cli.demo.train import train
-from adaspring.explore.candidates import make_probe
-from adaspring.explore.gate import Bounds
+from adaspring.explore.plan import plan
 from adaspring.explore.progress import Silent
-from adaspring.explore.recipes import find_recipes
-from adaspring.explore.request import Request
-from adaspring.explore.shortlist import find_candidates
-from adaspring.frontend.data import Dataset, split
+from adaspring.explore.request import Bounds, Request
+from adaspring.explore.shortlist import find_variants
+from adaspring.explore.variants import make_probe
+from adaspring.frontend.data import Dataset
 from adaspring.frontend.from_torch.importer import from_torch
 from adaspring.ir.model import Model
 from adaspring.targets import Board, host
@@ -58,19 +57,15 @@ def networks() -> list[Model]:
     (images, labels), (held_images, held_labels) = digits()
     network = train(images, labels, host().core_count, lambda done, total: None)
     demo = from_torch(network, (example_input(),), name="digits")
-    splits = split(Dataset(inputs=(held_images,), labels=held_labels), seed=0)
     request = Request(
         model=demo,
-        boards=(),
-        output=Path("."),
-        recipes=find_recipes(RECIPES),
+        data=Dataset(inputs=(held_images,), labels=held_labels),
+        recipes=RECIPES,
         bounds=Bounds(max_drop=MAX_DROP, front_only=False),
-        tuning=Tuning(trials=0),
-        logs=Path("."),
-        splits=splits,
     )
-    candidates, _ = find_candidates(request, make_probe(demo, splits), Silent())
-    found = [candidate.model for candidate in candidates]
+    demo_plan = plan(request)
+    variants, _ = find_variants(demo_plan, make_probe(demo, demo_plan.splits), Silent())
+    found = [variant.model for variant in variants]
     return [*found, *(model for kind in NETWORKS for model in models(kind))]
 
 

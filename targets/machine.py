@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterable, Set
 from dataclasses import dataclass
@@ -34,6 +35,13 @@ def cpu_flags(root: Path = Path("/")) -> frozenset[str]:
         if line.partition(":")[0].strip() in ("flags", "Features")
     ]
     return frozenset.intersection(*found) if found else frozenset()
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept for the user: XDG_CACHE_HOME, or ~/.cache."""
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
+    return base / "adaspring"
 
 
 def read_machine(root: Path, allowed: Set[int]) -> Machine:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+from ...errors import UsageError
 
 Tuner = Literal["auto", "template", "sketch"]
 
@@ -28,6 +30,11 @@ class Tuning:
     round_size: int = 16
     patience: int = 64
     timeout_s: float = 20.0
+
+    def __post_init__(self) -> None:
+        known = get_args(Tuner)
+        if self.tuner not in known:
+            raise UsageError(f"--tuner {self.tuner!r} is unknown; choose from {', '.join(known)}")
 
 
 @dataclass(frozen=True, kw_only=True)

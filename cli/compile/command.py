@@ -10,28 +10,26 @@ import typer
 from ..shared.answer import Answer, AsJson, Verbose
 from ..shared.bars import Bars
 from ..shared.faults import resumable
-from .arguments import Arguments
+from ..shared.options import (
+    Cluster,
+    Data,
+    Logs,
+    MaxDrop,
+    Model,
+    RecipeNames,
+    Seed,
+    Shapes,
+    Target,
+    TimeLimit,
+    Tracker,
+    Trials,
+    TunerName,
+)
+from ..shared.parse import parse_duration, parse_shapes, parse_tracker
 
 if TYPE_CHECKING:
-    from ...explore.compile import CompileResult
     from ...explore.request import Request
 
-Model = Annotated[
-    str,
-    typer.Argument(metavar="MODEL", help="An .onnx file, a .pt2 file, or package.module:function."),
-]
-Target = Annotated[
-    list[str],
-    typer.Option("--target", metavar="BOARD", help="A board's name or .toml file; repeatable."),
-]
-Data = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        help="Held-out samples with labels: an .npz with x and y, a folder of class folders, or "
-        "package.module:function.",
-    ),
-]
 Retrain = Annotated[
     str | None,
     typer.Option(
@@ -47,9 +45,6 @@ Together = Annotated[
         help="Train all recipes' networks on the samples of --retrain first, on shared weights.",
     ),
 ]
-MaxDrop = Annotated[
-    float, typer.Option("--max-drop", min=0.0, max=1.0, help="Accuracy that a variant may lose.")
-]
 LatencyMs = Annotated[
     float | None, typer.Option("--latency-ms", help="Leave out variants whose p90 is above this.")
 ]
@@ -59,49 +54,6 @@ KeepDominated = Annotated[
         "--keep-dominated",
         help="Keep variants that are better than dense though another is better in every figure.",
     ),
-]
-Trials = Annotated[
-    int, typer.Option("--trials", min=0, help="Schedules to measure on a board; 0 tunes nothing.")
-]
-TimeLimit = Annotated[
-    str | None,
-    typer.Option("--time-limit", metavar="10m", help="How long a board is tuned at most."),
-]
-TunerName = Annotated[
-    str,
-    typer.Option(
-        "--tuner",
-        help="template: our schedules' knobs; sketch: a search of derived schedules; auto: the "
-        "first where one fits, then the other.",
-    ),
-]
-Tracker = Annotated[
-    str | None,
-    typer.Option(
-        "--tracker",
-        metavar="HOST:PORT",
-        help="Tune and run on boards that are not this machine over RPC.",
-    ),
-]
-Cluster = Annotated[
-    str | None,
-    typer.Option(
-        "--cluster",
-        metavar="HOST:PORT",
-        help="Build on the hosts of a dask.distributed cluster; its scheduler's address.",
-    ),
-]
-RecipeNames = Annotated[
-    list[str] | None,
-    typer.Option("--recipe", metavar="NAME", help="Only these, and dense; repeatable."),
-]
-Shapes = Annotated[
-    list[str] | None,
-    typer.Option("--shape", metavar="x=1,3,32,32", help="Fix an ONNX input's shape; repeatable."),
-]
-Logs = Annotated[Path, typer.Option("--logs", help="Where measured schedules are kept.")]
-Seed = Annotated[
-    int, typer.Option("--seed", min=0, help="Of the split of the data and of the search.")
 ]
 Output = Annotated[
     Path,
@@ -131,7 +83,7 @@ def compile_model(
     cluster: Cluster = None,
     recipe: RecipeNames = None,
     shape: Shapes = None,
-    logs: Logs = Path("tuning_logs"),
+    logs: Logs = None,
     seed: Seed = 0,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -146,54 +98,47 @@ def compile_model(
       adaspring compile net.pt2 --target host --target raspberry-pi-5 -o libs
       adaspring compile net.onnx --data held-out.npz -o net.lib --dry-run
     """
-    arguments = Arguments(
+    from ...backends.tuning.settings import Tuning
+    from ...explore.request import Bounds, Request, default_logs, find_boards
+
+    request = Request(
         model=model,
-        boards=tuple(target),
-        data=data,
-        retrain=retrain,
-        together=together,
-        max_drop=max_drop,
-        latency_ms=latency_ms,
-        keep_dominated=keep_dominated,
-        trials=trials,
-        time_limit=time_limit,
-        tuner=tuner,
-        tracker=tracker,
-        cluster=cluster,
-        recipes=tuple(recipe or ()),
-        shapes=tuple(shape or ()),
-        logs=logs,
-        seed=seed,
         output=output,
+        boards=find_boards(target),
+        data=data,
+        training=retrain,
+        together=together,
+        recipes=tuple(recipe or ()),
+        bounds=Bounds(max_drop=max_drop, latency_ms=latency_ms, front_only=not keep_dominated),
+        tuning=Tuning(
+            trials=trials,
+            time_limit_s=parse_duration("--time-limit", time_limit),
+            tuner=tuner,  # type: ignore[arg-type]
+            seed=seed,
+        ),
+        shapes=parse_shapes(shape),
+        logs=logs or default_logs(),
+        tracker=parse_tracker(tracker),
+        cluster=cluster,
+        seed=seed,
     )
-    return _carry_out(arguments, dry_run)
+    return _carry_out(request, dry_run)
 
 
-def _carry_out(arguments: Arguments, dry_run: bool) -> Answer:
-    """Resolve, then print the plan or follow it."""
+def _carry_out(request: Request, dry_run: bool) -> Answer:
+    """Plan, then print the plan or execute it."""
     with Bars() as bars:
-        boards = arguments.find_boards()
-        bars.step("load the compiler", 0, 1, "")
-        from .request import notes, resolve
-
-        bars.step("load the compiler", 1, 1, "")
-        request = resolve(arguments, boards, bars)
+        with bars.loading("the compiler"):
+            from ...explore.compile import compile_libraries
+            from ...explore.notes import notes
+            from ...explore.plan import plan as make_plan
+            from .tables import plan_answer, result_answer
+        plan = make_plan(request, bars)
         if dry_run:
-            from .plan import plan
-            from .tables import plan_answer
-
-            return plan_answer(plan(request, arguments, bars))
-        remarks = notes(request)
+            return plan_answer(plan)
+        remarks = notes(plan)
         for remark in remarks:
             bars.note(remark)
-        result = _compile(request, bars)
-    from .tables import result_answer
-
-    return result_answer(request, result, remarks)
-
-
-def _compile(request: Request, bars: Bars) -> CompileResult:
-    from ...explore.compile import compile_libraries
-
-    with resumable(request.logs):
-        return compile_libraries(request, bars)
+        with resumable(request.logs):
+            result = compile_libraries(plan, bars)
+    return result_answer(plan, result, remarks)

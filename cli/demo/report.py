@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from ...explore.compile import CompileResult
     from .day import Lived
 
@@ -40,6 +39,8 @@ def libraries(console: Console, result: CompileResult) -> None:
 
 def day(console: Console, lived: Sequence[Lived]) -> None:
     """A row for each moment."""
+    from rich.table import Table
+
     table = Table(title="one open network, a day of contexts")
     for heading in (
         "time",

@@ -11,14 +11,15 @@ import msgspec
 import typer
 
 from ...errors import UsageError
-from ..compile.arguments import parse_shapes
-from ..compile.command import Model, Shapes
 from ..shared.answer import Answer, AsJson, Verbose
 from ..shared.bars import Bars
 from ..shared.faults import Interrupted
+from ..shared.options import Model, Shapes
+from ..shared.parse import parse_shapes
 
 if TYPE_CHECKING:
-    from .run import Arguments, Report
+    from ...explore.retrain.retrain import RetrainRequest
+    from .run import Report
 
 Data = Annotated[
     str,
@@ -107,40 +108,40 @@ def retrain(
     """
     if output.suffix != ".pt2":
         raise UsageError(f"{output} is written as a .pt2 file; name it so")
-    shapes = parse_shapes(tuple(shape or ()))
-    with Bars() as bars:
-        bars.step("load the compiler", 0, 1, "")
-        from ...training import Settings
-        from .run import Arguments
-
-        bars.step("load the compiler", 1, 1, "")
-    arguments = Arguments(
+    shapes = parse_shapes(shape)
+    with Bars() as bars, bars.loading("the compiler"):
+        from ...explore.retrain.retrain import RetrainRequest
+        from ...training import Distillation, Settings
+    request = RetrainRequest(
         model=model,
         data=data,
         validation=validation,
         recipe=recipe,
-        distil=distil,
-        aware=qat,
         settings=Settings(
-            epochs=epochs, batch=batch, learning_rate=learning_rate, patience=patience, seed=seed
+            epochs=epochs,
+            batch=batch,
+            learning_rate=learning_rate,
+            patience=patience,
+            seed=seed,
+            distillation=Distillation() if distil else None,
         ),
+        aware=qat,
         shapes=shapes,
         checkpoints=checkpoints,
-        output=output,
     )
-    return _plan(arguments) if dry_run else _carry_out(arguments, nproc)
+    return _plan(request, output) if dry_run else _carry_out(request, output, nproc)
 
 
-def _carry_out(arguments: Arguments, count: int) -> Answer:
+def _carry_out(request: RetrainRequest, output: Path, count: int) -> Answer:
     from ...training import started_by_torchrun
     from .run import run_in_group, run_in_processes
 
     if started_by_torchrun() and count > 1:
         raise UsageError("--nproc starts processes, but torchrun started this one; leave it out")
-    with _resumable(arguments.checkpoints):
+    with _resumable(request.checkpoints):
         if count > 1:
-            return _answer(run_in_processes(arguments, count))
-        report, prints = run_in_group(arguments)
+            return _answer(run_in_processes(request, output, count))
+        report, prints = run_in_group(request, output)
     if not prints:
         raise typer.Exit(0)
     return _answer(report)
@@ -199,17 +200,14 @@ def _data(report: Report) -> dict[str, Any]:
     }
 
 
-def _plan(arguments: Arguments) -> Answer:
-    from ...explore.retrain.retrain import decisions
+def _plan(request: RetrainRequest, output: Path) -> Answer:
+    from ...training import Ranks
     from ..shared.tables import count_text, line
     from .run import plan, sizes
 
     with Bars() as bars:
-        request, compression = plan(arguments, bars)
-    found, counts = (
-        [each.describe() for each in decisions(compression)],
-        sizes(request, compression),
-    )
+        planned = plan(request, output, Ranks(), bars)
+    found, counts = [each.describe() for each in planned.decisions], sizes(planned)
     shown = [line(text) for text in found or ["nothing is compressed"]]
     after = f"{count_text(counts['macs_count_before'])} → {count_text(counts['macs_count_after'])}"
     shown += [line(f"MACs {after}"), line(f"then: {request.settings!r}")]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.progress import (
@@ -54,6 +56,13 @@ class Bars:
                 self._progress.update(task.id, completed=task.total)
             self._tasks[stage] = self._progress.add_task(stage, total=total, detail=detail)
         self._progress.update(self._tasks[stage], completed=done, total=total, detail=detail)
+
+    @contextmanager
+    def loading(self, what: str) -> Iterator[None]:
+        """A step around imports that take seconds."""
+        self.step(f"load {what}", 0, 1, "")
+        yield
+        self.step(f"load {what}", 1, 1, "")
 
     def note(self, text: str) -> None:
         """Print a line on stderr above the bars, terminal or not."""

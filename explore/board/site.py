@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from ...backends.rpc.description import EMULATED_SUFFIX
 from ...backends.rpc.host.client import find_boards
 from ...backends.rpc.protocol import Address
 from ...targets import Board, is_this_machine
@@ -13,10 +15,12 @@ from ...targets import Board, is_this_machine
 class Site:
     """The place for one board. `emulated`: it works as the board does, and its times mean nothing.
 
-    `here`: this machine is the board; else it is at `tracker`, or, without one, nowhere.
+    `here`: this machine is the board; else it is at `tracker`, or, without one, nowhere. The tuning
+    log is a folder of `logs`.
     """
 
     board: Board
+    logs: Path
     here: bool
     tracker: Address | None = None
     emulated: bool = False
@@ -26,6 +30,11 @@ class Site:
         """Whether anything can be run there."""
         return self.here or self.tracker is not None
 
+    @property
+    def log_folder(self) -> Path:
+        """Where what is measured there goes; an emulated board's times stay apart."""
+        return self.logs / (self.board.name + (EMULATED_SUFFIX if self.emulated else ""))
+
     def describe(self) -> str:
         """Say which machine it is."""
         if self.here:
@@ -34,7 +43,7 @@ class Site:
         return f"{what}, over RPC at {self.tracker}"
 
 
-def site_of(tracker: Address | None, board: Board) -> Site:
+def find_site(board: Board, logs: Path, tracker: Address | None) -> Site:
     """Find the place; only processors are reached over RPC, not yet GPUs.
 
     Raises:
@@ -42,9 +51,9 @@ def site_of(tracker: Address | None, board: Board) -> Site:
 
     """
     if is_this_machine(board):
-        return Site(board=board, here=True)
+        return Site(board=board, logs=logs, here=True)
     if tracker is None or board.device != "cpu":
-        return Site(board=board, here=False)
+        return Site(board=board, logs=logs, here=False)
     info = find_boards(tracker, board)[0].info
     emulated = info is not None and info.emulated
-    return Site(board=board, here=False, tracker=tracker, emulated=emulated)
+    return Site(board=board, logs=logs, here=False, tracker=tracker, emulated=emulated)

@@ -12,17 +12,15 @@ import tvm_ffi
 
 from ...backends.build import build
 from ...backends.conv_algorithms import Known, alternatives, fastest
-from ...backends.tuning import best_known, fastest_known
 from ...ir.model import Model
 from ...library.writer import write_library
 from ...targets import Board
 from ..assemble import library_parts, variant_parts
-from ..board.site import site_of
-from ..board.tuned_code import Best, log_of
-from ..candidates import Candidate
+from ..board.logs import Best, best_schedules, known_times, open_log
+from ..board.site import Site
 from ..costs import make_cost
 from ..recipes import Recipe
-from ..request import Request
+from ..variants import Variant
 from .local import times_ms
 
 SECONDS = 0.5
@@ -51,7 +49,7 @@ class LayerTimes:
             for index, model in enumerate(models):
                 ready = fastest(alternatives(model, self._board), self._known)
                 built = build(ready, self._best, work / f"{index}.so")
-                one = Candidate(
+                one = Variant(
                     recipe=Recipe(name=f"form{index}"),
                     model=model,
                     steps=(),
@@ -72,19 +70,17 @@ def _inputs(model: Model) -> tuple[np.ndarray, ...]:
     return tuple(random.normal(size=s.shape).astype(s.dtype) for s in model.inputs)
 
 
-def with_layer_times(request: Request) -> tuple[Recipe, ...]:
+def with_layer_times(recipes: Sequence[Recipe], sites: Sequence[Site]) -> tuple[Recipe, ...]:
     """The recipes, their layers split only where that is faster, if the one board is this machine.
 
     What is compressed for several boards is split by its MACs alone.
     """
-    if len(request.boards) != 1:
-        return request.recipes
-    site = site_of(request.tracker, request.boards[0])
-    if not site.here or site.board.device != "cpu":
-        return request.recipes
-    log = log_of(request, site)
-    timer = LayerTimes(site.board, best_known(log), fastest_known(log))
+    if len(sites) != 1 or not sites[0].here or sites[0].board.device != "cpu":
+        return tuple(recipes)
+    (site,) = sites
+    log = open_log(site)
+    timer = LayerTimes(site.board, best_schedules(site, log), known_times(site, log))
     return tuple(
         replace(recipe, passes=tuple(each.with_layer_timer(timer) for each in recipe.passes))
-        for recipe in request.recipes
+        for recipe in recipes
     )

@@ -2,115 +2,176 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...errors import UsageError
+from ...frontend import check, load_data, load_model
 from ...frontend.data import Dataset
 from ...ir.model import Model
-from ...passes import Decision, Quantize, Step, run
+from ...passes import Compressed, Decision, Quantize, run
 from ...reference.executor import accuracy, evaluate
 from ...training import Ranks, Settings, Trained, train
-from ..progress import Progress
-from ..recipes import Recipe
+from ..progress import Progress, Silent
+from ..recipes import Recipe, find_recipe
 
 CALIBRATION_SAMPLES = 512
 """Training samples that passes may look at, taken at random: data may be in order of class."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retraining:
-    """What to compress and train. `aware`: under the rounding of int8, whether the recipe has it.
+class RetrainRequest:
+    """What to compress and train, as given: files may still be unread.
 
-    With `settings.distillation` the network before the recipe is the teacher.
+    `model`, `data` and `validation`: files, `package.module:function`, or what they would give;
+    `validation` are other samples, on which the best epoch is chosen. `aware`: train under the
+    rounding of int8, whether the recipe has it or not. With `settings.distillation` the network
+    before the recipe is the teacher.
     """
 
-    model: Model
-    data: Dataset
-    validation: Dataset
-    recipe: Recipe
-    settings: Settings
+    model: str | Path | Model
+    data: str | Path | Dataset
+    validation: str | Path | Dataset
+    recipe: str | Recipe = "dense"
+    settings: Settings = field(default_factory=Settings)
     aware: bool = False
+    shapes: Mapping[str, tuple[int, ...]] | None = None
     checkpoints: Path | None = None
-
-    def __post_init__(self) -> None:
-        passes = self.recipe.passes
-        trainable = any(each.trains_under_rounding for each in passes)
-        if trainable and not self.aware:
-            raise UsageError(
-                f"recipe {self.recipe.name} quantizes; give --qat to train under its rounding, or "
-                "a recipe that does not"
-            )
-        if not trainable and any(each.rounds_weights for each in passes):
-            raise UsageError(
-                f"recipe {self.recipe.name} rounds weights, which is not trained under; retrain "
-                f"without it, then compile with --recipe {self.recipe.name}"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compression:
-    """The float network to train, the passes that made it, and how int8 will round it."""
+class RetrainPlan:
+    """A request whose files were read and whose recipe was applied.
 
+    `compressed` is the float network to train, `quantized` how int8 will round it.
+    """
+
+    request: RetrainRequest
     model: Model
-    steps: tuple[Step, ...]
+    data: Dataset
+    validation: Dataset
+    compressed: Compressed
     quantized: tuple[Decision, ...]
+
+    @property
+    def decisions(self) -> Sequence[Decision]:
+        """Every decision, in the order of the passes."""
+        planned = [each for step in self.compressed.steps for each in step.decisions]
+        return (*planned, *self.quantized)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retrained:
     """The trained network; `dense_accuracy` is that of the network before the recipe."""
 
+    plan: RetrainPlan
     trained: Trained
-    compression: Compression
     dense_accuracy: float | None
 
 
-def compress(request: Retraining) -> Compression:
-    """Apply the recipe's float passes, and plan the quantization."""
-    order = np.random.default_rng(request.settings.seed).permutation(len(request.data))
-    calibration = request.data.take(order[:CALIBRATION_SAMPLES])
-    passes = [each for each in request.recipe.passes if not each.rounds_weights]
-    made = run(request.model, passes, calibration)
-    aware = (each for each in request.recipe.passes if each.trains_under_rounding)
-    settings = next(aware, Quantize())
-    quantized = settings.plan(made.model, calibration) if request.aware else ()
-    return Compression(model=made.model, steps=made.steps, quantized=quantized)
+def retrain_model(
+    model: str | Path | Model,
+    data: str | Path | Dataset,
+    validation: str | Path | Dataset,
+    *,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Retrained:
+    """Compress a network and train it, as `adaspring retrain` does, in this process.
+
+    `options` are the other fields of `RetrainRequest`. `trained.model` of the result is what
+    `adaspring.compile` takes.
+    """
+    request = RetrainRequest(model=model, data=data, validation=validation, **options)
+    ranks, progress = Ranks(), progress or Silent()
+    return retrain(plan_retraining(request, ranks, progress), ranks, progress)
 
 
-def retrain(request: Retraining, ranks: Ranks, progress: Progress) -> Retrained:
-    """Compress and train, in this process or as one of several.
+def plan_retraining(request: RetrainRequest, ranks: Ranks, progress: Progress) -> RetrainPlan:
+    """Read the files, apply the recipe's float passes, and plan the quantization.
 
     The leading process compresses for all: on other hosts, sums may round to other decisions.
     """
-    progress.step("compress", 0, 1, request.recipe.name)
-    compression = ranks.from_leader(lambda: compress(request))
+    recipe = _find_recipe(request)
+    progress.step("read", 0, 3, str(getattr(request.model, "name", request.model)))
+    model = request.model
+    if not isinstance(model, Model):
+        model = load_model(model, dict(request.shapes or {}) or None)
+    progress.step("read", 1, 3, "data")
+    data = check(_read(request.data), model)
+    progress.step("read", 2, 3, "validation data")
+    validation = check(_read(request.validation), model)
+    progress.step("read", 3, 3, "done")
+    progress.step("compress", 0, 1, recipe.name)
+    compressed, quantized = ranks.from_leader(lambda: _compress(request, recipe, model, data))
     progress.step("compress", 1, 1, "done")
+    return RetrainPlan(
+        request=request,
+        model=model,
+        data=data,
+        validation=validation,
+        compressed=compressed,
+        quantized=quantized,
+    )
+
+
+def retrain(plan: RetrainPlan, ranks: Ranks, progress: Progress) -> Retrained:
+    """Train what the plan left of the network, in this process or as one of several."""
+    settings = plan.request.settings
     trained = train(
-        compression.model,
-        request.data,
-        request.validation,
-        request.settings,
-        teacher=request.model if request.settings.distillation else None,
-        quantized=compression.quantized,
-        checkpoints=request.checkpoints,
+        plan.compressed.model,
+        plan.data,
+        plan.validation,
+        settings,
+        teacher=plan.model if settings.distillation else None,
+        quantized=plan.quantized,
+        checkpoints=plan.request.checkpoints,
         ranks=ranks,
         progress=progress,
     )
-    dense = ranks.from_leader(lambda: _accuracy(request.model, request.validation))
-    return Retrained(trained=trained, compression=compression, dense_accuracy=dense)
+    dense = ranks.from_leader(lambda: _accuracy(plan.model, plan.validation))
+    return Retrained(plan=plan, trained=trained, dense_accuracy=dense)
+
+
+def _find_recipe(request: RetrainRequest) -> Recipe:
+    """The recipe, refused where its network could not be trained."""
+    recipe = request.recipe
+    if isinstance(recipe, str):
+        recipe = find_recipe(recipe)
+    trainable = any(each.trains_under_rounding for each in recipe.passes)
+    if trainable and not request.aware:
+        raise UsageError(
+            f"recipe {recipe.name} quantizes; give --qat to train under its rounding, or "
+            "a recipe that does not"
+        )
+    if not trainable and any(each.rounds_weights for each in recipe.passes):
+        raise UsageError(
+            f"recipe {recipe.name} rounds weights, which is not trained under; retrain "
+            f"without it, then compile with --recipe {recipe.name}"
+        )
+    return recipe
+
+
+def _compress(
+    request: RetrainRequest, recipe: Recipe, model: Model, data: Dataset
+) -> tuple[Compressed, tuple[Decision, ...]]:
+    order = np.random.default_rng(request.settings.seed).permutation(len(data))
+    calibration = data.take(order[:CALIBRATION_SAMPLES])
+    made = run(model, [each for each in recipe.passes if not each.rounds_weights], calibration)
+    aware = (each for each in recipe.passes if each.trains_under_rounding)
+    quantize = next(aware, Quantize())
+    return made, quantize.plan(made.model, calibration) if request.aware else ()
+
+
+def _read(source: str | Path | Dataset) -> Dataset:
+    return source if isinstance(source, Dataset) else load_data(source)
 
 
 def _accuracy(model: Model, held_out: Dataset) -> float | None:
     if held_out.labels is None:
         return None
     return accuracy(evaluate(model, held_out)[0], held_out.labels)
-
-
-def decisions(compression: Compression) -> Sequence[Decision]:
-    """Give every decision, in the order of the passes."""
-    planned = [each for step in compression.steps for each in step.decisions]
-    return (*planned, *compression.quantized)

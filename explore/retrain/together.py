@@ -5,36 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...errors import AdaspringError
-from ...frontend.data import Dataset
-from ...ir.model import Model
-from ...passes import Compressed, Pass
-from ...training import Distillation, Settings, train_together
-from ..candidates import Compressor
+from ...passes import Compressed
+from ...training import train_together
+from ..compressor import Compressor, Passes
+from ..plan import Plan
 from ..progress import Progress
 from ..recipes import Recipe
-from .recover import batch_of
+from .recover import training_settings
 
 
-def train_candidates(
-    recipes: Sequence[Recipe],
-    compressor: Compressor,
-    dense: Model,
-    data: Dataset,
-    seed: int,
-    progress: Progress,
+def train_recipes(
+    recipes: Sequence[Recipe], compressor: Compressor, plan: Plan, progress: Progress
 ) -> None:
     """Let recipes go on from networks that were trained as members of one ensemble.
 
     The dense network is the teacher and stays what it is; roundings come after. The best epoch is
     chosen on the calibration split. What cannot be compressed is left for its recipe to say.
     """
-    held_out = compressor.calibration
-    assert held_out is not None, "training together is asked for with data"
-    made: dict[tuple[Pass, ...], Compressed] = {}
+    held_out, data, dense = plan.calibration, plan.training, plan.model
+    assert held_out is not None, "training together is asked for with held-out data"
+    assert data is not None, "and with training data"
+    made: dict[Passes, Compressed] = {}
     for recipe in recipes:
         floats = tuple(each for each in recipe.passes if not each.rounds_weights)
         try:
-            made |= {floats: compressor.compressed(floats)} if floats else {}
+            made |= {floats: compressor.compress(floats)} if floats else {}
         except AdaspringError:
             continue
     if not made:
@@ -45,7 +40,7 @@ def train_candidates(
         {name: made[floats].steps for name, floats in named.items()},
         data,
         held_out,
-        Settings(batch=batch_of(dense), seed=seed, distillation=Distillation()),
+        training_settings(dense, plan.request.seed),
         teacher=dense,
         progress=progress,
     )

@@ -28,7 +28,8 @@ def folder(tmp_path, monkeypatch):
 
 def refused_compile(*arguments, words, status=1):
     """A compile that must be refused, and leave neither a library nor a tuning log."""
-    line = refused(adaspring("compile", *arguments, "-o", "out.lib"), *words, status=status)
+    result = adaspring("compile", *arguments, "-o", "out.lib", "--logs", "tuning_logs")
+    line = refused(result, *words, status=status)
     assert not Path("out.lib").exists()
     assert not Path("tuning_logs").exists()
     assert not list(Path.cwd().glob(".*"))

@@ -38,6 +38,7 @@ def heeds_interrupts() -> None:
 def test_a_run_broken_off_while_tuning_is_continued_by_the_next(tmp_path, monkeypatch):
     path = exported(Mlp, ".pt2")
     arguments = ["compile", str(path), "--recipe", "dense", "--trials", str(TRIALS), "-o", "c.lib"]
+    arguments += ["--logs", "tuning_logs"]
     # a group of its own, as a terminal's: Ctrl-C reaches the tuner's workers too
     child = subprocess.Popen(
         [sys.executable, "-m", "adaspring", *arguments],

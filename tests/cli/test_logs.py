@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from adaspring.backends.tuning.log.log import TuningLog
-from adaspring.cli.compile import plan as compile_plan
+from adaspring.cli.compile import plan_data
 
 from ..support.cli import adaspring, answer, exported, refused
 from ..support.logs import ORIGIN, fill, product, split_by
@@ -110,7 +110,7 @@ def test_a_file_that_may_not_be_read_is_named(log, monkeypatch):
 
 def test_the_plan_of_a_compilation_counts_known_and_shipped_records(log, tmp_path, monkeypatch):
     fill(tmp_path / "shipped", range(2, 6))
-    monkeypatch.setattr(compile_plan, "shipped_logs", lambda board: (tmp_path / "shipped",))
+    monkeypatch.setattr(plan_data, "shipped_logs", lambda board: (tmp_path / "shipped",))
     arguments = ("compile", exported(Mlp, ".pt2"), "--logs", log.parent, "-o", tmp_path / "l")
     (board,) = answer(*arguments, "--dry-run")["boards"]
     assert (board["known_records_count"], board["shipped_records_count"]) == (6, 4)

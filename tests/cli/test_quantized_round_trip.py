@@ -7,8 +7,8 @@ import pytest
 import tvm_ffi
 
 from adaspring.errors import PassError
-from adaspring.explore.candidates import agreement_ratio
 from adaspring.explore.costs import count_macs
+from adaspring.explore.variants import agreement_ratio
 from adaspring.frontend.from_onnx.importer import from_onnx
 from adaspring.ir.layers import layers
 from adaspring.ir.quantized_layers import integer_layers, is_quantized

@@ -37,7 +37,7 @@ def made(tmp_path_factory):
         result = answer(
             "compile", exported(DecidedCnn, ".pt2"), "--data", "data.npz", "--trials", 4,
             "--max-drop", 0.5, "--keep-dominated", "-o", folder / "cnn.lib",
-            "--recipe", "pruned-half", "--recipe", "factorized", "--recipe", "int8",
+            "--logs", "tuning_logs", "--recipe", "pruned-half", "--recipe", "factorized", "--recipe", "int8",
         )  # fmt: skip
     return folder, result
 

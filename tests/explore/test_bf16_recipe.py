@@ -9,9 +9,9 @@ from adaspring import targets
 from adaspring.backends.kernels.isa import instruction_set
 from adaspring.backends.tuning import Tuning
 from adaspring.explore.compile import compile_libraries
-from adaspring.explore.gate import Bounds
+from adaspring.explore.plan import plan
 from adaspring.explore.recipes import find_recipes, why_skipped, why_unsuited
-from adaspring.explore.request import Request
+from adaspring.explore.request import Bounds, Request
 from adaspring.frontend.data import Dataset, split
 from adaspring.reference.executor import evaluate
 
@@ -32,14 +32,14 @@ def request(folder, *boards, **changes) -> Request:
         "bounds": Bounds(max_drop=1.0, front_only=False),
         "tuning": Tuning(trials=0),
         "logs": folder / "logs",
-        "splits": split(Dataset(inputs=inputs, labels=labels), seed=0),
+        "data": split(Dataset(inputs=inputs, labels=labels), seed=0),
     }
     return Request(model=model, boards=boards, output=folder / "lib", **(settings | changes))
 
 
 @pytest.mark.usefixtures("aarch64_linker")
 def test_of_two_boards_the_one_with_the_instruction_gets_the_variant(tmp_path):
-    result = compile_libraries(request(tmp_path, NEOVERSE_V1, PI4))
+    result = compile_libraries(plan(request(tmp_path, NEOVERSE_V1, PI4)))
     with_it, without = (board.manifest for board in result.boards)
     assert [variant.name for variant in with_it.variants] == ["dense", "bf16"]
     assert not with_it.dropped
@@ -53,7 +53,7 @@ def test_of_two_boards_the_one_with_the_instruction_gets_the_variant(tmp_path):
 
 
 def test_it_is_skipped_where_no_board_has_the_instruction(tmp_path):
-    result = compile_libraries(request(tmp_path, targets.null()))
+    result = compile_libraries(plan(request(tmp_path, targets.null())))
     (skipped,) = result.skipped
     assert skipped.name == "bf16"
     assert skipped.reason == "null has no instruction that multiplies bfloat16"
@@ -73,7 +73,7 @@ def test_on_this_machine_its_outputs_are_the_references(tmp_path):
     host = targets.host()
     if instruction_set(host).bfloat16 is None:
         pytest.skip("this processor does not multiply bfloat16")
-    result = compile_libraries(request(tmp_path, host))
+    result = compile_libraries(plan(request(tmp_path, host)))
     (board,) = result.boards
     found = {variant.name: variant.agreement for variant in board.manifest.variants}
     # On so small a network it may measure slower than dense; wrong it must not be.

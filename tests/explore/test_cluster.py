@@ -19,10 +19,10 @@ from adaspring.errors import BuildError, UsageError
 from adaspring.explore.board import code_jobs
 from adaspring.explore.board.code_jobs import CodeJob, build_all
 from adaspring.explore.compile import compile_libraries
-from adaspring.explore.gate import Bounds
+from adaspring.explore.plan import plan
 from adaspring.explore.progress import Silent
 from adaspring.explore.recipes import DENSE, Recipe
-from adaspring.explore.request import Request
+from adaspring.explore.request import Bounds, Request
 from adaspring.frontend.from_torch.importer import from_torch
 from adaspring.library.reader import read_manifest
 from adaspring.passes.prune.prune import Prune
@@ -128,7 +128,7 @@ def request(model, folder: Path, **changes) -> Request:
 def here(model, tmp_path_factory):
     """Libraries of two boards, built in this process."""
     folder = tmp_path_factory.mktemp("here")
-    compile_libraries(request(model, folder))
+    compile_libraries(plan(request(model, folder)))
     return folder / "lib"
 
 
@@ -151,8 +151,8 @@ def assert_same_code(found: Path, expected: Path) -> None:
 
 @pytest.mark.usefixtures("aarch64_linker")
 def test_libraries_built_on_a_cluster_are_those_built_here(model, two_hosts, here, tmp_path):
-    result = compile_libraries(request(model, tmp_path, cluster=two_hosts.address))
-    assert [board.error for board in result.boards] == [None, None]
+    result = compile_libraries(plan(request(model, tmp_path, cluster=two_hosts.address)))
+    assert result.failures == ()
     assert_same_code(tmp_path / "lib", here)
     measured = read_manifest(tmp_path / "lib" / "null").variants[0]
     assert measured.agreement.max_error_ratio <= measured.agreement.tolerance_ratio
@@ -164,8 +164,8 @@ def test_libraries_built_in_worker_processes_are_those_built_here(
 ):
     monkeypatch.setattr(code_jobs, "_WORTH_A_FARM_BYTES", 0)
     monkeypatch.setattr(code_jobs, "compile_library", None)  # nothing is compiled here
-    result = compile_libraries(request(model, tmp_path))
-    assert [board.error for board in result.boards] == [None, None]
+    result = compile_libraries(plan(request(model, tmp_path)))
+    assert result.failures == ()
     assert_same_code(tmp_path / "lib", here)
 
 
@@ -181,7 +181,8 @@ def test_candidates_are_built_on_the_cluster_and_timed_here(two_hosts, tmp_path,
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("adaspring.backends.tuning.workbench.build_farm", None)  # none here
     arguments = ("compile", exported(networks.Mlp, ".pt2"), "--recipe", "dense", "--trials", 4)
-    (board,) = answer(*arguments, "-o", "c.lib", "--cluster", two_hosts.address)["boards"]
+    where = ("--cluster", two_hosts.address, "--logs", "logs")
+    (board,) = answer(*arguments, "-o", "c.lib", *where)["boards"]
     assert board["tuning"]["measured_count"] == 4
     assert board["tuning"]["failed"] == []
 

@@ -10,10 +10,10 @@ import adaspring
 from adaspring import targets
 from adaspring.backends.tuning import Tuning
 from adaspring.errors import GateError, LibraryError, UsageError
-from adaspring.explore.compile import compile_libraries
-from adaspring.explore.gate import Bounds
+from adaspring.explore.compile import BoardResult, compile_libraries
+from adaspring.explore.plan import plan
 from adaspring.explore.recipes import DENSE, RECIPES, Recipe, find_recipes
-from adaspring.explore.request import Request
+from adaspring.explore.request import Bounds, Request
 from adaspring.frontend.data import Dataset, split
 from adaspring.frontend.from_torch.importer import from_torch
 from adaspring.library.reader import read_manifest
@@ -67,7 +67,7 @@ def request(model, folder: Path, **changes) -> Request:
 @pytest.fixture(scope="module")
 def compiled(model, splits, tmp_path_factory):
     folder = tmp_path_factory.mktemp("compiled")
-    result = compile_libraries(request(model, folder, splits=splits))
+    result = compile_libraries(plan(request(model, folder, data=splits)))
     return folder / "lib", result
 
 
@@ -108,7 +108,7 @@ def test_compiling_leaves_the_model_as_it_was(model, splits, tmp_path):
 
     before = tvm_ffi.structural_hash(model.module)
     weights = {name: value.copy() for name, value in model.weights.items()}
-    compile_libraries(request(model, tmp_path, recipes=QUICK[:2], splits=splits))
+    compile_libraries(plan(request(model, tmp_path, recipes=QUICK[:2], data=splits)))
     assert tvm_ffi.structural_hash(model.module) == before
     assert all(np.array_equal(model.weights[name], value) for name, value in weights.items())
 
@@ -116,9 +116,9 @@ def test_compiling_leaves_the_model_as_it_was(model, splits, tmp_path):
 @pytest.mark.usefixtures("aarch64_linker")
 def test_a_board_that_is_not_here_gets_a_library_that_says_so(model, splits, tmp_path):
     boards = (targets.find("raspberry-pi-5"), targets.find("rock-5b-mali"))
-    result = compile_libraries(request(model, tmp_path, boards=boards, splits=splits))
+    result = compile_libraries(plan(request(model, tmp_path, boards=boards, data=splits)))
     for board in result.boards:
-        assert board.error is None
+        assert isinstance(board, BoardResult)
         for variant in read_manifest(tmp_path / "lib" / board.board.name).variants:
             assert variant.cost.latency_p50_ms is None
             assert variant.agreement is None
@@ -127,7 +127,7 @@ def test_a_board_that_is_not_here_gets_a_library_that_says_so(model, splits, tmp
 
 
 def test_without_data_what_needs_none_is_built_and_the_rest_is_named(model, tmp_path):
-    result = compile_libraries(request(model, tmp_path))
+    result = compile_libraries(plan(request(model, tmp_path)))
     manifest = read_manifest(tmp_path / "lib")
     assert [entry.name for entry in result.skipped] == ["int8"]
     assert "--data" in result.skipped[0].reason
@@ -139,7 +139,9 @@ def test_an_accuracy_bound_that_nothing_compressed_meets_leaves_the_dense_networ
 ):
     ruin = Recipe(name="ruined", passes=(Prune(keep_ratio=0.05, multiple_of=1),))
     bounds = Bounds(max_drop=0.0)
-    compile_libraries(request(model, tmp_path, recipes=(DENSE, ruin), splits=splits, bounds=bounds))
+    compile_libraries(
+        plan(request(model, tmp_path, recipes=(DENSE, ruin), data=splits, bounds=bounds))
+    )
     manifest = read_manifest(tmp_path / "lib")
     assert [variant.name for variant in manifest.variants] == ["dense"]
     assert "accuracy falls by" in manifest.dropped[0].reason
@@ -148,7 +150,7 @@ def test_an_accuracy_bound_that_nothing_compressed_meets_leaves_the_dense_networ
 def test_a_latency_that_nothing_meets_writes_no_library(model, tmp_path):
     bounds = Bounds(max_drop=1.0, latency_ms=1e-6)
     with pytest.raises(GateError, match="above the asked"):
-        compile_libraries(request(model, tmp_path, recipes=QUICK[:1], bounds=bounds))
+        compile_libraries(plan(request(model, tmp_path, recipes=QUICK[:1], bounds=bounds)))
     assert not (tmp_path / "lib").exists()
 
 
@@ -156,7 +158,7 @@ def test_a_folder_that_is_not_a_library_is_refused_before_the_work_and_kept(mode
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "thesis.txt").write_text("precious")
     with pytest.raises(LibraryError, match=r"thesis\.txt"):
-        compile_libraries(request(model, tmp_path))
+        compile_libraries(plan(request(model, tmp_path)))
     assert (tmp_path / "lib" / "thesis.txt").read_text() == "precious"
 
 

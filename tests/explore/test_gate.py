@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from tvm import relax
 
-from adaspring.explore.gate import Bounds, Contender, dominated_by, refusal
+from adaspring.explore.gate import Contender, dominated_by, refusal
+from adaspring.explore.request import Bounds
 from adaspring.library.manifest import Cost, Figure
 
 from ..support.backends import model_of
@@ -25,7 +26,7 @@ def figure(value: float) -> Figure:
 
 def contender(name: str, *, model=FLOAT, ratio=0.5, agreement=1e-6, accuracy=0.9, ms=1.0, **cost):
     return Contender(
-        candidate=SimpleNamespace(name=name, model=model),
+        variant=SimpleNamespace(name=name, model=model),
         cost=Cost(
             size_bytes=figure(cost.get("size", 100)),
             macs_count=figure(1),

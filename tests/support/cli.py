@@ -41,10 +41,9 @@ def refused(result: Result, *words: str, status: int = 1) -> str:
 
 
 def measure_briefly(monkeypatch, seconds: float = 0.2) -> None:
-    from adaspring.explore import compile
-    from adaspring.explore.measure import local as measure
+    from adaspring.explore.measure import local, variants
 
-    monkeypatch.setattr(compile, "measure", partial(measure.measure, seconds=seconds))
+    monkeypatch.setattr(variants, "measure", partial(local.measure, seconds=seconds))
 
 
 @cache

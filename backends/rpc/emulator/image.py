@@ -12,7 +12,6 @@ then renamed.
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from ....errors import BoardError
+from ....targets.machine import cache_folder
 from .debian import Debian, unpack
 from .wheels import PINNED, fetch_wheels, unpack_wheel
 
@@ -62,10 +62,8 @@ class Image:
 
 
 def default_folder() -> Path:
-    """Where images are kept: XDG_CACHE_HOME, or ~/.cache."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(cache) if os.path.isabs(cache) else Path.home() / ".cache"
-    return base / "adaspring" / "boards"
+    """Where images are kept, in the user's cache folder."""
+    return cache_folder() / "boards"
 
 
 def image(folder: Path, building: Callable[[str], None] = lambda step: None) -> Image:

@@ -3,34 +3,23 @@
 from torch import nn
 
 from adaspring import targets
-from adaspring.backends.tuning import Tuning
-from adaspring.explore.gate import Bounds
+from adaspring.explore.board.site import find_site
 from adaspring.explore.measure.layer_times import LayerTimes, with_layer_times
 from adaspring.explore.recipes import DENSE, Recipe
-from adaspring.explore.request import Request
 from adaspring.ir.extract import alone
 from adaspring.ir.layers import layers
 from adaspring.passes import Factorize, Kept, Prune
 from adaspring.passes.factorize.factorize import Split
 
-from ...support.networks import SmallCnn
-from ...support.passes import Small, imported, known
+from ...support.passes import Small, imported
 
 FACTORIZED = Recipe(
     name="factorized", passes=(Prune(keep_ratio=0.5), Factorize(max_error_ratio=0.2))
 )
 
 
-def request(tmp_path, *boards, recipes=(DENSE, FACTORIZED)):
-    return Request(
-        model=known(SmallCnn),
-        boards=boards,
-        output=tmp_path / "lib",
-        recipes=recipes,
-        bounds=Bounds(max_drop=1.0),
-        tuning=Tuning(trials=0),
-        logs=tmp_path / "logs",
-    )
+def timed(tmp_path, *boards):
+    return with_layer_times((DENSE, FACTORIZED), [find_site(b, tmp_path, None) for b in boards])
 
 
 def test_a_heavy_layer_takes_longer_than_a_light_one_and_both_are_timed_once(monkeypatch):
@@ -50,16 +39,16 @@ def test_a_heavy_layer_takes_longer_than_a_light_one_and_both_are_timed_once(mon
 
 def test_recipes_are_timed_on_the_one_board_that_is_this_machine(tmp_path):
     here, there = targets.null(), targets.find("raspberry-pi-5")
-    dense, timed = with_layer_times(request(tmp_path, here))
+    dense, factorized = timed(tmp_path, here)
     assert dense == DENSE
-    assert timed.passes[1].timer is not None
-    assert timed == FACTORIZED
+    assert factorized.passes[1].timer is not None
+    assert factorized == FACTORIZED
     for boards in ((there,), (here, there)):
-        assert with_layer_times(request(tmp_path, *boards))[1].passes[1].timer is None
+        assert timed(tmp_path, *boards)[1].passes[1].timer is None
 
 
 def test_compiling_decides_by_measured_times(tmp_path):
-    _, recipe = with_layer_times(request(tmp_path, targets.null()))
+    _, recipe = timed(tmp_path, targets.null())
     factorize = Factorize(max_error_ratio=0.9, multiple_of=16, timer=recipe.passes[1].timer)
     net = Small(lambda self, x: self.c(x), c=nn.Conv2d(64, 64, 3, padding=1))
     net.c.weight.data[:] = net.c.weight.data[:1, :1]

@@ -17,10 +17,10 @@ from adaspring.backends import build
 from adaspring.backends.report.scratch import scratch_bytes
 from adaspring.backends.tuning import Tuning
 from adaspring.explore.compile import compile_libraries
-from adaspring.explore.gate import Bounds
 from adaspring.explore.measure.local import measure
+from adaspring.explore.plan import plan
 from adaspring.explore.recipes import DENSE, Recipe
-from adaspring.explore.request import Request
+from adaspring.explore.request import Bounds, Request
 from adaspring.frontend.from_torch.importer import from_torch
 from adaspring.library.reader import read_manifest
 from adaspring.library.writer import write_library
@@ -67,7 +67,7 @@ def figure(model, folder, board, recipes=(DENSE,)):
         tuning=Tuning(trials=0),
         logs=folder / "logs",
     )
-    compile_libraries(request)
+    compile_libraries(plan(request))
     return read_manifest(folder / "lib").variants[0].cost.peak_memory_bytes
 
 

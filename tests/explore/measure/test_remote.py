@@ -19,10 +19,11 @@ from adaspring.backends.tuning import Tuning, TuningLog
 from adaspring.errors import BoardError, BuildError
 from adaspring.explore import compile as compile_module
 from adaspring.explore.compile import compile_libraries
-from adaspring.explore.gate import Bounds
+from adaspring.explore.measure import variants as measure_module
 from adaspring.explore.measure.remote import Asked
+from adaspring.explore.plan import plan
 from adaspring.explore.recipes import DENSE, Recipe
-from adaspring.explore.request import Request
+from adaspring.explore.request import Bounds, Request
 from adaspring.frontend.data import Dataset, split
 from adaspring.frontend.from_torch.importer import from_torch
 from adaspring.passes.quantize.static import Quantize
@@ -67,7 +68,7 @@ def where() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def briefly(monkeypatch) -> None:
-    monkeypatch.setattr(compile_module, "Asked", partial(Asked, seconds=0.1))
+    monkeypatch.setattr(measure_module, "Asked", partial(Asked, seconds=0.1))
 
 
 def request(model, splits, where: str, folder: Path, **changes) -> Request:
@@ -80,7 +81,7 @@ def request(model, splits, where: str, folder: Path, **changes) -> Request:
         "logs": folder / "logs",
         "tracker": Address.parse(where),
     }
-    return Request(model=model, splits=splits, **(settings | changes))
+    return Request(model=model, data=splits, **(settings | changes))
 
 
 class Told:
@@ -102,7 +103,7 @@ def test_variants_are_run_and_timed_on_the_board_as_an_app_runs_them(
 ):
     told = Told()
     with rpc.board(where, "lab-box") as served:
-        result = compile_libraries(request(model, splits, where, tmp_path), told)
+        result = compile_libraries(plan(request(model, splits, where, tmp_path)), told)
     (board,) = result.boards
     everything = {entry.name: entry for entry in board.manifest.variants}
     dense = everything["dense"]
@@ -129,9 +130,7 @@ def test_networks_of_several_inputs_and_outputs_run_on_the_board(where, tmp_path
     network = networks.TwoInputs()
     model = from_torch(network, networks.example_inputs(network), name="two")
     with rpc.board(where, "lab-box"):
-        result = compile_libraries(
-            request(model, None, where, tmp_path, recipes=(DENSE,), recipes_named=False)
-        )
+        result = compile_libraries(request(model, None, where, tmp_path, recipes=(DENSE,)))
     (dense,) = result.boards[0].manifest.variants
     assert dense.agreement.max_error_ratio < 1e-4
     assert dense.cost.accuracy is None
@@ -150,7 +149,7 @@ def test_a_board_killed_while_its_variants_run_is_waited_for(
 
     told = Told("int8", kill_and_start_again)
     try:
-        result = compile_libraries(request(model, splits, where, tmp_path), told)
+        result = compile_libraries(plan(request(model, splits, where, tmp_path)), told)
     finally:
         for process in (board.process, *again):
             rpc.stop(process)
@@ -174,7 +173,7 @@ def test_a_variant_that_the_board_cannot_run_is_an_error_that_names_the_board(
         rpc.board(where, "lab-box") as served,
         pytest.raises(BuildError, match=f"on the board at {served.address} failed: .*0.so"),
     ):
-        compile_libraries(request(model, splits, where, tmp_path, recipes=(DENSE,)))
+        compile_libraries(plan(request(model, splits, where, tmp_path, recipes=(DENSE,))))
 
 
 def test_an_emulated_board_gives_outputs_and_accuracy_and_no_latency(
@@ -183,14 +182,14 @@ def test_an_emulated_board_gives_outputs_and_accuracy_and_no_latency(
     tuning = Tuning(trials=2, tuner="template")
     asked = request(model, splits, where, tmp_path, tuning=tuning, recipes=(DENSE,))
     with rpc.board(where, "lab-box-emulated", 0, "--emulated", "some-cpu"):
-        result = compile_libraries(asked)
+        result = compile_libraries(plan(asked))
     (board,) = result.boards
     dense = board.manifest.variants[0]
     assert dense.cost.latency_p50_ms is dense.cost.latency_p90_ms is None
     assert dense.cost.accuracy.how == f"test split, run on emulated lab-box, over RPC at {where}"
     assert dense.agreement.max_error_ratio < 1e-4
     assert board.latency_ratios == {}
-    assert board.site.emulated
+    assert board.plan.site.emulated
     # its times are not among those of the real board
     assert [path.name for path in (tmp_path / "logs").iterdir()] == ["lab-box-emulated"]
     log = TuningLog(tmp_path / "logs" / "lab-box-emulated")
@@ -203,5 +202,5 @@ def test_a_board_that_is_not_there_is_an_error_and_no_library_is_written(
     model, splits, where, tmp_path
 ):
     with pytest.raises(BoardError, match="no board under the key lab-box"):
-        compile_libraries(request(model, splits, where, tmp_path, recipes=(DENSE,)))
+        compile_libraries(plan(request(model, splits, where, tmp_path, recipes=(DENSE,))))
     assert not (tmp_path / "lib").exists()

@@ -4,13 +4,13 @@ import pytest
 
 from adaspring import targets
 from adaspring.backends.tuning import Tuning
-from adaspring.explore.candidates import make_probe
 from adaspring.explore.compile import compile_libraries
-from adaspring.explore.gate import Bounds
+from adaspring.explore.plan import plan
 from adaspring.explore.progress import Silent
 from adaspring.explore.recipes import DENSE, Recipe
-from adaspring.explore.request import Request
-from adaspring.explore.shortlist import find_candidates
+from adaspring.explore.request import Bounds, Request
+from adaspring.explore.shortlist import find_variants
+from adaspring.explore.variants import make_probe
 from adaspring.frontend.data import split
 from adaspring.library.reader import read_manifest
 from adaspring.passes import Prune, Quantize, WeightOnly
@@ -37,43 +37,44 @@ def request(folder, training, max_drop=0.06, recipes=RECIPES, together=False) ->
         bounds=Bounds(max_drop=max_drop, front_only=False),
         tuning=Tuning(trials=0),
         logs=folder / "logs",
-        splits=split(part(1200, 1797), seed=0),
+        data=split(part(1200, 1797), seed=0),
         training=training,
         together=together,
     )
 
 
-def candidates(asked: Request):
-    return find_candidates(asked, make_probe(asked.model, asked.splits), Silent())
+def variants(asked: Request):
+    planned = plan(asked)
+    return find_variants(planned, make_probe(planned.model, planned.splits), Silent())
 
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     """What is found without training data, and with them."""
     folder = tmp_path_factory.mktemp("found")
-    return candidates(request(folder, None)), candidates(request(folder, part(0, 1000)))
+    return variants(request(folder, None)), variants(request(folder, part(0, 1000)))
 
 
 def test_without_training_data_the_recipes_are_left_out(both):
     (found, skipped), _ = both
-    assert [candidate.name for candidate in found] == ["dense"]
+    assert [variant.name for variant in found] == ["dense"]
     assert {entry.name for entry in skipped} == {"thin", "thin-int8"}
     assert all("accuracy falls" in entry.reason for entry in skipped)
 
 
 def test_with_training_data_they_come_back_and_say_how(both):
     _, (found, skipped) = both
-    assert [candidate.name for candidate in found] == ["dense", "thin", "thin-int8"]
+    assert [variant.name for variant in found] == ["dense", "thin", "thin-int8"]
     assert skipped == ()
     dense, *retrained = found
     assert dense.training is None
     held = split(part(1200, 1797), seed=0).validation
-    for candidate in retrained:
-        last = candidate.decisions()[-1]
+    for variant in retrained:
+        last = variant.decisions()[-1]
         assert (last.pass_name, last.action) == ("retrain", "changed")
         assert "retrained on 1000 samples" in last.detail
-        reached = accuracy(evaluate(candidate.model, held)[0], held.labels)
-        assert candidate.validation_accuracy == pytest.approx(reached)
+        reached = accuracy(evaluate(variant.model, held)[0], held.labels)
+        assert variant.validation_accuracy == pytest.approx(reached)
         assert reached >= dense.validation_accuracy - 0.06
     integer = {str(a.dtype) for a in retrained[1].model.weights.values()}
     assert "int8" in integer
@@ -81,20 +82,20 @@ def test_with_training_data_they_come_back_and_say_how(both):
 
 
 def test_what_keeps_its_accuracy_is_not_retrained(tmp_path):
-    found, _ = candidates(request(tmp_path, part(0, 1000), max_drop=1.0, recipes=RECIPES[:2]))
-    assert [candidate.training for candidate in found] == [None, None]
+    found, _ = variants(request(tmp_path, part(0, 1000), max_drop=1.0, recipes=RECIPES[:2]))
+    assert [variant.training for variant in found] == [None, None]
 
 
 def test_what_training_does_not_save_says_that_it_was_tried(tmp_path):
     asked = request(tmp_path, part(0, 64), max_drop=0.0, recipes=RECIPES[:2])
-    found, skipped = candidates(asked)
-    assert [candidate.name for candidate in found] == ["dense"]
+    found, skipped = variants(asked)
+    assert [variant.name for variant in found] == ["dense"]
     assert skipped[0].reason.endswith("after retraining")
 
 
 def test_weights_that_are_rounded_alone_are_rounded_anew_after_training(tmp_path):
     recipe = Recipe(name="thin-weights", passes=(HEAVY, WeightOnly()))
-    found, skipped = candidates(request(tmp_path, part(0, 1000), recipes=(DENSE, recipe)))
+    found, skipped = variants(request(tmp_path, part(0, 1000), recipes=(DENSE, recipe)))
     assert skipped == ()
     dense, thin = found
     assert "int8" in {str(array.dtype) for array in thin.model.weights.values()}
@@ -113,16 +114,16 @@ def test_recipes_that_are_trained_together_come_back_without_a_training_of_their
     )
     before = fingerprint(wide())
     asked = request(tmp_path, part(0, 1000), recipes=recipes, together=True, max_drop=0.2)
-    found, skipped = candidates(asked)
+    found, skipped = variants(asked)
     assert skipped == ()
     dense, *others = found
     assert fingerprint(dense.model) == before == fingerprint(wide())
     assert dense.training is None
-    for candidate in others:
-        assert candidate.training.startswith("trained together with 1 others")
-        assert candidate.decisions()[-1].pass_name == "retrain"
-    by_name = {candidate.name: candidate for candidate in others}
-    plain, _ = candidates(request(tmp_path, None, recipes=recipes, max_drop=1.0))
+    for variant in others:
+        assert variant.training.startswith("trained together with 1 others")
+        assert variant.decisions()[-1].pass_name == "retrain"
+    by_name = {variant.name: variant for variant in others}
+    plain, _ = variants(request(tmp_path, None, recipes=recipes, max_drop=1.0))
     for name in ("thin", "half"):
         untrained = next(each for each in plain if each.name == name)
         assert by_name[name].validation_accuracy > untrained.validation_accuracy
@@ -137,7 +138,7 @@ def test_training_together_without_samples_is_refused(tmp_path):
 def test_the_library_records_the_training(tmp_path, monkeypatch):
     monkeypatch.setattr("adaspring.explore.board.site.is_this_machine", lambda board: False)
     before = fingerprint(wide())
-    compile_libraries(request(tmp_path, part(0, 1000), recipes=RECIPES[:2]))
+    compile_libraries(plan(request(tmp_path, part(0, 1000), recipes=RECIPES[:2])))
     dense, thin = read_manifest(tmp_path / "lib").variants
     assert {decision.pass_name for decision in dense.decisions} == set()
     assert [decision.pass_name for decision in thin.decisions][-1] == "retrain"

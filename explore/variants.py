@@ -1,8 +1,8 @@
-"""From recipes to compressed networks whose accuracy is known, before anything is compiled."""
+"""Compressed networks whose accuracy is known, before anything is compiled."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from ..frontend.data import Dataset, Splits
 from ..ir.model import Model
 from ..library.manifest import DecisionRecord
-from ..passes import Compressed, Kept, Pass, Step, run
+from ..passes import Compressed, Kept, Step
 from ..passes.quantize.imported import arrived
 from ..reference.executor import accuracy, evaluate
 from .recipes import Recipe
@@ -43,7 +43,7 @@ class Probe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class Variant:
     """A compressed network, what its passes decided, and what it answers in the reference.
 
     `training` says in one line how it was retrained, None where it was not.
@@ -109,55 +109,20 @@ def make_probe(model: Model, splits: Splits | None, seed: int = 0) -> Probe:
     return Probe(inputs=inputs, labels=labels, validation_count=len(parts[0].inputs[0]))
 
 
-class Compressor:
-    """Compresses one network by recipes; what two recipes begin with alike is done once."""
-
-    def __init__(self, model: Model, probe: Probe, calibration: Dataset | None) -> None:
-        self.probe = probe
-        self.calibration = calibration
-        self._done: dict[tuple[Pass, ...], Compressed] = {(): Compressed(model=model, steps=())}
-        self._training: dict[tuple[Pass, ...], str] = {}
-
-    def candidate(self, recipe: Recipe) -> Candidate:
-        """Compress by `recipe` and run the result on the probe in the reference executor."""
-        ways = (
-            how for begun, how in self._training.items() if recipe.passes[: len(begun)] == begun
-        )
-        return self.judged(recipe, self.compressed(recipe.passes), next(ways, None))
-
-    def judged(self, recipe: Recipe, made: Compressed, training: str | None = None) -> Candidate:
-        """Run a compressed network on the probe."""
-        outputs = evaluate(made.model, Dataset(inputs=self.probe.inputs))
-        return Candidate(
-            recipe=recipe,
-            model=made.model,
-            steps=made.steps,
-            outputs=outputs,
-            validation_accuracy=self.probe.validation_accuracy(outputs[0]),
-            test_accuracy=self.probe.test_accuracy(outputs[0]),
-            training=training,
-        )
-
-    def compressed(self, passes: tuple[Pass, ...]) -> Compressed:
-        """Apply passes in order, each beginning of them once."""
-        if passes not in self._done:
-            before = self.compressed(passes[:-1])
-            after = run(before.model, passes[-1:], self.calibration)
-            steps = (*before.steps, *after.steps)
-            self._done[passes] = Compressed(model=after.model, steps=steps)
-        return self._done[passes]
-
-    def replace(self, trained: Mapping[tuple[Pass, ...], Compressed], how: str) -> None:
-        """Go on from trained networks where recipes begin with these passes."""
-        self._done = {(): self._done[()], **trained}
-        self._training = dict.fromkeys(sorted(trained, key=len, reverse=True), how)
-
-
-def why_unchanged(recipe: Recipe, decisions: Sequence[DecisionRecord]) -> str | None:
-    """Say that a recipe changed nothing, or None."""
-    if recipe.passes and all(decision.action == "kept" for decision in decisions):
-        return "every layer is left alone, so it is the dense network"
-    return None
+def make_variant(
+    recipe: Recipe, made: Compressed, probe: Probe, training: str | None = None
+) -> Variant:
+    """Run a compressed network on the probe in the reference executor."""
+    outputs = evaluate(made.model, Dataset(inputs=probe.inputs))
+    return Variant(
+        recipe=recipe,
+        model=made.model,
+        steps=made.steps,
+        outputs=outputs,
+        validation_accuracy=probe.validation_accuracy(outputs[0]),
+        test_accuracy=probe.test_accuracy(outputs[0]),
+        training=training,
+    )
 
 
 def agreement_ratio(outputs: Sequence[np.ndarray], reference: Sequence[np.ndarray]) -> float:

@@ -1,0 +1,77 @@
+"""Built variants with what was found of them, and who of them enters the library."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..backends.build import Built
+from ..errors import GateError
+from ..library import manifest as record
+from .board.site import Site
+from .costs import make_cost
+from .gate import Contender, dominated_by, refusal
+from .measure.local import Measured
+from .request import Bounds
+from .shortlist import dropped_record
+from .variants import Probe, Variant, agreement_ratio
+
+
+def make_contender(
+    variant: Variant, built: Built, site: Site, run: Measured | None, probe: Probe
+) -> Contender:
+    """Compare what a variant answered with its reference; `run` is None where it was not run."""
+    board = site.board
+    if run is None:
+        return Contender(
+            variant=variant,
+            cost=make_cost(variant, built, board, None, None),
+            agreement_ratio=None,
+            validation_accuracy=variant.validation_accuracy,
+            latency_ratio=None,
+        )
+    test_accuracy = probe.test_accuracy(run.outputs[0])
+    return Contender(
+        variant=variant,
+        cost=make_cost(
+            variant,
+            built,
+            board,
+            run.latency,
+            test_accuracy,
+            site.describe(),
+            run.peak_memory_bytes,
+        ),
+        agreement_ratio=agreement_ratio(run.outputs, variant.outputs),
+        validation_accuracy=probe.validation_accuracy(run.outputs[0]),
+        latency_ratio=None if run.latency is None else run.latency.ratio_to_plainest,
+    )
+
+
+def pass_gate(
+    contenders: Sequence[Contender], bounds: Bounds
+) -> tuple[list[Contender], list[record.Dropped]]:
+    """Who enters, the dense network first, and who does not and why."""
+    dense = contenders[0]
+    # Modelled figures choose what to try, not what to keep: without a measurement all stay.
+    front_only = bounds.front_only and dense.latency_ratio is not None
+    dropped: list[record.Dropped] = []
+    passed: list[Contender] = []
+    for contender in contenders:
+        reason = refusal(dense, contender, bounds)
+        if reason is None:
+            passed.append(contender)
+        else:
+            dropped.append(dropped_record(contender.variant.recipe, reason, contender.cost))
+    if not passed:
+        reasons = "; ".join(f"{entry.name}: {entry.reason}" for entry in dropped)
+        raise GateError(f"no variant may enter the library. {reasons}")
+    kept = []
+    for contender in passed:
+        others = [other for other in passed if other is not contender]
+        better = dominated_by(contender, others) if front_only else None
+        if better is None or contender is dense:
+            kept.append(contender)
+        else:
+            reason = f"{better.name} is at least as good in every figure"
+            dropped.append(dropped_record(contender.variant.recipe, reason, contender.cost))
+    return kept, dropped

@@ -1,0 +1,51 @@
+"""What the user should know of a plan before it is carried out: what is left out, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..passes import Kept
+from ..passes.quantize.imported import arrived
+from .plan import BoardPlan, Plan
+
+
+def notes(plan: Plan) -> tuple[str, ...]:
+    """Say it, a sentence each."""
+    found = arrived(plan.model)
+    if found:
+        floats = [decision.layer for decision in found if isinstance(decision, Kept)]
+        but = f", {len(floats)} of them in floats ({', '.join(floats[:3])})" if floats else ""
+        first = [
+            f"the network came quantized and is compiled as it is: {len(found)} layers{but}"
+            f"{_skipping(plan, '; these')}"
+        ]
+        data = ["no --data: accuracy is not measured"]
+    else:
+        first = []
+        data = [f"no --data: accuracy is not measured{_skipping(plan, ', and these')}"]
+    boards = (text for board in plan.boards for text in _board_notes(plan, board))
+    return (*first, *(data if plan.splits is None else ()), *boards)
+
+
+def _skipping(plan: Plan, these: str) -> str:
+    """Name the recipes that are not even tried."""
+    names = [each.recipe.name for each in plan.recipes if each.skipped and not each.compressed]
+    return f"{these} recipes are skipped: {', '.join(names)}" if names else ""
+
+
+def _board_notes(plan: Plan, planned: BoardPlan) -> Iterator[str]:
+    board, site = planned.board, planned.site
+    if planned.obstacle is not None:
+        yield f"cannot be built: {planned.obstacle}"
+    if site.emulated:
+        yield (
+            f"{board.name} is emulated: its outputs and accuracy are real, its times mean nothing, "
+            f"so no latency is recorded; schedules timed there go to {site.log_folder}"
+        )
+    if not site.at_hand:
+        known = "; schedules that its log holds are used" if board.device == "cpu" else ""
+        yield f"{board.name} is not this machine: nothing is tuned or run there{known}"
+    elif plan.request.tuning.trials == 0:
+        yield f"--trials 0: nothing is tuned on {board.name}, so it is slower than it can be"
+    if planned.output is not None and planned.output.exists():
+        yield f"{planned.output} is replaced"

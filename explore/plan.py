@@ -1,0 +1,196 @@
+"""What will be done: everything that is decided before the long work.
+
+`adaspring compile` carries out the plan that `--dry-run` prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..backends.codegen import cuda
+from ..backends.codegen.link import find_linker
+from ..errors import AdaspringError
+from ..frontend import check, load_data, load_model, split
+from ..frontend.data import Dataset, Splits
+from ..ir.model import Model
+from ..ir.quantized_layers import is_quantized
+from ..library.manifest import DecisionRecord
+from ..library.writer import check_replaceable
+from ..passes import Compressed
+from ..targets import Board
+from .board.site import Site, find_site
+from .compressor import Compressor
+from .measure.layer_times import with_layer_times
+from .progress import Progress, Silent
+from .recipes import Recipe, find_recipes, why_skipped
+from .request import Request, find_boards
+from .variants import decision_records
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipePlan:
+    """One recipe, the network that it leads to, or why it is not tried.
+
+    A recipe that leaves every layer alone is not tried, and its decisions say why.
+    """
+
+    recipe: Recipe
+    compressed: Compressed | None = None
+    skipped: str | None = None
+
+    @property
+    def decisions(self) -> tuple[DecisionRecord, ...]:
+        """Every layer's decision."""
+        if self.compressed is None:
+            return ()
+        return decision_records(self.compressed.model, self.compressed.steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardPlan:
+    """One board: where it is, where its library goes, and what keeps its code from being built."""
+
+    site: Site
+    output: Path | None
+    obstacle: str | None
+
+    @property
+    def board(self) -> Board:
+        """The board."""
+        return self.site.board
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A request whose files were read, whose boards were found, whose recipes were applied."""
+
+    request: Request
+    model: Model
+    splits: Splits | None
+    training: Dataset | None
+    recipes: tuple[RecipePlan, ...]
+    boards: tuple[BoardPlan, ...]
+
+    @property
+    def calibration(self) -> Dataset | None:
+        """The samples that passes may look at."""
+        return None if self.splits is None else self.splits.calibration
+
+
+def plan(request: Request, progress: Progress | None = None) -> Plan:
+    """Read, find and decide; find out now what would fail after long work. Writes nothing.
+
+    Raises:
+        AdaspringError: something given is missing, wrong, or does not fit the rest.
+
+    """
+    progress = progress or Silent()
+    recipes = find_recipes(request.recipes)
+    boards = plan_boards(request)
+    progress.step("read", 0, 2, str(getattr(request.model, "name", request.model)))
+    model = _read_model(request)
+    progress.step("read", 1, 2, "no data" if request.data is None else "data")
+    splits = _read_splits(request, model)
+    training = None if request.training is None else check(_read(request.training), model)
+    progress.step("read", 2, 2, "done")
+    compressor = Compressor(model, None if splits is None else splits.calibration)
+    timed = with_layer_times(recipes, [board.site for board in boards])
+    return Plan(
+        request=request,
+        model=model,
+        splits=splits,
+        training=training,
+        recipes=plan_recipes(request, timed, model, boards, compressor, progress),
+        boards=boards,
+    )
+
+
+def plan_boards(request: Request) -> tuple[BoardPlan, ...]:
+    """Find each board's place, once; refuse where no board's code can be built."""
+    boards = find_boards(request.boards)
+    outputs = [_output(request, board, len(boards)) for board in boards]
+    for output in outputs:
+        if output is not None:
+            check_replaceable(output)
+    obstacles = [find_obstacle(board) for board in boards]
+    if all(obstacles):
+        raise AdaspringError("; ".join(dict.fromkeys(text for text in obstacles if text)))
+    return tuple(
+        BoardPlan(
+            site=find_site(board, request.logs, request.tracker), output=output, obstacle=obstacle
+        )
+        for board, output, obstacle in zip(boards, outputs, obstacles, strict=True)
+    )
+
+
+def plan_recipes(
+    request: Request,
+    recipes: Sequence[Recipe],
+    model: Model,
+    boards: Sequence[BoardPlan],
+    compressor: Compressor,
+    progress: Progress,
+) -> tuple[RecipePlan, ...]:
+    """Compress by every recipe that is worth trying; say of the others why they are not."""
+    quantized, found = is_quantized(model), []
+    for index, recipe in enumerate(recipes):
+        progress.step("compress", index, len(recipes), recipe.name)
+        reason = why_skipped(
+            recipe,
+            boards=[board.board for board in boards],
+            has_data=compressor.calibration is not None,
+            named=bool(request.recipes),
+            quantized=quantized,
+        )
+        found.append(_plan_recipe(recipe, reason, compressor))
+    progress.step("compress", len(recipes), len(recipes), "done")
+    return tuple(found)
+
+
+def _plan_recipe(recipe: Recipe, reason: str | None, compressor: Compressor) -> RecipePlan:
+    if reason is not None:
+        return RecipePlan(recipe=recipe, skipped=reason)
+    try:
+        made = RecipePlan(recipe=recipe, compressed=compressor.compress(recipe.passes))
+    except AdaspringError as error:
+        return RecipePlan(recipe=recipe, skipped=str(error))
+    if recipe.passes and all(decision.action == "kept" for decision in made.decisions):
+        unchanged = "every layer is left alone, so it is the dense network"
+        return RecipePlan(recipe=recipe, compressed=made.compressed, skipped=unchanged)
+    return made
+
+
+def find_obstacle(board: Board) -> str | None:
+    """Say why code for a board cannot be built on this machine, or None."""
+    if board.device == "cuda" and (reason := cuda.available()) is not None:
+        return f"{board.name}: {reason}"
+    try:
+        find_linker(board.architecture)
+    except AdaspringError as error:
+        return f"{board.name}: {error}"
+    return None
+
+
+def _output(request: Request, board: Board, boards_count: int) -> Path | None:
+    if request.output is None or boards_count == 1:
+        return request.output
+    return request.output / board.name
+
+
+def _read_model(request: Request) -> Model:
+    if isinstance(request.model, Model):
+        return request.model
+    return load_model(request.model, dict(request.shapes or {}) or None)
+
+
+def _read(source: str | Path | Dataset) -> Dataset:
+    return source if isinstance(source, Dataset) else load_data(source)
+
+
+def _read_splits(request: Request, model: Model) -> Splits | None:
+    """The labelled data in three parts, or None where none were given."""
+    if request.data is None or isinstance(request.data, Splits):
+        return request.data
+    return split(check(_read(request.data), model, needs_labels=True), request.seed)
