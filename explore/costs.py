@@ -11,7 +11,6 @@ from ..ir.model import Model
 from ..ir.quantized_layers import integer_layers
 from ..library.manifest import Cost, Figure
 from ..targets import Board, EnergyModel
-from .measure.local import Latency
 from .variants import Variant
 
 _ON_GPU = "planned activations, weights and code; the kernels' scratch is not known"
@@ -23,6 +22,20 @@ MODELLED_MEMORY = {
 MEASURED_MEMORY = "growth of an app's process from the open library to the peak of its calls"
 
 _PICOJOULES_PER_MILLIJOULE = 1e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Milliseconds of one call.
+
+    `ratio_to_plainest` is the median over rounds of this variant's time over the plainest's in
+    the same round.
+    """
+
+    p50_ms: float
+    p90_ms: float
+    ratio_to_plainest: float
+    how: str
 
 
 @dataclass(frozen=True, kw_only=True)

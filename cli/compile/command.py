@@ -35,24 +35,25 @@ Retrain = Annotated[
     typer.Option(
         "--retrain",
         metavar="TRAIN",
-        help="Other samples: retrain on them what loses more than --max-drop.",
+        help="Training samples: retrain variants that lose more than --max-drop.",
     ),
 ]
 Together = Annotated[
     bool,
     typer.Option(
         "--together",
-        help="Train all recipes' networks on the samples of --retrain first, on shared weights.",
+        help="First train all recipes' networks together on the samples of --retrain, with "
+        "shared weights.",
     ),
 ]
 LatencyMs = Annotated[
-    float | None, typer.Option("--latency-ms", help="Leave out variants whose p90 is above this.")
+    float | None, typer.Option("--latency-ms", help="Drop variants whose p90 latency exceeds this.")
 ]
 KeepDominated = Annotated[
     bool,
     typer.Option(
         "--keep-dominated",
-        help="Keep variants that are better than dense though another is better in every figure.",
+        help="Also keep variants that another variant beats in every figure.",
     ),
 ]
 Output = Annotated[

@@ -46,28 +46,28 @@ Distil = Annotated[
     ),
 ]
 Aware = Annotated[
-    bool, typer.Option("--qat", help="Train under the rounding that int8 will do to the network.")
+    bool, typer.Option("--qat", help="Quantization-aware training: train under int8 rounding.")
 ]
-Epochs = Annotated[int, typer.Option("--epochs", min=1, help="Passes over the data, at most.")]
+Epochs = Annotated[int, typer.Option("--epochs", min=1, help="Most epochs to train.")]
 BatchSize = Annotated[
-    int, typer.Option("--batch", min=1, help="Samples a step, over all processes together.")
+    int, typer.Option("--batch", min=1, help="Batch size, over all processes together.")
 ]
 Rate = Annotated[
-    float, typer.Option("--learning-rate", help="Of AdamW; falls to 0 along half a cosine.")
+    float, typer.Option("--learning-rate", help="Learning rate of AdamW, with cosine decay to 0.")
 ]
 Patience = Annotated[
-    int, typer.Option("--patience", min=1, help="Stop after so many epochs without a better one.")
+    int, typer.Option("--patience", min=1, help="Early stopping: epochs without improvement.")
 ]
 Checkpoints = Annotated[
     Path | None,
     typer.Option(
-        "--checkpoints", metavar="DIR", help="Save the run here, and go on from what is there."
+        "--checkpoints", metavar="DIR", help="Save checkpoints here, and resume from them."
     ),
 ]
 Processes = Annotated[
-    int, typer.Option("--nproc", min=1, help="Processes on this machine that share the work.")
+    int, typer.Option("--nproc", min=1, help="Processes on this machine that train together.")
 ]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Of the order of samples.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the order of samples.")]
 Output = Annotated[
     Path, typer.Option("--output", "-o", metavar="OUT.pt2", help="The retrained network.")
 ]

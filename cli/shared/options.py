@@ -24,21 +24,24 @@ Data = Annotated[
     ),
 ]
 MaxDrop = Annotated[
-    float, typer.Option("--max-drop", min=0.0, max=1.0, help="Accuracy that a variant may lose.")
+    float,
+    typer.Option(
+        "--max-drop", min=0.0, max=1.0, help="Largest accuracy drop allowed; 0.01 is a point."
+    ),
 ]
 Trials = Annotated[
-    int, typer.Option("--trials", min=0, help="Schedules to measure on a board; 0 tunes nothing.")
+    int, typer.Option("--trials", min=0, help="Schedules to measure per board; 0: no tuning.")
 ]
 TimeLimit = Annotated[
     str | None,
-    typer.Option("--time-limit", metavar="10m", help="How long a board is tuned at most."),
+    typer.Option("--time-limit", metavar="10m", help="Tuning time limit per board."),
 ]
 TunerName = Annotated[
     str,
     typer.Option(
         "--tuner",
-        help="template: our schedules' knobs; sketch: a search of derived schedules; auto: the "
-        "first where one fits, then the other.",
+        help="template: hand-written schedules with tunable parameters; sketch: a search over "
+        "derived schedules; auto: template where one fits, then sketch.",
     ),
 ]
 Tracker = Annotated[
@@ -46,7 +49,7 @@ Tracker = Annotated[
     typer.Option(
         "--tracker",
         metavar="HOST:PORT",
-        help="Tune and run on boards that are not this machine over RPC.",
+        help="The RPC tracker of remote boards, to tune and run on them.",
     ),
 ]
 Cluster = Annotated[
@@ -54,12 +57,12 @@ Cluster = Annotated[
     typer.Option(
         "--cluster",
         metavar="HOST:PORT",
-        help="Build on the hosts of a dask.distributed cluster; its scheduler's address.",
+        help="The scheduler of a dask.distributed cluster, to build on its hosts.",
     ),
 ]
 RecipeNames = Annotated[
     list[str] | None,
-    typer.Option("--recipe", metavar="NAME", help="Only these, and dense; repeatable."),
+    typer.Option("--recipe", metavar="NAME", help="Try only these recipes, and dense; repeatable."),
 ]
 Shapes = Annotated[
     list[str] | None,
@@ -74,5 +77,5 @@ Logs = Annotated[
     ),
 ]
 Seed = Annotated[
-    int, typer.Option("--seed", min=0, help="Of the split of the data and of the search.")
+    int, typer.Option("--seed", min=0, help="Seed of the data split and of the search.")
 ]

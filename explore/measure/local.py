@@ -12,23 +12,10 @@ import numpy as np
 from ...errors import BuildError
 from ...ir.model import Model
 from ...reference.executor import mapped_chunks, unbatched
+from ..costs import Latency
 from . import ChildFailed, answer_of
 
 _PROBE = "probe.npz"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Latency:
-    """Milliseconds of one call.
-
-    `ratio_to_plainest` is the median over rounds of this variant's time over the plainest's in
-    the same round.
-    """
-
-    p50_ms: float
-    p90_ms: float
-    ratio_to_plainest: float
-    how: str
 
 
 @dataclass(frozen=True, kw_only=True)

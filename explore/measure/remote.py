@@ -19,7 +19,8 @@ from ...backends.rpc.protocol import Address, answers
 from ...errors import BoardLost, BuildError
 from ...ir.model import Model
 from ...targets import Board
-from .local import Latency, Measured, latency_of, read_outputs, write_probe
+from ..costs import Latency
+from .local import Measured, latency_of, read_outputs, write_probe
 from .timing import ratio
 
 _log = logging.getLogger(__name__)

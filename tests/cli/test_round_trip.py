@@ -37,7 +37,8 @@ def made(tmp_path_factory):
         result = answer(
             "compile", exported(DecidedCnn, ".pt2"), "--data", "data.npz", "--trials", 4,
             "--max-drop", 0.5, "--keep-dominated", "-o", folder / "cnn.lib",
-            "--logs", "tuning_logs", "--recipe", "pruned-half", "--recipe", "factorized", "--recipe", "int8",
+            "--recipe", "pruned-half", "--recipe", "factorized", "--recipe", "int8",
+            "--logs", "tuning_logs",
         )  # fmt: skip
     return folder, result
 

@@ -17,7 +17,7 @@ from adaspring.explore.recipes import DENSE, Recipe
 from adaspring.explore.request import Bounds, Request, default_logs, find_boards
 from adaspring.frontend.data import Dataset
 from adaspring.library.reader import read_manifest
-from adaspring.passes import Prune, Quantize
+from adaspring.passes import Factorize, Prune, Quantize
 from adaspring.reference.executor import evaluate
 
 from ..support.networks import Mlp
@@ -84,7 +84,7 @@ def test_each_board_is_looked_for_once(tmp_path, monkeypatch):
 
 
 def test_a_recipe_that_changes_nothing_is_planned_with_its_reasons_and_not_tried(tmp_path):
-    still = Recipe(name="still", passes=(Prune(keep_ratio=1.0),))
+    still = Recipe(name="still", passes=(Factorize(max_error_ratio=1e-6),))
     _, planned = plan(request(tmp_path, recipes=(DENSE, still))).recipes
     assert planned.skipped == "every layer is left alone, so it is the dense network"
     assert {decision.action for decision in planned.decisions} == {"kept"}
