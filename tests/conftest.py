@@ -1,28 +1,13 @@
-"""Shared by all tests: skipping what cannot run here, which is a failure in CI."""
+"""Fixtures of all tests."""
 
 from __future__ import annotations
-
-import os
-import shutil
-from typing import NoReturn
 
 import pytest
 
 from adaspring.backends.codegen.link import find_linker
 from adaspring.errors import BuildError
 
-
-def missing(reason: str) -> NoReturn:
-    """Skip for a package that is missing, with its reason; in CI (`CI=true`) fail instead."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-def require_tool(name: str, package: str) -> None:
-    """Ask for a system tool."""
-    if shutil.which(name) is None:
-        missing(f"{name} is not installed (Debian package {package})")
+from .support.requirements import missing
 
 
 @pytest.fixture(scope="session")

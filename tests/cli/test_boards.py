@@ -21,7 +21,8 @@ from adaspring.cli.boards.emulate import _tracker
 
 from ..support import rpc
 from ..support.cli import adaspring, answer, refused
-from ..support.rpc import Process, said, wait_until
+from ..support.rpc import Process, said
+from ..support.waiting import wait_until
 
 COMMAND = [sys.executable, "-m", "adaspring", "boards"]
 HOST = targets.host()

@@ -10,7 +10,7 @@ from tvm import relax
 from adaspring.explore.gate import Bounds, Contender, dominated_by, refusal
 from adaspring.library.manifest import Cost, Figure
 
-from ..support.backends import model_of
+from ..support.models import model_of
 
 X = relax.Var("x", relax.TensorType((1, 2), "float32"))
 LEVELS = relax.const(np.float32(0.1)), relax.const(np.array(3, "uint8"))

@@ -19,8 +19,8 @@ from adaspring.library import writer
 from adaspring.library.manifest import board_record
 from adaspring.library.reader import read_manifest
 
+from ..support.boards import BOARD_TOML
 from ..support.libraries import parts
-from .test_boards import BOARD_TOML
 
 CPUS = sorted(os.sched_getaffinity(0))
 needs_two = pytest.mark.skipif(len(CPUS) < 2, reason="one processor leaves no choice")

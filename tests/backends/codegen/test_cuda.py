@@ -16,8 +16,8 @@ from adaspring import targets
 from adaspring.backends.codegen import cuda, cuda_child, cuda_toolchain
 from adaspring.errors import BuildError
 
-from ...conftest import missing
 from ...support.networks import SmallCnn, example_inputs
+from ...support.requirements import missing
 
 MISSING = cuda.available()
 JETSON, H200 = targets.find("jetson-orin"), targets.find("h200")
@@ -54,7 +54,8 @@ def tiny() -> str:
 
     from adaspring.backends.build import prepare
 
-    from ...support.backends import finished, model_of
+    from ...support.backends import finished
+    from ...support.models import model_of
 
     x = relax.Var("x", relax.TensorType((4, 8), "float32"))
     return tvm.ir.save_json(finished(prepare(model_of([x], {}, relax.op.exp), JETSON)))

@@ -26,9 +26,9 @@ from adaspring.backends.rpc.emulator.image import Image, default_folder, image
 from adaspring.backends.rpc.protocol import Address
 from adaspring.errors import BoardError
 
-from ...conftest import missing, require_tool
 from ...support import rpc
 from ...support.cli import answer
+from ...support.requirements import missing, require_tool
 
 PI_5, PI_4 = targets.find("raspberry-pi-5"), targets.find("raspberry-pi-4")
 COMMAND = [sys.executable, "-m", "adaspring", "boards", "emulate"]

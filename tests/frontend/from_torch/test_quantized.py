@@ -19,11 +19,11 @@ from adaspring.frontend.from_torch.importer import from_torch
 from adaspring.ir.layers import layers
 from adaspring.reference.executor import Reference
 
-from ...support.frontend import assert_close, operators
+from ...support.frontend import assert_in_the_contracts_form, operators
 from ...support.networks import Mlp, SmallCnn, SmallResNet, example_inputs
+from ...support.outputs import assert_close
+from ...support.pt2_files import MODEL, members, write
 from ...support.pt2e_networks import OneLayer, quantized_as_by_pt2e
-from ..from_onnx.test_quantized import assert_in_the_contracts_form
-from .test_pt2 import MODEL, members, write
 
 
 @pytest.fixture(scope="module")
