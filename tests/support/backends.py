@@ -8,12 +8,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import tvm
-from tvm import IRModule, relax
+from tvm import relax
 
-from adaspring.backends.build import _FINISH, _PLAN, Prepared, _apply, build, prepare
+from adaspring.backends.build import Prepared, build, prepare
 from adaspring.backends.kernels.isa import InstructionSet
 from adaspring.backends.lowering.lower import lower
-from adaspring.backends.schedule.default import Best, fused, schedule_gpu
+from adaspring.backends.schedule.default import Best, fused
 from adaspring.ir.model import Model
 from adaspring.library.manifest import TensorSpec, board_record
 from adaspring.library.writer import write_library
@@ -21,13 +21,6 @@ from adaspring.targets import Board
 
 from .boards import HOST
 from .libraries import parts
-
-
-def finished(prepared: Prepared) -> IRModule:
-    """A GPU's module as `build` hands it to the compiler."""
-    module = schedule_gpu(prepared.module, prepared.target)
-    module = relax.transform.BundleModelParams()(module)
-    return _apply(module, (*_PLAN, *_FINISH), prepared.target)
 
 
 def run(
