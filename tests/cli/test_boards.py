@@ -24,6 +24,8 @@ from ..support.cli import adaspring, answer, refused
 from ..support.rpc import Process, said
 from ..support.waiting import wait_until
 
+pytestmark = pytest.mark.board
+
 COMMAND = [sys.executable, "-m", "adaspring", "boards"]
 HOST = targets.host()
 

@@ -313,6 +313,7 @@ np.save(y, load(folder).open()(np.load(x)))
 """
 
 
+@pytest.mark.board
 @pytest.mark.usefixtures("aarch64_linker")
 def test_on_an_emulated_arm_processor_bfdot_gives_what_the_reference_gives(cnn, tmp_path):
     try:

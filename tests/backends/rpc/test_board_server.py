@@ -30,6 +30,8 @@ from ...support.rpc import Served, said, summary
 from ...support.rpc_code import calling
 from ...support.waiting import wait_until
 
+pytestmark = pytest.mark.board
+
 HOST = targets.host()
 REQUEST_A_BOARD = 4
 DOUBLED = 2 * np.arange(16, dtype="float32")

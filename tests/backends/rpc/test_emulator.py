@@ -32,6 +32,8 @@ from ...support.cli import answer
 from ...support.requirements import missing, require_tool
 from ...support.waiting import wait_until
 
+pytestmark = pytest.mark.board
+
 PI_5, PI_4 = targets.find("raspberry-pi-5"), targets.find("raspberry-pi-4")
 COMMAND = [sys.executable, "-m", "adaspring", "boards", "emulate"]
 

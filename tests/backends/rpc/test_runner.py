@@ -24,6 +24,8 @@ from ...support import rpc
 from ...support.rpc_code import calling, link
 from ...support.waiting import wait_until
 
+pytestmark = pytest.mark.board
+
 HOST = targets.host()
 ARGUMENTS = [((16,), "float32"), ((16,), "float32")]
 SLEEP_US = 20_000

@@ -29,6 +29,8 @@ from adaspring.reference.executor import evaluate
 from ...support import rpc
 from ...support.requirements import missing
 
+pytestmark = pytest.mark.board
+
 HOST = targets.host()
 PI5 = targets.find("raspberry-pi-5")
 
