@@ -4,13 +4,19 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test check bench clean system
+.PHONY: demo test test-fast check bench clean system
 
 demo: $(VENV)/demo system
 	$(BIN)/adaspring demo --output demo-out
 
+# A file stays in one process, so that what its tests share is built once; long files begin first.
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
 test: check system
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(PYTEST)
+
+test-fast: check
+	$(PYTEST) -m "not slow and not board"
 
 check: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -45,14 +45,14 @@ def torch_pruning(bench: Bench) -> Iterator[Row]:
         _prune(tp, thin, importance(), percent, bench)
         row = partial(_row, bench, f"torch-pruning-{kind}", f"pruned{percent}")
         yield row(thin, NONE)
-        _renew_batch_norm(thin, bench.parts.calibration)
+        renew_batch_norm(thin, bench.parts.calibration)
         yield row(thin, BATCH_NORM)
         epochs = bench.task.epochs // 2
         tuned = retrained(thin, bench.task, bench.parts.train, epochs=epochs, max_lr=1e-3)
         yield row(tuned, FINE_TUNED)
 
 
-def _renew_batch_norm(network: nn.Module, calibration: Part) -> None:
+def renew_batch_norm(network: nn.Module, calibration: Part) -> None:
     """Means and variances of every batch norm over all samples at once."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     for norm in norms:

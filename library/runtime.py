@@ -59,11 +59,11 @@ def load_runtime(folder: Path, manifest: Manifest) -> None:
     """
     with _loading:
         if not _has(_ANY_TVM_FUNCTION):
-            _open(_runtime_path(folder, manifest))
+            _open(runtime_path(folder, manifest))
         device = manifest.board.device
         if device == "cpu" or _has(f"device_api.{device}"):
             return
-        part = _runtime_path(folder, manifest).with_name(f"libtvm_runtime_{device}.so")
+        part = runtime_path(folder, manifest).with_name(f"libtvm_runtime_{device}.so")
         if not part.is_file():
             raise RuntimeMissing(f"{part}: no such file, so {device} code cannot run here")
         _open(part)
@@ -147,7 +147,8 @@ def load_code(path: Path, devices: tuple[tuple[int, int], ...]) -> Any:
     return machine
 
 
-def _runtime_path(folder: Path, manifest: Manifest) -> Path:
+def runtime_path(folder: Path, manifest: Manifest) -> Path:
+    """Where libtvm_runtime is: in the library's folder, else in the installed apache-tvm."""
     if manifest.runtime is not None:
         return folder / manifest.runtime
     spec = find_spec("tvm")

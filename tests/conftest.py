@@ -1,11 +1,8 @@
-"""Shared by all tests: skipping what cannot run here, which is a failure in CI."""
+"""What holds for all tests: their order, and the tools that many of them need."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
-from typing import NoReturn
 
 import pytest
 
@@ -13,18 +10,17 @@ from adaspring.backends.codegen.link import find_linker
 from adaspring.errors import BuildError
 from adaspring.targets.machine import cache_folder
 
-
-def missing(reason: str) -> NoReturn:
-    """Skip for a package that is missing, with its reason; in CI (`CI=true`) fail instead."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(reason)
-    pytest.skip(reason)
+from .support.requirements import missing
 
 
-def require_tool(name: str, package: str) -> None:
-    """Ask for a system tool."""
-    if shutil.which(name) is None:
-        missing(f"{name} is not installed (Debian package {package})")
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: the file that begins last decides when all is done."""
+    long = {
+        item.path
+        for item in items
+        if item.get_closest_marker("slow") or item.get_closest_marker("board")
+    }
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(scope="session", autouse=True)

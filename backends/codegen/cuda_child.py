@@ -20,7 +20,7 @@ from .cuda_toolchain import Toolchain
 from .link import find_linker, linker
 
 # What libtvm_runtime_cuda.so takes from the driver; compiling calls none of it.
-_DRIVER_SYMBOLS = (
+DRIVER_SYMBOLS = (
     "cuDeviceGetName",
     "cuFuncSetAttribute",
     "cuGetErrorName",
@@ -83,7 +83,7 @@ def driver_stub(folder: Path) -> Path:
     linker_name = find_linker(platform.machine())
     data, item, stub = (str(folder / name) for name in ("data", "data.o", "libcuda.so.1"))
     Path(data).write_bytes(b"\0")
-    symbols = [f"--defsym={symbol}=0" for symbol in _DRIVER_SYMBOLS]
+    symbols = [f"--defsym={symbol}=0" for symbol in DRIVER_SYMBOLS]
     for command in (
         [linker_name, "-r", "-b", "binary", "-o", item, data],
         [linker_name, "-shared", "-soname", "libcuda.so.1", "-o", stub, item, *symbols],

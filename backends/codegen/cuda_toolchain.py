@@ -14,9 +14,11 @@ from typing import Literal
 
 from ...errors import BuildError
 
+TOOLKITS = (Path("/usr/local/cuda"), Path("/opt/cuda"))
+"""Where NVIDIA's installer and distributions put the toolkit."""
+
 CUDART = "libcudart.so.13"
 _NVRTC = "libnvrtc.so.13"
-_TOOLKITS = (Path("/usr/local/cuda"), Path("/opt/cuda"))
 _INSTALL = 'install CUDA 13\'s toolkit, or `pip install "adaspring[cuda]"`'
 
 
@@ -32,8 +34,8 @@ class Toolchain:
 
 def find_toolchain() -> Toolchain:
     """Find the installed toolchain, nvcc first; BuildError says what to install."""
-    pip = _pip_root()
-    roots = (*_TOOLKITS, *([pip] if pip else []))
+    pip = pip_root()
+    roots = (*TOOLKITS, *([pip] if pip else []))
     cudart = _library(CUDART, roots)
     nvcc = _nvcc()
     if nvcc is not None and cudart is not None:
@@ -51,11 +53,11 @@ def find_toolchain() -> Toolchain:
 
 
 def _nvcc() -> str | None:
-    beside = os.pathsep.join(str(root / "bin") for root in _TOOLKITS)
+    beside = os.pathsep.join(str(root / "bin") for root in TOOLKITS)
     return shutil.which("nvcc") or shutil.which("nvcc", path=beside)
 
 
-def _pip_root() -> Path | None:
+def pip_root() -> Path | None:
     """Find the folder where NVIDIA's CUDA 13 wheels put their `lib` and `include`."""
     spec = importlib.util.find_spec("nvidia")
     folders = (spec.submodule_search_locations or ()) if spec else ()

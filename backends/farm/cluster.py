@@ -25,7 +25,7 @@ from .remote import Rules, end, isolated
 logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
 
 _CONNECT_S = 5.0
-_NO_WORKER_S = 60.0
+NO_WORKER_S = 60.0
 _WATCH_S = 1.0
 # A job is sent as code for these and comes back as theirs.
 _PACKAGES = ("adaspring", "apache-tvm", "apache-tvm-ffi")
@@ -134,8 +134,8 @@ class ClusterFarm(Farm):
         while not self._closed.wait(_WATCH_S):
             if self._client.status != "running" or self._client.scheduler_info()["workers"]:
                 seen_s = time.monotonic()
-            elif time.monotonic() - seen_s > _NO_WORKER_S:
-                self._fail(f"{self._address}: no worker for {_NO_WORKER_S:g} s; start one")
+            elif time.monotonic() - seen_s > NO_WORKER_S:
+                self._fail(f"{self._address}: no worker for {NO_WORKER_S:g} s; start one")
                 return
 
     def _fail(self, why: str) -> None:

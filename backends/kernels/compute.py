@@ -35,19 +35,12 @@ class Window:
     def output_size(self, x: te.Tensor, kernel: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the output for an input (n, h, w, c)."""
         _, *size, _ = shape_of(x)
-        height, width = (
-            (
-                size[i]
-                + self.padding[i]
-                + self.padding[i + 2]
-                - self.dilation[i] * (kernel[i] - 1)
-                - 1
-            )
-            // self.strides[i]
-            + 1
-            for i in (0, 1)
-        )
-        return height, width
+
+        def along(i: int) -> int:
+            reach = self.dilation[i] * (kernel[i] - 1) + 1
+            return (size[i] + self.padding[i] + self.padding[i + 2] - reach) // self.strides[i] + 1
+
+        return along(0), along(1)
 
 
 def conv2d(
@@ -286,17 +279,9 @@ def pad(
     value = tirx.const(0, dtype) if zero is None else zero().astype(dtype)
 
     def one(b, i, j, ch):
-        inside = [
-            cond
-            for cond, needed in (
-                (i >= top, top),
-                (i < h + top, bottom),
-                (j >= left, left),
-                (j < w + left, right),
-                (ch < c, channels > c),
-            )
-            if needed
-        ]
+        sides = (i >= top, top), (i < h + top, bottom), (j >= left, left), (j < w + left, right)
+        edges = (*sides, (ch < c, channels > c))
+        inside = [condition for condition, needed in edges if needed]
         read = x[b, i - top, j - left, ch].astype(dtype)
         return tirx.if_then_else(tirx.all(*inside), read, value) if inside else read
 

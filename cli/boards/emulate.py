@@ -79,7 +79,7 @@ def emulate(
     files = image(folder or default_folder(), lambda step: typer.echo(step, err=True))
     any_port = Address("127.0.0.1", 0)
     with (
-        contextlib.nullcontext() if tracker else _tracker(where),
+        contextlib.nullcontext() if tracker else ensure_tracker(where),
         emulated_board(files, found, key, where, any_port) as process,
     ):
         assert process.stdout is not None
@@ -91,7 +91,7 @@ def emulate(
 
 
 @contextlib.contextmanager
-def _tracker(where: Address) -> Iterator[None]:
+def ensure_tracker(where: Address) -> Iterator[None]:
     """Have a tracker here: the one that is there already, else one that ends with the board."""
     try:
         where.connect().close()

@@ -18,7 +18,7 @@ from ..progress import Progress
 
 # Two worker processes compile 1.7 times as fast as this one does, three seconds a megabyte of IR,
 # but take five to start (measured on two Zen 4 cores, ResNet-18 and its variants).
-_WORTH_A_FARM_BYTES = 6 << 20
+WORTH_A_FARM_BYTES = 6 << 20
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def build_all(
 def _is_large(jobs: Sequence[CodeJob]) -> bool:
     if len(jobs) == 1:
         return False
-    return sum(len(tvm.ir.save_json(job.scheduled.module)) for job in jobs) > _WORTH_A_FARM_BYTES
+    return sum(len(tvm.ir.save_json(job.scheduled.module)) for job in jobs) > WORTH_A_FARM_BYTES
 
 
 def _receive(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from compression import differences, table
-from compression_peers import _renew_batch_norm, call_accuracy
+from compression_peers import call_accuracy, renew_batch_norm
 from compression_rows import BATCH_NORM, FINE_TUNED, NONE, OURS, Row
 from datasets import Part, Parts
 from rich.console import Console
@@ -145,7 +145,7 @@ def test_the_table_shows_means_over_the_seeds_and_what_was_lost():
 def test_batch_norm_taken_anew_is_that_of_the_calibration_data():
     network = Tiny().eval()
     network.norm.running_mean.fill_(9.0)
-    _renew_batch_norm(network, PARTS.calibration)
+    renew_batch_norm(network, PARTS.calibration)
     with torch.no_grad():
         reached = network.conv(torch.from_numpy(PARTS.calibration.x)).double()
     mean, var = reached.mean((0, 2, 3)), reached.var((0, 2, 3))

@@ -17,11 +17,14 @@ from tvm.rpc import connect_tracker
 from adaspring import targets
 from adaspring.backends.rpc.protocol import Address, Code, TrackerLine
 from adaspring.cli.app import BOARD_COMMANDS
-from adaspring.cli.boards.emulate import _tracker
+from adaspring.cli.boards.emulate import ensure_tracker
 
 from ..support import rpc
 from ..support.cli import adaspring, answer, refused
-from ..support.rpc import Process, said, wait_until
+from ..support.rpc import Process, said
+from ..support.waiting import wait_until
+
+pytestmark = pytest.mark.board
 
 COMMAND = [sys.executable, "-m", "adaspring", "boards"]
 HOST = targets.host()
@@ -186,9 +189,9 @@ def test_what_cannot_be_emulated_is_refused_before_anything_is_fetched(
 
 def test_an_emulated_board_brings_a_tracker_where_there_is_none(where):
     here = Address("127.0.0.1", free_port())
-    with _tracker(here):
+    with ensure_tracker(here):
         assert rpc.summary(str(here))["server_info"] == []
-        with _tracker(here):  # a second board takes the first one's
+        with ensure_tracker(here):  # a second board takes the first one's
             assert rpc.summary(str(here))["server_info"] == []
         assert rpc.summary(str(here))["server_info"] == []
     with pytest.raises(ConnectionRefusedError):

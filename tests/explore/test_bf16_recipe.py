@@ -15,8 +15,8 @@ from adaspring.explore.request import Bounds, Request
 from adaspring.frontend.data import Dataset, split
 from adaspring.reference.executor import evaluate
 
-from ..backends.kernels.test_sixteen_bit import NEOVERSE_V1
 from ..support import networks
+from ..support.boards import NEOVERSE_V1
 from ..support.passes import data, known
 
 PI4 = targets.find("raspberry-pi-4")

@@ -162,7 +162,7 @@ def test_libraries_built_on_a_cluster_are_those_built_here(model, two_hosts, her
 def test_libraries_built_in_worker_processes_are_those_built_here(
     model, here, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(code_jobs, "_WORTH_A_FARM_BYTES", 0)
+    monkeypatch.setattr(code_jobs, "WORTH_A_FARM_BYTES", 0)
     monkeypatch.setattr(code_jobs, "compile_library", None)  # nothing is compiled here
     result = compile_libraries(plan(request(model, tmp_path)))
     assert result.failures == ()
@@ -209,7 +209,7 @@ def test_encryption_without_certificates_is_wrong_use():
 
 
 def test_a_cluster_that_loses_all_it_has_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "_NO_WORKER_S", 1.0)
+    monkeypatch.setattr(cluster, "NO_WORKER_S", 1.0)
     with running(tmp_path, 0) as hosts:
         with pytest.raises(BuildError, match="has no workers; start one with `dask worker"):
             cluster_farm(hosts.address, timeout_s=TIMEOUT_S)

@@ -11,7 +11,7 @@ from adaspring.explore.gate import Contender, dominated_by, refusal
 from adaspring.explore.request import Bounds
 from adaspring.library.manifest import Cost, Figure
 
-from ..support.backends import model_of
+from ..support.models import model_of
 
 X = relax.Var("x", relax.TensorType((1, 2), "float32"))
 LEVELS = relax.const(np.float32(0.1)), relax.const(np.array(3, "uint8"))

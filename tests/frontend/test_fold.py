@@ -12,20 +12,11 @@ from tvm.script import relax as R
 
 from adaspring.frontend.from_torch.importer import from_torch
 
-from ..support.frontend import assert_close, operators, run
+from ..support.frontend import operators, run
+from ..support.networks import Fn
+from ..support.outputs import assert_close
 
 QUICK = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-class Fn(nn.Module):
-    def __init__(self, function, **parts):
-        super().__init__()
-        self.function = function
-        for name, part in parts.items():
-            setattr(self, name, part)
-
-    def forward(self, x):
-        return self.function(self, x)
 
 
 def norm(count, kind=nn.BatchNorm2d, seed=0, **settings):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import subprocess
@@ -21,8 +20,8 @@ from adaspring.library import reader, writer
 from adaspring.library.manifest import DIGEST_NAME, MANIFEST_NAME, FileRecord, Manifest
 from adaspring.library.weights import ALIGNMENT_BYTES, TensorPool, aligned_copy, map_tensors
 
-from ..conftest import require_tool
-from ..support.libraries import WHEN, figure, parts, with_variant
+from ..support.libraries import WHEN, figure, forge, parts, with_variant
+from ..support.requirements import require_tool
 
 
 @pytest.fixture
@@ -45,15 +44,6 @@ def contents(folder: Path) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file()
     }
-
-
-def forge(folder: Path, change) -> None:
-    """Rewrite the manifest with a matching digest, as someone who knows the format would."""
-    raw = json.loads((folder / MANIFEST_NAME).read_bytes())
-    change(raw)
-    data = json.dumps(raw).encode()
-    (folder / MANIFEST_NAME).write_bytes(data)
-    (folder / DIGEST_NAME).write_bytes(reader.digest_line(data))
 
 
 def test_what_is_written_is_read_back(library, code):

@@ -294,7 +294,7 @@ def test_calls_of_one_variant_take_turns_and_a_switch_waits_for_none(library, ar
         return to_tensor(arrays[0])
 
     slow = Executable("dense", {"main": main}, [], "cpu", 1)
-    fast = library.open("rank4")._active
+    fast = library.executable("rank4")
     net = Net(library.manifest.inputs, {"dense": slow, "rank4": fast}.get, None, "dense")
     threads = [threading.Thread(target=net, args=arrays) for _ in range(3)]
     for thread in threads:
@@ -388,8 +388,8 @@ def test_threads_are_the_boards_cores_whatever_tvm_would_take():
 from adaspring.library import runtime
 from adaspring.library.ffi import tvm_ffi
 import os, threading
-installed = type("M", (), {"runtime": None, "tvm_version": "0.27.0"})
-runtime._open(runtime._runtime_path(None, installed))
+cpu = type("B", (), {"device": "cpu"})
+runtime.load_runtime(None, type("M", (), {"runtime": None, "tvm_version": "0.27.0", "board": cpu}))
 get = tvm_ffi.get_global_func("runtime.NumThreads")
 before = os.sched_getaffinity(0)
 for count in (1, 2, 1, 64):
@@ -409,14 +409,14 @@ def test_a_runtime_of_another_version_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(runtime, "version", lambda _: "0.28.0")
     manifest = type("M", (), {"runtime": None, "tvm_version": "0.27.0.post1"})
     with pytest.raises(RuntimeMissing, match=r"built with TVM 0.27.0.post1, installed is 0.28.0"):
-        runtime._runtime_path(tmp_path, manifest)
+        runtime.runtime_path(tmp_path, manifest)
 
 
 def test_no_runtime_at_all_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(runtime, "find_spec", lambda _: None)
     manifest = type("M", (), {"runtime": None, "tvm_version": "0.27.0.post1"})
     with pytest.raises(RuntimeMissing, match=r"pip install apache-tvm==0.27.0.post1"):
-        runtime._runtime_path(tmp_path, manifest)
+        runtime.runtime_path(tmp_path, manifest)
 
 
 def test_a_packed_runtime_serves_where_tvm_is_not_installed(tmp_path):

@@ -25,11 +25,10 @@ from adaspring.library.profile import check_profilable, profile
 from adaspring.library.tensors import to_tensor
 from adaspring.passes import Quantize, run
 
-from ..backends.kernels.test_sixteen_bit import NEOVERSE_V1
+from ..support.boards import NEOVERSE_V1
 from ..support.cli import adaspring, answer, exported, measure_briefly, refused
-from ..support.libraries import parts
+from ..support.libraries import forge, parts
 from ..support.networks import ALL, SmallCnn, example_inputs
-from .test_format import forge
 
 
 def records(model, board=None, winograd=None):

@@ -1,58 +1,26 @@
-"""Make models by hand, build them, and run what was built, for the tests of the backends."""
+"""Builds models for boards, and runs what was built on this machine."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import tvm
-from tvm import IRModule, relax
+from tvm import relax
 
-from adaspring.backends.build import _FINISH, _PLAN, Prepared, _apply, build, prepare
+from adaspring.backends.build import Prepared, build, prepare
 from adaspring.backends.kernels.isa import InstructionSet
 from adaspring.backends.lowering.lower import lower
-from adaspring.backends.schedule.default import Best, fused, schedule_gpu
-from adaspring.ir.model import Model, TensorSpec
+from adaspring.backends.schedule.default import Best, fused
+from adaspring.ir.model import Model
+from adaspring.library.manifest import TensorSpec, board_record
+from adaspring.library.writer import write_library
 from adaspring.targets import Board
 
-
-def model_of(
-    inputs: list[relax.Var], weights: Mapping[str, np.ndarray], body: Callable[..., relax.Expr]
-) -> Model:
-    """The model whose outputs are `body(*inputs, *weights)`; each call in it becomes a binding."""
-    builder = relax.BlockBuilder()
-    params = [
-        relax.Var(name.replace(".", "_"), relax.TensorType(array.shape, str(array.dtype)))
-        for name, array in weights.items()
-    ]
-    with builder.function("main", [*inputs, *params]):
-        with builder.dataflow():
-            result = builder.emit_output(builder.normalize(body(*inputs, *params)))
-        builder.emit_func_output(result)
-    module = builder.get()
-    fields = module["main"].ty.ret
-    outputs = list(fields.fields) if isinstance(fields, relax.TupleType) else [fields]
-    return Model(
-        name="hand-made",
-        module=module,
-        weights=dict(weights),
-        inputs=tuple(_spec(var.name, var.ty) for var in inputs),
-        outputs=tuple(_spec(f"output{i}", ty) for i, ty in enumerate(outputs)),
-    )
-
-
-def _spec(name: str, ty) -> TensorSpec:
-    shape = tuple(int(extent) for extent in ty.shape.values)
-    return TensorSpec(name=name, shape=shape, dtype=str(ty.dtype))
-
-
-def finished(prepared: Prepared) -> IRModule:
-    """A GPU's module as `build` hands it to the compiler."""
-    module = schedule_gpu(prepared.module, prepared.target)
-    module = relax.transform.BundleModelParams()(module)
-    return _apply(module, (*_PLAN, *_FINISH), prepared.target)
+from .boards import HOST
+from .libraries import parts
 
 
 def run(
@@ -80,9 +48,27 @@ def built_and_run(
     return [tensor.numpy() for tensor in results]
 
 
-def assert_close(found: Sequence[np.ndarray], expected: Sequence[np.ndarray], ratio: float) -> None:
-    """Each within `ratio` of the largest value, of the same shape and type."""
-    assert len(found) == len(expected)
-    for f, e in zip(found, expected, strict=True):
-        assert (f.shape, f.dtype) == (e.shape, e.dtype)
-        np.testing.assert_allclose(f, e, rtol=ratio, atol=ratio * max(1, np.abs(e).max(initial=0)))
+def run_fresh(model: Model, x: np.ndarray) -> np.ndarray:
+    """Built under a name of its own: the loader takes a name that it knows for what it had then."""
+    with TemporaryDirectory() as folder:
+        (found,) = run(model, HOST, Path(folder), x)
+    return found
+
+
+def library_of(model: Model, board: Board, folder: Path) -> Path:
+    """A library of one variant, at `folder`; its code is built beside it."""
+    built = build(prepare(model, board), None, folder.with_suffix(".so"))
+    base = parts(built.code)
+    variant = replace(
+        base.variants[0], name="one", functions=built.functions, weights=dict(built.weights)
+    )
+    inputs, outputs = (
+        tuple(TensorSpec(name=spec.name, shape=spec.shape, dtype=spec.dtype) for spec in side)
+        for side in (model.inputs, model.outputs)
+    )
+    written = replace(
+        base, board=board_record(board), inputs=inputs, outputs=outputs,
+        plainest="one", variants=(variant,), dropped=(),
+    )  # fmt: skip
+    write_library(folder, written)
+    return folder

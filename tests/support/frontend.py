@@ -1,10 +1,13 @@
-"""Run a `Model` as it stands, through TVM's own virtual machine on one CPU."""
+"""Imported models: run as they stand, through TVM alone on one CPU; what they are made of."""
 
 from __future__ import annotations
 
 import numpy as np
 import tvm
 from tvm import relax
+
+from adaspring.ir.graph import Graph
+from adaspring.ir.layers import layers
 
 
 def run(model, *inputs) -> list[np.ndarray]:
@@ -21,9 +24,17 @@ def operators(model) -> list[str]:
     return [b.value.op.name.removeprefix("relax.") for b in bindings if hasattr(b.value, "op")]
 
 
-def assert_close(found, expected, tolerance=1e-4):
-    assert len(found) == len(expected)
-    for f, e in zip(found, expected, strict=True):
-        assert f.shape == e.shape
-        assert f.dtype == e.dtype
-        np.testing.assert_allclose(f, e, rtol=tolerance, atol=tolerance * max(1, np.abs(e).max()))
+def assert_in_the_contracts_form(model):
+    """As docs/architecture.md has it: uint8 activations by tensor, int8 weights by channel."""
+    view = Graph.of(model)
+    for layer in layers(model):
+        weight = model.weights[layer.weight]
+        scale = model.weights[f"{layer.weight}_scale"]
+        assert layer.quantized
+        assert weight.dtype == np.int8
+        assert (scale.shape, scale.dtype) == ((weight.shape[layer.output_axis],), np.float32)
+        real = view.call(layer.input, "relax.dequantize")
+        made = view.call(real.args[0], "relax.quantize")
+        assert made.attrs.out_dtype == "uint8"
+        for call in (real, made):
+            assert [arg.value.numpy().shape for arg in call.args[1:]] == [(), ()]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -11,7 +12,10 @@ from tempfile import mkdtemp
 import numpy as np
 
 from adaspring import targets
+from adaspring.library import reader
 from adaspring.library.manifest import (
+    DIGEST_NAME,
+    MANIFEST_NAME,
     Agreement,
     Cost,
     DecisionRecord,
@@ -164,3 +168,12 @@ def with_variant(base: LibraryParts, **changes: object) -> LibraryParts:
     """The same library with its first variant changed."""
     first, *rest = base.variants
     return replace(base, variants=(replace(first, **changes), *rest))
+
+
+def forge(folder: Path, change: Callable[[dict], object]) -> None:
+    """Rewrite the manifest with a matching digest, as someone who knows the format would."""
+    raw = json.loads((folder / MANIFEST_NAME).read_bytes())
+    change(raw)
+    data = json.dumps(raw).encode()
+    (folder / MANIFEST_NAME).write_bytes(data)
+    (folder / DIGEST_NAME).write_bytes(reader.digest_line(data))

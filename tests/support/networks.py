@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 
-class _Network(nn.Module):
+class Network(nn.Module):
     """Seeds the layers that a subclass makes, then randomises batch-norm statistics."""
 
     input_shapes: tuple[tuple[int, ...], ...] = ((1, 3, 32, 32),)
@@ -30,6 +30,19 @@ class _Network(nn.Module):
         raise NotImplementedError
 
 
+class Fn(nn.Module):
+    """A function of the module and its inputs, as a network."""
+
+    def __init__(self, function, **parts):
+        super().__init__()
+        self.function = function
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, *inputs):
+        return self.function(self, *inputs)
+
+
 def _randomise(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
     with torch.no_grad():
         norm.running_mean.normal_(0.0, 0.3)
@@ -38,7 +51,7 @@ def _randomise(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> None:
         norm.bias.normal_(0.0, 0.3)
 
 
-class SmallCnn(_Network):
+class SmallCnn(Network):
     """Convolutions with batch norm, max pooling and a dense head."""
 
     def build(self) -> None:
@@ -76,7 +89,7 @@ class BasicBlock(nn.Module):
         return torch.relu(self.bn2(self.conv2(x)) + shortcut)
 
 
-class SmallResNet(_Network):
+class SmallResNet(Network):
     """A stem and three stages, the later two at stride 2 with 1×1 downsampling."""
 
     def build(self) -> None:
@@ -117,7 +130,7 @@ class InvertedResidual(nn.Module):
         return x + y if self.shortcut else y
 
 
-class MobileNetStyle(_Network):
+class MobileNetStyle(Network):
     """Inverted residuals with depthwise convolutions, ReLU6 and batch norm."""
 
     def build(self) -> None:
@@ -136,7 +149,7 @@ class MobileNetStyle(_Network):
         return self.classifier(x.mean(dim=(2, 3)))
 
 
-class Mlp(_Network):
+class Mlp(Network):
     """Three dense layers, batch norm after the first."""
 
     input_shapes = ((1, 64),)
@@ -183,7 +196,7 @@ class EncoderBlock(nn.Module):
         return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
 
 
-class TinyEncoder(_Network):
+class TinyEncoder(Network):
     """A two-block transformer encoder: learned positions, mean pooling, a dense head."""
 
     input_shapes = ((1, 16, 32),)
@@ -204,7 +217,7 @@ class TinyEncoder(_Network):
         return self.head(self.norm(x).mean(dim=1))
 
 
-class TwoInputs(_Network):
+class TwoInputs(Network):
     """An image and a vector in; class scores and an embedding out."""
 
     input_shapes = ((1, 3, 16, 16), (1, 8))
@@ -227,7 +240,7 @@ class TwoInputs(_Network):
 ALL = (SmallCnn, SmallResNet, MobileNetStyle, Mlp, TinyEncoder, TwoInputs)
 
 
-def example_inputs(network: _Network, seed: int = 1) -> tuple[torch.Tensor, ...]:
+def example_inputs(network: Network, seed: int = 1) -> tuple[torch.Tensor, ...]:
     """Normal random inputs of the network's shapes."""
     generator = torch.Generator().manual_seed(seed)
     return tuple(torch.randn(shape, generator=generator) for shape in network.input_shapes)

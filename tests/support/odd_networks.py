@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from .networks import _Network
+from .networks import Network
 
 
-class _Odd(_Network):
+class _Odd(Network):
     """Makes `self.layers` from the subclass's `parts`."""
 
     parts: dict[str, object]

@@ -1,11 +1,10 @@
-"""What the tests of the passes share: imported networks, data, and untouched-input checks."""
+"""Networks imported for the passes, samples for them, and what tells two models apart."""
 
 from functools import cache
 
 import numpy as np
 import torch
 import tvm_ffi
-from torch import nn
 
 from adaspring.frontend.data import Dataset
 from adaspring.frontend.from_torch.importer import from_torch
@@ -15,28 +14,22 @@ from adaspring.passes.prune.coupling import coupling
 from adaspring.passes.prune.prune import Narrow
 from adaspring.reference.executor import evaluate
 
-from .networks import example_inputs
+from .networks import Fn, example_inputs
 
 # These tensors are small, and a second thread waits in a spin loop where the cores are shared.
 torch.set_num_threads(1)
 
 
-class Small(nn.Module):
-    """A network written as its parts and a function of them; parts come from the seed."""
+class Small(Fn):
+    """A network written as a function and its parts, whose parameters come from the seed."""
 
     def __init__(self, forward, seed=0, **parts):
-        super().__init__()
-        self.function = forward
-        for name, part in parts.items():
-            setattr(self, name, part)
+        super().__init__(forward, **parts)
         generator = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             for parameter in self.parameters():
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.3)
         self.eval()
-
-    def forward(self, *inputs):
-        return self.function(self, *inputs)
 
 
 def imported(network, *shapes) -> Model:

@@ -19,7 +19,7 @@ onnxruntime.set_default_logger_severity(3)
 
 def quantized_by_onnx_runtime(
     folder: Path,
-    make: type[networks._Network],
+    make: type[networks.Network],
     activations: str = "QUInt8",
     *,
     per_channel: bool = True,

@@ -11,8 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -91,14 +90,6 @@ def summary(where: str) -> dict:
         status, found = line.ask(Code.SUMMARY)
     assert status == Code.SUCCESS
     return found
-
-
-def wait_until(true: Callable[[], object], seconds: float = 30.0) -> None:
-    """Wait for what must become true."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end, f"not true within {seconds:g} s"
-        time.sleep(0.05)
 
 
 def stop(process: Process) -> None:

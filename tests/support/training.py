@@ -52,6 +52,10 @@ def untrained(seed: int = 0, channels: int = 12) -> Model:
 QUICK = Settings(epochs=8, batch=32, learning_rate=5e-3, patience=8)
 
 
+SHORT = Settings(epochs=4, batch=50, learning_rate=3e-3, patience=4)
+SHARED = Settings(epochs=3, batch=40, learning_rate=3e-3, patience=3)
+
+
 @cache
 def learned() -> Trained:
     """Give the network trained on 1,000 digits, validated on 200."""

@@ -14,3 +14,8 @@ def eventually(found: Callable[[], object], seconds: float = 30.0) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def wait_until(true: Callable[[], object], seconds: float = 30.0) -> None:
+    """Wait for what must become true."""
+    assert eventually(true, seconds), f"not true within {seconds:g} s"

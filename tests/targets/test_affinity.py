@@ -19,8 +19,8 @@ from adaspring.library import writer
 from adaspring.library.manifest import board_record
 from adaspring.library.reader import read_manifest
 
+from ..support.boards import BOARD_TOML
 from ..support.libraries import parts
-from .test_boards import BOARD_TOML
 
 CPUS = sorted(os.sched_getaffinity(0))
 needs_two = pytest.mark.skipif(len(CPUS) < 2, reason="one processor leaves no choice")
@@ -31,8 +31,8 @@ import json, os, sys
 from adaspring.library import runtime
 from adaspring.targets import Affinity
 
-installed = type("M", (), {"runtime": None, "tvm_version": "0.27.0"})
-runtime._open(runtime._runtime_path(None, installed))
+cpu = type("B", (), {"device": "cpu"})
+runtime.load_runtime(None, type("M", (), {"runtime": None, "tvm_version": "0.27.0", "board": cpu}))
 before, me, found = set(os.listdir("/proc/self/task")), str(os.getpid()), []
 for count, cpus, pinned in json.loads(sys.argv[1]):
     runtime.use_threads(count, Affinity(cpus=tuple(cpus), pinned=pinned))

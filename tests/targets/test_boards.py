@@ -12,33 +12,9 @@ from adaspring.errors import BoardError
 from adaspring.targets import toml_board, x86
 from adaspring.targets.machine import read_machine
 
+from ..support.boards import BOARD_TOML
+
 ALL = (*targets.BOARDS, targets.host(), targets.null())
-
-BOARD_TOML = """
-name = "my-board"
-description = "a board of mine"
-device = "cpu"
-architecture = "aarch64"
-core_count = 2
-memory_bytes = 1073741824
-l1_cache_bytes = 32768
-l2_cache_bytes = 524288
-rpc_key = "my-board"
-
-[target]
-kind = "llvm"
-mtriple = "aarch64-linux-gnu"
-mcpu = "cortex-a53"
-num-cores = 2
-
-[sources]
-target = "datasheet"
-core_count = "datasheet"
-memory_bytes = "datasheet"
-l1_cache_bytes = "datasheet"
-l2_cache_bytes = "datasheet"
-cpu_features = "none used"
-"""
 
 
 @pytest.fixture

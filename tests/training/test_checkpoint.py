@@ -13,14 +13,12 @@ import torch
 
 import adaspring
 from adaspring.errors import TrainingError
-from adaspring.training import Distillation, Settings, train
+from adaspring.training import Distillation, train
 from adaspring.training.checkpoint import Counters, Epoch, State, load, save
 
 from ..support.passes import fingerprint
-from ..support.training import learned, losses, part, untrained
+from ..support.training import SHORT, learned, losses, part, untrained
 from ..support.waiting import eventually
-
-SHORT = Settings(epochs=4, batch=50, learning_rate=3e-3, patience=4)
 
 
 class Killed(Exception):
@@ -148,7 +146,8 @@ SCRIPT = """
 from pathlib import Path
 import sys, torch
 sys.path.insert(0, sys.argv[2])
-from tests.training.test_checkpoint import SHORT, part, train, untrained
+from adaspring.training import train
+from tests.support.training import SHORT, part, untrained
 from dataclasses import replace
 torch.set_num_threads(1)
 settings = replace(SHORT, epochs=int(sys.argv[3]))

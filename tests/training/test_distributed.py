@@ -10,20 +10,17 @@ import torch
 
 import adaspring
 from adaspring.errors import TrainingError, UsageError
-from adaspring.training import Ranks, Settings, train
+from adaspring.training import Ranks, train
 from adaspring.training.batches import Batches
 
-from ..support.training import part, untrained
-
-SHARED = Settings(epochs=3, batch=40, learning_rate=3e-3, patience=3)
+from ..support.training import SHARED, part, untrained
 
 SCRIPT = """
 import json, os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from adaspring.training import joined, launch, train
-from tests.support.training import part, untrained
-from tests.training.test_distributed import SHARED
+from tests.support.training import SHARED, part, untrained
 
 class Die:
     def step(self, stage, done, total, detail):

@@ -14,7 +14,8 @@ from adaspring.passes import Factorize, Prune, Quantize, run
 from adaspring.reference.executor import Reference, evaluate
 from adaspring.training import Lifted
 
-from ..reference.test_executor import CALLS, single_call
+from ..support.calls import CALLS
+from ..support.models import single_call
 from ..support.networks import ALL, TinyEncoder, TwoInputs
 from ..support.passes import Small, data, fingerprint, imported, known
 

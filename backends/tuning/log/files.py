@@ -25,7 +25,7 @@ from .lines import RECORDS
 _log = logging.getLogger(__name__)
 
 # A small packed file may unfold to any size; a shipped log of this size would be a mistake.
-_UNPACKED_BYTES = 1 << 28
+MAX_UNPACKED_BYTES = 1 << 28
 
 
 @contextmanager
@@ -147,13 +147,13 @@ def _unpacked(packed: Path) -> bytes:
     """What `packed` holds; nothing where it is not there either."""
     try:
         with lzma.open(packed) as file:
-            data = file.read(_UNPACKED_BYTES + 1)
+            data = file.read(MAX_UNPACKED_BYTES + 1)
     except FileNotFoundError:
         return b""
     except (EOFError, lzma.LZMAError) as error:
         raise OSError(f"{packed} is damaged ({error})") from error
-    if len(data) > _UNPACKED_BYTES:
-        raise OSError(f"{packed} unfolds to more than {_UNPACKED_BYTES >> 20} MB")
+    if len(data) > MAX_UNPACKED_BYTES:
+        raise OSError(f"{packed} unfolds to more than {MAX_UNPACKED_BYTES >> 20} MB")
     return data
 
 

@@ -16,8 +16,8 @@ from adaspring import targets
 from adaspring.backends.codegen import cuda, cuda_child, cuda_toolchain
 from adaspring.errors import BuildError
 
-from ...conftest import missing
 from ...support.networks import SmallCnn, example_inputs
+from ...support.requirements import missing
 
 MISSING = cuda.available()
 JETSON, H200 = targets.find("jetson-orin"), targets.find("h200")
@@ -52,12 +52,12 @@ def tiny() -> str:
     import tvm
     from tvm import relax
 
-    from adaspring.backends.build import prepare
+    from adaspring.backends.build import prepare, schedule
 
-    from ...support.backends import finished, model_of
+    from ...support.models import model_of
 
     x = relax.Var("x", relax.TensorType((4, 8), "float32"))
-    return tvm.ir.save_json(finished(prepare(model_of([x], {}, relax.op.exp), JETSON)))
+    return tvm.ir.save_json(schedule(prepare(model_of([x], {}, relax.op.exp), JETSON), None).module)
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ def nothing_installed(monkeypatch):
     """No toolkit, nothing on PATH, no pip package."""
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
-    monkeypatch.setattr(cuda_toolchain, "_TOOLKITS", ())
-    monkeypatch.setattr(cuda_toolchain, "_pip_root", lambda: None)
+    monkeypatch.setattr(cuda_toolchain, "TOOLKITS", ())
+    monkeypatch.setattr(cuda_toolchain, "pip_root", lambda: None)
 
 
 def _install(monkeypatch, root: Path, *files: str) -> None:
@@ -119,7 +119,7 @@ def _install(monkeypatch, root: Path, *files: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(cuda_toolchain, "_TOOLKITS", (root,))
+    monkeypatch.setattr(cuda_toolchain, "TOOLKITS", (root,))
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_nvrtc_and_its_headers_are_found_where_pip_puts_them(monkeypatch, tmp_pa
     _install(monkeypatch, root, "lib/libnvrtc.so.13", "lib/libcudart.so.13", *headers)
     monkeypatch.undo()
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(cuda_toolchain, "_TOOLKITS", ())
+    monkeypatch.setattr(cuda_toolchain, "TOOLKITS", ())
     monkeypatch.syspath_prepend(tmp_path)
     found = cuda_toolchain.find_toolchain()
     assert found.kind == "nvrtc"
@@ -222,7 +222,7 @@ def test_the_stand_in_for_the_driver_loads_and_defines_what_tvm_needs(tmp_path):
     lines = _output("nm", "-D", "--undefined-only", runtime).splitlines()
     needed = {line.split()[-1] for line in lines if line.split()[-1].startswith("cu")}
     driver = {symbol for symbol in needed if "@libcudart" not in symbol}
-    assert driver == set(cuda_child._DRIVER_SYMBOLS)
+    assert driver == set(cuda_child.DRIVER_SYMBOLS)
     ctypes.CDLL(str(cuda_child.driver_stub(tmp_path)))
 
 
@@ -237,12 +237,13 @@ extern "C" __global__ void f(float* y, half* h, int64_t n) {
 
 
 def _pip_toolchain(monkeypatch) -> cuda_toolchain.Toolchain:
-    monkeypatch.setattr(cuda_toolchain, "_TOOLKITS", ())
-    monkeypatch.setattr(cuda_toolchain, "_nvcc", lambda: None)
-    try:
-        return cuda_toolchain.find_toolchain()
-    except BuildError as error:
-        missing(f"the other compiler is not installed: {error}")
+    with monkeypatch.context() as without_nvcc:
+        without_nvcc.setattr(cuda_toolchain, "TOOLKITS", ())
+        without_nvcc.setenv("PATH", "")
+        try:
+            return cuda_toolchain.find_toolchain()
+        except BuildError as error:
+            missing(f"the other compiler is not installed: {error}")
 
 
 def test_nvrtc_makes_machine_code(monkeypatch, tmp_path):
@@ -262,7 +263,7 @@ def test_nvrtc_names_the_line_at_fault(monkeypatch):
 
 def test_asking_whether_cuda_can_be_built_loads_no_compiler():
     code = (
-        "import sys; from adaspring.backends import cuda; cuda.available();"
+        "import sys; from adaspring.backends.codegen import cuda; cuda.available();"
         "sys.exit(any(name in sys.modules for name in ('tvm', 'torch')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
-
-import msgspec
 import numpy as np
 import pytest
 import torch
@@ -15,7 +11,6 @@ from tvm.tirx import PrimFunc
 
 from adaspring import targets
 from adaspring.backends.build import build, prepare
-from adaspring.backends.kernels.isa import Dot, InstructionSet, instruction_set
 from adaspring.backends.lowering.lower import lower
 from adaspring.backends.schedule.contraction import contraction_shape
 from adaspring.backends.schedule.default import calls_of, schedule_cpu
@@ -26,30 +21,15 @@ from adaspring.passes import run as run_passes
 from adaspring.passes.quantize.static import Quantize
 from adaspring.reference.executor import Reference
 
-from ...conftest import require_tool
 from ...support import networks
-from ...support.backends import assert_close, model_of, run
-
-HOST, NULL = targets.host(), targets.null()
-# As an ARM core without its instruction: int8 activations, kept 128 below the network's uint8.
-SIGNED = InstructionSet(
-    float_lanes=4,
-    register_count=16,
-    int8=Dot(lanes=4, depth=1, activation_dtype="int8", intrinsic=None),
-)
-X86 = {"kind": "llvm", "mtriple": "x86_64-linux-gnu"}
-AVX2 = msgspec.structs.replace(
-    NULL, name="avx2", target={**X86, "mcpu": "haswell"}, architecture="x86_64"
-)
-KERNELS = {
-    "host": instruction_set(HOST),
-    "null": instruction_set(NULL),
-    "signed": SIGNED,
-    "avx2": instruction_set(AVX2),
-}
+from ...support.backends import run
+from ...support.boards import AVX2, HOST, INT8_KERNELS, SKYLAKE, VNNI
+from ...support.disassembly import disassembly
+from ...support.models import model_of
+from ...support.outputs import assert_close
 
 
-def quantized(network: networks._Network) -> Model:
+def quantized(network: networks.Network) -> Model:
     inputs = networks.example_inputs(network)
     model = from_torch(network, inputs, name=type(network).__name__)
     random = np.random.default_rng(0)
@@ -77,16 +57,16 @@ def test_a_quantized_network_agrees_with_its_fake_quantized_self(network, tmp_pa
     assert_close(run(model, HOST, tmp_path, *inputs), expected, 0.02)
 
 
-@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize("kernels", INT8_KERNELS)
 def test_every_kind_of_integer_kernel_agrees(cnn, kernels, tmp_path):
     inputs = [x.numpy() for x in networks.example_inputs(networks.SmallCnn())]
-    found = run(cnn, HOST, tmp_path, *inputs, isa=KERNELS[kernels])
+    found = run(cnn, HOST, tmp_path, *inputs, isa=INT8_KERNELS[kernels])
     assert_close(found, Reference(cnn).run(*inputs), 0.02)
 
 
-@pytest.mark.parametrize("kernels", KERNELS)
+@pytest.mark.parametrize("kernels", INT8_KERNELS)
 def test_weights_stay_8_bit_in_the_library(cnn, kernels):
-    packed = lower(cnn, KERNELS[kernels]).weights
+    packed = lower(cnn, INT8_KERNELS[kernels]).weights
     layers = [name for name, weight in cnn.weights.items() if weight.dtype == np.int8]
     assert layers
     assert all(packed[name].dtype == np.int8 for name in layers)
@@ -247,7 +227,7 @@ def test_a_quantized_layer_agrees_with_the_reference(case, kernels, tmp_path):
     x, shape, scales, body = CASES[case]
     model = model_of([x], weights(shape, scales), body)
     value = sample(x)
-    found = run(model, HOST, tmp_path, value, isa=KERNELS[kernels])
+    found = run(model, HOST, tmp_path, value, isa=INT8_KERNELS[kernels])
     # The second of two layers may round one level differently, where a float lies between two.
     ratio = 1e-2 if case == "two layers in a row" else 1e-5
     assert_close(found, Reference(model).run(value), ratio)
@@ -267,7 +247,7 @@ def test_levels_that_leave_the_network_are_the_networks_own(dtype, zero, kernels
     value = sample(X)
     info = np.iinfo(dtype)
     expected = np.clip(np.rint(value / SCALE) + zero, info.min, info.max).astype(dtype)
-    levels, _ = run(model, HOST, tmp_path, value, isa=KERNELS[kernels])
+    levels, _ = run(model, HOST, tmp_path, value, isa=INT8_KERNELS[kernels])
     assert levels.dtype == expected.dtype
     np.testing.assert_array_equal(levels, expected)
 
@@ -286,19 +266,6 @@ def test_between_the_convolutions_of_a_residual_network_nothing_is_kept_as_reals
 
 
 # -- the instructions that are in the library --------------------------------------------------
-
-VNNI = msgspec.structs.replace(
-    NULL, name="vnni", target={**X86, "mcpu": "cascadelake"}, architecture="x86_64"
-)
-SKYLAKE = msgspec.structs.replace(
-    NULL, name="skylake", target={**X86, "mcpu": "skylake-avx512"}, architecture="x86_64"
-)
-
-
-def disassembly(tool: str, code: Path) -> str:
-    require_tool(tool, "binutils-aarch64-linux-gnu" if "aarch64" in tool else "binutils")
-    done = subprocess.run([tool, "-d", code], capture_output=True, text=True, check=True)
-    return done.stdout
 
 
 @pytest.mark.parametrize(

@@ -2,89 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import msgspec
 import numpy as np
 import pytest
-import torch
-import tvm
-from hypothesis import Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from tvm import IRModule, te
-from tvm.s_tir import Schedule
 
-from adaspring import targets
 from adaspring.backends.kernels import compute, pack
 from adaspring.backends.kernels.isa import Dot, InstructionSet, instruction_set
-from adaspring.backends.schedule.contraction import contraction_shape, tiles
-from adaspring.backends.schedule.default import schedule_cpu
-from adaspring.backends.schedule.winograd import apply_template
 
-HOST, NULL = targets.host(), targets.null()
+from ...support.boards import AVX2, HOST, NULL
+from ...support.float64 import convolved, normal
+from ...support.kernels import FEW, run_kernel
+
 BOARDS = {"host": HOST, "null": NULL}
 PLAIN_INT8 = InstructionSet(
     float_lanes=8,
     register_count=16,
     int8=Dot(lanes=8, depth=1, activation_dtype="uint8", intrinsic=None),
 )
-AVX2 = instruction_set(
-    msgspec.structs.replace(
-        NULL, target={"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "haswell"}
-    )
-)
 INT8 = pytest.mark.parametrize(
-    "isa", [instruction_set(HOST), PLAIN_INT8, AVX2], ids=["host", "plain", "avx2"]
+    "isa", [instruction_set(HOST), PLAIN_INT8, instruction_set(AVX2)], ids=["host", "plain", "avx2"]
 )
-# Every example is compiled: few of them, and none to shrink a failure with.
-FEW = settings(
-    max_examples=8, deadline=None, derandomize=True, phases=(Phase.explicit, Phase.generate)
-)
-
-
-def run(
-    kernel: Callable[..., te.Tensor],
-    arrays: list[np.ndarray],
-    isa: InstructionSet,
-    every_tile: bool = False,
-    **attributes: object,
-) -> list[np.ndarray]:
-    """The outputs of a kernel, by the default rule or by each tile, compiled for this machine."""
-    inputs = [te.placeholder(array.shape, str(array.dtype)) for array in arrays]
-    output = kernel(*inputs, **attributes)
-    function = te.create_prim_func([*inputs, output])
-    if every_tile:
-        module = _by_every_tile(function, isa)
-    else:
-        module = schedule_cpu(
-            IRModule({"f0": function.with_attr("global_symbol", "f0")}), isa, None
-        )
-    compiled = tvm.compile(module, target=tvm.target.Target(dict(HOST.target)))
-    found = []
-    for var in module.get_global_vars():
-        shape = [int(extent) for extent in output.shape]
-        result = tvm.runtime.tensor(np.full(shape, 77, str(output.dtype)))
-        compiled[var.name_hint](*(tvm.runtime.tensor(array) for array in arrays), result)
-        found.append(result.numpy())
-    return found
-
-
-def _by_every_tile(function, isa: InstructionSet) -> IRModule:
-    shape = contraction_shape(function, isa)
-    assert shape is not None
-    scheduled = {}
-    for index, tile in enumerate(tiles(shape, isa)):
-        sch = Schedule(IRModule({"main": function}))
-        apply_template(sch, tile, isa)
-        name = f"f{index}"
-        scheduled[name] = sch.mod["main"].with_attr("global_symbol", name)
-    assert scheduled
-    return IRModule(scheduled)
-
-
-def normal(*shape: int) -> np.ndarray:
-    size = int(np.prod(shape))
-    return np.random.default_rng(size).standard_normal(shape).astype(np.float32)
 
 
 def levels(dtype: str, *shape: int) -> np.ndarray:
@@ -93,21 +31,6 @@ def levels(dtype: str, *shape: int) -> np.ndarray:
     found = np.random.default_rng(len(shape)).integers(info.min, info.max + 1, shape, dtype)
     found.flat[0], found.flat[-1] = info.min, info.max
     return found
-
-
-def convolved(x: np.ndarray, weight: np.ndarray, window, pad_value: float, groups=1) -> np.ndarray:
-    """In float64 (exact for 8-bit integers): x NHWC, weight OIHW, result NHWC."""
-    top, left, bottom, right = window.padding
-    widths = ((0, 0), (top, bottom), (left, right), (0, 0))
-    padded = np.pad(x.astype(np.float64), widths, constant_values=pad_value)
-    result = torch.nn.functional.conv2d(
-        torch.from_numpy(padded.transpose(0, 3, 1, 2)),
-        torch.from_numpy(weight.astype(np.float64)),
-        stride=window.strides,
-        dilation=window.dilation,
-        groups=groups,
-    )
-    return result.numpy().transpose(0, 2, 3, 1)
 
 
 def assert_close(found: np.ndarray, expected: np.ndarray) -> None:
@@ -138,7 +61,7 @@ def test_any_convolution_by_the_default_rule(board, drawn):
     isa = instruction_set(BOARDS[board])
     x, weight = normal(*x_shape), normal(channels, x_shape[-1], *kernel)
     packed = pack.pack_conv2d(weight, isa.float_lanes, 1)
-    (found,) = run(compute.conv2d, [x, packed], isa, window=window, channels=channels)
+    (found,) = run_kernel(compute.conv2d, [x, packed], isa, window=window, channels=channels)
     assert_close(found, convolved(x, weight, window, 0))
 
 
@@ -154,7 +77,7 @@ def test_any_8_bit_convolution_is_exact(isa, drawn, zero):
         levels("int8", channels, x_shape[-1], *kernel),
     )
     packed = pack.pack_conv2d(weight, dot.lanes, dot.depth)
-    (found,) = run(
+    (found,) = run_kernel(
         compute.conv2d,
         [x, packed, np.array(pad_value, x.dtype)],
         isa,
@@ -172,7 +95,7 @@ def test_any_depthwise_convolution_by_the_default_rule(board, drawn):
     isa = instruction_set(BOARDS[board])
     x, weight = normal(*x_shape), normal(x_shape[-1], 1, *kernel)
     packed = pack.pack_depthwise(weight)
-    (found,) = run(compute.depthwise_conv2d, [x, packed], isa, window=window)
+    (found,) = run_kernel(compute.depthwise_conv2d, [x, packed], isa, window=window)
     assert_close(found, convolved(x, weight, window, 0, groups=x_shape[-1]))
 
 
@@ -186,7 +109,7 @@ def test_any_8_bit_depthwise_convolution_is_exact(drawn, pad_value):
     x, weight = levels(dtype, *x_shape), levels("int8", x_shape[-1], 1, *kernel)
     packed = pack.pack_depthwise(weight)
     zero = np.array(pad_value, dtype)
-    (found,) = run(compute.depthwise_conv2d, [x, packed, zero], isa, window=window)
+    (found,) = run_kernel(compute.depthwise_conv2d, [x, packed, zero], isa, window=window)
     np.testing.assert_array_equal(
         found, convolved(x, weight, window, pad_value, groups=x_shape[-1])
     )
@@ -207,7 +130,7 @@ def test_any_grouped_convolution(integer, drawn, groups, out):
     merged, left = pack.merged_groups(weight, groups, lanes, depth)
     packed = pack.pack_conv2d(merged, lanes, depth)
     settings = {"window": window, "channels": out * groups, "groups": left}
-    (found,) = run(compute.conv2d, [x, packed], isa, **settings)
+    (found,) = run_kernel(compute.conv2d, [x, packed], isa, **settings)
     assert_close(found, convolved(x, weight, window, 0, groups=groups))
 
 
@@ -218,7 +141,7 @@ def test_any_dense_layer_by_the_default_rule(board, lead, k, n):
     isa = instruction_set(BOARDS[board])
     x, weight = normal(*lead, k), normal(k, n)
     packed = pack.pack_dense(weight, isa.float_lanes, 1)
-    (found,) = run(compute.dense, [x, packed], isa, channels=n)
+    (found,) = run_kernel(compute.dense, [x, packed], isa, channels=n)
     assert_close(found, x.astype(np.float64) @ weight.astype(np.float64))
 
 
@@ -229,7 +152,7 @@ def test_any_8_bit_dense_layer_is_exact(isa, lead, k, n):
     dot = isa.int8
     x, weight = levels(dot.activation_dtype, *lead, k), levels("int8", k, n)
     packed = pack.pack_dense(weight, dot.lanes, dot.depth)
-    (found,) = run(compute.dense, [x, packed], isa, channels=n)
+    (found,) = run_kernel(compute.dense, [x, packed], isa, channels=n)
     np.testing.assert_array_equal(found, x.astype(np.int64) @ weight.astype(np.int64))
 
 
@@ -239,7 +162,7 @@ def test_any_8_bit_dense_layer_is_exact(isa, lead, k, n):
 def test_any_batched_product_by_the_default_rule(board, lead, i, k, j):
     isa = instruction_set(BOARDS[board])
     a, b = normal(*lead, i, k), normal(*lead, k, j)
-    (found,) = run(compute.batched_matmul, [a, b], isa)
+    (found,) = run_kernel(compute.batched_matmul, [a, b], isa)
     assert_close(found, a.astype(np.float64) @ b.astype(np.float64))
 
 
@@ -261,7 +184,7 @@ def test_every_tile_convolves_alike(case, board):
     packed = pack.pack_conv2d(weight, isa.float_lanes, 1)
     settings_ = {"window": window, "channels": channels}
     expected = convolved(x, weight, window, 0)
-    for found in run(compute.conv2d, [x, packed], isa, every_tile=True, **settings_):
+    for found in run_kernel(compute.conv2d, [x, packed], isa, every_tile=True, **settings_):
         assert_close(found, expected)
 
 
@@ -279,7 +202,7 @@ def test_every_tile_convolves_8_bit_integers_exactly(case, isa):
     settings_ = {"window": window, "channels": channels}
     expected = convolved(x, weight, window, 3)
     operands = [x, packed, np.array(3, x.dtype)]
-    for found in run(compute.conv2d, operands, isa, every_tile=True, **settings_):
+    for found in run_kernel(compute.conv2d, operands, isa, every_tile=True, **settings_):
         np.testing.assert_array_equal(found, expected)
 
 
@@ -288,10 +211,10 @@ def test_every_tile_multiplies_alike(board):
     isa = instruction_set(BOARDS[board])
     x, weight = normal(6, 19), normal(19, 40)
     packed = pack.pack_dense(weight, isa.float_lanes, 1)
-    for found in run(compute.dense, [x, packed], isa, every_tile=True, channels=40):
+    for found in run_kernel(compute.dense, [x, packed], isa, every_tile=True, channels=40):
         assert_close(found, x.astype(np.float64) @ weight.astype(np.float64))
     a, b = normal(2, 6, 9), normal(2, 9, 32)
-    for found in run(compute.batched_matmul, [a, b], isa, every_tile=True):
+    for found in run_kernel(compute.batched_matmul, [a, b], isa, every_tile=True):
         assert_close(found, a.astype(np.float64) @ b.astype(np.float64))
 
 
@@ -301,5 +224,7 @@ def test_every_tile_convolves_channel_by_channel_alike(board):
     window = compute.Window(strides=(1, 2), padding=(1, 1, 1, 1), dilation=(1, 1))
     x, weight = normal(1, 5, 8, 32), normal(32, 1, 3, 3)
     settings = {"every_tile": True, "window": window}
-    for found in run(compute.depthwise_conv2d, [x, pack.pack_depthwise(weight)], isa, **settings):
+    for found in run_kernel(
+        compute.depthwise_conv2d, [x, pack.pack_depthwise(weight)], isa, **settings
+    ):
         assert_close(found, convolved(x, weight, window, 0, groups=32))

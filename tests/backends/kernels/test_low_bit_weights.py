@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from tvm import relax
@@ -19,19 +17,19 @@ from adaspring.backends.lowering.lower import lower
 from adaspring.backends.report.functions import functions_of
 from adaspring.ir.layers import layers, macs_count
 from adaspring.library.loader import load
-from adaspring.library.manifest import TensorSpec, board_record
-from adaspring.library.writer import write_library
 from adaspring.passes import WeightOnly
 from adaspring.reference.executor import Reference
 
 from ...support import networks
-from ...support.backends import assert_close, model_of, run
-from ...support.libraries import parts
+from ...support.backends import library_of, run, run_fresh
+from ...support.boards import HOST, NULL
+from ...support.float64 import assert_summed_in_float32, drawn, expected_conv2d
+from ...support.kernels import run_kernel
+from ...support.models import model_of
+from ...support.outputs import assert_close
 from ...support.passes import Small, data, imported, known
-from .test_kernels import run as run_kernel
-from .test_sixteen_bit import EXAMPLES, assert_summed_in_float32, drawn, expected_conv2d, fresh
 
-HOST, NULL = targets.host(), targets.null()
+EXAMPLES = settings(max_examples=10, deadline=None)
 SETTINGS = [
     WeightOnly(),
     WeightOnly(group_size=16),
@@ -77,7 +75,7 @@ def test_a_dense_layer_sums_products_of_levels(seed, shape, transposed):
         body,
     )
     a, b = x.astype(np.float64), w.astype(np.float64) * scale
-    assert_summed_in_float32(fresh(model, x), a @ b, np.abs(a) @ np.abs(b), k + 1)
+    assert_summed_in_float32(run_fresh(model, x), a @ b, np.abs(a) @ np.abs(b), k + 1)
 
 
 @EXAMPLES
@@ -99,7 +97,9 @@ def test_a_convolution_sums_products_of_levels(seed, groups, channels, kernel, p
     )
     reals = w.astype(np.float64) * scale[:, None, None, None]
     exact, magnitude = expected_conv2d(x.astype(np.float64), reals, (1, 1), padding, (1, 1), groups)
-    assert_summed_in_float32(fresh(model, x), exact, magnitude, into * kernel[0] * kernel[1] + 1)
+    assert_summed_in_float32(
+        run_fresh(model, x), exact, magnitude, into * kernel[0] * kernel[1] + 1
+    )
 
 
 def unpacked(model):
@@ -136,7 +136,7 @@ def test_a_dense_layer_reads_groups_and_4_bits(seed, shape, transposed, bits, gr
     if small.weights["layer.weight"].dtype == np.float32:
         return  # it would not have been smaller
     a, b = x.astype(np.float64), unpacked(small).T
-    assert_summed_in_float32(fresh(small, x), a @ b, np.abs(a) @ np.abs(b), k + 2)
+    assert_summed_in_float32(run_fresh(small, x), a @ b, np.abs(a) @ np.abs(b), k + 2)
 
 
 @EXAMPLES
@@ -161,7 +161,7 @@ def test_a_convolution_reads_groups_and_4_bits(seed, channels, kernel, padding, 
     reals = unpacked(small).reshape(w.shape)
     exact, magnitude = expected_conv2d(x.astype(np.float64), reals, (1, 1), padding, (1, 1), 1)
     terms = into * kernel[0] * kernel[1] + 2
-    assert_summed_in_float32(fresh(small, x), exact, magnitude, terms)
+    assert_summed_in_float32(run_fresh(small, x), exact, magnitude, terms)
 
 
 @pytest.mark.parametrize("board", [HOST, NULL], ids=["host", "null"])
@@ -249,22 +249,7 @@ def test_4_bits_are_built_for_a_gpu(tmp_path):
     assert built.weights["fc1.weight"].dtype == np.uint32
 
 
-def library_of(model, folder):
-    built = build(prepare(model, HOST), None, folder.parent / f"{folder.name}.so")
-    base = parts(built.code)
-    variant = replace(
-        base.variants[0], name="v", functions=built.functions, weights=dict(built.weights)
-    )
-    inputs, outputs = (
-        tuple(TensorSpec(name=s.name, shape=s.shape, dtype=s.dtype) for s in side)
-        for side in (model.inputs, model.outputs)
-    )
-    record = board_record(HOST)
-    written = replace(
-        base, board=record, inputs=inputs, outputs=outputs, plainest="v", variants=(variant,),
-        dropped=(),
-    )  # fmt: skip
-    write_library(folder, written)
+def weight_bytes(folder):
     return sum(file.stat().st_size for file in (folder / "weights").iterdir())
 
 
@@ -276,7 +261,8 @@ def library_of(model, folder):
 def test_a_library_is_smaller_and_gives_the_same(setting, share, tmp_path):
     model = known(networks.SmallCnn)
     small = narrowed(model, setting)
-    whole_bytes = library_of(model, tmp_path / "whole.lib")
-    assert library_of(small, tmp_path / "small.lib") < share * whole_bytes
+    whole = library_of(model, HOST, tmp_path / "whole.lib")
+    narrow = library_of(small, HOST, tmp_path / "small.lib")
+    assert weight_bytes(narrow) < share * weight_bytes(whole)
     x = data(model, 1, seed=3).inputs[0]
-    assert_close([load(tmp_path / "small.lib").open()(x)], Reference(small).run(x), 1e-4)
+    assert_close([load(narrow).open()(x)], Reference(small).run(x), 1e-4)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import ml_dtypes
-import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -30,29 +27,20 @@ from adaspring.errors import BoardError
 from adaspring.ir.layers import macs_count
 from adaspring.ir.model import Model
 from adaspring.library.loader import load
-from adaspring.library.manifest import TensorSpec, board_record
 from adaspring.library.weights import map_tensors
-from adaspring.library.writer import write_library
 from adaspring.passes import Half
 from adaspring.reference.executor import Reference
 
-from ...conftest import missing
 from ...support import networks
-from ...support.backends import assert_close, model_of, run
-from ...support.libraries import parts
+from ...support.backends import library_of, run, run_fresh
+from ...support.boards import AVX2, HOST, NEOVERSE_V1, NULL, ZEN4
+from ...support.disassembly import disassembly
+from ...support.float64 import assert_summed_in_float32, drawn, expected_conv2d
+from ...support.models import model_of
+from ...support.outputs import assert_close
 from ...support.passes import data, known
-from .test_int8 import AVX2, X86, disassembly
+from ...support.requirements import missing
 
-HOST, NULL = targets.host(), targets.null()
-ZEN4 = msgspec.structs.replace(
-    NULL, name="zen4", target={**X86, "mcpu": "znver4"}, architecture="x86_64"
-)
-NEOVERSE_V1 = msgspec.structs.replace(
-    targets.find("raspberry-pi-5"),
-    name="neoverse-v1",
-    cpu_features=(),  # under emulation /proc/cpuinfo is this machine's
-    target={"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "neoverse-v1", "num-cores": 1},
-)
 # "null" has no instruction: widened, then multiplied and added as floats.
 KERNELS = {"host": instruction_set(HOST), "null": instruction_set(NULL)}
 TYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16), "float16": np.dtype(np.float16)}
@@ -103,46 +91,6 @@ def short(x: relax.Expr, dtype: str) -> relax.Expr:
     return real(real(x, dtype))
 
 
-def expected_conv2d(x, w, strides, padding, dilation, groups):
-    """Sums and sums of magnitudes, in float64."""
-    top, left, bottom, right = padding
-    x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
-    n, _, height, width = x.shape
-    out, into, kh, kw = w.shape
-    (sh, sw), (dh, dw) = strides, dilation
-    oh, ow = (height - dh * (kh - 1) - 1) // sh + 1, (width - dw * (kw - 1) - 1) // sw + 1
-    sums = np.zeros((2, n, out, oh, ow))
-    for group in range(groups):
-        o = slice(group * out // groups, (group + 1) * out // groups)
-        c = slice(group * into, (group + 1) * into)
-        for i in range(kh):
-            for j in range(kw):
-                rows = slice(i * dh, i * dh + (oh - 1) * sh + 1, sh)
-                columns = slice(j * dw, j * dw + (ow - 1) * sw + 1, sw)
-                seen, taps = x[:, c, rows, columns], w[o, :, i, j]
-                sums[0, :, o] += np.einsum("nchw,oc->nohw", seen, taps)
-                sums[1, :, o] += np.einsum("nchw,oc->nohw", np.abs(seen), np.abs(taps))
-    return sums
-
-
-def assert_summed_in_float32(found, exact, magnitude, terms):
-    """The error of float32 sums of `terms` products, in any order."""
-    bound = (terms + 2) * 2.0**-23 * magnitude + 1e-30
-    assert found.dtype == np.float32
-    assert (np.abs(found - exact) <= bound).all()
-
-
-def drawn(seed: int, shape: tuple[int, ...]) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
-
-
-def fresh(model: Model, x: np.ndarray) -> np.ndarray:
-    """Built under a name of its own: the loader takes a name that it knows for what it had then."""
-    with TemporaryDirectory() as folder:
-        (found,) = run(model, HOST, Path(folder), x)
-    return found
-
-
 EXAMPLES = settings(max_examples=10, deadline=None)
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
@@ -172,7 +120,7 @@ def test_a_convolution_sums_the_products_of_rounded_values(
         {"layer.weight": w},
         lambda x, w: relax.op.nn.conv2d(short(x, dtype), real(w), **attributes),
     )
-    found = fresh(model, x)
+    found = run_fresh(model, x)
     operands = (value.astype(TYPES[dtype]).astype(np.float64) for value in (x, w))
     exact, magnitude = expected_conv2d(*operands, strides, padding, dilation, groups)
     assert_summed_in_float32(found, exact, magnitude, into * kernel[0] * kernel[1])
@@ -197,7 +145,7 @@ def test_a_dense_layer_sums_the_products_of_rounded_values(seed, shape, transpos
     model = model_of(
         [relax.Var("x", relax.TensorType(x.shape, "float32"))], {"layer.weight": weight}, body
     )
-    found = fresh(model, x)
+    found = run_fresh(model, x)
     a, b = (value.astype(TYPES[dtype]).astype(np.float64) for value in (x, w))
     assert_summed_in_float32(found, a @ b, np.abs(a) @ np.abs(b), k)
 
@@ -343,28 +291,9 @@ def test_the_functions_say_what_they_multiply(cnn):
     assert sum(function.macs_count for function in found) == macs_count(cnn)
 
 
-def library(model: Model, board: targets.Board, folder: Path) -> Path:
-    """A library of one variant."""
-    built = build(prepare(model, board), None, folder / "code.so")
-    base = parts(built.code)
-    variant = replace(
-        base.variants[0], name="bf16", functions=built.functions, weights=dict(built.weights)
-    )
-    inputs, outputs = (
-        tuple(TensorSpec(name=spec.name, shape=spec.shape, dtype=spec.dtype) for spec in side)
-        for side in (model.inputs, model.outputs)
-    )
-    written = replace(
-        base, board=board_record(board), inputs=inputs, outputs=outputs,
-        plainest="bf16", variants=(variant,), dropped=(),
-    )  # fmt: skip
-    write_library(folder / "net.lib", written)
-    return folder / "net.lib"
-
-
 def test_a_library_maps_the_weights_as_they_are_stored(cnn, tmp_path):
     """Written, opened and run on the app's side, which knows no bfloat16."""
-    folder = library(cnn, HOST, tmp_path)
+    folder = library_of(cnn, HOST, tmp_path / "net.lib")
     with (folder / "weights" / "shared.safetensors").open("rb") as file:
         mapped = map_tensors(file)
     narrow = [array for array in mapped.values() if array.dtype == np.uint16]
@@ -375,7 +304,7 @@ def test_a_library_maps_the_weights_as_they_are_stored(cnn, tmp_path):
     assert_close([found], Reference(cnn).run(x), 0.01)
 
 
-_APP = """
+APP = """
 import sys
 import numpy as np
 from adaspring.library.loader import load
@@ -384,20 +313,21 @@ np.save(y, load(folder).open()(np.load(x)))
 """
 
 
+@pytest.mark.board
 @pytest.mark.usefixtures("aarch64_linker")
 def test_on_an_emulated_arm_processor_bfdot_gives_what_the_reference_gives(cnn, tmp_path):
     try:
         board = image(default_folder())
     except BoardError as error:
         missing(f"the emulated board cannot be built: {error}")
-    folder, x = library(cnn, NEOVERSE_V1, tmp_path), data(cnn, 1, seed=3).inputs[0]
+    folder, x = library_of(cnn, NEOVERSE_V1, tmp_path / "net.lib"), data(cnn, 1, seed=3).inputs[0]
     np.save(tmp_path / "x.npy", x)
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "adaspring").symlink_to(Path(adaspring.__file__).parent)
     command = [str(board.emulator), "-cpu", "max", "-L", str(board.root), str(board.python)]
     paths = f"{board.site}{os.pathsep}{tmp_path / 'app'}"
     subprocess.run(
-        [*command, "-c", _APP, str(folder), str(tmp_path / "x.npy"), str(tmp_path / "y.npy")],
+        [*command, "-c", APP, str(folder), str(tmp_path / "x.npy"), str(tmp_path / "y.npy")],
         env={**os.environ, "PYTHONPATH": paths, "PYTHONNOUSERSITE": "1"},
         check=True,
     )

@@ -22,8 +22,11 @@ from adaspring.backends.tuning import Tuning, TuningLog, fastest_known, tasks_of
 from adaspring.frontend.from_torch.importer import from_torch
 
 from ...support.backends import built_and_run
-from .test_kernels import BOARDS, FEW, convolved, normal, run
+from ...support.boards import HOST, NULL
+from ...support.float64 import convolved, normal
+from ...support.kernels import FEW, run_kernel
 
+BOARDS = {"host": HOST, "null": NULL}
 TILES = (2, 4)
 # F(4×4) multiplies by up to 8 and divides by 24: it is less exact than a direct sum.
 TOLERANCE = {2: 1e-5, 4: 1e-4}
@@ -81,7 +84,7 @@ def test_any_padded_3x3_convolution_by_the_default_rule(board, drawn, tile):
     x, weight = normal(*size, into * lanes), normal(out * lanes, into * lanes, 3, 3)
     packed = pack_winograd(weight, lanes, tile)
     settings = {"window": window, "channels": out * lanes, "tile": tile}
-    (found,) = run(winograd_conv2d, [x, packed], isa, **settings)
+    (found,) = run_kernel(winograd_conv2d, [x, packed], isa, **settings)
     assert_within(found, convolved(x, weight, window, 0), TOLERANCE[tile])
 
 
@@ -93,7 +96,7 @@ def test_every_register_tile_computes_the_same(tile):
     packed = pack_winograd(weight, isa.float_lanes, tile)
     settings = {"window": window, "channels": 64, "tile": tile}
     expected = convolved(x, weight, window, 0)
-    for found in run(winograd_conv2d, [x, packed], isa, every_tile=True, **settings):
+    for found in run_kernel(winograd_conv2d, [x, packed], isa, every_tile=True, **settings):
         assert_within(found, expected, TOLERANCE[tile])
 
 

@@ -14,8 +14,9 @@ from adaspring.passes.factorize.forms import ALL_FORMS
 from adaspring.passes.factorize.forms.base import Form
 from adaspring.reference.executor import Reference
 
-from ...support.backends import assert_close, run
+from ...support.backends import run
 from ...support.networks import SmallCnn
+from ...support.outputs import assert_close
 from ...support.passes import data, known
 
 

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 from tvm import relax
 
-from adaspring import targets
 from adaspring.backends.kernels.isa import instruction_set
 from adaspring.backends.lowering.lower import lower
 from adaspring.frontend.from_onnx.importer import from_onnx
 from adaspring.ir.layers import layers
 from adaspring.ir.model import Model
 
-from ...support.backends import model_of, run
+from ...support.backends import run
+from ...support.boards import HOST, INT8_KERNELS
+from ...support.models import model_of
 from ...support.networks import Mlp, MobileNetStyle, SmallResNet, example_inputs
 from ...support.quantized_networks import (
     Graph,
@@ -23,9 +24,6 @@ from ...support.quantized_networks import (
     run_onnx_runtime,
     values,
 )
-from ..kernels.test_int8 import KERNELS
-
-HOST = targets.host()
 
 
 def assert_within_a_level(path, folder, *inputs, isa=None) -> Model:
@@ -137,7 +135,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_quantized_convolution_is_built_as_onnx_runtime_has_it(case, kernels, tmp_path):
     path = one_conv(tmp_path, *CASES[case])
-    assert_within_a_level(path, tmp_path, values((1, 4, 6, 6)), isa=KERNELS[kernels])
+    assert_within_a_level(path, tmp_path, values((1, 4, 6, 6)), isa=INT8_KERNELS[kernels])
 
 
 def test_levels_read_by_a_computed_scale_are_left_to_tvm(tmp_path):

@@ -20,8 +20,10 @@ from adaspring.errors import BuildError
 from adaspring.frontend.from_torch.importer import from_torch
 
 from ...support import networks, odd_layers, odd_layouts
-from ...support.backends import assert_close, model_of, run
+from ...support.backends import run
+from ...support.models import model_of
 from ...support.networks import example_inputs
+from ...support.outputs import assert_close
 
 HOST, NULL = targets.host(), targets.null()
 ODD = (*odd_layers.NETWORKS, *odd_layouts.NETWORKS)

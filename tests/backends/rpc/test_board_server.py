@@ -26,8 +26,11 @@ from adaspring.backends.rpc.protocol import Address, TrackerLine, answers, send_
 from adaspring.targets.machine import cpu_flags
 
 from ...support import rpc
-from ...support.rpc import Served, said, summary, wait_until
+from ...support.rpc import Served, said, summary
 from ...support.rpc_code import calling
+from ...support.waiting import wait_until
+
+pytestmark = pytest.mark.board
 
 HOST = targets.host()
 REQUEST_A_BOARD = 4

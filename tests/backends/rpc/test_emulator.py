@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -26,9 +27,12 @@ from adaspring.backends.rpc.emulator.image import Image, default_folder, image
 from adaspring.backends.rpc.protocol import Address
 from adaspring.errors import BoardError
 
-from ...conftest import missing, require_tool
 from ...support import rpc
 from ...support.cli import answer
+from ...support.requirements import missing, require_tool
+from ...support.waiting import wait_until
+
+pytestmark = pytest.mark.board
 
 PI_5, PI_4 = targets.find("raspberry-pi-5"), targets.find("raspberry-pi-4")
 COMMAND = [sys.executable, "-m", "adaspring", "boards", "emulate"]
@@ -132,7 +136,7 @@ def test_another_boards_instructions_are_not_there(built, where, tmp_path, aarch
         zeros = np.zeros(16, "int8")
         with pytest.raises(RuntimeError):
             run_on(where, served["key"], dot_products(tmp_path), zeros, zeros)
-        rpc.wait_until(lambda: "crashed by SIGILL" in rpc.said(process))
+        wait_until(lambda: "crashed by SIGILL" in rpc.said(process))
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
         assert "Traceback" not in rpc.said(process)
@@ -180,7 +184,11 @@ def test_a_missing_tool_is_named(tmp_path, monkeypatch):
 
 def test_what_apt_complains_of_is_one_line(tmp_path, monkeypatch):
     require_tool("apt-get", "apt")
-    monkeypatch.setattr(debian.Debian, "_settings", lambda self: 'Dir::State "/proc/none";')
+    dpkg = tmp_path / "tools" / "dpkg"
+    dpkg.parent.mkdir()
+    dpkg.write_text("#!/bin/sh\necho '\"'\n")  # an architecture that APT cannot read
+    dpkg.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{dpkg.parent}{os.pathsep}{os.environ['PATH']}")
     with pytest.raises(BoardError, match="apt-get could not get the lists of packages: ") as caught:
         debian.Debian(tmp_path / "apt")
     assert "\n" not in str(caught.value)

@@ -21,8 +21,10 @@ from adaspring.backends.tuning.runner import CandidateLost
 from adaspring.errors import BoardError, BoardLost
 
 from ...support import rpc
-from ...support.rpc import wait_until
 from ...support.rpc_code import calling, link
+from ...support.waiting import wait_until
+
+pytestmark = pytest.mark.board
 
 HOST = targets.host()
 ARGUMENTS = [((16,), "float32"), ((16,), "float32")]

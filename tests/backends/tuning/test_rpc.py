@@ -26,8 +26,10 @@ from adaspring.passes import run
 from adaspring.passes.quantize.static import Quantize
 from adaspring.reference.executor import evaluate
 
-from ...conftest import missing
 from ...support import rpc
+from ...support.requirements import missing
+
+pytestmark = pytest.mark.board
 
 HOST = targets.host()
 PI5 = targets.find("raspberry-pi-5")

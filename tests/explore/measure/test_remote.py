@@ -31,6 +31,8 @@ from adaspring.reference.executor import evaluate
 
 from ...support import networks, rpc
 
+pytestmark = pytest.mark.board
+
 # The processor of this machine, under a name that makes it a board elsewhere.
 BOX = msgspec.structs.replace(targets.host(), name="lab-box", rpc_key="lab-box")
 RECIPES = (DENSE, Recipe(name="int8", passes=(Quantize(),)))

@@ -15,8 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 from adaspring.errors import ModelError, UnsupportedOperator
 from adaspring.frontend.from_onnx.importer import from_onnx
 
-from ...support.frontend import assert_close, operators, run
+from ...support.frontend import operators, run
 from ...support.networks import ALL, SmallCnn, SmallResNet, example_inputs
+from ...support.outputs import assert_close
 
 
 def reference(path, *inputs):

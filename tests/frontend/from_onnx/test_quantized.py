@@ -8,11 +8,10 @@ from onnx import TensorProto, helper
 
 from adaspring.errors import ModelError, UnsupportedOperator
 from adaspring.frontend.from_onnx.importer import from_onnx
-from adaspring.ir.graph import Graph as View
 from adaspring.ir.layers import layers
 from adaspring.reference.executor import Reference
 
-from ...support.frontend import operators, run
+from ...support.frontend import assert_in_the_contracts_form, operators, run
 from ...support.networks import (
     Mlp,
     MobileNetStyle,
@@ -43,22 +42,6 @@ def assert_within(path, steps, *inputs, lowered=True):
             error = np.abs(f.astype(np.float64) - e).max()
             assert error <= (steps + 1e-3) * (scale if f.dtype == np.float32 else 1)
     return model
-
-
-def assert_in_the_contracts_form(model):
-    """As docs/architecture.md has it: uint8 activations by tensor, int8 weights by channel."""
-    view = View.of(model)
-    for layer in layers(model):
-        weight = model.weights[layer.weight]
-        scale = model.weights[f"{layer.weight}_scale"]
-        assert layer.quantized
-        assert weight.dtype == np.int8
-        assert (scale.shape, scale.dtype) == ((weight.shape[layer.output_axis],), np.float32)
-        real = view.call(layer.input, "relax.dequantize")
-        made = view.call(real.args[0], "relax.quantize")
-        assert made.attrs.out_dtype == "uint8"
-        for call in (real, made):
-            assert [arg.value.numpy().shape for arg in call.args[1:]] == [(), ()]
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,10 @@ from torch import nn
 from adaspring.errors import ModelError, UnsupportedOperator
 from adaspring.frontend.from_torch.importer import from_torch
 
-from ...support.frontend import assert_close, operators, run
+from ...support.frontend import operators, run
 from ...support.networks import (
     ALL,
+    Fn,
     Mlp,
     SmallCnn,
     SmallResNet,
@@ -19,25 +20,13 @@ from ...support.networks import (
     TwoInputs,
     example_inputs,
 )
+from ...support.outputs import assert_close
 
 
 def results(network, inputs):
     with torch.no_grad():
         y = network(*inputs)
     return [t.numpy() for t in (y if isinstance(y, tuple) else (y,))]
-
-
-class Fn(nn.Module):
-    """A function of the module and its inputs, as a network."""
-
-    def __init__(self, function, **parts):
-        super().__init__()
-        self.function = function
-        for name, part in parts.items():
-            setattr(self, name, part)
-
-    def forward(self, *inputs):
-        return self.function(self, *inputs)
 
 
 @pytest.mark.parametrize("make", [*ALL, lambda: TinyEncoder(explicit=True)])

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from adaspring.errors import ModelError, UnsupportedOperator
 from adaspring.frontend import load_model
 
-from ...support.frontend import assert_close, run
+from ...support.frontend import run
 from ...support.networks import Mlp, SmallResNet, TwoInputs, example_inputs
+from ...support.outputs import assert_close
+from ...support.pt2_files import MODEL, members, write
 
-MODEL = "models/model.json"
 WEIGHTS = "data/weights/model_weights_config.json"
 EXAMPLES = "data/sample_inputs/model.pt"
 CANARY = []
@@ -35,18 +36,6 @@ def saved(tmp_path_factory):
     path = tmp_path_factory.mktemp("pt2") / "mlp.pt2"
     # torch 2.13 warns of its own use of LeafSpec
     torch.export.save(torch.export.export(network, example_inputs(network)), path)
-    return path
-
-
-def members(path):
-    with zipfile.ZipFile(path) as archive:
-        return {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
-
-
-def write(path, content, compression=zipfile.ZIP_STORED):
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, value in content.items():
-            archive.writestr(f"mlp/{name}", value)
     return path
 
 

@@ -14,16 +14,15 @@ from hypothesis import strategies as st
 
 from adaspring.errors import ModelError, UnsupportedOperator
 from adaspring.frontend import load_model
-from adaspring.frontend.from_torch import quantized as torch_quantized
 from adaspring.frontend.from_torch.importer import from_torch
 from adaspring.ir.layers import layers
 from adaspring.reference.executor import Reference
 
-from ...support.frontend import assert_close, operators
+from ...support.frontend import assert_in_the_contracts_form, operators
 from ...support.networks import Mlp, SmallCnn, SmallResNet, example_inputs
+from ...support.outputs import assert_close
+from ...support.pt2_files import MODEL, members, write
 from ...support.pt2e_networks import OneLayer, quantized_as_by_pt2e
-from ..from_onnx.test_quantized import assert_in_the_contracts_form
-from .test_pt2 import MODEL, members, write
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +104,7 @@ def test_a_process_that_never_quantized_reads_the_file(saved):
 
 def test_without_torchs_operators_the_error_says_what_to_install(saved, monkeypatch):
     path, _ = saved(Mlp, torch.uint8)
-    monkeypatch.setattr(torch_quantized, "_OPERATORS", "no_such_module")
+    monkeypatch.setitem(sys.modules, "torch.ao.quantization.fx._decomposed", None)
     monkeypatch.setattr(torch.ops, "quantized_decomposed", object())
     with pytest.raises(ModelError, match=r"quantized by PT2E, .*; install torchao"):
         load_model(path)

@@ -18,9 +18,9 @@ from adaspring.passes import DynamicQuantize, Kept, Prune, Quantize, run
 from adaspring.passes.quantize.dynamic import DynamicInteger
 from adaspring.reference.executor import Reference, evaluate
 
-from ...support.backends import assert_close
 from ...support.backends import run as built_and_run
 from ...support.networks import ALL, Mlp, SmallCnn, SmallResNet, TinyEncoder
+from ...support.outputs import assert_close
 from ...support.passes import Small, data, error_ratio, fingerprint, imported, known
 
 BOARDS = {"host": targets.host(), "null": targets.null()}

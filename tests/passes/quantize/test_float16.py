@@ -17,7 +17,7 @@ from adaspring.passes import Factorize, Half, Kept, Prune, Quantize, run
 from adaspring.passes.quantize.float16 import Rounded
 from adaspring.reference.executor import evaluate
 
-from ...support.backends import model_of
+from ...support.models import dense
 from ...support.networks import ALL, MobileNetStyle, SmallCnn, SmallResNet
 from ...support.passes import Small, data, error_ratio, fingerprint, imported, known
 
@@ -30,18 +30,6 @@ def rounded(model, dtype="bfloat16", calibration=None):
     small = half.apply(model, decisions)
     relax.analysis.well_formed(small.module)
     return small, decisions
-
-
-def dense(weight: np.ndarray, bias: np.ndarray | None = None):
-    """A network of one dense layer with this weight (n, k)."""
-    weights = {"fc.weight": weight} | ({} if bias is None else {"fc.bias": bias})
-    x = relax.Var("x", relax.TensorType((1, weight.shape[1]), "float32"))
-
-    def body(x, w, b=None):
-        product = relax.op.matmul(x, relax.op.permute_dims(w))
-        return product if b is None else relax.op.add(product, b)
-
-    return model_of([x], weights, body)
 
 
 def test_before_and_after():

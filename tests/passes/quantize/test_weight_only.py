@@ -16,10 +16,9 @@ from adaspring.passes import Half, Kept, MixedPrecision, Prune, Quantize, Weight
 from adaspring.passes.quantize.weight_only import Narrowed
 from adaspring.reference.executor import evaluate
 
-from ...support.backends import model_of
+from ...support.models import dense, model_of
 from ...support.networks import ALL, Mlp, MobileNetStyle, SmallCnn, SmallResNet, TinyEncoder
 from ...support.passes import Small, data, error_ratio, fingerprint, imported, known
-from .test_float16 import dense
 
 SETTINGS = [
     WeightOnly(),

@@ -16,9 +16,9 @@ from adaspring.passes.rescale.equalize import Equalized
 from adaspring.reference.executor import Reference, evaluate
 from adaspring.targets import host
 
-from ...support.backends import assert_close
 from ...support.backends import run as built_and_run
 from ...support.networks import ALL, MobileNetStyle, SmallResNet, TinyEncoder
+from ...support.outputs import assert_close
 from ...support.passes import Small, data, error_ratio, fingerprint, imported, known
 
 

@@ -20,9 +20,9 @@ from adaspring.passes.rescale.smooth import Smoothed
 from adaspring.reference.executor import Reference, observe
 from adaspring.targets import host
 
-from ...support.backends import assert_close
 from ...support.backends import run as built_and_run
 from ...support.networks import ALL, SmallCnn, TinyEncoder
+from ...support.outputs import assert_close
 from ...support.passes import Small, data, error_ratio, fingerprint, imported, known
 
 

@@ -1,0 +1,94 @@
+"""The wheel holds the package, all of it and nothing else, and every module of it is imported."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pytest
+
+from .support.package import ROOT, package_files
+from .support.requirements import missing, require_tool
+
+pytestmark = pytest.mark.slow
+
+
+def copy_checkout(folder: Path) -> Path:
+    """The checkout's files without what git ignores, so that no earlier build is in the way."""
+    require_tool("git", "git")
+    if not (ROOT / ".git").exists():
+        missing("the package is not in a git checkout")
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    return folder
+
+
+def isolation() -> list[str]:
+    """Build with the setuptools that is here, if it is new enough; else pip fetches one."""
+    try:
+        found = version("setuptools")
+    except PackageNotFoundError:
+        return []
+    return ["--no-build-isolation"] if int(found.partition(".")[0]) >= 77 else []
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """The wheel, unzipped."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = copy_checkout(folder / "source")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", *isolation()]
+    done = subprocess.run(
+        [*command, "--wheel-dir", folder, source], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (built,) = folder.glob("*.whl")
+    with zipfile.ZipFile(built) as archive:
+        archive.extractall(folder / "unzipped")
+    return folder / "unzipped"
+
+
+def test_it_holds_every_module_of_the_package_and_no_other(wheel):
+    found = {file.relative_to(wheel / "adaspring") for file in wheel.rglob("*.py")}
+    assert found == set(package_files())
+
+
+def test_it_holds_the_types_mark_and_the_tuning_logs_that_ship(wheel):
+    logs = [file.relative_to(ROOT) for file in (ROOT / "tuning_logs").rglob("*.jsonl*")]
+    assert logs
+    for file in (Path("py.typed"), *logs):
+        assert (wheel / "adaspring" / file).read_bytes() == (ROOT / file).read_bytes()
+
+
+IMPORT_ALL = """
+import importlib, sys
+for name in sys.argv[2:]:
+    module = importlib.import_module(name)
+    assert module.__file__.startswith(sys.argv[1]), module.__file__
+"""
+
+
+def test_every_module_is_imported_from_it(wheel):
+    """In one process, and none runs as a program."""
+    names = [
+        ".".join(("adaspring", *file.with_suffix("").parts)).removesuffix(".__init__")
+        for file in package_files()
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL, str(wheel), *names],
+        cwd=wheel,
+        env={**os.environ, "PYTHONPATH": str(wheel)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
