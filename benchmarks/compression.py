@@ -30,15 +30,12 @@ from rich.table import Table
 from trained import TASKS, Task, trained
 
 from adaspring.backends.conv_algorithms import alternatives, fastest
-from adaspring.backends.tuning import (
-    Tuning,
-    TuningLog,
-    best_known,
-    fastest_known,
-    shipped_logs,
-    tasks_of,
-    tune,
-)
+from adaspring.backends.tuning.engine import tune
+from adaspring.backends.tuning.log.log import TuningLog
+from adaspring.backends.tuning.log.shipped import shipped_logs
+from adaspring.backends.tuning.search.transfer import best_known, fastest_known
+from adaspring.backends.tuning.settings import Tuning
+from adaspring.backends.tuning.tasks import tasks_of
 from adaspring.errors import DataError
 from adaspring.explore.measure.timing import time_in_turn
 from adaspring.explore.request import default_logs

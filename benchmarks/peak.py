@@ -24,7 +24,9 @@ from adaspring.backends.conv_algorithms import alternatives, fastest
 from adaspring.backends.report.functions import functions_of
 from adaspring.backends.report.peak import DTYPES, PeakLoop, peak_loop
 from adaspring.backends.schedule.default import Best, calls_of, schedule_cpu
-from adaspring.backends.tuning import TuningLog, best_known, fastest_known, shipped_logs
+from adaspring.backends.tuning.log.log import TuningLog
+from adaspring.backends.tuning.log.shipped import shipped_logs
+from adaspring.backends.tuning.search.transfer import best_known, fastest_known
 from adaspring.explore.request import default_logs
 from adaspring.ir.model import Model
 from adaspring.library.manifest import FunctionRecord, board_record

@@ -23,7 +23,9 @@ from peer_calls import onnxruntime_calls, openvino_calls, save_onnx, torch_calls
 from adaspring.backends.build import prepare
 from adaspring.backends.conv_algorithms import alternatives, fastest
 from adaspring.backends.kernels.isa import instruction_set
-from adaspring.backends.tuning import TuningLog, best_known, fastest_known, shipped_logs
+from adaspring.backends.tuning.log.log import TuningLog
+from adaspring.backends.tuning.log.shipped import shipped_logs
+from adaspring.backends.tuning.search.transfer import best_known, fastest_known
 from adaspring.explore.measure.timing import time_in_turn
 from adaspring.explore.request import default_logs
 from adaspring.library.runtime import use_threads

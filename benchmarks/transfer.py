@@ -20,7 +20,10 @@ from executable import executable
 from networks import ResNet18, seeded
 
 from adaspring.backends.build import Prepared, prepare
-from adaspring.backends.tuning import Tuning, TuningLog, tasks_of, tune
+from adaspring.backends.tuning.engine import tune
+from adaspring.backends.tuning.log.log import TuningLog
+from adaspring.backends.tuning.settings import Tuning
+from adaspring.backends.tuning.tasks import tasks_of
 from adaspring.explore.measure.timing import time_in_turn
 from adaspring.frontend.from_torch.importer import from_torch
 from adaspring.library.runtime import use_threads

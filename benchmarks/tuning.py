@@ -24,7 +24,10 @@ import tvm
 from networks import ResNet18, seeded
 
 from adaspring.backends.build import prepare
-from adaspring.backends.tuning import Task, Tuning, TuningLog, tasks_of, tune
+from adaspring.backends.tuning.engine import tune
+from adaspring.backends.tuning.log.log import TuningLog
+from adaspring.backends.tuning.settings import Tuning
+from adaspring.backends.tuning.tasks import Task, tasks_of
 from adaspring.frontend.from_torch.importer import from_torch
 from adaspring.targets import host
 

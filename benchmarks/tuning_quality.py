@@ -18,7 +18,11 @@ from networks import MobileNetV2, ResNet18, seeded
 from peer_calls import onnxruntime_call, save_onnx
 
 from adaspring.backends.conv_algorithms import alternatives, fastest
-from adaspring.backends.tuning import Tuning, TuningLog, fastest_known, tasks_of, tune
+from adaspring.backends.tuning.engine import tune
+from adaspring.backends.tuning.log.log import TuningLog
+from adaspring.backends.tuning.search.transfer import fastest_known
+from adaspring.backends.tuning.settings import Tuning
+from adaspring.backends.tuning.tasks import tasks_of
 from adaspring.explore.measure.timing import time_in_turn
 from adaspring.frontend.from_torch.importer import from_torch
 from adaspring.library.runtime import use_threads

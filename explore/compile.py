@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..backends.tuning import TuningReport
+from ..backends.tuning.settings import TuningReport
 from ..errors import AdaspringError
 from ..ir.model import Model
 from ..library import manifest as record

@@ -15,10 +15,13 @@ from pathlib import Path
 import msgspec
 
 from adaspring.backends.conv_algorithms import alternatives
-from adaspring.backends.tuning import Tuning, TuningLog, tasks_of, tune
+from adaspring.backends.tuning.engine import tune
 from adaspring.backends.tuning.log.compact import compact
 from adaspring.backends.tuning.log.files import packed_path
 from adaspring.backends.tuning.log.lines import LOST, WORKLOADS
+from adaspring.backends.tuning.log.log import TuningLog
+from adaspring.backends.tuning.settings import Tuning
+from adaspring.backends.tuning.tasks import tasks_of
 from adaspring.cli.demo.command import MAX_DROP, RECIPES
 from adaspring.cli.demo.data import digits
 from adaspring.cli.demo.network import example_input

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ...backends.tuning import shipped_logs
+from ...backends.tuning.log.shipped import shipped_logs
 from ...explore.notes import notes
 from ...explore.plan import BoardPlan, Plan, RecipePlan
 from ...ir.layers import macs_count, weight_bytes

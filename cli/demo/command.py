@@ -92,7 +92,7 @@ def _compile(
 ) -> Path:
     """Do what `adaspring compile` does, for this machine and three boards that are not here."""
     from ...backends.codegen.cuda import available
-    from ...backends.tuning import Tuning
+    from ...backends.tuning.settings import Tuning
     from ...explore.compile import compile_model
     from ...explore.request import Bounds
 

@@ -9,7 +9,9 @@ from tvm import IRModule
 from tvm.s_tir.schedule import Trace
 
 from ...backends.conv_algorithms import Known
-from ...backends.tuning import TuningLog, best_known, fastest_known, shipped_logs
+from ...backends.tuning.log.log import TuningLog
+from ...backends.tuning.log.shipped import shipped_logs
+from ...backends.tuning.search.transfer import best_known, fastest_known
 from .site import Site
 
 Best = Callable[[IRModule], Trace | None]

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from ...backends.build import schedule
 from ...backends.conv_algorithms import Alternatives, alternatives, fastest
 from ...backends.rpc.host.runner import RpcRunner
-from ...backends.tuning import Tuning, TuningLog, TuningReport, tasks_of, tune
+from ...backends.tuning.engine import tune
+from ...backends.tuning.log.log import TuningLog
+from ...backends.tuning.settings import Tuning, TuningReport
+from ...backends.tuning.tasks import tasks_of
 from ...errors import BoardError
 from ...targets import Board
 from ..farms import Farms

@@ -7,7 +7,7 @@ import pytest
 
 from adaspring import targets
 from adaspring.backends.kernels.isa import instruction_set
-from adaspring.backends.tuning import Tuning
+from adaspring.backends.tuning.settings import Tuning
 from adaspring.explore.compile import compile_libraries
 from adaspring.explore.plan import plan
 from adaspring.explore.recipes import find_recipes, why_skipped, why_unsuited

@@ -14,7 +14,7 @@ from adaspring import targets
 from adaspring.backends.build import compile_bytes, prepare, schedule
 from adaspring.backends.farm import JobLost, cluster
 from adaspring.backends.farm.cluster import cluster_farm, differences
-from adaspring.backends.tuning import Tuning
+from adaspring.backends.tuning.settings import Tuning
 from adaspring.errors import BuildError, UsageError
 from adaspring.explore.board import code_jobs
 from adaspring.explore.board.code_jobs import CodeJob, build_all

@@ -8,7 +8,7 @@ import torch
 
 import adaspring
 from adaspring import targets
-from adaspring.backends.tuning import Tuning
+from adaspring.backends.tuning.settings import Tuning
 from adaspring.errors import GateError, LibraryError, UsageError
 from adaspring.explore.compile import BoardResult, compile_libraries
 from adaspring.explore.plan import plan

@@ -18,7 +18,11 @@ from adaspring.backends.conv_algorithms import alternatives, fastest
 from adaspring.backends.kernels import compute
 from adaspring.backends.kernels.isa import instruction_set
 from adaspring.backends.kernels.winograd import pack_winograd, winograd_conv2d
-from adaspring.backends.tuning import Tuning, TuningLog, fastest_known, tasks_of, tune
+from adaspring.backends.tuning.engine import tune
+from adaspring.backends.tuning.log.log import TuningLog
+from adaspring.backends.tuning.search.transfer import fastest_known
+from adaspring.backends.tuning.settings import Tuning
+from adaspring.backends.tuning.tasks import tasks_of
 from adaspring.frontend.from_torch.importer import from_torch
 
 from ...support.backends import built_and_run

@@ -15,9 +15,12 @@ from adaspring import targets
 from adaspring.backends.build import build, prepare
 from adaspring.backends.kernels.isa import instruction_set
 from adaspring.backends.schedule.contraction import tiles
-from adaspring.backends.tuning import Tuning, TuningLog, tasks_of, tune
+from adaspring.backends.tuning.engine import tune
 from adaspring.backends.tuning.local import LocalRunner
+from adaspring.backends.tuning.log.log import TuningLog
 from adaspring.backends.tuning.runner import CandidateLost
+from adaspring.backends.tuning.settings import Tuning
+from adaspring.backends.tuning.tasks import tasks_of
 from adaspring.errors import BoardError, BuildError
 from adaspring.frontend.from_torch.importer import from_torch
 from adaspring.library.weights import aligned_copy

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from adaspring.backends.tuning import TuningLog
+from adaspring.backends.tuning.log.log import TuningLog
 
 KILLS = int(os.environ.get("ADASPRING_KILLS", "3"))
 MARK = "ADASPRING_KILLED_TUNER"
@@ -28,7 +28,10 @@ from pathlib import Path
 import torch
 from adaspring import targets
 from adaspring.backends.build import prepare
-from adaspring.backends.tuning import Tuning, TuningLog, tasks_of, tune
+from adaspring.backends.tuning.engine import tune
+from adaspring.backends.tuning.log.log import TuningLog
+from adaspring.backends.tuning.settings import Tuning
+from adaspring.backends.tuning.tasks import tasks_of
 from adaspring.frontend.from_torch.importer import from_torch
 from torch import nn
 

@@ -18,7 +18,10 @@ from adaspring.backends.rpc.host.client import Waiting
 from adaspring.backends.rpc.host.runner import RpcRunner
 from adaspring.backends.rpc.host.session_process import SessionProcess
 from adaspring.backends.rpc.protocol import Address
-from adaspring.backends.tuning import Tuning, TuningLog, tasks_of, tune
+from adaspring.backends.tuning.engine import tune
+from adaspring.backends.tuning.log.log import TuningLog
+from adaspring.backends.tuning.settings import Tuning
+from adaspring.backends.tuning.tasks import tasks_of
 from adaspring.errors import BoardError, BoardLost
 from adaspring.frontend.data import Dataset
 from adaspring.frontend.from_torch.importer import from_torch

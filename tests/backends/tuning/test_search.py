@@ -12,12 +12,15 @@ from adaspring import targets
 from adaspring.backends.build import prepare
 from adaspring.backends.kernels.isa import instruction_set
 from adaspring.backends.schedule.default import default_schedule
-from adaspring.backends.tuning import Tuning, TuningLog, tasks_of, tune
+from adaspring.backends.tuning.engine import tune
+from adaspring.backends.tuning.log.log import TuningLog
 from adaspring.backends.tuning.search.context import Context
 from adaspring.backends.tuning.search.model import cost_model
 from adaspring.backends.tuning.search.proposals import Listed, SketchSearch, template_candidates
 from adaspring.backends.tuning.search.space import sketch_space
 from adaspring.backends.tuning.search.transfer import Transfer, fit, nearest_tiles, signature
+from adaspring.backends.tuning.settings import Tuning
+from adaspring.backends.tuning.tasks import tasks_of
 from adaspring.frontend.data import Dataset
 from adaspring.frontend.from_torch.importer import from_torch
 from adaspring.passes import run

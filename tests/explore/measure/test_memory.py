@@ -15,7 +15,7 @@ from torch import nn
 from adaspring import targets
 from adaspring.backends import build
 from adaspring.backends.report.scratch import scratch_bytes
-from adaspring.backends.tuning import Tuning
+from adaspring.backends.tuning.settings import Tuning
 from adaspring.explore.compile import compile_libraries
 from adaspring.explore.measure.local import measure
 from adaspring.explore.plan import plan

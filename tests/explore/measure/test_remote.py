@@ -15,7 +15,8 @@ from torch import nn
 import adaspring
 from adaspring import targets
 from adaspring.backends.rpc.protocol import Address
-from adaspring.backends.tuning import Tuning, TuningLog
+from adaspring.backends.tuning.log.log import TuningLog
+from adaspring.backends.tuning.settings import Tuning
 from adaspring.errors import BoardError, BuildError
 from adaspring.explore import compile as compile_module
 from adaspring.explore.compile import compile_libraries

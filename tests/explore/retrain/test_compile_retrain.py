@@ -3,7 +3,7 @@
 import pytest
 
 from adaspring import targets
-from adaspring.backends.tuning import Tuning
+from adaspring.backends.tuning.settings import Tuning
 from adaspring.explore.compile import compile_libraries
 from adaspring.explore.plan import plan
 from adaspring.explore.progress import Silent

@@ -7,7 +7,12 @@ import torch
 from adaspring import targets
 from adaspring.backends.build import prepare
 from adaspring.backends.conv_algorithms import alternatives
-from adaspring.backends.tuning import Tuning, TuningLog, best_known, shipped_logs, tasks_of, tune
+from adaspring.backends.tuning.engine import tune
+from adaspring.backends.tuning.log.log import TuningLog
+from adaspring.backends.tuning.log.shipped import shipped_logs
+from adaspring.backends.tuning.search.transfer import best_known
+from adaspring.backends.tuning.settings import Tuning
+from adaspring.backends.tuning.tasks import tasks_of
 from adaspring.cli.demo.network import DigitsNet, example_input
 from adaspring.frontend.from_torch.importer import from_torch
 
