@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import TrainingError
-from ..frontend.from_torch.importer import without_torchs_own_warnings
+from ..frontend.from_torch.importer import hide_torch_warnings
 from ..ir.model import Model
 from .lift import Lifted
 
@@ -38,7 +38,7 @@ def pt2_bytes(model: Model) -> bytes:
     examples = tuple(
         torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in model.inputs
     )
-    with torch.no_grad(), without_torchs_own_warnings():
+    with torch.no_grad(), hide_torch_warnings():
         lifted(*examples)  # brings the constants over before the export traces
         program = torch.export.export(lifted, examples)
     buffer = io.BytesIO()

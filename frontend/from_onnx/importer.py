@@ -34,11 +34,11 @@ def from_onnx(path: Path | str, shapes: Shapes | None = None) -> Model:
     """Import an ONNX file. `shapes` fixes the free dimensions of inputs, by the input's name."""
     path = Path(path)
     proto = _read(path)
-    quantized.as_qdq(path, proto)
+    quantized.rewrite_as_qdq(path, proto)
     _check_graph(path, proto)
     inputs = _inputs(path, proto, shapes or {})
     try:
-        names = quantized.level_names(path, proto)
+        names = quantized.integer_names(path, proto)
         proto = fold_constants(proto)
         module = _convert(path, proto, inputs)
     except UnsupportedOperator:
