@@ -117,7 +117,7 @@ def test_without_torchs_operators_the_error_says_what_to_install(saved, monkeypa
         ({"scale": 0.0}, r"a scale is 0.0; scales must be finite and positive"),
         ({"scale": -0.5}, r"a scale is -0.5"),
         ({"zero_point": 300}, r"zero point 300 is out of range for uint8 \(0 to 255\)"),
-        ({"quant_min": 200, "quant_max": 100}, r"levels from 200 to 100 are no uint8"),
+        ({"quant_min": 200, "quant_max": 100}, r"a range of 200 to 100 does not fit uint8"),
         ({"dtype": torch.int16}, r"quantized values are int16; export with int8"),
     ],
 )
