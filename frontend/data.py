@@ -73,7 +73,7 @@ def load_data(source: str | Path) -> Dataset:
     if not path.exists():
         raise DataError(f"{path} does not exist; give {_FORMS}")
     if path.suffix != ".npz":
-        raise DataError(f"{path} is not a data set that can be read; give {_FORMS}")
+        raise DataError(f"{path} is not a data set; give {_FORMS}")
     return _from_npz(path)
 
 
@@ -148,7 +148,7 @@ def _fit_samples(array: np.ndarray, spec: TensorSpec) -> np.ndarray:
             first = int(np.argmin(finite))
             raise DataError(
                 f"sample {first} for {spec.name} is not finite (NaN, infinite or out of float32's "
-                "range); remove or mend it"
+                "range); remove or fix it"
             )
     return samples
 

@@ -12,7 +12,7 @@ from ...explore.recipes import find_recipes
 from ...explore.retrain.retrain import Compression, Retraining, compress, decisions, retrain
 from ...frontend import check, load_data, load_model
 from ...ir.layers import macs_count, weight_bytes
-from ...training import Distillation, Epoch, Ranks, Settings, joined, launch, pt2_bytes
+from ...training import Distillation, Epoch, Ranks, Settings, join_group, launch, pt2_bytes
 from ..shared.bars import Bars
 from ..shared.files import check_folder, write_whole
 
@@ -75,7 +75,7 @@ def run(arguments: Arguments, ranks: Ranks, progress: Progress) -> Report:
     """Compress, train, and write the network; the leading process writes."""
     request = resolve(arguments, progress)
     done = retrain(request, ranks, progress)
-    if ranks.leads:
+    if ranks.is_leader:
         write_whole(arguments.output, pt2_bytes(done.trained.model))
     return Report(
         sizes=sizes(request, done.compression),
@@ -117,8 +117,8 @@ def run_in_processes(arguments: Arguments, count: int) -> Report:
 
 def run_in_group(arguments: Arguments) -> tuple[Report, bool]:
     """Do it as a process that torchrun started; tell whether this is the one that prints."""
-    with joined() as ranks:
-        if not ranks.leads:
+    with join_group() as ranks:
+        if not ranks.is_leader:
             return run(arguments, ranks, Silent()), False
         with Bars() as bars:
             return run(arguments, ranks, bars), True

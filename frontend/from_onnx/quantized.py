@@ -41,8 +41,8 @@ def why_refused(node: NodeProto) -> str | None:
     if node.domain in ("", "ai.onnx"):
         return None
     if node.op_type in _QDQ:
-        return f"it is of the domain {node.domain}; export with int8 or uint8 in standard ONNX"
-    return f"it is of the domain {node.domain}; {AS_QDQ}" if node.op_type[0] == "Q" else None
+        return f"it is in the domain {node.domain}; export with int8 or uint8 in standard ONNX"
+    return f"it is in the domain {node.domain}; {AS_QDQ}" if node.op_type[0] == "Q" else None
 
 
 def quantize(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:

@@ -96,9 +96,9 @@ def _check_outputs(program: ExportedProgram, name: str) -> None:
     """Refuse side effects, which show once the program is decomposed."""
     for spec in program.graph_signature.output_specs:
         if spec.kind is not OutputKind.USER_OUTPUT:
-            raise ModelError(f"{name} changes {spec.target} as it runs; {_EVAL}")
+            raise ModelError(f"{name} modifies {spec.target} as it runs; {_EVAL}")
         if not isinstance(spec.arg, TensorArgument):
-            raise ModelError(f"{name} returns something that is not a tensor; return tensors alone")
+            raise ModelError(f"{name} returns something that is not a tensor; return only tensors")
 
 
 def _check_input(node: fx.Node, name: str) -> None:
@@ -166,7 +166,7 @@ def _translate(program: ExportedProgram, name: str, own: dict[str, Convert]) -> 
 
     for node in program.graph.nodes:
         if node.op == "call_function" and node.target.__name__ not in known:
-            raise UnsupportedOperator(_refusal(node, name, "no translation is known"))
+            raise UnsupportedOperator(_refusal(node, name, "it has no translation"))
     try:
         return importer.from_exported_program(
             program, True, True, False, dict.fromkeys(known, convert)

@@ -94,7 +94,7 @@ def _is_wanted(path: Path, name: str) -> bool:
         return False
     raise ModelError(
         f"{path}: {name} is not plain data (compiled code, a pickle or a second network), so the "
-        "file is not read; save the network alone with torch.export.save"
+        "file is not read; save only the network with torch.export.save"
     )
 
 
@@ -171,7 +171,7 @@ def _check_examples(path: Path, members: dict[str, bytes]) -> None:
     except Exception as error:
         raise ModelError(
             f"{path}: its example inputs are a pickle that could run code when read; "
-            "export the network with tensors alone as example inputs"
+            "export the network with only tensors as example inputs"
         ) from error
 
 

@@ -13,7 +13,7 @@ from tvm import IRModule, relax
 from adaspring.backends.build import _FINISH, _PLAN, Prepared, _apply, build, prepare
 from adaspring.backends.kernels.isa import InstructionSet
 from adaspring.backends.lowering.lower import lower
-from adaspring.backends.schedule.default import Best, fused, schedule_gpu
+from adaspring.backends.schedule.default import Best, fuse_operators, schedule_gpu
 from adaspring.ir.model import Model, TensorSpec
 from adaspring.targets import Board
 
@@ -62,7 +62,7 @@ def run(
     prepared = prepare(model, board)
     if isa is not None:
         lowered = lower(model, isa)
-        module = fused(lowered.module, prepared.target)
+        module = fuse_operators(lowered.module, prepared.target)
         prepared = replace(prepared, module=module, weights=lowered.weights, isa=isa)
     return built_and_run(prepared, folder, *inputs)
 

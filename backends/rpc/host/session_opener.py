@@ -1,4 +1,4 @@
-"""Begins sessions with boards of one kind, and refuses a board that is not of that kind."""
+"""Opens sessions with boards of one kind, and refuses a board of another kind."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import time
 
 from ....targets import Board
 from ..description import BoardInfo
-from .client import Hindrance, Lease, check
-from .session_process import NoAnswer, Refused, SessionOver, SessionProcess
+from .client import Lease, WaitLimit, check_board
+from .session_process import CallRefused, SessionLost, SessionProcess, SessionTimeout
 
 _OPEN_S = 10.0
 _AGAIN_S = 0.5
 
 
-class Opening:
-    """Sessions that do not come about are borne for `wait_s`, as a board that is busy is."""
+class SessionOpener:
+    """Opens sessions; gives up when none could be opened for `wait_s`."""
 
     def __init__(self, board: Board, wait_s: float) -> None:
         self._board = board
-        self._hindrance = Hindrance(wait_s)
+        self._wait_limit = WaitLimit(wait_s)
 
-    def session(self, process: SessionProcess, lease: Lease, session_s: float) -> BoardInfo | None:
+    def open(self, process: SessionProcess, lease: Lease, session_s: float) -> BoardInfo | None:
         """Begin a session; what the board is, or None where there is no session this time.
 
         Raises:
@@ -30,12 +30,12 @@ class Opening:
         info: BoardInfo | None = None
         try:
             info = process.open(lease, session_s, _OPEN_S)
-        except Refused:
-            pass  # it does not know the question what it is: `check` says so
-        except (SessionOver, NoAnswer) as error:
+        except CallRefused:
+            pass  # it does not know the question what it is: `check_board` says so
+        except (SessionLost, SessionTimeout) as error:
             if not process.killed:
-                self._hindrance.by(f"no session with the board at {lease.board}: {error}")
+                self._wait_limit.note(f"no session with the board at {lease.board}: {error}")
                 time.sleep(_AGAIN_S)
             return None
-        self._hindrance.gone()
-        return check(info, self._board, lease.board)
+        self._wait_limit.clear()
+        return check_board(info, self._board, lease.board)
