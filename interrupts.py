@@ -11,12 +11,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_pressed = threading.Event()
+_interrupted = threading.Event()
 
 
 @contextmanager
-def heeded() -> Iterator[None]:
-    """Remember Ctrl-C: what is inside ends with KeyboardInterrupt, whatever became of the first.
+def keep_interrupts() -> Iterator[None]:
+    """Remember Ctrl-C: the block ends with KeyboardInterrupt, whatever TVM made of the first.
 
     Long loops inside call `check`. Does nothing outside the main thread, or where the program
     handles the signal in its own way.
@@ -25,8 +25,8 @@ def heeded() -> Iterator[None]:
     if not here or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield
         return
-    _pressed.clear()
-    signal.signal(signal.SIGINT, _press)
+    _interrupted.clear()
+    signal.signal(signal.SIGINT, _on_interrupt)
     try:
         yield
         check()
@@ -35,15 +35,15 @@ def heeded() -> Iterator[None]:
         raise
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        _pressed.clear()
+        _interrupted.clear()
 
 
 def check() -> None:
-    """Raise KeyboardInterrupt if Ctrl-C was pressed inside `heeded`."""
-    if _pressed.is_set():
+    """Raise KeyboardInterrupt if Ctrl-C was pressed inside `keep_interrupts`."""
+    if _interrupted.is_set():
         raise KeyboardInterrupt
 
 
-def _press(_number: int, _frame: object) -> None:
-    _pressed.set()
+def _on_interrupt(_number: int, _frame: object) -> None:
+    _interrupted.set()
     raise KeyboardInterrupt

@@ -25,7 +25,7 @@ from .kernels.isa import InstructionSet, instruction_set
 from .lowering.lower import lower
 from .report.functions import functions_of
 from .report.scratch import scratch_bytes
-from .schedule.default import Best, fused, schedule_cpu, schedule_gpu
+from .schedule.default import Best, fuse_operators, schedule_cpu, schedule_gpu
 
 
 @dataclass(frozen=True)
@@ -78,9 +78,9 @@ def prepare(
     """
     isa = instruction_set(board)
     target = board_target(board)
-    with _explained(board):
+    with _name_board(board):
         lowered = lower(model, isa, winograd)
-        module = fused(lowered.module, target)
+        module = fuse_operators(lowered.module, target)
         return Prepared(module, lowered.weights, lowered.direct, board, isa, target)
 
 
@@ -103,7 +103,7 @@ class Scheduled:
 def schedule(prepared: Prepared, best: Best | None) -> Scheduled:
     """Schedule every function, those that `best` knows by its schedule, and plan memory."""
     board = prepared.board
-    with _explained(board):
+    with _name_board(board):
         if board.device == "cpu":
             module = schedule_cpu(prepared.module, prepared.isa, best)
         else:
@@ -128,7 +128,7 @@ def build(prepared: Prepared, best: Best | None, code: Path) -> Built:
 
 def compile_library(module: IRModule, board: Board, code: Path) -> None:
     """Compile and link a scheduled network to `code`; nine tenths of a build's time."""
-    with _explained(board):
+    with _name_board(board):
         if board.device == "cuda":
             cuda.compile_library(tvm.ir.save_json(module), board, code)
             return
@@ -148,7 +148,7 @@ def compile_bytes(module_json: str, board: Board) -> bytes:
 
 
 @contextmanager
-def _explained(board: Board) -> Iterator[None]:
+def _name_board(board: Board) -> Iterator[None]:
     """What TVM raises, as one line that names the board."""
     try:
         yield

@@ -72,7 +72,7 @@ def main(folder: str, kind: str) -> None:
             ms.TuneContext(
                 mod=module,
                 target=target,
-                space_generator=sketch_space(instruction_set(board), narrow=None),
+                space_generator=sketch_space(instruction_set(board), dot_dtype=None),
                 search_strategy="evolutionary",
                 task_name=task,
                 rand_state=asked["seed"],

@@ -10,7 +10,7 @@ from tvm import IRModule, relax
 from ..errors import ModelError, UnsupportedOperator
 from ..ir import edit
 from ..ir.model import Model, TensorSpec
-from . import constants, fold, quantized
+from . import constants, fold, qdq
 
 
 def canonicalize(
@@ -30,7 +30,7 @@ def canonicalize(
     source = edit.from_function(module["main"], len(input_names), weights)
     constants.inline(source)
     try:
-        quantized.settle(source, constant_names)
+        qdq.normalize_qdq(source, constant_names)
         constants.lift(source, constant_names)
         fold.lower_batch_norm(source)
     except UnsupportedOperator as error:
@@ -56,11 +56,11 @@ def _specs(
     specs = []
     for name, value in zip(names, values, strict=False):
         ty = value.ty if isinstance(value, relax.Var) else value
-        specs.append(TensorSpec(name=name, shape=_fixed(name, ty), dtype=str(ty.dtype)))
+        specs.append(TensorSpec(name=name, shape=_fixed_shape(name, ty), dtype=str(ty.dtype)))
     return tuple(specs)
 
 
-def _fixed(name: str, ty: relax.TensorType) -> tuple[int, ...]:
+def _fixed_shape(name: str, ty: relax.TensorType) -> tuple[int, ...]:
     if not edit.has_fixed_shape(ty):
         raise ModelError(f"{name} has no fixed shape; export the network with fixed shapes")
     return tuple(int(length) for length in ty.shape)

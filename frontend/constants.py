@@ -143,7 +143,7 @@ def evaluate(graph: Graph) -> None:
     uses = graph.use_counts()
     kept = []
     for var, value in graph.bindings:
-        result = _evaluated(graph, var, value)
+        result = _evaluate_binding(graph, var, value)
         if result is None:
             kept.append((var, value))
         else:
@@ -151,11 +151,11 @@ def evaluate(graph: Graph) -> None:
     graph.bindings = kept
 
 
-def _evaluated(graph: Graph, var: relax.Var, value: relax.Expr) -> np.ndarray | None:
+def _evaluate_binding(graph: Graph, var: relax.Var, value: relax.Expr) -> np.ndarray | None:
     name = op_name(value)
     if name not in EVALUATE or str(var.ty.dtype) != "float32" or _is_dense_read(graph, value):
         return None
-    args = [_known(graph, arg) for arg in _flat_args(value)]
+    args = [_constant_value(graph, arg) for arg in _flat_args(value)]
     if not any(read in graph.weights for read in reads(value)) or any(a is None for a in args):
         return None
     return np.asarray(EVALUATE[name](value, var, *args))
@@ -173,16 +173,16 @@ def _flat_args(call: relax.Call) -> list[relax.Expr]:
     return args
 
 
-def _known(graph: Graph, expr: relax.Expr) -> Any:
+def _constant_value(graph: Graph, expr: relax.Expr) -> Any:
     if isinstance(expr, relax.Var):
         weight = graph.weights.get(expr)
-        return None if weight is None else _wide(weight.value)
+        return None if weight is None else _to_float64(weight.value)
     if isinstance(expr, GenericConst):
-        return _wide(expr.value.numpy())
+        return _to_float64(expr.value.numpy())
     return expr if isinstance(expr, relax.ShapeExpr) else None
 
 
-def _wide(value: np.ndarray) -> np.ndarray:
+def _to_float64(value: np.ndarray) -> np.ndarray:
     return value.astype(np.float64) if value.dtype == np.float32 else value
 
 

@@ -36,7 +36,7 @@ class Dataset:
             shapes = ", ".join(str(array.shape) for array in self.inputs) or "none"
             raise DataError(f"input arrays need one common number of samples, found {shapes}")
         if self.labels is not None:
-            object.__setattr__(self, "labels", _checked_labels(self.labels, len(self)))
+            object.__setattr__(self, "labels", _check_labels(self.labels, len(self)))
 
     def __len__(self) -> int:
         return len(self.inputs[0])
@@ -73,7 +73,7 @@ def load_data(source: str | Path) -> Dataset:
     if not path.exists():
         raise DataError(f"{path} does not exist; give {_FORMS}")
     if path.suffix != ".npz":
-        raise DataError(f"{path} is not a data set that can be read; give {_FORMS}")
+        raise DataError(f"{path} is not a data set; give {_FORMS}")
     return _from_npz(path)
 
 
@@ -102,7 +102,7 @@ def split(dataset: Dataset, seed: int) -> Splits:
 def check(dataset: Dataset, model: Model, *, needs_labels: bool = False) -> Dataset:
     """Give the data in the network's order and types, or say why they do not fit it."""
     arrays = _in_order(dataset, model.inputs)
-    inputs = tuple(_fitted(a, spec) for a, spec in zip(arrays, model.inputs, strict=True))
+    inputs = tuple(_fit_samples(a, spec) for a, spec in zip(arrays, model.inputs, strict=True))
     if needs_labels and dataset.labels is None:
         raise DataError("the data have no labels, so accuracy cannot be measured; add y")
     if dataset.labels is not None:
@@ -129,7 +129,7 @@ def _in_order(dataset: Dataset, specs: Sequence[TensorSpec]) -> tuple[np.ndarray
     return tuple(by_name[name] for name in wanted)
 
 
-def _fitted(array: np.ndarray, spec: TensorSpec) -> np.ndarray:
+def _fit_samples(array: np.ndarray, spec: TensorSpec) -> np.ndarray:
     if array.shape[1:] != spec.shape[1:]:
         raise DataError(
             f"samples for {spec.name} have the shape {array.shape[1:]}; the network takes "
@@ -141,16 +141,16 @@ def _fitted(array: np.ndarray, spec: TensorSpec) -> np.ndarray:
             "them as the network was trained, for example x.astype('float32') / 255"
         )
     with np.errstate(over="ignore"):
-        fitted = array.astype(spec.dtype, copy=False)
-    if fitted.dtype.kind == "f":
-        finite = np.isfinite(fitted.reshape(len(fitted), -1)).all(axis=1)
+        samples = array.astype(spec.dtype, copy=False)
+    if samples.dtype.kind == "f":
+        finite = np.isfinite(samples.reshape(len(samples), -1)).all(axis=1)
         if not finite.all():
             first = int(np.argmin(finite))
             raise DataError(
                 f"sample {first} for {spec.name} is not finite (NaN, infinite or out of float32's "
-                "range); remove or mend it"
+                "range); remove or fix it"
             )
-    return fitted
+    return samples
 
 
 def _check_range(labels: np.ndarray, class_count: int) -> None:
@@ -163,7 +163,7 @@ def _check_range(labels: np.ndarray, class_count: int) -> None:
         )
 
 
-def _checked_labels(labels: np.ndarray, count: int) -> np.ndarray:
+def _check_labels(labels: np.ndarray, count: int) -> np.ndarray:
     if labels.ndim != 1 or len(labels) != count:
         raise DataError(
             f"labels have the shape {labels.shape}; give one class number for each of the "
@@ -187,7 +187,7 @@ def _from_npz(path: Path) -> Dataset:
     if not arrays:
         raise DataError(f"{path} has no samples; save them as x, or under each input's name")
     names = () if list(arrays) == ["x"] else tuple(arrays)
-    return _named(str(path), tuple(arrays.values()), labels, names)
+    return _dataset(str(path), tuple(arrays.values()), labels, names)
 
 
 def _from_factory(source: str) -> Dataset:
@@ -197,10 +197,10 @@ def _from_factory(source: str) -> Dataset:
     pair = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     if not all(isinstance(a, np.ndarray) for a in pair if a is not None):
         raise DataError(f"{source} must return a Dataset, x, or (x, y), as NumPy arrays")
-    return _named(source, (pair[0],), pair[1], ())
+    return _dataset(source, (pair[0],), pair[1], ())
 
 
-def _named(
+def _dataset(
     source: str, inputs: tuple[Any, ...], labels: np.ndarray | None, names: tuple[str, ...]
 ) -> Dataset:
     try:

@@ -23,7 +23,7 @@ class Layer:
     """A conv2d or dense layer whose output only one binding reads, with its bias if it has one.
 
     `scale` is that of each output channel where the weight is read through dequantize; `read` is
-    the variable that holds the weight's reals.
+    the variable that holds the dequantized weight.
     """
 
     weight: relax.Var
@@ -40,7 +40,7 @@ def lower_batch_norm(graph: Graph) -> None:
     bindings: list[tuple[relax.Var, relax.Expr]] = []
     for var, value in graph.bindings:
         if op_name(value) == "nn.batch_norm":
-            scaled, shifted = _lowered(graph, value)
+            scaled, shifted = _lower_one(graph, value)
             bindings += [scaled, shifted]
             norms[var] = shifted[0]
         elif isinstance(value, relax.TupleGetItem) and value.tuple_value in norms:
@@ -51,7 +51,7 @@ def lower_batch_norm(graph: Graph) -> None:
     drop_aliases(graph)
 
 
-def _lowered(graph: Graph, call: relax.Call) -> tuple[tuple[relax.Var, relax.Expr], ...]:
+def _lower_one(graph: Graph, call: relax.Call) -> tuple[tuple[relax.Var, relax.Expr], ...]:
     x, *params = call.args
     values = [_value(graph, param) for param in params]
     if any(value is None for value in values):
@@ -118,7 +118,7 @@ class _Fold:
             self.layers[var] = layer
         elif name in ("add", "subtract", "multiply", "divide"):
             found = self._operands(var, name, value)
-            if found and self._folded(var, name, *found):
+            if found and self._fold_into(var, name, *found):
                 return
         self.bindings.append((var, value))
 
@@ -154,7 +154,7 @@ class _Fold:
                 return x, other
         return None
 
-    def _folded(self, var: relax.Var, name: str, x: relax.Var, other: relax.Expr) -> bool:
+    def _fold_into(self, var: relax.Var, name: str, x: relax.Var, other: relax.Expr) -> bool:
         layer = self.layers[x]
         vector = self._per_channel(other, x, layer)
         if vector is None:
@@ -166,7 +166,7 @@ class _Fold:
         if self.uses[layer.weight] != 1 or self.uses[layer.read] != 1:
             return False
         if not layer.read.same_as(layer.weight) and (layer.scale is None or not (scale > 0).all()):
-            return False  # levels stay as they are, and their scales above zero
+            return False  # the integers stay as they are, their scales positive
         self._scale(var, x, layer, scale)
         return True
 

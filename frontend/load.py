@@ -43,11 +43,11 @@ def _check_file(path: Path) -> None:
         raise ModelError(f"{path} does not exist; give {_FORMS}")
     if path.suffix in (".pt", ".pth"):
         raise ModelError(
-            f"{path} is a pickle, which can run any code when it is read; save the network with "
-            "torch.export.save(torch.export.export(network.eval(), (example,)), 'network.pt2')"
+            f"{path} is a pickle, which can run arbitrary code when it is read; save the network "
+            "with torch.export.save(torch.export.export(network.eval(), (example,)), 'network.pt2')"
         )
     if path.suffix not in (".onnx", ".pt2"):
-        raise ModelError(f"{path} is not of a kind that can be imported; give {_FORMS}")
+        raise ModelError(f"{path} is not a model file that can be imported; give {_FORMS}")
     if path.stat().st_size == 0:
         raise ModelError(f"{path} is empty; export the network again")
 

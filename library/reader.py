@@ -94,7 +94,9 @@ def open_verified(folder: Path, record: FileRecord) -> BinaryIO:
     """
     path = folder / record.path
     if path.resolve() != folder.resolve() / record.path:
-        raise LibraryError(f"{path}: is a link or lies behind one; a library holds plain files")
+        raise LibraryError(
+            f"{path}: is a symbolic link, or behind one; a library holds regular files"
+        )
     if not path.is_file():
         raise LibraryError(f"{path}: is missing; copy the library again")
     file = path.open("rb")
@@ -115,7 +117,7 @@ def file_sha256(path: Path) -> str:
 
 def _read_small(path: Path) -> bytes:
     if path.is_symlink():
-        raise LibraryError(f"{path}: is a link; a library holds plain files")
+        raise LibraryError(f"{path}: is a symbolic link; a library holds regular files")
     try:
         with path.open("rb") as file:
             data = file.read(MAX_MANIFEST_BYTES + 1)

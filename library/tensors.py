@@ -35,7 +35,7 @@ def bind(
 def checked_array(spec: TensorSpec, value: Any, specs: Sequence[TensorSpec]) -> Array:
     """Return `value` if it is a NumPy array of the spec's shape and type, else InputError."""
     if not isinstance(value, np.ndarray):
-        raise InputError(f"{spec.name} is a {type(value).__name__}, no array; {_takes(specs)}")
+        raise InputError(f"{spec.name} is a {type(value).__name__}, not an array; {_takes(specs)}")
     if value.shape != spec.shape or value.dtype != spec.dtype:
         raise InputError(f"{spec.name} is {value.dtype} {value.shape}; {_takes(specs)}")
     return value

@@ -31,7 +31,7 @@ class Moments:
     xy: np.ndarray
     yy: np.ndarray
 
-    def centred(self) -> Moments:
+    def centre(self) -> Moments:
         """Return the moments about the means: covariances."""
         return Moments(
             count=self.count,
@@ -44,7 +44,7 @@ class Moments:
 
     def squared_error(self, weight: np.ndarray, bias: np.ndarray) -> float:
         """Return the mean of |y - W x - b|², W (G, O, F), b (G, O), summed over outputs."""
-        about = self.centred()
+        about = self.centre()
         cross = np.einsum("gof,gfo->", weight, about.xy, optimize=True)
         power = np.sum((weight @ about.xx) * weight)
         shift = self.y - np.einsum("gof,gf->go", weight, self.x) - bias
@@ -71,7 +71,7 @@ def output_rows(layer: Layer, y: Tensor, at: np.ndarray) -> Tensor:
     if layer.kind == "dense":
         return y.reshape(-1, y.shape[-1])[torch.from_numpy(at[0])]
     images = y.flatten(0, 1).flatten(2)
-    return _gathered(images, torch.from_numpy(at))
+    return _gather(images, torch.from_numpy(at))
 
 
 def input_rows(layer: Layer, x: Tensor, at: np.ndarray) -> Iterator[Tensor]:
@@ -127,7 +127,7 @@ def moments(layer: Layer, x: Tensor, at: np.ndarray, target: Tensor) -> tuple[Mo
     return most, rest
 
 
-def merged(first: Moments, second: Moments) -> Moments:
+def merge(first: Moments, second: Moments) -> Moments:
     """Return the moments over the positions of both."""
     count = first.count + second.count
     share = second.count / count
@@ -168,7 +168,7 @@ def layer_weight(layer: Layer, weight: np.ndarray) -> np.ndarray:
     return weight.reshape(layer.weight_shape).astype(np.float32)
 
 
-def _gathered(values: Tensor, at: Tensor) -> Tensor:
+def _gather(values: Tensor, at: Tensor) -> Tensor:
     """Gather (images, channels, places) at (images, n) into rows (images * n, channels)."""
     index = at[:, None, :].expand(-1, values.shape[1], -1)
     return values.gather(2, index).permute(0, 2, 1).flatten(0, 1)

@@ -30,7 +30,7 @@ from ..ir.layers import Layer, layers, shared_weights
 from ..ir.model import Model
 from ..reference.execution import Execution
 from ..reference.executor import calibration_inputs
-from .moments import Moments, grouped_weight, layer_weight, merged, moments, output_rows, positions
+from .moments import Moments, grouped_weight, layer_weight, merge, moments, output_rows, positions
 
 if TYPE_CHECKING:
     from ..frontend.data import Dataset
@@ -97,14 +97,14 @@ def covariances(dense: Model, data: Dataset) -> dict[str, np.ndarray]:
         if layer is not None and layer.groups == 1:
             at = positions(layer, len(inputs[0]))
             rows = output_rows(layer, value, at)
-            seen = merged(*moments(layer, execution.values[layer.input], at, rows))
-            about = (seen.centred() if layer.bias else seen).xx[0]
+            seen = merge(*moments(layer, execution.values[layer.input], at, rows))
+            about = (seen.centre() if layer.bias else seen).xx[0]
             varies = np.trace(about) > ROUNDING * np.trace(seen.xx[0])
             found[layer.name] = about if varies else np.zeros_like(about)
     return found
 
 
-def refitted(model: Model, decisions: Sequence[object]) -> Model:
+def apply_refits(model: Model, decisions: Sequence[object]) -> Model:
     """Return the network with the weights of all refits among some decisions."""
     weights = dict(model.weights)
     for decision in decisions:
@@ -125,7 +125,7 @@ def refit(thin: Model, wanted: Mapping[str, Target], data: Dataset) -> tuple[Ref
             continue
         target = wanted[layer.name]
         seen = moments(layer, execution.values[layer.input], target.at, target.outputs)
-        result = _fitted(layer, thin, seen)
+        result = _fit_layer(layer, thin, seen)
         found.append(result)
         for name, array in result.weights.items():
             execution.replace_weight(name, array)
@@ -133,7 +133,7 @@ def refit(thin: Model, wanted: Mapping[str, Target], data: Dataset) -> tuple[Ref
     return tuple(found)
 
 
-def _fitted(layer: Layer, thin: Model, parts: tuple[Moments, Moments]) -> Refit:
+def _fit_layer(layer: Layer, thin: Model, parts: tuple[Moments, Moments]) -> Refit:
     """Choose the damping that does best on samples it was not fitted to, then fit to all."""
     weight = grouped_weight(layer, thin.weights[layer.weight])
     bias = thin.weights[layer.bias].astype(np.float64) if layer.bias else np.zeros(1)
@@ -141,12 +141,12 @@ def _fitted(layer: Layer, thin: Model, parts: tuple[Moments, Moments]) -> Refit:
     fit = partial(_fit, *old, moves_bias=layer.bias is not None)
     most, unseen = parts
     tried = [(unseen.squared_error(*fit(most, ridge)), -ridge) for ridge in RIDGES]
-    seen = merged(*parts)
+    seen = merge(*parts)
     new_weight, new_bias = fit(seen, -min(tried)[1])
     new = {layer.weight: layer_weight(layer, new_weight)}
     if layer.bias:
         new[layer.bias] = new_bias.reshape(-1).astype(np.float32)
-    spread = max(float(seen.centred().yy.sum()), 1e-12 * float(seen.yy.sum()), 1e-30)
+    spread = max(float(seen.centre().yy.sum()), 1e-12 * float(seen.yy.sum()), 1e-30)
     return Refit(
         layer=layer.name,
         error_before_ratio=seen.squared_error(*old) / spread,
@@ -160,7 +160,7 @@ def _fit(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Solve for one damping; infinite damping leaves the weight and moves the bias alone."""
     if ridge < np.inf:
-        about = seen.centred() if moves_bias else seen
+        about = seen.centre() if moves_bias else seen
         power, whole = (np.einsum("gff->gf", xx).mean(axis=1) for xx in (about.xx, seen.xx))
         share = ridge * power + ROUNDING * whole + 1e-30
         damping = share[:, None, None] * np.eye(about.xx.shape[1])

@@ -19,7 +19,7 @@ from ..errors import InputError
 from ..ir.graph import Graph, variables
 from ..ir.model import Model
 from .operators import TABLE, Operator
-from .tvm_call import compiled
+from .tvm_call import compile_call
 
 
 class Execution:
@@ -91,11 +91,11 @@ class Execution:
             result = _map(lambda *a: operator(call.attrs, *a), args, axes)
             if result is not None:
                 return result
-        return self._uncovered(call, args, axes)
+        return self._fall_back(call, args, axes)
 
-    def _uncovered(self, call: relax.Call, args: tuple[Any, ...], axes: tuple[Any, ...]) -> Any:
+    def _fall_back(self, call: relax.Call, args: tuple[Any, ...], axes: tuple[Any, ...]) -> Any:
         """Compute a call that the table does not cover, through TVM."""
-        return compiled(call).mapped(args, axes)
+        return compile_call(call).mapped(args, axes)
 
     def _argument(self, expr: relax.Expr) -> Any:
         if isinstance(expr, relax.Var):

@@ -74,10 +74,10 @@ def evaluate(model: Model, dataset: Dataset) -> tuple[np.ndarray, ...]:
     for chunk in mapped_chunks(model, dataset.inputs):
         parts.append(reference.mapped(chunk))
     joined = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return tuple(unbatched(model, value, len(dataset.inputs[0])) for value in joined)
+    return tuple(unbatch(model, value, len(dataset.inputs[0])) for value in joined)
 
 
-def unbatched(model: Model, value: np.ndarray, count: int) -> np.ndarray:
+def unbatch(model: Model, value: np.ndarray, count: int) -> np.ndarray:
     """Turn an output of every run (runs, batch, …) into that of `count` samples (count, …)."""
     if value.shape[1:2] != model.inputs[0].shape[:1]:
         return value

@@ -19,7 +19,7 @@ from .execution import Execution
 class GradientExecution(Execution):
     """A run through which gradients flow: what the table does not cover is refused."""
 
-    def _uncovered(self, call: relax.Call, args: tuple[Any, ...], axes: tuple[Any, ...]) -> Any:
+    def _fall_back(self, call: relax.Call, args: tuple[Any, ...], axes: tuple[Any, ...]) -> Any:
         raise UnsupportedOperator(
             f"{call.op.name} in this form has no gradient here; compress without gradients"
         )

@@ -118,17 +118,19 @@ def _full(attrs: Any, shape: tuple[int, ...], value: Tensor) -> Tensor:
 def _quantize(attrs: Any, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
     """clamp(round(x / scale) + zero_point), ties to even, as TVM's legalization computes it."""
     dtype = torch_type(attrs.out_dtype)
-    levels = torch.round(x / along(scale, x, attrs.axis)) + along(zero_point, x, attrs.axis)
+    quantized = torch.round(x / broadcast(scale, x, attrs.axis)) + broadcast(
+        zero_point, x, attrs.axis
+    )
     limits = torch.iinfo(dtype)
-    return levels.clamp(limits.min, limits.max).to(dtype)
+    return quantized.clamp(limits.min, limits.max).to(dtype)
 
 
 def _dequantize(attrs: Any, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
-    centred = x.to(torch.int32) - along(zero_point, x, attrs.axis).to(torch.int32)
-    return centred.to(torch.float32) * along(scale, x, attrs.axis)
+    centred = x.to(torch.int32) - broadcast(zero_point, x, attrs.axis).to(torch.int32)
+    return centred.to(torch.float32) * broadcast(scale, x, attrs.axis)
 
 
-def along(value: Tensor, x: Tensor, axis: int) -> Tensor:
+def broadcast(value: Tensor, x: Tensor, axis: int) -> Tensor:
     """Shape a scale or zero point, of one element or one for each index of an axis, for x."""
     return value.reshape(()) if value.numel() == 1 else nn.per_axis(value, x, (axis,))
 

@@ -15,7 +15,7 @@ from ..ir.graph import variables
 
 
 @lru_cache(maxsize=64)
-def compiled(call: relax.Call) -> TvmCall:
+def compile_call(call: relax.Call) -> TvmCall:
     """Return the call compiled for this machine, once."""
     return TvmCall(call)
 

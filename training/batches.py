@@ -40,7 +40,7 @@ class Batches:
         share = self._runs_of * ranks.count
         if batch % share:
             raise UsageError(
-                f"a batch of {batch} samples cannot be dealt out to {ranks.count} processes in "
+                f"a batch of {batch} samples cannot be divided among {ranks.count} processes in "
                 f"runs of {self._runs_of}; give a multiple of {share}"
             )
         if len(data) < batch:

@@ -86,7 +86,7 @@ def save(folder: Path, state: State, done: int) -> None:
         _flush(file)
     partial.rename(final)
     _flush(folder)
-    for old in _found(folder):
+    for old in _checkpoints(folder):
         if old != final:
             shutil.rmtree(old, ignore_errors=True)
 
@@ -98,7 +98,7 @@ def load(folder: Path, run: str) -> State | None:
         TrainingError: it is damaged, or another run's.
 
     """
-    found = _found(folder)
+    found = _checkpoints(folder)
     if not found:
         return None
     last = found[-1]
@@ -107,17 +107,17 @@ def load(folder: Path, run: str) -> State | None:
         tensors = [load_file(last / f"{name}.safetensors") for name in _FILES]
     except (OSError, msgspec.MsgspecError, SafetensorError) as error:
         raise TrainingError(
-            f"{last} is damaged ({error}); remove {folder} to start anew"
+            f"{last} is damaged ({error}); remove {folder} to start over"
         ) from error
     if counters.schema != SCHEMA or counters.run != run:
         raise TrainingError(
             f"{folder} holds a run with other settings, another network or other data; give "
-            "another folder, or remove it to start anew"
+            "another folder, or remove it to start over"
         )
     return State(counters, *tensors)
 
 
-def _found(folder: Path) -> list[Path]:
+def _checkpoints(folder: Path) -> list[Path]:
     named = folder.glob("step-*") if folder.is_dir() else ()
     return sorted(path for path in named if path.suffix != ".partial")
 

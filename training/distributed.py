@@ -40,7 +40,7 @@ class Ranks:
     local: int = 0
 
     @property
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         """Whether this process writes and prints for all."""
         return self.rank == 0
 
@@ -66,7 +66,7 @@ class Ranks:
         if self.count == 1:
             return make()
         sent: list[Any] = [None, None]
-        if self.leads:
+        if self.is_leader:
             try:
                 sent[0] = make()
             except AdaspringError as error:
@@ -83,7 +83,7 @@ def started_by_torchrun() -> bool:
 
 
 @contextmanager
-def joined() -> Iterator[Ranks]:
+def join_group() -> Iterator[Ranks]:
     """Join the group that torchrun's environment describes; alone without one.
 
     Gloo on CPUs, NCCL on GPUs.

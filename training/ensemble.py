@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from ..ir.model import Model
-from .lift import Lifted, place
+from .lift import TorchModel, place
 from .members import Member
 from .objective import Objective, rows, scores
 from .settings import Distillation
 
 
-class Ensemble(Lifted):
+class Ensemble(TorchModel):
     """The dense network's module; its members read slices of its parameters.
 
     A run gives the dense scores, then those of the members that take part: in validation all, in a
@@ -72,7 +72,7 @@ class Ensemble(Lifted):
         return {part.name: part.cut(self.tensors()) for part in self._parts}
 
 
-class _Part(Lifted):
+class _Part(TorchModel):
     """A member. `own` are the weights and scales that it does not share, as they start."""
 
     def __init__(self, name: str, prefix: str, member: Member):
@@ -137,7 +137,7 @@ class InPlace(Objective):
             temperature=settings.temperature, label_ratio=settings.label_ratio, feature_ratio=0
         )  # fmt: skip
         super().__init__(dense, teacher, without_features, has_labels)
-        self._of_members = Objective(
+        self._member_objective = Objective(
             dense, dense, without_features or Distillation(feature_ratio=0), has_labels
         )
 
@@ -147,7 +147,7 @@ class InPlace(Objective):
         """Add up the losses of all who took part, over how many they are."""
         dense, *members = (rows(each) for each in student)
         wanted = rows(teacher[0]) if teacher else None
-        given = [self._of_members.task(each, dense.detach(), labels) for each in members]
+        given = [self._member_objective.task(each, dense.detach(), labels) for each in members]
         return torch.stack([self.task(dense, wanted, labels), *given]).mean()
 
     def held_out(

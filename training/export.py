@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from ..errors import TrainingError
-from ..frontend.from_torch.importer import without_torchs_own_warnings
+from ..frontend.from_torch.importer import hide_torch_warnings
 from ..ir.model import Model
-from .lift import Lifted
+from .lift import TorchModel
 
 
 def pt2_bytes(model: Model) -> bytes:
@@ -38,7 +38,7 @@ def pt2_bytes(model: Model) -> bytes:
     examples = tuple(
         torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for spec in model.inputs
     )
-    with torch.no_grad(), without_torchs_own_warnings():
+    with torch.no_grad(), hide_torch_warnings():
         lifted(*examples)  # brings the constants over before the export traces
         program = torch.export.export(lifted, examples)
     buffer = io.BytesIO()
@@ -46,7 +46,7 @@ def pt2_bytes(model: Model) -> bytes:
     return buffer.getvalue()
 
 
-class _Named(Lifted):
+class _Named(TorchModel):
     """A network whose forward takes the inputs by name: torch.export reads them off it."""
 
     def __init__(self, model: Model):
@@ -55,7 +55,7 @@ class _Named(Lifted):
         names = _identifiers([spec.name for spec in model.inputs])
 
         def forward(*inputs: Tensor) -> tuple[Tensor, ...]:
-            return Lifted.forward(self, *inputs)
+            return TorchModel.forward(self, *inputs)
 
         signature = inspect.Signature([inspect.Parameter(name, kind) for name in names])
         forward.__signature__ = signature  # type: ignore[attr-defined]

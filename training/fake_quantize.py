@@ -27,27 +27,27 @@ from ..passes.decision import Decision
 from ..passes.quantize.int8_layer import Integer, by_layer, written
 from ..passes.quantize.weight_rounding import INT8, plainly
 from ..reference.gradients import GradientExecution
-from ..reference.operators import TABLE, Operator, along, torch_type
-from .lift import Lifted
+from ..reference.operators import TABLE, Operator, broadcast, torch_type
+from .lift import TorchModel
 
 
-def _rounded(value: Tensor) -> Tensor:
+def _round(value: Tensor) -> Tensor:
     """Round to nearest, ties to even; the gradient is that of no rounding."""
     return value + (torch.round(value) - value).detach()
 
 
 def _quantize(attrs: Any, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
-    """Give the levels as floats, so that gradients pass; the values are the integers'."""
+    """Give the quantized values as floats, so that gradients pass; the values are the integers'."""
     limits = torch.iinfo(torch_type(attrs.out_dtype))
-    levels = _rounded(x / along(scale, x, attrs.axis)) + along(zero_point, x, attrs.axis)
-    return levels.clamp(limits.min, limits.max)
+    rounded = _round(x / broadcast(scale, x, attrs.axis)) + broadcast(zero_point, x, attrs.axis)
+    return rounded.clamp(limits.min, limits.max)
 
 
 def _dequantize(attrs: Any, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
-    return (x - along(zero_point, x, attrs.axis)) * along(scale, x, attrs.axis)
+    return (x - broadcast(zero_point, x, attrs.axis)) * broadcast(scale, x, attrs.axis)
 
 
-class FakeQuantized(GradientExecution):
+class FakeQuantExecution(GradientExecution):
     """A run in which quantize and dequantize let gradients through."""
 
     table: ClassVar[Mapping[str, Operator]] = {
@@ -57,14 +57,14 @@ class FakeQuantized(GradientExecution):
     }
 
 
-class QuantizationAware(Lifted):
+class QuantizationAware(TorchModel):
     """A float network that runs as the int8 network which `decisions` make of it.
 
     The parameters are the float weights; biases start as the decisions corrected them.
     `quantized()` is the int8 network of the weights as they are now.
     """
 
-    execution = FakeQuantized
+    execution = FakeQuantExecution
 
     def __init__(self, model: Model, decisions: Sequence[Decision]):
         self._integers = by_layer([each for each in decisions if isinstance(each, Integer)])
@@ -82,8 +82,8 @@ class QuantizationAware(Lifted):
         """Round the float weights as `passes.weight_rounding.plainly` does."""
         held = self.tensors()
         for layer in self._layers:
-            levels, scale = straight_through(layer, held[layer.weight])
-            held[layer.weight], held[f"{layer.weight}_scale"] = levels, scale
+            rounded, scale = quantize_straight_through(layer, held[layer.weight])
+            held[layer.weight], held[f"{layer.weight}_scale"] = rounded, scale
         return held
 
     def quantized(self) -> Model:
@@ -102,11 +102,11 @@ class QuantizationAware(Lifted):
         return written(model, plain)
 
 
-def straight_through(layer: Layer, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Give a weight's levels as floats and its scales (c_out,), as `plainly` gives int8."""
+def quantize_straight_through(layer: Layer, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Give a weight's quantized values as floats and its scales, as `plainly` gives int8."""
     others = tuple(axis for axis in range(weight.ndim) if axis != layer.output_axis)
     largest = weight.detach().abs().amax(dim=others, keepdim=True)
     scale = torch.where(largest > 0, largest / INT8.limit, 1.0)
     scale = scale.clamp(min=torch.finfo(torch.float32).tiny)
-    levels = _rounded(weight.double() / scale).clamp(-INT8.limit, INT8.limit)
-    return levels.to(weight.dtype), scale.reshape(-1)
+    rounded = _round(weight.double() / scale).clamp(-INT8.limit, INT8.limit)
+    return rounded.to(weight.dtype), scale.reshape(-1)

@@ -23,7 +23,7 @@ from ..ir.model import Model
 from ..reference.gradients import GradientExecution
 
 
-class Lifted(nn.Module):
+class TorchModel(nn.Module):
     """A network as a module; its parameters are the model's float weights, under their names.
 
     `ir` is the network that runs: the model itself, or what a subclass makes of it. `forward`

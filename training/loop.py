@@ -20,7 +20,7 @@ from .batches import Batch, Batches
 from .checkpoint import Counters, Epoch, State
 from .distributed import Ranks
 from .fake_quantize import QuantizationAware
-from .lift import Lifted
+from .lift import TorchModel
 from .objective import Objective
 from .settings import Settings
 
@@ -40,8 +40,8 @@ class Loop:
 
     def __init__(
         self,
-        lifted: Lifted,
-        teacher: Lifted | None,
+        lifted: TorchModel,
+        teacher: TorchModel | None,
         objective: Objective,
         batches: Batches,
         settings: Settings,
@@ -75,11 +75,11 @@ class Loop:
         if folder is not None:
             saved = self._ranks.from_leader(lambda: checkpoint.load(folder, run))
         if saved is not None:
-            self._take_up(saved)
+            self._resume(saved)
         else:
             self.counters.history.append(self._validate(validation, 0, None))
             self._save(folder)
-        while (why := self._finished()) is None:
+        while (why := self._why_stop()) is None:
             problem = self._epoch(folder, progress)
             if problem is not None:
                 self.diverged = True
@@ -97,7 +97,7 @@ class Loop:
         """Put the best weights back into the network."""
         _fill(self._lifted, self.best)
 
-    def _finished(self) -> str | None:
+    def _why_stop(self) -> str | None:
         now, patience = self.counters, self._settings.patience
         if now.epoch > self._settings.epochs:
             return f"all {self._settings.epochs} epochs are done"
@@ -131,7 +131,7 @@ class Loop:
         self._lifted.at_step(done)
         with self._precision():
             given = [value.float() for value in self._network(*batch.inputs)]
-            wanted = self._taught(batch)
+            wanted = self._teacher_outputs(batch)
         loss = self._objective.loss(given, wanted, batch.labels)
         (mean,) = self._ranks.total([loss.item() / self._ranks.count], self._device)
         if math.isfinite(mean):
@@ -147,7 +147,7 @@ class Loop:
             self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"
         )
 
-    def _taught(self, batch: Batch) -> list[Tensor]:
+    def _teacher_outputs(self, batch: Batch) -> list[Tensor]:
         if self._teacher is None:
             return []
         with torch.no_grad():
@@ -158,7 +158,7 @@ class Loop:
         self._lifted.at_step(None)
         for batch in self._batches.held_out(data):
             with torch.no_grad(), full_float32():
-                given, wanted = self._lifted(*batch.inputs), self._taught(batch)
+                given, wanted = self._lifted(*batch.inputs), self._teacher_outputs(batch)
             task, right = self._objective.held_out(given, wanted, batch.labels, batch.count)
             sums = [sums[0] + batch.count, sums[1] + task * batch.count, sums[2] + right]
         count, total, right_count = self._ranks.total(sums, self._device)
@@ -173,14 +173,14 @@ class Loop:
         return {name: p.detach().cpu().clone() for name, p in self._lifted.named_parameters()}
 
     def _save(self, folder: Path | None) -> None:
-        if folder is None or not self._ranks.leads:
+        if folder is None or not self._ranks.is_leader:
             return
         now = self.counters
         moments = _optimizer_state(self._optimizer, self._trained)
         state = State(now, self._weights(), self.best, moments)
         checkpoint.save(folder, state, (now.epoch - 1) * self._batches.steps + now.step)
 
-    def _take_up(self, state: State) -> None:
+    def _resume(self, state: State) -> None:
         self.counters, self.best = state.counters, dict(state.best)
         _fill(self._lifted, state.weights)
         _fill_optimizer(self._optimizer, self._trained, state.optimizer)
@@ -223,7 +223,7 @@ def _fill_optimizer(
         optimizer.state[trained[name]][key] = value.to(where)
 
 
-def _fill(lifted: Lifted, weights: Mapping[str, Tensor]) -> None:
+def _fill(lifted: TorchModel, weights: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for name, parameter in lifted.named_parameters():
             parameter.copy_(weights[name])

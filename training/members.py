@@ -54,7 +54,7 @@ def member_of(dense: Model, steps: Sequence[Step]) -> Member:
         TrainingError: a pass rounds weights; round what was trained.
 
     """
-    made, bare = dense, _bare(dense, steps)
+    made, bare = dense, _without_refits(dense, steps)
     for step in steps:
         made = step.settings.apply(made, step.decisions)
     slices = _slices(dense, bare, steps)
@@ -64,7 +64,7 @@ def member_of(dense: Model, steps: Sequence[Step]) -> Member:
     return Member(made, slices, offsets, axes)
 
 
-def _bare(model: Model, steps: Sequence[Step]) -> Model:
+def _without_refits(model: Model, steps: Sequence[Step]) -> Model:
     """Apply decisions without those that refit."""
     for step in steps:
         if step.settings.rounds_weights:
@@ -81,8 +81,8 @@ def _slices(dense: Model, bare: Model, steps: Sequence[Step]) -> dict[str, Slice
     wide = {n: w for n, w in dense.weights.items() if w.ndim > 1 and w.dtype.kind == "f"}
     found: dict[str, dict[int, np.ndarray]] = {name: {} for name in wide if name in bare.weights}
     for axis in range(max((weight.ndim for weight in wide.values()), default=0)):
-        numbered = {name: _numbered(w, axis) for name, w in wide.items() if axis < w.ndim}
-        probe = _bare(dense.evolved(dense.module, {**dense.weights, **numbered}), steps)
+        numbered = {name: _index_weight(w, axis) for name, w in wide.items() if axis < w.ndim}
+        probe = _without_refits(dense.evolved(dense.module, {**dense.weights, **numbered}), steps)
         for name in found:
             if axis < wide[name].ndim and probe.weights[name].size:
                 rows = np.moveaxis(probe.weights[name], axis, 0).reshape(
@@ -96,7 +96,7 @@ def _slices(dense: Model, bare: Model, steps: Sequence[Step]) -> dict[str, Slice
     }
 
 
-def _numbered(weight: np.ndarray, axis: int) -> np.ndarray:
+def _index_weight(weight: np.ndarray, axis: int) -> np.ndarray:
     shape = [1] * weight.ndim
     shape[axis] = -1
     index = np.arange(weight.shape[axis], dtype=weight.dtype).reshape(shape)

@@ -39,8 +39,10 @@ class Objective:
         if teacher is not None and settings is not None:
             self.teacher = (scores(teacher),)
             if shape_of(self.student[0]) != shape_of(self.teacher[0]):
-                raise TrainingError(f"{teacher.name} gives other scores than {model.name}")
-            pairs = matched(model, teacher) if settings.feature_ratio else ()
+                raise TrainingError(
+                    f"{teacher.name} gives scores of another shape than {model.name}"
+                )
+            pairs = match_layers(model, teacher) if settings.feature_ratio else ()
             self.student += tuple(ours.output for ours, _ in pairs)
             self.teacher += tuple(theirs.output for _, theirs in pairs)
 
@@ -105,7 +107,7 @@ def scores(model: Model) -> relax.Var:
     return var
 
 
-def matched(model: Model, teacher: Model) -> tuple[tuple[Layer, Layer], ...]:
+def match_layers(model: Model, teacher: Model) -> tuple[tuple[Layer, Layer], ...]:
     """Pair the layers whose outputs have equal shapes; of a split layer its last part counts.
 
     The layer that gives the scores is left out: they are compared anyway.

@@ -15,11 +15,11 @@ from .checkpoint import Epoch
 from .distributed import Ranks
 from .ensemble import Ensemble, InPlace
 from .identity import identity
-from .lift import Lifted
+from .lift import TorchModel
 from .loop import Loop, Progress
 from .members import member_of
 from .settings import Settings
-from .train import checked
+from .train import check_data
 
 SAMPLED = 2
 """How many members take part in a step beside the dense network and the smallest."""
@@ -65,13 +65,13 @@ def train_together(
     if not members:
         raise TrainingError("there are no members; give the steps of one or more")
     ranks = ranks or Ranks()
-    data, validation = checked(dense, data, validation)
+    data, validation = check_data(dense, data, validation)
     cut = {name: member_of(dense, steps) for name, steps in members.items()}
     ensemble = Ensemble(dense, cut, SAMPLED, settings.seed)
     device = ranks.device()
     loop = Loop(
         ensemble.to(device),
-        Lifted(teacher).to(device) if teacher is not None else None,
+        TorchModel(teacher).to(device) if teacher is not None else None,
         InPlace(dense, teacher, settings.distillation, has_labels=data.labels is not None),
         Batches(dense, data, settings.batch, settings.seed, ranks, device),
         settings,

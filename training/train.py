@@ -16,7 +16,7 @@ from .checkpoint import Epoch
 from .distributed import Ranks
 from .fake_quantize import QuantizationAware
 from .identity import identity
-from .lift import Lifted
+from .lift import TorchModel
 from .loop import Loop, Progress
 from .objective import Objective
 from .settings import Settings
@@ -74,8 +74,8 @@ def train(
 
     """
     ranks = ranks or Ranks()
-    data, validation = checked(model, data, validation)
-    lifted = QuantizationAware(model, quantized) if quantized else Lifted(model)
+    data, validation = check_data(model, data, validation)
+    lifted = QuantizationAware(model, quantized) if quantized else TorchModel(model)
     objective = Objective(
         lifted.ir, teacher, settings.distillation, has_labels=data.labels is not None
     )
@@ -83,7 +83,7 @@ def train(
     batches = Batches(model, data, settings.batch, settings.seed, ranks, device)
     loop = Loop(
         lifted.to(device),
-        Lifted(teacher).to(device) if teacher is not None else None,
+        TorchModel(teacher).to(device) if teacher is not None else None,
         objective,
         batches,
         settings,
@@ -92,10 +92,10 @@ def train(
     teachers = () if teacher is None else (teacher,)
     run = identity(settings, (lifted.model, *teachers), quantized, data, validation)
     stopped = loop.run(validation, checkpoints, run, progress)
-    return _trained(loop, lifted, stopped, checkpoints)
+    return _result(loop, lifted, stopped, checkpoints)
 
 
-def checked(model: Model, data: Dataset, validation: Dataset) -> tuple[Dataset, Dataset]:
+def check_data(model: Model, data: Dataset, validation: Dataset) -> tuple[Dataset, Dataset]:
     """Return both parts of the data as the network takes them."""
     if len(validation) == 0:
         raise DataError("there are no validation samples; the best weights are chosen on them")
@@ -105,7 +105,7 @@ def checked(model: Model, data: Dataset, validation: Dataset) -> tuple[Dataset, 
     return data, validation
 
 
-def _trained(loop: Loop, lifted: Lifted, stopped: str, checkpoints: Path | None) -> Trained:
+def _result(loop: Loop, lifted: TorchModel, stopped: str, checkpoints: Path | None) -> Trained:
     loop.restore_best()
     model = lifted.evolved()
     trained = Trained(

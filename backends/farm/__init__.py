@@ -1,6 +1,6 @@
-"""Work farmed out: to isolated processes of this machine, or to the hosts of a cluster.
+"""Executors of isolated work: worker processes of this machine, or the hosts of a cluster.
 
-`backends.farm.cluster` has the latter, apart: only it needs dask.distributed.
+`backends.farm.cluster` is imported separately: only it needs dask.distributed.
 """
 
 from .farm import Farm, JobLost

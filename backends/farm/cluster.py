@@ -19,7 +19,7 @@ from distributed.security import Security
 
 from ...errors import BuildError, UsageError
 from .farm import Farm, JobLost
-from .remote import Rules, end, isolated
+from .remote import Rules, end, run_isolated
 
 # It logs tracebacks of what comes out of our futures in one line.
 logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
@@ -72,14 +72,14 @@ class ClusterFarm(Farm):
         if self._closed.is_set():
             raise RuntimeError("the farm is closed")
         future: Future[Any] = Future()
-        task = self._client.submit(isolated, self._rules, fn, args, kwargs, pure=False)
+        task = self._client.submit(run_isolated, self._rules, fn, args, kwargs, pure=False)
         with self._lock:
             self._open[future] = task
         future.add_done_callback(self._forget)
-        task.add_done_callback(lambda done: self._settle(future, done))
+        task.add_done_callback(lambda done: self._complete(future, done))
         return future
 
-    def paused(self) -> AbstractContextManager[None]:
+    def pause(self) -> AbstractContextManager[None]:
         """Nothing to do: the hosts do not disturb this machine."""
         return nullcontext()
 
@@ -110,20 +110,20 @@ class ClusterFarm(Farm):
         if future.cancelled():
             task.cancel()
 
-    def _settle(self, future: Future[Any], task: DaskFuture) -> None:
+    def _complete(self, future: Future[Any], task: DaskFuture) -> None:
         """Give the caller's future what the cluster's one got."""
         given_up = future.done() and not future.cancelled()
         if not given_up and future.set_running_or_notify_cancel():
             try:
                 value = task.result()
             except Exception as error:  # whatever the call raised
-                future.set_exception(self._told(error, task.status))
+                future.set_exception(self._explain_failure(error, task.status))
             else:
                 future.set_result(value)
 
-    def _told(self, error: Exception, status: str | None) -> Exception:
+    def _explain_failure(self, error: Exception, status: str | None) -> Exception:
         if isinstance(error, KilledWorker):
-            return JobLost("crashed: every host of the cluster that took it was lost")
+            return JobLost("crashed: every cluster worker that ran it was lost")
         if status in ("cancelled", "lost"):
             return BuildError(f"{self._address}: the cluster's scheduler was lost; start it again")
         return error
@@ -156,9 +156,7 @@ def _connect(address: str) -> Client:
         ) from error
     encrypted = Security().get_connection_args("client").get("ssl_context") is not None
     if where.startswith("tls:") and not encrypted:
-        raise UsageError(
-            f"{address} takes certificates, and none are set; docs/cluster.md shows how"
-        )
+        raise UsageError(f"{address} needs TLS certificates, and none are set; see docs/cluster.md")
     try:
         return Client(address, timeout=_CONNECT_S, set_as_default=False)
     except OSError as error:
@@ -179,8 +177,8 @@ def _check_workers(address: str, client: Client) -> int:
     differing = list(differences(versions["client"], versions["workers"]))
     if differing:
         raise BuildError(
-            f"the cluster at {address} has other versions than this machine: "
-            f"{'; '.join(differing)}; install the same everywhere"
+            f"the cluster at {address} runs other versions than this machine: "
+            f"{'; '.join(differing)}; install the same versions everywhere"
         )
     return sum(worker["nthreads"] for worker in workers.values())
 

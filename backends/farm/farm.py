@@ -1,4 +1,4 @@
-"""What every farm is: an executor whose calls cost nothing but themselves when they go wrong."""
+"""The interface of a farm: an executor whose calls fail alone, by a crash or a hang too."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ...errors import BuildError
 
 
 class JobLost(BuildError):
-    """A call took its worker with it, or outstayed its time; the text says which and how."""
+    """A call crashed its worker or timed out; the text says which and how."""
 
 
 class Farm(Executor):
@@ -24,7 +24,7 @@ class Farm(Executor):
     width: int
 
     @abstractmethod
-    def paused(self) -> AbstractContextManager[None]:
+    def pause(self) -> AbstractContextManager[None]:
         """Hold this machine's workers still meanwhile, so that something can be timed.
 
         For milliseconds: the time limit of what is running goes on. Not to be nested.

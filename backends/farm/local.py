@@ -97,9 +97,9 @@ class LocalFarm(Farm):
         self._queue.put(job)
         return job.future
 
-    def paused(self) -> AbstractContextManager[None]:
+    def pause(self) -> AbstractContextManager[None]:
         """Stop all workers meanwhile."""
-        return self._workers.paused()
+        return self._workers.pause()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the workers, once all calls are done, or at once with `cancel_futures`."""
@@ -182,54 +182,54 @@ class LocalFarm(Farm):
             self._queue.put(job)
             return
         self._handed_out.add(inner)
-        inner.add_done_callback(lambda done: self._settle(job, done))
+        inner.add_done_callback(lambda done: self._complete(job, done))
         job.future.add_done_callback(lambda done: done.cancelled() and inner.cancel())
 
-    def _settle(self, job: _Job, inner: Future[Outcome]) -> None:
+    def _complete(self, job: _Job, inner: Future[Outcome]) -> None:
         """Give the caller's future what the pool's one got."""
         self._handed_out.discard(inner)
         job.attempts += 1
         error = None if inner.cancelled() else inner.exception()
-        if self._blameless(job, error) and job.attempts < _ATTEMPTS:
+        if self._is_blameless(job, error) and job.attempts < _ATTEMPTS:
             self._queue.put(job)
             return
         if not job.future.set_running_or_notify_cancel():
             return
         if error is not None:
-            job.future.set_exception(self._lost(error))
+            job.future.set_exception(self._describe_loss(error))
         elif (outcome := inner.result()).error is not None:
             job.future.set_exception(outcome.error)
         else:
             job.future.set_result(outcome.value)
 
-    def _blameless(self, job: _Job, error: BaseException | None) -> bool:
+    def _is_blameless(self, job: _Job, error: BaseException | None) -> bool:
         """Whether a call was lost to what others did: its pool broke, or a pause took its time."""
         if isinstance(error, TimeoutError):
             return self._workers.paused_s - job.paused_before_s > self._timeout_s / 2
         return isinstance(error, BrokenProcessPool)
 
-    def _lost(self, error: BaseException) -> BaseException:
-        """What became of a call that gave nothing."""
+    def _describe_loss(self, error: BaseException) -> BaseException:
+        """The error of a call that gave no result."""
         if isinstance(error, TimeoutError):
-            return JobLost(f"hung: stopped after {self._timeout_s:g} s")
+            return JobLost(f"hung: timed out after {self._timeout_s:g} s")
         if isinstance(error, ProcessExpired):
             return JobLost(
-                self._death(error.exitcode, _last_line(log_file(self._folder, error.pid)))
+                self._describe_exit(error.exitcode, _last_line(log_file(self._folder, error.pid)))
             )
         if isinstance(error, BrokenProcessPool):
             logs = sorted(self._folder.glob("*.log"), key=lambda path: path.stat().st_mtime_ns)
             said = _last_line(logs[-1]) if logs else ""
-            return JobLost(f"the workers do not start: {said or 'they do not say why'}")
+            return JobLost(f"the workers do not start: {said or 'no message'}")
         return error
 
-    def _death(self, status: int, words: str) -> str:
+    def _describe_exit(self, status: int, words: str) -> str:
         said = f": {words}" if words else ""
         limit = self._setting.memory_bytes
         allowed = "" if limit is None else f" ({limit >> 20} MB allowed)"
         if status == OUT_OF_MEMORY_STATUS or any(w in words.lower() for w in _MEMORY_WORDS):
             return f"out of memory{allowed}{said}"
         if status == -signal.SIGKILL:
-            return "crashed: killed from outside, as the kernel does when memory is short"
+            return "crashed: killed from outside, as by the kernel when memory runs out"
         how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
         return f"crashed with {how}{said}"
 

@@ -31,13 +31,13 @@ class Workers(SpawnContext):
 
     def start(self, worker: WorkerProcess) -> None:
         """Start a worker, after the pause if there is one."""
-        with self._steady, _interrupts_blocked(), _main_hidden():
+        with self._steady, _block_interrupts(), _hide_main():
             SpawnProcess.start(worker)
             self._started = [other for other in self._started if other.exitcode is None]
             self._started.append(worker)
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
+    def pause(self) -> Iterator[None]:
         """Stop every worker, and let none start, until the block is left."""
         with self._steady:
             self._pause_began_s = time.monotonic()
@@ -88,7 +88,7 @@ class WorkerProcess(SpawnProcess):
 
 
 @contextmanager
-def _interrupts_blocked() -> Iterator[None]:
+def _block_interrupts() -> Iterator[None]:
     """Ctrl-C reaches the whole process group; what starts meanwhile never hears it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -98,7 +98,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 @contextmanager
-def _main_hidden() -> Iterator[None]:
+def _hide_main() -> Iterator[None]:
     """Keep multiprocessing from running the program's main file again in what starts meanwhile.
 
     Jobs are functions of modules, and a script without `if __name__ == "__main__"` would do its

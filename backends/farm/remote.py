@@ -29,25 +29,25 @@ class Rules:
 
 
 @dataclass
-class _Hosted:
+class _HostedFarm:
     """The processes for one program, and how many of its calls they are at."""
 
     farm: Farm
     calls_count: int = 0
 
 
-_hosted: dict[str, _Hosted] = {}
+_farms: dict[str, _HostedFarm] = {}
 _lock = threading.Lock()
 
 
-def isolated(
+def run_isolated(
     rules: Rules, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """Carry out one call in a process of its own."""
     with _lock:
-        if rules.program not in _hosted:
+        if rules.program not in _farms:
             _start(rules)
-        hosted = _hosted[rules.program]
+        hosted = _farms[rules.program]
         hosted.calls_count += 1
     try:
         return hosted.farm.submit(function, *args, **kwargs).result()
@@ -59,19 +59,19 @@ def isolated(
 def end(program: str) -> None:
     """End the processes for one program."""
     with _lock:
-        hosted = _hosted.pop(program, None)
+        hosted = _farms.pop(program, None)
     if hosted is not None:
         hosted.farm.close()
 
 
 def _start(rules: Rules) -> None:
     """Start as many processes as the dask worker has threads; idle ones of others make room."""
-    for program in [name for name, hosted in _hosted.items() if not hosted.calls_count]:
-        _hosted.pop(program).farm.close()  # that program was killed, or will ask again
+    for program in [name for name, hosted in _farms.items() if not hosted.calls_count]:
+        _farms.pop(program).farm.close()  # that program was killed, or will ask again
     # dask marks its workers as daemons, which may have no children lest they are left behind.
     # Ours are not: they end with their parent.
     multiprocessing.current_process().daemon = False
-    _hosted[rules.program] = _Hosted(
+    _farms[rules.program] = _HostedFarm(
         local_farm(
             get_worker().state.nthreads,
             initializer=rules.initializer,

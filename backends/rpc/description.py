@@ -13,7 +13,7 @@ from ...targets import BOARDS, Board, find
 from ...targets.catalogue import DETECTED
 from ...targets.detect import this_architecture
 from ...targets.machine import cpu_flags, kernel_is_foreign, read_machine
-from .board.hwcaps import features_here
+from .board.hwcaps import local_cpu_features
 
 # The global function that every session of a board has; it returns the JSON of a BoardInfo.
 INFO_FUNCTION = "adaspring.board_info"
@@ -56,7 +56,7 @@ def describe_this_machine(
     return BoardInfo(
         machine=this_architecture(),
         cpu_model=model,
-        cpu_features=tuple(sorted(features_here() if arm else cpu_flags(root))),
+        cpu_features=tuple(sorted(local_cpu_features() if arm else cpu_flags(root))),
         core_count=machine.core_count,
         threads_count=min(threads_count or machine.core_count, machine.core_count),
         memory_bytes=machine.memory_bytes,
@@ -77,7 +77,7 @@ def declared_board(key: str) -> Board | None:
 def mismatches(info: BoardInfo, declared: Board) -> tuple[str, ...]:
     """Say in which ways a board is less than what was declared; nothing where it fits."""
     if info.machine != declared.architecture:
-        return (f"it is {info.machine}, declared is {declared.architecture}",)
+        return (f"it is {info.machine}, but {declared.architecture} was declared",)
     found = []
     lacking = sorted(set(declared.cpu_features) - set(info.cpu_features))
     if lacking:
@@ -85,11 +85,11 @@ def mismatches(info: BoardInfo, declared: Board) -> tuple[str, ...]:
     if info.emulated:  # its cores and memory are those of the machine that emulates it
         return tuple(found)
     if info.core_count < declared.core_count:
-        found.append(f"it has {info.core_count} cores, declared are {declared.core_count}")
+        found.append(f"it has {info.core_count} cores, but {declared.core_count} were declared")
     if info.memory_bytes < _LEAST_MEMORY_RATIO * declared.memory_bytes:
         found.append(
             f"it has {info.memory_bytes / 2**30:.1f} GiB of memory, "
-            f"declared are {declared.memory_bytes / 2**30:.1f} GiB"
+            f"but {declared.memory_bytes / 2**30:.1f} GiB were declared"
         )
     return tuple(found)
 

@@ -1,7 +1,7 @@
-"""What goes over the wire to a tracker and a board, each step with a limit in seconds.
+"""The wire protocol of a tracker and a board, each step with a time limit.
 
 It is TVM's own protocol (`tvm/rpc/base.py`, `tracker.py`): magic numbers, lengths and JSON. It is
-spoken here without TVM, whose client waits for ever in silence and takes seconds to import.
+spoken here without TVM, whose client waits forever in silence and takes seconds to import.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LONGEST_MESSAGE_BYTES = 1 << 24
 _LONGEST_KEY_BYTES = 1 << 10
 
 
-class Code(IntEnum):
+class TrackerCode(IntEnum):
     """What a message asks of the tracker."""
 
     SUCCESS = 0
@@ -62,7 +62,7 @@ class Address:
         return socket.create_connection((self.host, self.port), timeout_s)
 
 
-def exposure(address: Address) -> str:
+def exposure_warning(address: Address) -> str:
     """Say what it means to listen at an address that other machines reach; '' on loopback."""
     host = "127.0.0.1" if address.host == "localhost" else address.host
     try:
@@ -71,8 +71,8 @@ def exposure(address: Address) -> str:
     except ValueError:  # a name: other machines may know it too
         pass
     return (
-        f"whoever reaches {address} can run any program on this machine, without a password; "
-        "use it in a private network only, see docs/security.md"
+        f"anyone who can reach {address} can run any program on this machine without a password; "
+        "use it on a private network only, see docs/security.md"
     )
 
 
@@ -88,8 +88,8 @@ def listen(address: Address, what: str) -> socket.socket:
         ) from error
 
 
-def notice_a_dead_peer(line: socket.socket) -> None:
-    """Have the system see within 20 s that the other machine is off.
+def enable_keepalive(line: socket.socket) -> None:
+    """Let TCP keepalive notice within 20 s that the other machine is off.
 
     Connections that a listening socket accepts inherit it.
     """
@@ -102,7 +102,7 @@ def notice_a_dead_peer(line: socket.socket) -> None:
         line.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-class TrackerLine:
+class TrackerConnection:
     """An open connection to a tracker.
 
     Raises:
@@ -122,14 +122,14 @@ class TrackerLine:
             self.close()
             raise BoardError(f"what listens at {tracker} is not a TVM RPC tracker")
 
-    def ask(self, code: Code, *arguments: Any) -> Any:
+    def ask(self, code: TrackerCode, *arguments: Any) -> Any:
         """Send one message and give what the tracker answers; OSError where it does not."""
         data = json.dumps([code, *arguments]).encode()
         send_number(self._socket, len(data))
         self._socket.sendall(data)
         size = receive_number(self._socket)
         if not 0 < size <= _LONGEST_MESSAGE_BYTES:
-            raise OSError("the tracker's answer makes no sense")
+            raise OSError("the tracker's answer is malformed")
         return json.loads(receive(self._socket, size))
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ class TrackerLine:
         self.close()
 
 
-def answers(board: Address, timeout_s: float = ANSWER_S) -> bool:
+def is_answering(board: Address, timeout_s: float = ANSWER_S) -> bool:
     """Tell whether a board's server answers; it is neither occupied nor disturbed by that."""
     try:
         with board.connect(timeout_s) as line:

@@ -79,12 +79,12 @@ def contraction_shape(function: PrimFunc, isa: InstructionSet) -> Shape | None:
 
 
 def _dot_of(block: SBlock, isa: InstructionSet) -> Dot | None:
-    """The instruction that a contraction of packed narrow numbers is made of."""
+    """The instruction that a contraction of packed low-bit values is made of."""
     if not block.iter_vars[-1].var.name.endswith(DEPTH):
         return None
     read = {str(region.source.dtype) for region in block.reads}
     if {"int8", "float32"} <= read:
-        return None  # weights alone are narrow: they are widened, and multiplied as floats
+        return None  # only the weights are low-bit: they are widened, and multiplied as floats
     return next((isa.dot(dtype) for dtype in ("int8", BITS) if dtype in read), None)
 
 

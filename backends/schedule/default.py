@@ -33,7 +33,7 @@ SCHEDULED = "tirx.is_scheduled"
 Best = Callable[[IRModule], Trace | None]
 
 
-def fused(module: IRModule, tvm_target: Target) -> IRModule:
+def fuse_operators(module: IRModule, tvm_target: Target) -> IRModule:
     """Operators as loops, fused: each function of the result is one tuning task."""
     steps = (
         relax.backend.DispatchSortScan(),
@@ -55,9 +55,9 @@ def schedule_cpu(module: IRModule, isa: InstructionSet, best: Best | None) -> IR
     functions = {}
     for var, function in module.functions_items():
         if isinstance(function, PrimFunc):
-            function = _tuned(function, best) or _by_rule(function, isa)
+            function = _apply_tuned(function, best) or _apply_rule(function, isa)
             functions[var] = function.with_attr(SCHEDULED, True)
-    return _with_functions(module, functions)
+    return _replace_functions(module, functions)
 
 
 def schedule_gpu(module: IRModule, tvm_target: Target) -> IRModule:
@@ -66,8 +66,8 @@ def schedule_gpu(module: IRModule, tvm_target: Target) -> IRModule:
     with tvm_target:
         for var, function in module.functions_items():
             if isinstance(function, PrimFunc):
-                functions[var] = _by_gpu_rule(function, tvm_target)
-    return _with_functions(module, functions)
+                functions[var] = _apply_gpu_rule(function, tvm_target)
+    return _replace_functions(module, functions)
 
 
 _GPU_RULES = (
@@ -79,7 +79,7 @@ _GPU_RULES = (
 )
 
 
-def _by_gpu_rule(function: PrimFunc, tvm_target: Target) -> PrimFunc:
+def _apply_gpu_rule(function: PrimFunc, tvm_target: Target) -> PrimFunc:
     if SCHEDULED in function.attrs or is_handwritten(function):
         return function
     for rule in _GPU_RULES:
@@ -92,7 +92,7 @@ def _by_gpu_rule(function: PrimFunc, tvm_target: Target) -> PrimFunc:
             # DLight's rules recognise more than they can schedule (a broadcast behind a
             # reduction, a grouped convolution); the next is plainer, the last right for anything.
             continue
-        return _renamed(sch, function).with_attr(SCHEDULED, True)
+        return _restore_attributes(sch, function).with_attr(SCHEDULED, True)
     raise BuildError("no GPU schedule fits an operator of the network; build it for a CPU board")
 
 
@@ -119,22 +119,22 @@ def task_module(function: PrimFunc) -> IRModule:
     return new_schedule(function).mod
 
 
-def replayed(function: PrimFunc, trace: Trace) -> Schedule:
+def replay(function: PrimFunc, trace: Trace) -> Schedule:
     """The schedule of `function` that `trace` describes."""
     sch = new_schedule(function)
     trace.apply_to_schedule(sch, remove_postproc=False)
     return sch
 
 
-def _tuned(function: PrimFunc, best: Best | None) -> PrimFunc | None:
+def _apply_tuned(function: PrimFunc, best: Best | None) -> PrimFunc | None:
     trace = best(task_module(function)) if best else None
-    return None if trace is None else _renamed(replayed(function, trace), function)
+    return None if trace is None else _restore_attributes(replay(function, trace), function)
 
 
-def _by_rule(function: PrimFunc, isa: InstructionSet) -> PrimFunc:
+def _apply_rule(function: PrimFunc, isa: InstructionSet) -> PrimFunc:
     if is_handwritten(function):
         return function
-    return _renamed(default_schedule(function, isa), function)
+    return _restore_attributes(default_schedule(function, isa), function)
 
 
 def default_schedule(function: PrimFunc, isa: InstructionSet) -> Schedule:
@@ -151,11 +151,11 @@ def default_schedule(function: PrimFunc, isa: InstructionSet) -> Schedule:
         else:
             return sch
     sch = new_schedule(function)
-    _schedule_plainly(sch, isa)
+    _schedule_by_rule(sch, isa)
     return sch
 
 
-def _schedule_plainly(sch: Schedule, isa: InstructionSet) -> None:
+def _schedule_by_rule(sch: Schedule, isa: InstructionSet) -> None:
     """Inline what can be, run outer loops in parallel, vectorise the innermost spatial one."""
     for block in sch.get_child_blocks(sch.get_sblock("root"))[:-1]:
         if not _reductions(sch, block):
@@ -201,14 +201,14 @@ def _reductions(sch: Schedule, block: SBlockRV) -> bool:
     return any(var.iter_type == IterVar.CommReduce for var in sch.get(block).iter_vars)
 
 
-def _renamed(sch: Schedule, original: PrimFunc) -> PrimFunc:
+def _restore_attributes(sch: Schedule, original: PrimFunc) -> PrimFunc:
     """The scheduled function with the original's attributes."""
     function = sch.mod["main"].without_attr("global_symbol")
     symbol = original.attrs.get("global_symbol") if original.attrs else None
     return function if symbol is None else function.with_attr("global_symbol", symbol)
 
 
-def _with_functions(module: IRModule, functions) -> IRModule:
+def _replace_functions(module: IRModule, functions) -> IRModule:
     result = module.clone()
     for var, function in functions.items():
         result.update_func(var, function)
@@ -218,8 +218,8 @@ def _with_functions(module: IRModule, functions) -> IRModule:
 __all__ = [
     "calls_of",
     "default_schedule",
-    "fused",
-    "replayed",
+    "fuse_operators",
+    "replay",
     "schedule_cpu",
     "schedule_gpu",
     "task_module",

@@ -47,11 +47,11 @@ def _names(sch: Schedule) -> list[str]:
 def _transform_input(sch: Schedule, lanes: int) -> None:
     block = sch.get_sblock(winograd.INPUT_TILES)
     point, position, channels = sch.get_loops(block)
-    channels, lane = _vectors(sch, channels, lanes)
+    channels, lane = _split_vectors(sch, channels, lanes)
     sch.reorder(position, channels, point, lane)
     sch.unroll(point)
     sch.vectorize(lane)
-    _in_registers(sch, sch.get_sblock(winograd.INPUT_ROWS), channels)
+    _compute_in_registers(sch, sch.get_sblock(winograd.INPUT_ROWS), channels)
     sch.parallel(sch.fuse(position, channels))
 
 
@@ -60,7 +60,7 @@ def _multiply(sch: Schedule, tile: Tile, lanes: int) -> None:
     point, positions, channels, reduction = sch.get_loops(contract)
     sums = sch.cache_write(contract, 0, "local")
     position_tiles, position = tile_loop(sch, positions, tile.columns)
-    groups, lane = _vectors(sch, channels, lanes)
+    groups, lane = _split_vectors(sch, channels, lanes)
     group_tiles, group = tile_loop(sch, groups, tile.blocks)
     inner = (group_tiles, position_tiles) if tile.channels_outer else (position_tiles, group_tiles)
     outer = [point, *inner]
@@ -83,20 +83,20 @@ def _transform_output(sch: Schedule, lanes: int) -> None:
     size = extent_of(sch, sch.get_loops(rows)[1])
     y, row = sch.split(y, [None, size])
     x, column = sch.split(x, [None, size])
-    channels, lane = _vectors(sch, channels, lanes)
+    channels, lane = _split_vectors(sch, channels, lanes)
     sch.reorder(image, y, x, channels, row, column, lane)
     sch.unroll(row)
     sch.unroll(column)
     sch.vectorize(lane)
-    _in_registers(sch, rows, channels)
+    _compute_in_registers(sch, rows, channels)
     sch.parallel(sch.fuse(image, y, x, channels))
 
 
-def _vectors(sch: Schedule, channels, lanes: int):
+def _split_vectors(sch: Schedule, channels, lanes: int):
     return sch.split(channels, [None, math.gcd(extent_of(sch, channels), lanes)])
 
 
-def _in_registers(sch: Schedule, block: SBlockRV, loop) -> None:
+def _compute_in_registers(sch: Schedule, block: SBlockRV, loop) -> None:
     """Compute the first half of a transform where the second half reads it."""
     sch.compute_at(block, loop)
     sch.set_scope(block, 0, "local")

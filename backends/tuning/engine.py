@@ -24,7 +24,7 @@ from ..schedule.default import default_schedule
 from .log.log import Origin, TuningLog
 from .runner import Runner
 from .search.model import cost_model
-from .search.proposals import Candidate, Listed, Proposer, SketchSearch, template_candidates
+from .search.proposals import Candidate, CandidateList, Proposer, SketchSearch, template_candidates
 from .search.transfer import Transfer
 from .settings import Tuning, TuningReport
 from .state import Round, TaskState
@@ -61,7 +61,7 @@ def tune(
     start_s = time.monotonic()
     with Workbench(board, settings.timeout_s, farm, runner) as bench:
         run = _Run(tasks, board, log, settings, bench, emulated)
-        with interrupts.heeded():
+        with interrupts.keep_interrupts():
             run.go(progress)
     return TuningReport(
         measured_count=run.measured_count,
@@ -101,7 +101,7 @@ class _Run:
         """Keep the workers busy until the trials, the time, or the ideas are used up."""
         progress(0, self.settings.trials)
         while True:
-            while self.bench.hungry and (state := self._next()) is not None:
+            while self.bench.needs_candidates and (state := self._next()) is not None:
                 self._begin(state)
                 interrupts.check()
             if not self.bench.in_flight:
@@ -115,7 +115,9 @@ class _Run:
         """First what is expected good, then the template's knobs, then a search."""
         plain = Candidate(default_schedule(task.module["main"], self.isa), "rule")
         template = template_candidates(task, self.isa) if self.settings.tuner != "sketch" else ()
-        yield Listed(chain((plain,), self.transfer.candidates(task, _SIMILAR_TASKS), template))
+        yield CandidateList(
+            chain((plain,), self.transfer.candidates(task, _SIMILAR_TASKS), template)
+        )
         if self.settings.tuner != "template":
             yield SketchSearch(
                 task,
@@ -138,7 +140,7 @@ class _Run:
         if self.started_count >= self.settings.trials:
             self.ended = "all trials were used"
         elif time.monotonic() > self.deadline_s:
-            self.ended = "the time was up"
+            self.ended = "the time limit was reached"
         elif all(state.over for state in self.states):
             self.ended = "nothing more to gain"
         if self.ended:
@@ -148,7 +150,7 @@ class _Run:
 
     def _begin(self, state: TaskState) -> None:
         """Propose a round of a task and send it on its way."""
-        with self.bench.proposing():
+        with self.bench.hold_timing():
             begun = state.propose(self.settings.trials - self.started_count)
         if begun is None:
             return
@@ -175,6 +177,6 @@ class _Run:
 
     def _end_if_complete(self, done: Round) -> None:
         if not done.missing:
-            with self.bench.proposing():
+            with self.bench.hold_timing():
                 done.state.take(done)
             done.state.busy = False

@@ -27,7 +27,7 @@ class LocalRunner:
     def __init__(
         self, board: Board, quiet: Callable[[], AbstractContextManager[None]], timeout_s: float
     ) -> None:
-        self._quiet = quiet
+        self._hold_machine = quiet
         ready = partial(candidate_worker.start_worker, board.core_count, board.affinity)
         self._worker = local_farm(1, initializer=ready, timeout_s=timeout_s)
         self._worker.submit(os.getpid)  # so that it starts now, not while all else stands still
@@ -39,7 +39,7 @@ class LocalRunner:
 
     def _time(self, code: Path, arguments: Arguments) -> list[float]:
         try:
-            with self._quiet():
+            with self._hold_machine():
                 return self._worker.submit(
                     candidate_worker.time_candidate, str(code), arguments
                 ).result()

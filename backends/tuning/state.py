@@ -9,7 +9,7 @@ from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 
 from .log.log import TuningLog, best_of
 from .runner import Arguments
-from .search.proposals import Candidate, Listed, Proposer
+from .search.proposals import Candidate, CandidateList, Proposer
 from .settings import Tuning
 from .tasks import Task
 
@@ -69,7 +69,11 @@ class TaskState:
     def propose(self, count: int) -> Round | None:
         """The next round, at most `count` of it not known already; None where it is over."""
         while self._proposer is not None:
-            size = _LIST_ROUND if isinstance(self._proposer, Listed) else self._settings.round_size
+            size = (
+                _LIST_ROUND
+                if isinstance(self._proposer, CandidateList)
+                else self._settings.round_size
+            )
             candidates = self._proposer.propose(min(size, count))
             if candidates and self._stale_rounds < _STALE_ROUNDS:
                 return self._round(candidates, count)

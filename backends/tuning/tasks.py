@@ -21,15 +21,15 @@ from ..schedule.default import calls_of, task_module
 class Task:
     """One function to tune; `weight` counts its calls over all variants.
 
-    `shape` is what the template's knobs depend on, or None where no template fits; `narrow` is how
-    the weights are stored that it multiplies: "int8", the bits of bfloat16, or None for reals.
+    `shape` is what the template's knobs depend on, or None where no template fits; `dot_dtype` is
+    the stored type of what it multiplies: "int8", the bits of bfloat16, or None for float32.
     """
 
     name: str
     module: IRModule
     shape: Shape | None
     weight: int
-    narrow: str | None
+    dot_dtype: str | None
 
 
 def tasks_of(modules: Iterable[IRModule], isa: InstructionSet) -> tuple[Task, ...]:
@@ -50,7 +50,7 @@ def tasks_of(modules: Iterable[IRModule], isa: InstructionSet) -> tuple[Task, ..
             key = tvm_ffi.structural_hash(task)
             weight = calls[var.name_hint] + (found[key].weight if key in found else 0)
             shape = contraction_shape(function, isa)
-            found[key] = Task(var.name_hint, task, shape, weight, _narrow(sums))
+            found[key] = Task(var.name_hint, task, shape, weight, _dot_dtype(sums))
     return tuple(sorted(found.values(), key=lambda task: -task.weight))
 
 
@@ -64,7 +64,7 @@ def _sums(sch: Schedule) -> list[SBlock]:
     ]
 
 
-def _narrow(sums: Sequence[SBlock]) -> str | None:
+def _dot_dtype(sums: Sequence[SBlock]) -> str | None:
     if any(str(block.writes[0].source.dtype) == "int32" for block in sums):
         return "int8"
     read = {str(region.source.dtype) for block in sums for region in block.reads}

@@ -82,7 +82,7 @@ class Workbench:
         self.core_count = len(os.sched_getaffinity(0))
         self._owns_farm, self._owns_runner = farm is None, runner is None
         self._farm = farm or build_farm(self.core_count, timeout_s)
-        self._runner = runner or LocalRunner(board, self._quiet, timeout_s)
+        self._runner = runner or LocalRunner(board, self._hold_machine, timeout_s)
 
     def __enter__(self) -> Workbench:
         return self
@@ -95,12 +95,12 @@ class Workbench:
         self._folder.cleanup()
 
     @property
-    def hungry(self) -> bool:
+    def needs_candidates(self) -> bool:
         """Whether the workers are about to run out of candidates."""
         return self.in_flight <= self._farm.width + 2 * (self._runner.width - 1)
 
     @contextmanager
-    def proposing(self) -> Iterator[None]:
+    def hold_timing(self) -> Iterator[None]:
         """Work of the tuner's own, during which nothing is timed on this machine."""
         begin = time.perf_counter()
         with self._machine:
@@ -108,9 +108,9 @@ class Workbench:
         self.stages_s["propose"] += time.perf_counter() - begin
 
     @contextmanager
-    def _quiet(self) -> Iterator[None]:
+    def _hold_machine(self) -> Iterator[None]:
         """Neither building nor proposing on this machine."""
-        with self._machine, self._farm.paused():
+        with self._machine, self._farm.pause():
             yield
 
     def submit(self, begun: Round, position: int) -> None:

@@ -12,7 +12,7 @@ import typer
 from ..shared.answer import AsJson, Verbose
 
 if TYPE_CHECKING:
-    from ...backends.rpc.board.server import Ready
+    from ...backends.rpc.board.server import ServedBoard
     from ...backends.rpc.protocol import Address
 
 TRACKER_PORT, BOARD_PORT = 9190, 9091
@@ -51,7 +51,7 @@ def tracker(
       adaspring boards tracker
     """
     from ...backends.rpc.protocol import Address
-    from ...backends.rpc.tracker.tracker import track
+    from ...backends.rpc.tracker.tracker import run_tracker
 
     def ready(where: Address) -> None:
         announce(
@@ -63,7 +63,7 @@ def tracker(
 
     address = Address(host, port)
     warn_of_exposure(address)
-    track(address, ready)
+    run_tracker(address, ready)
     raise KeyboardInterrupt
 
 
@@ -83,14 +83,13 @@ def serve(
       adaspring boards serve --key raspberry-pi-5 --tracker 192.168.7.1:9190 --host 192.168.7.2
     """
     from ...backends.rpc.board.__main__ import ready_record
-    from ...backends.rpc.board.server import Service
-    from ...backends.rpc.board.server import serve as serve_board
+    from ...backends.rpc.board.server import ServeSettings, serve_board
     from ...backends.rpc.protocol import Address
 
-    def ready(found: Ready) -> None:
+    def ready(found: ServedBoard) -> None:
         announce(as_json, ready_record(found), served_text(ready_record(found), tracker))
 
-    service = Service(key=key, tracker=Address.parse(tracker), listen=Address(host, port))
+    service = ServeSettings(key=key, tracker=Address.parse(tracker), listen=Address(host, port))
     warn_of_exposure(service.listen)
     serve_board(service, ready)
 
@@ -112,7 +111,7 @@ def served_text(record: Mapping[str, Any], tracker: str) -> str:
 
 def warn_of_exposure(address: Address) -> None:
     """Warn where other machines can reach what will listen."""
-    from ...backends.rpc.protocol import exposure
+    from ...backends.rpc.protocol import exposure_warning
 
-    if warning := exposure(address):
+    if warning := exposure_warning(address):
         typer.echo(f"warning: {warning}", err=True)

@@ -63,7 +63,7 @@ def emulate(
     from ...backends.rpc.description import EMULATED_SUFFIX
     from ...backends.rpc.emulator.image import default_folder, image
     from ...backends.rpc.emulator.run import check_can_be_emulated, emulated_board, emulated_key
-    from ...backends.rpc.ending import exit_on_sigterm
+    from ...backends.rpc.process_exit import exit_on_sigterm
     from ...backends.rpc.protocol import Address
 
     exit_on_sigterm()

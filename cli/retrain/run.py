@@ -10,7 +10,7 @@ from ...errors import AdaspringError
 from ...explore.progress import Progress, Silent
 from ...explore.retrain.retrain import RetrainPlan, RetrainRequest, plan_retraining, retrain
 from ...ir.layers import macs_count, weight_bytes
-from ...training import Epoch, Ranks, joined, launch, pt2_bytes
+from ...training import Epoch, Ranks, join_group, launch, pt2_bytes
 from ..shared.bars import Bars
 from ..shared.files import check_folder, write_whole
 
@@ -37,7 +37,7 @@ def plan(request: RetrainRequest, output: Path, ranks: Ranks, progress: Progress
 def run(request: RetrainRequest, output: Path, ranks: Ranks, progress: Progress) -> Report:
     """Compress, train, and write the network; the leading process writes."""
     done = retrain(plan(request, output, ranks, progress), ranks, progress)
-    if ranks.leads:
+    if ranks.is_leader:
         write_whole(output, pt2_bytes(done.trained.model))
     return Report(
         sizes=sizes(done.plan),
@@ -79,8 +79,8 @@ def run_in_processes(request: RetrainRequest, output: Path, count: int) -> Repor
 
 def run_in_group(request: RetrainRequest, output: Path) -> tuple[Report, bool]:
     """Do it as a process that torchrun started; tell whether this is the one that prints."""
-    with joined() as ranks:
-        if not ranks.leads:
+    with join_group() as ranks:
+        if not ranks.is_leader:
             return run(request, output, ranks, Silent()), False
         with Bars() as bars:
             return run(request, output, ranks, bars), True

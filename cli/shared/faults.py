@@ -25,7 +25,7 @@ class Interrupted(KeyboardInterrupt):
 def resumable(logs: Path) -> Iterator[None]:
     """Work whose schedules are in `logs` as soon as they are measured; Ctrl-C says so."""
     try:
-        with interrupts.heeded():
+        with interrupts.keep_interrupts():
             yield
     except KeyboardInterrupt:
         raise Interrupted(

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import BuildError
 from ...ir.model import Model
-from ...reference.executor import mapped_chunks, unbatched
+from ...reference.executor import mapped_chunks, unbatch
 from ..costs import Latency
 from . import ChildFailed, answer_of
 
@@ -89,7 +89,7 @@ def read_outputs(model: Model, path: Path, count: int) -> tuple[np.ndarray, ...]
     """Read what `count` samples gave, one call after the other: y0, y1 …."""
     with np.load(path, allow_pickle=False) as data:
         found = [data[f"y{i}"] for i in range(len(model.outputs))]
-    return tuple(unbatched(model, value, count) for value in found)
+    return tuple(unbatch(model, value, count) for value in found)
 
 
 def latency_of(times_ms: np.ndarray, ratio_to_plainest: float, where: str) -> Latency:

@@ -11,11 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from ...backends.build import Built
-from ...backends.rpc.host.client import Waiting, find_boards
-from ...backends.rpc.host.opening import Opening
+from ...backends.rpc.host.client import LeaseClient, find_boards
 from ...backends.rpc.host.runner import WAIT_S
-from ...backends.rpc.host.session_process import NoAnswer, Refused, SessionOver, SessionProcess
-from ...backends.rpc.protocol import Address, answers
+from ...backends.rpc.host.session_opener import SessionOpener
+from ...backends.rpc.host.session_process import (
+    CallRefused,
+    SessionLost,
+    SessionProcess,
+    SessionTimeout,
+)
+from ...backends.rpc.protocol import Address, is_answering
 from ...errors import BoardLost, BuildError
 from ...ir.model import Model
 from ...targets import Board
@@ -59,7 +64,7 @@ def measure_remote(
 
     """
     key = find_boards(tracker, asked.board)[0].key
-    waiting, opening = Waiting(tracker, key, WAIT_S), Opening(asked.board, WAIT_S)
+    waiting, session_opener = LeaseClient(tracker, key, WAIT_S), SessionOpener(asked.board, WAIT_S)
     process = SessionProcess()
     _write(asked, work)
     lost_count = 0
@@ -67,13 +72,13 @@ def measure_remote(
         while True:
             lease = waiting.lease()
             assert lease is not None
-            info = opening.session(process, lease, _SESSION_S)
+            info = session_opener.open(process, lease, _SESSION_S)
             if info is None:
                 continue
             try:
                 return _Run(process, lease.board, asked, work, tell).all(timed=not info.emulated)
-            except (Refused, SessionOver, NoAnswer) as error:
-                if isinstance(error, Refused) or answers(lease.board):
+            except (CallRefused, SessionLost, SessionTimeout) as error:
+                if isinstance(error, CallRefused) or is_answering(lease.board):
                     raise BuildError(
                         f"running the variants on the board at {lease.board} failed: {error}"
                     ) from error

@@ -15,7 +15,7 @@ from .quantized import parameter_names
 
 _NEVER = (
     *("If", "Loop", "Scan", "Dropout", "BatchNormalization", "Bernoulli", "Multinomial"),
-    *("QuantizeLinear", "DequantizeLinear"),  # weights keep their levels
+    *("QuantizeLinear", "DequantizeLinear"),  # weights stay quantized
 )
 
 
@@ -77,14 +77,14 @@ def _value(
         return None
     feeds = {name: known[name] for name in node.input if name}
     try:
-        results = ReferenceEvaluator(_alone(node, proto)).run(None, feeds)
+        results = ReferenceEvaluator(_single_node_model(node, proto)).run(None, feeds)
     except Exception:  # what onnx's own evaluator cannot compute stays for TVM
         return None
     return np.asarray(results[0]) if isinstance(results[0], np.ndarray | np.generic) else None
 
 
-def _alone(node: NodeProto, proto: ModelProto) -> ModelProto:
+def _single_node_model(node: NodeProto, proto: ModelProto) -> ModelProto:
     inputs = [helper.make_tensor_value_info(n, 0, None) for n in dict.fromkeys(node.input) if n]
     outputs = [helper.make_tensor_value_info(n, 0, None) for n in node.output]
-    graph = helper.make_graph([node], "alone", inputs, outputs)
+    graph = helper.make_graph([node], "single", inputs, outputs)
     return helper.make_model(graph, opset_imports=proto.opset_import, ir_version=proto.ir_version)

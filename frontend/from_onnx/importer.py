@@ -34,11 +34,11 @@ def from_onnx(path: Path | str, shapes: Shapes | None = None) -> Model:
     """Import an ONNX file. `shapes` fixes the free dimensions of inputs, by the input's name."""
     path = Path(path)
     proto = _read(path)
-    quantized.as_qdq(path, proto)
+    quantized.rewrite_as_qdq(path, proto)
     _check_graph(path, proto)
     inputs = _inputs(path, proto, shapes or {})
     try:
-        names = quantized.level_names(path, proto)
+        names = quantized.integer_names(path, proto)
         proto = fold_constants(proto)
         module = _convert(path, proto, inputs)
     except UnsupportedOperator:
@@ -122,7 +122,7 @@ def _check_graph(path: Path, proto: ModelProto) -> None:
             raise UnsupportedOperator(f"{where}: branches and loops cannot be imported")
         if node.domain not in ("", "ai.onnx"):
             raise UnsupportedOperator(
-                f"{where} is of the domain {node.domain}; only standard ONNX can be imported"
+                f"{where} is in the domain {node.domain}; only standard ONNX can be imported"
             )
         if node.op_type not in known and node.op_type not in ("Constant", *OWN):
             raise UnsupportedOperator(f"{where} cannot be imported")
@@ -221,7 +221,7 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
         """Refuse kernels, and shapes that are computed as the network runs."""
         for ty in result.ty.fields if isinstance(result.ty, relax.TupleType) else [result.ty]:
             if isinstance(ty, relax.TensorType) and not has_fixed_shape(ty):
-                raise ValueError("the shape of its output is not known ahead")
+                raise ValueError("the shape of its output is not known at import")
         pending = list(reads(result))
         while pending:
             var = pending.pop()
@@ -229,7 +229,7 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
                 self.checked.add(var)
                 value = self.bb.lookup_binding(var)
                 if isinstance(value, relax.Call) and op_name(value) in ("", *_NOT_PLAIN):
-                    raise ValueError("it needs a shape or a kernel that is made at run time")
+                    raise ValueError("it needs a shape or a kernel that is only known at run time")
                 pending.extend(reads(value))
 
 

@@ -128,7 +128,7 @@ def resize(inputs: Inputs, attrs: dict[str, Any], held: Any) -> None:
     elif scales is not None:
         lengths = np.asarray(shape_of(inputs[0])) * scales
         if not np.allclose(lengths, np.round(lengths), atol=1e-4):
-            raise ValueError("its scales give no whole size; export with sizes")
+            raise ValueError("its scales do not give whole sizes; export with sizes")
 
 
 def upsample(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:

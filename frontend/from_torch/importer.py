@@ -41,7 +41,7 @@ def from_torch(
     name: str,
 ) -> Model:
     """Import a torch network; a module needs example inputs, which fix the shapes."""
-    with without_torchs_own_warnings():
+    with hide_torch_warnings():
         if isinstance(network, ExportedProgram):
             program = network
         elif example_inputs is None:
@@ -49,13 +49,13 @@ def from_torch(
         else:
             program = _export(network, tuple(example_inputs), name)
         _check(program, name)
-        program = _decomposed(program)
+        program = _decompose(program)
         _check_outputs(program, name)
-        return _imported(program, name)
+        return _import(program, name)
 
 
 @contextmanager
-def without_torchs_own_warnings() -> Iterator[None]:
+def hide_torch_warnings() -> Iterator[None]:
     """Hide torch 2.13's complaint about its own use of LeafSpec."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
@@ -96,9 +96,9 @@ def _check_outputs(program: ExportedProgram, name: str) -> None:
     """Refuse side effects, which show once the program is decomposed."""
     for spec in program.graph_signature.output_specs:
         if spec.kind is not OutputKind.USER_OUTPUT:
-            raise ModelError(f"{name} changes {spec.target} as it runs; {_EVAL}")
+            raise ModelError(f"{name} modifies {spec.target} as it runs; {_EVAL}")
         if not isinstance(spec.arg, TensorArgument):
-            raise ModelError(f"{name} returns something that is not a tensor; return tensors alone")
+            raise ModelError(f"{name} returns something that is not a tensor; return only tensors")
 
 
 def _check_input(node: fx.Node, name: str) -> None:
@@ -123,14 +123,14 @@ def _layer(node: fx.Node) -> str:
     return f"layer {stack[-1][0]!r}" if stack and stack[-1][0] else "the network itself"
 
 
-def _decomposed(program: ExportedProgram) -> ExportedProgram:
+def _decompose(program: ExportedProgram) -> ExportedProgram:
     table = torch.export.default_decompositions()
     for operator in _KEPT_WHOLE:
         table.pop(operator)
     return program.run_decompositions(table)
 
 
-def _imported(program: ExportedProgram, name: str) -> Model:
+def _import(program: ExportedProgram, name: str) -> Model:
     signature = program.graph_signature
     weights = [
         (spec.target, _array(program.state_dict[spec.target]))
@@ -140,7 +140,7 @@ def _imported(program: ExportedProgram, name: str) -> Model:
     held = {**dict(program.named_buffers()), **program.constants}
     names = {constants.digest(_array(t)): key for key, t in held.items()}
     quantization = Quantization(program)
-    module = _translated(program, name, OWN | quantization.converters)
+    module = _translate(program, name, OWN | quantization.converters)
     return canonicalize(
         module,
         weights,
@@ -151,7 +151,7 @@ def _imported(program: ExportedProgram, name: str) -> Model:
     )
 
 
-def _translated(program: ExportedProgram, name: str, own: dict[str, Convert]) -> IRModule:
+def _translate(program: ExportedProgram, name: str, own: dict[str, Convert]) -> IRModule:
     importer = ExportedProgramImporter()
     known = {
         key: (lambda node, _, convert=convert: convert(node))
@@ -166,7 +166,7 @@ def _translated(program: ExportedProgram, name: str, own: dict[str, Convert]) ->
 
     for node in program.graph.nodes:
         if node.op == "call_function" and node.target.__name__ not in known:
-            raise UnsupportedOperator(_refusal(node, name, "no translation is known"))
+            raise UnsupportedOperator(_refusal(node, name, "it has no translation"))
     try:
         return importer.from_exported_program(
             program, True, True, False, dict.fromkeys(known, convert)

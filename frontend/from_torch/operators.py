@@ -49,7 +49,7 @@ def _mask(node: fx.Node, importer: Any, shape: tuple[int, ...]) -> relax.Expr | 
     return importer.block_builder.emit(relax.op.where(mask, nothing, never))
 
 
-def _extreme(operator: Callable[..., relax.Expr]) -> Callable[[fx.Node, Any], relax.Expr]:
+def _max_or_min(operator: Callable[..., relax.Expr]) -> Callable[[fx.Node, Any], relax.Expr]:
     def convert(node: fx.Node, importer: Any) -> relax.Expr:
         axes = _argument(node, 1, "dim", []) or None
         keep = _argument(node, 2, "keepdim", False)
@@ -79,10 +79,10 @@ def upsample_nearest(node: fx.Node, importer: Any) -> relax.Expr:
         size = [int(length) for length in exact]
         if size != exact:
             raise ValueError("the factors give no whole size; give size instead of scale_factor")
-    return _resized(importer, x, size, "nearest_neighbor", "asymmetric", "floor")
+    return _resize(importer, x, size, "nearest_neighbor", "asymmetric", "floor")
 
 
-def _resized(
+def _resize(
     importer: Any, x: relax.Expr, size: Any, method: str, coordinates: str, rounding: str
 ) -> relax.Expr:
     return importer.block_builder.emit(
@@ -116,8 +116,8 @@ def adaptive_max_pool2d(node: fx.Node, importer: Any) -> list[relax.Expr]:
 
 OWN: dict[str, Callable[[fx.Node, Any], Any]] = {
     "scaled_dot_product_attention.default": attention,
-    "amax.default": _extreme(relax.op.max),
-    "amin.default": _extreme(relax.op.min),
+    "amax.default": _max_or_min(relax.op.max),
+    "amin.default": _max_or_min(relax.op.min),
     "elu.default": elu,
     "upsample_nearest2d.vec": upsample_nearest,
     "avg_pool2d.default": avg_pool2d,

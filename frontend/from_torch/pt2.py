@@ -46,15 +46,15 @@ def from_pt2(path: Path) -> Model:
     members = _read(path)
     try:
         _check_payloads(path, members)
-        members[_MODEL] = _checked_program(path, members[_MODEL])
+        members[_MODEL] = _check_program(path, members[_MODEL])
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         raise ModelError(f"{path} is damaged; export the network again") from error
     _check_examples(path, members)
     if b"torch.ops.quantized_decomposed" in members[_MODEL]:
         register_operators(str(path))
-    archive = _rebuilt(members)
+    archive = _rebuild_archive(members)
     try:
-        with _quiet():
+        with _silence_torch():
             program = torch.export.load(archive)
     except Exception as error:
         raise ModelError(
@@ -94,7 +94,7 @@ def _is_wanted(path: Path, name: str) -> bool:
         return False
     raise ModelError(
         f"{path}: {name} is not plain data (compiled code, a pickle or a second network), so the "
-        "file is not read; save the network alone with torch.export.save"
+        "file is not read; save only the network with torch.export.save"
     )
 
 
@@ -116,7 +116,7 @@ def _json(path: Path, members: dict[str, bytes], name: str) -> Any:
         raise ModelError(f"{path}: {name} is damaged; export the network again") from error
 
 
-def _checked_program(path: Path, text: bytes) -> bytes:
+def _check_program(path: Path, text: bytes) -> bytes:
     program = _json(path, {_MODEL: text}, _MODEL)
     for key, value in _items(program):
         if key in ("expr_str", "as_expr"):
@@ -171,11 +171,11 @@ def _check_examples(path: Path, members: dict[str, bytes]) -> None:
     except Exception as error:
         raise ModelError(
             f"{path}: its example inputs are a pickle that could run code when read; "
-            "export the network with tensors alone as example inputs"
+            "export the network with only tensors as example inputs"
         ) from error
 
 
-def _rebuilt(members: dict[str, bytes]) -> io.BytesIO:
+def _rebuild_archive(members: dict[str, bytes]) -> io.BytesIO:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, content in members.items():
@@ -185,7 +185,7 @@ def _rebuilt(members: dict[str, bytes]) -> io.BytesIO:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_torch() -> Iterator[None]:
     """Keep torch's logged tracebacks of a refused file off the terminal."""
     logger = logging.getLogger("torch.export")
     level = logger.level

@@ -1,4 +1,4 @@
-"""torch networks that PT2E quantized, read as levels with their own scales.
+"""torch networks that PT2E quantized, read with their own scales and zero points.
 
 Before  conv2d(dequantize_per_tensor(quantize_per_tensor(x, 0.1, 3, 0, 255, uint8), …),
         dequantize_per_channel(_frozen_param0, _scale_0, _zero_point_0, 0, -127, 127, int8))
@@ -21,10 +21,10 @@ from tvm import relax
 from ...errors import ModelError
 from ...ir.edit import shape_of
 from ..constants import digest
-from ..levels import Levels
+from ..quantization import QuantParams
 
 _OPERATORS = "torch.ao.quantization.fx._decomposed"
-# How convert_pt2e names the weights that it rounded.
+# How convert_pt2e names the weights that it quantized.
 _NAMELESS = re.compile(r"_frozen_param\d+")
 _PARTS = {1: "weight", 2: "bias"}  # of the arguments of a convolution or a dense layer
 _LAYERS = (torch.ops.aten.convolution.default, torch.ops.aten.linear.default)
@@ -46,16 +46,16 @@ def register_operators(name: str) -> None:
 class Quantization:
     """Converters of a program's quantize and dequantize operators.
 
-    `names` gives the names of the integer weights that they met, by `constants.digest`.
+    `names` gives the names of the integer weights that they saw, by `constants.digest`.
     """
 
     def __init__(self, program: ExportedProgram) -> None:
-        held = {**program.state_dict, **program.constants}
+        tensors = {**program.state_dict, **program.constants}
         self.names: dict[bytes, str] = {}
-        self._held = {
-            spec.arg.name: (spec.target, held[spec.target].detach().cpu().numpy())
+        self._tensors = {
+            spec.arg.name: (spec.target, tensors[spec.target].detach().cpu().numpy())
             for spec in program.graph_signature.input_specs
-            if spec.target in held
+            if spec.target in tensors
         }
 
     @property
@@ -71,59 +71,59 @@ class Quantization:
 
     def _quantize(self, node: fx.Node, importer: Any) -> relax.Expr:
         x = importer.env[node.args[0]]
-        levels, (low, high) = self._levels(node, x)
-        limits = np.iinfo(levels.dtype)
-        if node.args[0].name in self._held:
-            name, array = self._held[node.args[0].name]
-            rounded = np.clip(levels.rounded(array), low, high).astype(levels.dtype)
-            self.names[digest(rounded)] = name
-            return relax.const(rounded, levels.dtype)
+        params, (low, high) = self._params(node, x)
+        limits = np.iinfo(params.dtype)
+        if node.args[0].name in self._tensors:
+            name, array = self._tensors[node.args[0].name]
+            quantized = np.clip(params.quantize_array(array), low, high).astype(params.dtype)
+            self.names[digest(quantized)] = name
+            return relax.const(quantized, params.dtype)
         emit = importer.block_builder.emit
-        for bound, wide, keep in (
+        for bound, limit, keep in (
             (low, limits.min, relax.op.maximum),
             (high, limits.max, relax.op.minimum),
         ):
-            if bound != wide:
-                real = levels.along(levels.real(bound), x.ty.ndim)
-                x = emit(keep(x, relax.const(real, "float32")))
-        return emit(levels.quantize(x))
+            if bound != limit:
+                value = params.broadcast(params.dequantize_value(bound), x.ty.ndim)
+                x = emit(keep(x, relax.const(value, "float32")))
+        return emit(params.quantize(x))
 
     def _dequantize(self, node: fx.Node, importer: Any) -> relax.Expr:
         if node.kwargs.get("out_dtype") not in (None, torch.float32):
             raise ValueError(f"it gives {node.kwargs['out_dtype']}; only float32 can be imported")
         x = importer.env[node.args[0]]
-        held = self._held.get(node.args[0].name)
-        if held is not None:
-            name, array = held
-            self.names[digest(array)] = _named_after_layer(node, name)
-        levels, _ = self._levels(node, x)
-        return importer.block_builder.emit(levels.dequantize(x))
+        tensor = self._tensors.get(node.args[0].name)
+        if tensor is not None:
+            name, array = tensor
+            self.names[digest(array)] = _layer_weight_name(node, name)
+        params, _ = self._params(node, x)
+        return importer.block_builder.emit(params.dequantize(x))
 
-    def _levels(self, node: fx.Node, x: relax.Expr) -> tuple[Levels, tuple[int, int]]:
-        """Read the arguments: scale, zero point, for channels their axis, limits, type."""
+    def _params(self, node: fx.Node, x: relax.Expr) -> tuple[QuantParams, tuple[int, int]]:
+        """Read the arguments: scale, zero point, axis where per channel, limits, dtype."""
         args = list(node.args)
         axis = args.pop(3) if "per_channel" in node.target.__name__ else 0
         scale, zero_point, low, high = (self._number(arg) for arg in args[1:5])
         dtype = str(args[5]).removeprefix("torch.")
         if zero_point is None:
             zero_point = np.zeros((), np.int64)
-        levels = Levels.checked(shape_of(x), scale, zero_point, dtype, axis)
+        params = QuantParams.from_source(shape_of(x), scale, zero_point, dtype, axis)
         limits = np.iinfo(dtype)
         if not limits.min <= low < high <= limits.max:
-            raise ValueError(f"levels from {low} to {high} are no {dtype}")
-        return levels, (int(low), int(high))
+            raise ValueError(f"a range of {low} to {high} does not fit {dtype}")
+        return params, (int(low), int(high))
 
     def _number(self, arg: Any) -> Any:
         if not isinstance(arg, fx.Node):
             return arg
-        if arg.name not in self._held:
+        if arg.name not in self._tensors:
             raise ValueError(
                 "scale and zero point must be constants; quantize statically (is_dynamic=False)"
             )
-        return self._held[arg.name][1]
+        return self._tensors[arg.name][1]
 
 
-def _named_after_layer(node: fx.Node, name: str) -> str:
+def _layer_weight_name(node: fx.Node, name: str) -> str:
     """``conv1.weight`` for what the layer conv1 reads as its weight, where PT2E lost the name."""
     if not _NAMELESS.fullmatch(name):
         return name

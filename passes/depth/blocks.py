@@ -45,7 +45,7 @@ def blocks(model: Model) -> tuple[Block, ...]:
         if one in above[other] or other in above[one]:
             shortcut, branch = (one, other) if one in above[other] else (other, one)
             inside = (above[branch] | {branch}) - above[shortcut] - {shortcut}
-            why = _read_elsewhere(graph, inside, var)
+            why = _why_read_outside(graph, inside, var)
         else:
             shortcut = one
             inside = (above[one] | {one}) ^ (above[other] | {other})
@@ -56,17 +56,17 @@ def blocks(model: Model) -> tuple[Block, ...]:
     return tuple(found)
 
 
-def without(model: Model, dropped: Sequence[Block]) -> Model:
+def remove_blocks(model: Model, dropped: Sequence[Block]) -> Model:
     """Return the network whose blocks `dropped` are left out; what only they read is gone."""
     graph = Graph.of(model)
     becomes: dict[relax.Var, relax.Var] = {block.end: block.shortcut for block in dropped}
 
-    def settled(var: relax.Expr) -> relax.Expr:
+    def resolve(var: relax.Expr) -> relax.Expr:
         while isinstance(var, relax.Var) and graph.origin(var) in becomes:
             var = becomes[graph.origin(var)]
         return var
 
-    live = _live(graph, becomes, settled(graph.result))
+    live = _live_variables(graph, becomes, resolve(graph.result))
     read_before = {read for _, value in graph.bindings for read in variables(value)}
     variable_of = model.weight_vars()
     weights: dict[str, np.ndarray] = {
@@ -80,7 +80,7 @@ def without(model: Model, dropped: Sequence[Block]) -> Model:
             body.bind(var, body.of(becomes[var]))
         return body.of(value) if var in live and var not in becomes else None
 
-    return rebuild(model, weights, rewrite, result=settled(graph.result))
+    return rebuild(model, weights, rewrite, result=resolve(graph.result))
 
 
 def _ancestors(model: Model, graph: Graph) -> dict[relax.Var, frozenset[relax.Var]]:
@@ -107,7 +107,7 @@ def _sides(
     return (one, other) if shape_of(one) == shape_of(other) == shape_of(value) else None
 
 
-def _read_elsewhere(graph: Graph, inside: Set[relax.Var], end: relax.Var) -> str | None:
+def _why_read_outside(graph: Graph, inside: Set[relax.Var], end: relax.Var) -> str | None:
     outputs = graph.outputs()
     for var in inside:
         if var in outputs or any(v not in inside | {end} for v in graph.consumers.get(var, ())):
@@ -115,7 +115,7 @@ def _read_elsewhere(graph: Graph, inside: Set[relax.Var], end: relax.Var) -> str
     return None
 
 
-def _live(
+def _live_variables(
     graph: Graph, becomes: Mapping[relax.Var, relax.Var], result: relax.Expr
 ) -> set[relax.Var]:
     """Find every variable that the result needs, where sums that go become their shortcuts."""

@@ -26,8 +26,8 @@ from ...ir.layers import layers
 from ...ir.model import Model
 from ...reference.executor import Reference, calibration_inputs
 from ..decision import Decision, Kept, Pass, changed_settings
-from ..refit import Refit, refit, refitted, targets
-from .blocks import Block, blocks, without
+from ..refit import Refit, apply_refits, refit, targets
+from .blocks import Block, blocks, remove_blocks
 
 if TYPE_CHECKING:
     from ...frontend.data import Dataset
@@ -102,15 +102,15 @@ class DropBlocks(Pass):
     def apply(self, model: Model, decisions: Sequence[Decision]) -> Model:
         """Return the network without the chosen blocks; refitted layers get their weights."""
         drops = [d for d in decisions if isinstance(d, Drop)]
-        return refitted(_dropped(model, drops), decisions)
+        return apply_refits(_remove(model, drops), decisions)
 
 
-def _dropped(model: Model, drops: Sequence[Drop]) -> Model:
+def _remove(model: Model, drops: Sequence[Drop]) -> Model:
     found = blocks(model)
     for drop in drops:
         if drop.block_index >= len(found) or found[drop.block_index] != drop.block:
             raise PassError(f"the decision on {drop.layer} was made for another network")
-    return without(model, [found[drop.block_index] for drop in drops])
+    return remove_blocks(model, [found[drop.block_index] for drop in drops])
 
 
 def _errors(model: Model, found: Sequence[Block], calibration: Dataset) -> dict[int, float]:
@@ -120,14 +120,14 @@ def _errors(model: Model, found: Sequence[Block], calibration: Dataset) -> dict[
     errors = {}
     for index, block in enumerate(found):
         if block.why is None:
-            given = Reference(without(model, [block])).mapped(inputs)
+            given = Reference(remove_blocks(model, [block])).mapped(inputs)
             pairs = zip(wanted, given, strict=True)
-            error = np.sqrt(np.mean([_squared(y - z) / max(_squared(y), 1e-30) for y, z in pairs]))
+            error = np.sqrt(np.mean([_power(y - z) / max(_power(y), 1e-30) for y, z in pairs]))
             errors[index] = float(error) if np.isfinite(error) else np.inf
     return errors
 
 
-def _squared(values: np.ndarray) -> float:
+def _power(values: np.ndarray) -> float:
     return float(np.square(values, dtype=np.float64).sum())
 
 
@@ -148,4 +148,4 @@ def _refits(model: Model, drops: Sequence[Drop], calibration: Dataset) -> tuple[
     first = min(names.index(drop.layer) for drop in drops)
     given = targets(model, calibration)
     wanted = {name: given[name] for name in names[first:]}
-    return refit(_dropped(model, drops), wanted, calibration)
+    return refit(_remove(model, drops), wanted, calibration)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .lowrank import lifted
+from .lowrank import regularize
 
 SWEEPS = 12
 CONJUGATE_STEPS = 6
@@ -41,8 +41,8 @@ class Goal:
     weight: np.ndarray
     covariance: np.ndarray | None
 
-    def seen(self, weight: np.ndarray) -> np.ndarray:
-        """Multiply a weight (…, I, kh, kw) by C."""
+    def times_covariance(self, weight: np.ndarray) -> np.ndarray:
+        """Multiply a weight (…, I, kh, kw) by the covariance C."""
         if self.covariance is None:
             return weight
         return (weight.reshape(-1, len(self.covariance)) @ self.covariance).reshape(weight.shape)
@@ -65,31 +65,31 @@ class Factors:
         return _einsum(self.terms, self.arrays, "oiyx")
 
     def features(self) -> np.ndarray:
-        """Return what the outer factor reads, as rows over x: (m, I, kh, kw)."""
+        """Return what the outer factor reads, as rows over x (m, I, kh, kw)."""
         found = _einsum(self.terms[1:], self.arrays[1:], f"{self.terms[0][1:]}iyx")
         return found.reshape(-1, *found.shape[-3:])
 
-    def pulled(self, at: int, change: np.ndarray) -> np.ndarray:
-        """Return the gradient of <W', change> by one factor."""
+    def gradient(self, at: int, change: np.ndarray) -> np.ndarray:
+        """Return the gradient of <W', change> with respect to one factor."""
         others = [i for i in range(len(self.terms)) if i != at]
         terms = ("oiyx", *(self.terms[i] for i in others))
         return _einsum(terms, (change, *(self.arrays[i] for i in others)), self.terms[at])
 
-    def having(self, at: int, array: np.ndarray) -> Factors:
+    def with_factor(self, at: int, array: np.ndarray) -> Factors:
         """Return the same with another array for one factor."""
         return replace(self, arrays=(*self.arrays[:at], array, *self.arrays[at + 1 :]))
 
 
 def alternate(start: Factors, goal: Goal) -> tuple[Factors, float]:
     """Fit all factors in turn; return them and |y - y'| / |y|."""
-    seen_weight = goal.seen(goal.weight)
-    power = max(float(np.sum(seen_weight * goal.weight)), 1e-300)
-    factors, error = _with_best_outer(start, goal, seen_weight, power)
+    weighted = goal.times_covariance(goal.weight)
+    power = max(float(np.sum(weighted * goal.weight)), 1e-300)
+    factors, error = _solve_outer(start, goal, weighted, power)
     for _ in range(SWEEPS if start.free else 0):
         before, kept = error, factors
         for at in factors.free:
-            factors = _scaled(_improved(factors, at, goal, seen_weight), at)
-        factors, error = _with_best_outer(factors, goal, seen_weight, power)
+            factors = _normalize(_refine(factors, at, goal, weighted), at)
+        factors, error = _solve_outer(factors, goal, weighted, power)
         if error > before:
             factors, error = kept, before
         if before - error <= LEAST_GAIN * before:
@@ -97,54 +97,54 @@ def alternate(start: Factors, goal: Goal) -> tuple[Factors, float]:
     return factors, float(np.sqrt(error))
 
 
-def _with_best_outer(
-    factors: Factors, goal: Goal, seen_weight: np.ndarray, power: float
+def _solve_outer(
+    factors: Factors, goal: Goal, weighted: np.ndarray, power: float
 ) -> tuple[Factors, float]:
     """Solve for the outer factor; return also the squared error over the outputs' power."""
     features = factors.features()
     count, c_out = len(features), len(goal.weight)
-    gram = goal.seen(features).reshape(count, -1) @ features.reshape(count, -1).T
-    cross = seen_weight.reshape(c_out, -1) @ features.reshape(count, -1).T
+    gram = goal.times_covariance(features).reshape(count, -1) @ features.reshape(count, -1).T
+    cross = weighted.reshape(c_out, -1) @ features.reshape(count, -1).T
     outer = np.zeros((c_out, count))
     for rows, columns in factors.rows or ((slice(None), np.arange(count)),):
-        some = lifted(gram[np.ix_(columns, columns)], OUTER_DAMPING)
+        some = regularize(gram[np.ix_(columns, columns)], OUTER_DAMPING)
         outer[rows, columns] = np.linalg.solve(some, cross[rows][:, columns].T).T
     error = 1.0 + float(np.sum(outer * (outer @ gram - 2 * cross))) / power
-    return factors.having(0, outer.reshape(factors.arrays[0].shape)), max(error, 0.0)
+    return factors.with_factor(0, outer.reshape(factors.arrays[0].shape)), max(error, 0.0)
 
 
-def _improved(factors: Factors, at: int, goal: Goal, seen_weight: np.ndarray) -> Factors:
+def _refine(factors: Factors, at: int, goal: Goal, weighted: np.ndarray) -> Factors:
     """Take conjugate gradient steps for one factor, all others fixed."""
 
-    def curved(array: np.ndarray) -> np.ndarray:
-        return factors.pulled(at, goal.seen(factors.having(at, array).weight()))
+    def curvature_along(array: np.ndarray) -> np.ndarray:
+        return factors.gradient(at, goal.times_covariance(factors.with_factor(at, array).weight()))
 
-    residual = factors.pulled(at, seen_weight) - curved(factors.arrays[at])
+    residual = factors.gradient(at, weighted) - curvature_along(factors.arrays[at])
     step, direction, size = np.zeros_like(residual), residual, float(np.sum(residual**2))
     damping = None
     for _ in range(CONJUGATE_STEPS):
         if size <= 1e-300:
             break
-        bent = curved(direction)
+        curved = curvature_along(direction)
         if damping is None:
-            damping = DAMPING * float(np.sum(direction * bent)) / size
-        bent = bent + damping * direction
-        curvature = float(np.sum(direction * bent))
+            damping = DAMPING * float(np.sum(direction * curved)) / size
+        curved = curved + damping * direction
+        curvature = float(np.sum(direction * curved))
         if curvature <= 0:
             break
         step = step + size / curvature * direction
-        residual = residual - size / curvature * bent
+        residual = residual - size / curvature * curved
         size, before = float(np.sum(residual**2)), size
         direction = residual + size / before * direction
-    return factors.having(at, factors.arrays[at] + step)
+    return factors.with_factor(at, factors.arrays[at] + step)
 
 
-def _scaled(factors: Factors, at: int) -> Factors:
+def _normalize(factors: Factors, at: int) -> Factors:
     """Bring each component of an inner factor to length one; the outer factor makes up for it."""
     array = factors.arrays[at]
     others = tuple(range(1, array.ndim))
     length = np.sqrt(np.sum(array**2, axis=others, keepdims=True))
-    return factors.having(at, array / np.where(length > 0, length, 1.0))
+    return factors.with_factor(at, array / np.where(length > 0, length, 1.0))
 
 
 def _einsum(terms: Sequence[str], arrays: Sequence[np.ndarray], result: str) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Split layers in parts when a form of few multiply-adds gives nearly the same outputs.
+"""Factorize layers: parts of fewer multiply-adds that give nearly the same outputs.
 
-Layer `a` becomes `a.0`, `a.1`, …, the bias on the last (on both where two stand side by side).
+Layer `a` becomes `a.0`, `a.1`, …, the bias on the last (on both branches where there are two).
 With calibration data the error is that of the layer's output on the samples, and the layers are
-then refitted (`refit.py`); without, that of the weight. `forms.py` lists what a layer can become,
+then refitted (`refit.py`); without, that of the weight. `forms/` holds what a layer can become,
 `ranks.py` says how ranks are chosen.
 """
 
@@ -21,12 +21,12 @@ from ...ir.model import Model
 from ..decision import Decision, Kept, LayerTimer, Pass
 from ..moments import grouped_weight
 from ..refit import Refit, Target, covariances, refit, targets
+from .fastest_split import fastest_split
 from .forms import PLAIN_FORMS
 from .forms.base import Form, Problem
 from .ranks import ByError, RankChoice
 from .split import Split
-from .split_rewrite import parts_found, split_layers
-from .split_timed import fastest
+from .split_layers import factorized_layers, split_layers
 
 if TYPE_CHECKING:
     from ...frontend.data import Dataset
@@ -37,7 +37,7 @@ class Factorize(Pass):
     """Split each layer that a form of `forms` makes cheaper at the ranks that `rank` chooses.
 
     `max_error_ratio=e` is short for `rank=ByError(e)`. Ranks are rounded up to `multiple_of`.
-    With a `timer`, a layer stays whole where its parts are not faster (`split_timed.py`).
+    With a `timer`, a layer stays whole where its parts are not faster (`fastest_split.py`).
     """
 
     max_error_ratio: InitVar[float | None] = None
@@ -54,7 +54,7 @@ class Factorize(Pass):
         if self.multiple_of < 1:
             raise PassError(f"multiple_of is {self.multiple_of}; choose 1 or more")
         if not self.forms:
-            raise PassError("forms is empty; choose from passes.forms.ALL_FORMS")
+            raise PassError("forms is empty; choose from passes.factorize.forms.ALL_FORMS")
 
     def with_layer_timer(self, timer: LayerTimer) -> Factorize:
         """Split only layers whose parts are faster by this timer."""
@@ -64,7 +64,7 @@ class Factorize(Pass):
         """Find for each layer the form that is worth it, or say why there is none."""
         refuse_rounded(model)
         seen = {} if calibration is None else covariances(model, calibration)
-        left_alone = _left_alone(model)
+        left_alone = _excluded_layers(model)
         decisions: list[Decision] = [
             Kept(layer=layer.name, why=left_alone[layer.name])
             if layer.name in left_alone
@@ -82,11 +82,11 @@ class Factorize(Pass):
         """Refit every layer from the first split on; of a split layer, what gives its outputs."""
         names = [layer.name for layer in layers(model)]
         given, start = targets(model, calibration), names.index(splits[0].layer)
-        heads = {split.layer: split.heads_of() for split in splits}
+        branches = {split.layer: split.output_branches() for split in splits}
         wanted = {
             part: Target(given[name].outputs[:, share], given[name].at)
             for name in names[start:]
-            for part, share in heads.get(name, ((name, slice(None)),))
+            for part, share in branches.get(name, ((name, slice(None)),))
         }
         return refit(self.apply(model, splits), wanted, calibration)
 
@@ -106,17 +106,17 @@ class Factorize(Pass):
         """Take the lightest form, or the fastest; those that do not fit are left out."""
         assert self.rank is not None
         layer, splits, reasons = problem.layer, [], []
-        for form in (form for form in self.forms if form.takes(layer)):
+        for form in (form for form in self.forms if form.accepts(layer)):
             found = form.obstacle(layer) or self.rank.choose(form, problem, self.multiple_of)
             if isinstance(found, Split):
                 splits.append(found)
             else:
                 reasons.append((form.name, found))
         if not splits:
-            return Kept(layer=layer.name, why=_joined(reasons))
+            return Kept(layer=layer.name, why=_join_reasons(reasons))
         if self.timer is None:
             return min(splits, key=self.rank.weigh)
-        return fastest(model, layer, splits, self.timer)
+        return fastest_split(model, layer, splits, self.timer)
 
     def apply(self, model: Model, decisions: Sequence[Decision]) -> Model:
         """Return the network with the layers split; refitted layers get their weights."""
@@ -128,21 +128,23 @@ class Factorize(Pass):
         return parted.evolved(parted.module, weights)
 
 
-def _left_alone(model: Model) -> dict[str, str]:
+def _excluded_layers(model: Model) -> dict[str, str]:
     """Name the layers that no form is tried on, and why."""
-    parts, shared, found = parts_found(model), shared_weights(model), {}
+    parts, shared, found = factorized_layers(model), shared_weights(model), {}
     for layer in layers(model):
         if layer.name in parts:
             found[layer.name] = "it is part of a factorized layer already"
         elif layer.groups > 1:
-            found[layer.name] = f"{layer.kind} convolutions are thin already"
+            found[layer.name] = f"{layer.kind} convolutions have few weights already"
         elif layer.weight in shared:
             found[layer.name] = "its weight is shared"
     return found
 
 
-def _joined(reasons: Sequence[tuple[str, str]]) -> str:
+def _join_reasons(reasons: Sequence[tuple[str, str]]) -> str:
     """Say why none of the forms will do."""
     if len(reasons) == 1:
         return reasons[0][1]
-    return "; ".join(f"{form}: {why}" for form, why in reasons) or "no form that was asked fits it"
+    return (
+        "; ".join(f"{form}: {why}" for form, why in reasons) or "none of the chosen forms fits it"
+    )

@@ -41,7 +41,7 @@ class HalfTucker:
     outputs: Spectrum
     error_ratios: np.ndarray
 
-    def cut(self, rank: int) -> tuple[tuple[np.ndarray, ...], float]:
+    def truncate(self, rank: int) -> tuple[tuple[np.ndarray, ...], float]:
         """Inner, core and 1×1 outer (O, q) factor, those that there are, and their error."""
         before = () if self.inner is None else (self.inner,)
         error_ratio = float(self.error_ratios[rank])
@@ -58,7 +58,7 @@ def spectrum(weight: np.ndarray, covariance: np.ndarray | None) -> Spectrum:
     factors get an equal share of each direction's size. Ranks go up to O, also where F < O and
     the directions beyond F carry nothing.
     """
-    power, directions = np.linalg.eigh(_seen(weight, covariance) @ weight.T)
+    power, directions = np.linalg.eigh(_times_covariance(weight, covariance) @ weight.T)
     power, directions = np.maximum(power[::-1], 0.0), directions[:, ::-1]
     total = power.sum()
     tail = np.maximum(total - np.concatenate([[0.0], power.cumsum()]), 0.0)
@@ -68,7 +68,7 @@ def spectrum(weight: np.ndarray, covariance: np.ndarray | None) -> Spectrum:
     return Spectrum(directions * scale, (directions.T @ weight) / scale[:, None], ratios)
 
 
-def tucker_of_inner(
+def tucker_at_inner_rank(
     weight: np.ndarray, covariance: np.ndarray | None
 ) -> Callable[[int], HalfTucker]:
     """Return what gives the Tucker-2 forms of one inner rank; weight (O, I, kh, kw).
@@ -78,16 +78,16 @@ def tucker_of_inner(
     """
     c_out, c_in = weight.shape[:2]
     flat = weight.reshape(c_out, -1)
-    power = max(float(np.sum(_seen(flat, covariance) * flat)), 1e-300)
+    power = max(float(np.sum(_times_covariance(flat, covariance) * flat)), 1e-300)
     directions = _channel_directions(weight, covariance)
 
     def of_inner(rank: int) -> HalfTucker:
         inner, best, seen = None, flat, covariance
         if rank < c_in:
             inner = directions[:rank]
-            best, seen = _projected(flat, covariance, inner)
+            best, seen = _project(flat, covariance, inner)
         found = spectrum(best, seen)
-        kept = float(np.sum(_seen(best, seen) * best))
+        kept = float(np.sum(_times_covariance(best, seen) * best))
         lost = max(power - kept, 0.0) if inner is not None else 0.0
         errors = np.sqrt((lost + np.square(found.error_ratios) * kept) / power)
         return HalfTucker(inner, best.reshape(c_out, -1, *weight.shape[2:]), found, errors)
@@ -95,7 +95,7 @@ def tucker_of_inner(
     return of_inner
 
 
-def _projected(
+def _project(
     flat: np.ndarray, covariance: np.ndarray | None, inner: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """With z the projected patches, return the best K for y ≈ K z, and E[z zᵀ]."""
@@ -105,10 +105,10 @@ def _projected(
         return best.reshape(c_out, -1), None
     half = (inner @ covariance.reshape(c_in, -1)).reshape(-1, len(covariance))
     seen = (inner @ np.ascontiguousarray(half.T).reshape(c_in, -1)).reshape(len(half), len(half))
-    return np.linalg.solve(lifted(seen), half @ flat.T).T, seen
+    return np.linalg.solve(regularize(seen), half @ flat.T).T, seen
 
 
-def _seen(weight: np.ndarray, covariance: np.ndarray | None) -> np.ndarray:
+def _times_covariance(weight: np.ndarray, covariance: np.ndarray | None) -> np.ndarray:
     """Return W C; without data C is the identity."""
     return weight if covariance is None else weight @ covariance
 
@@ -129,10 +129,10 @@ def channel_root(weight: np.ndarray, covariance: np.ndarray, share: float) -> np
     """Return R (I, I) with R Rᵀ the channels' covariance, the mean over a kernel's places."""
     c_in, places = weight.shape[1], weight[0, 0].size
     by_place = covariance.reshape(c_in, places, c_in, places)
-    return np.linalg.cholesky(lifted(np.einsum("ipjp->ij", by_place) / places, share))
+    return np.linalg.cholesky(regularize(np.einsum("ipjp->ij", by_place) / places, share))
 
 
-def lifted(covariance: np.ndarray, share: float = SMALLEST_SHARE) -> np.ndarray:
+def regularize(covariance: np.ndarray, share: float = SMALLEST_SHARE) -> np.ndarray:
     """Give directions that were never seen this share of the mean, so that C can be inverted."""
     size = len(covariance)
     mean_power = float(np.trace(covariance)) / size

@@ -80,16 +80,16 @@ class ByEnergy(RankChoice):
 
 @dataclass(frozen=True)
 class ByVbmf(RankChoice):
-    """The rank that the weight has but for noise (`vbmf.py`), whatever the error."""
+    """The rank that the weight has without its noise (`vbmf.py`), whatever the error."""
 
     def choose(self, form: Form, problem: Problem, multiple_of: int) -> Split | str:
         """Take the rank of each matrix that the form factors."""
         full, matrices = form.full_ranks(problem.layer), form.matrices(problem.weight)
         if not matrices:
-            return "VBMF tells the rank of a matrix, not of this form"
+            return "VBMF gives the rank of a matrix, and this form factors none"
         clean = [vbmf_rank(matrix) for matrix in matrices]
         if 0 in clean:
-            return "VBMF finds its weight to be noise alone"
+            return "VBMF finds only noise in its weight"
         rounded = (multiple_of * -(-rank // multiple_of) for rank in clean)
         ranks = tuple(min(pair) for pair in zip(rounded, full, strict=True))
         return self.lightest(
@@ -116,10 +116,12 @@ class ByCost(RankChoice):
         best = min((split_of(form, problem.layer, r, fit(r)) for r in tried), key=self.weigh)
         if self.weigh(best) < 1:
             return best
-        return f"at best, {best.describe_ranks()}, it costs {self.weigh(best):.3g} of the whole"
+        return (
+            f"the best, {best.describe_ranks()}, costs {self.weigh(best):.3g} times the whole layer"
+        )
 
     def weigh(self, split: Split) -> float:
-        """What the given function says; NaN is refused."""
+        """Return what the given function returns; NaN is refused."""
         cost = self.cost(split)
         if np.isnan(cost):
             raise PassError(f"the cost of {split.describe()} is NaN; give a number")

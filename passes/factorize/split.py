@@ -38,13 +38,13 @@ class Split:
     """A layer to be split; `ranks` are the channels between the parts, where they are reduced.
 
     `whole_ms` and `parts_ms` are a call's time, of the layer alone, where it was measured.
-    `factors` are the parts' weights as stored. The last `heads` parts read the same tensor, and
-    their outputs are joined.
+    `factors` are the parts' weights as stored. The last `branches` parts read the same tensor, and
+    their outputs are concatenated.
     """
 
     layer: str
     form: str
-    heads: int = 1
+    branches: int = 1
     ranks: tuple[int, ...]
     full_ranks: tuple[int, ...]
     error_ratio: float
@@ -56,12 +56,12 @@ class Split:
     factors: tuple[np.ndarray, ...] = field(repr=False, compare=False)
 
     def describe(self) -> str:
-        """Say in one line into what the layer splits."""
+        """Say in one line what the layer is split into."""
         timed = ""
         if self.whole_ms is not None:
-            timed = f", {self.whole_ms:.4g} -> {self.parts_ms:.4g} ms alone"
+            timed = f", {self.whole_ms:.4g} -> {self.parts_ms:.4g} ms for the layer alone"
         return (
-            f"{self.layer}: {self.form} in {len(self.parts)} at {self.describe_ranks()}, "
+            f"{self.layer}: {self.form}, {len(self.parts)} parts, {self.describe_ranks()}, "
             f"{self.macs_count_before:,} -> {self.macs_count_after:,} MACs, "
             f"error {self.error_ratio:.1%}{timed}"
         )
@@ -69,23 +69,27 @@ class Split:
     def describe_ranks(self) -> str:
         """Say how many channels are left between the parts."""
         pairs = zip(self.ranks, self.full_ranks, strict=True)
-        return f"rank {', '.join(f'{r} of {full}' for r, full in pairs) or 'of all channels'}"
+        return (
+            f"rank {', '.join(f'{r} of {full}' for r, full in pairs)}"
+            if self.ranks
+            else "full rank"
+        )
 
-    def heads_of(self) -> tuple[tuple[str, slice], ...]:
-        """The parts that give the layer's outputs, and which of these each gives."""
-        if self.heads == 1:
+    def output_branches(self) -> tuple[tuple[str, slice], ...]:
+        """The parts that give the layer's outputs, and which of the outputs each gives."""
+        if self.branches == 1:
             return ((self.names()[-1], slice(None)),)
-        ends = np.cumsum([part.shape[0] for part in self.parts[-self.heads :]])
+        ends = np.cumsum([part.shape[0] for part in self.parts[-self.branches :]])
         starts = [0, *ends[:-1]]
         shares = (slice(int(a), int(b)) for a, b in zip(starts, ends, strict=True))
-        return tuple(zip(self.names()[-self.heads :], shares, strict=True))
+        return tuple(zip(self.names()[-self.branches :], shares, strict=True))
 
     def names(self) -> tuple[str, ...]:
         """The names of the parts' layers."""
         return tuple(f"{self.layer}.{i}" for i in range(len(self.parts)))
 
 
-def parts_macs_count(layer: Layer, parts: Sequence[Part], heads: int = 1) -> int:
+def parts_macs_count(layer: Layer, parts: Sequence[Part], branches: int = 1) -> int:
     """Count the multiply-adds of one run of a layer's parts."""
     if layer.kind == "dense":
         rows = prod(layer.output_shape[:-1])
@@ -94,6 +98,6 @@ def parts_macs_count(layer: Layer, parts: Sequence[Part], heads: int = 1) -> int
     for i, part in enumerate(parts):
         given = part.output_places(places)
         total += prod(part.shape) * prod(given)
-        if i < len(parts) - heads:
+        if i < len(parts) - branches:
             places = given
     return layer.output_shape[0] * total

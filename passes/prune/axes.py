@@ -13,7 +13,7 @@ from typing import Any
 from tvm import relax
 
 from ...ir.graph import shape_of
-from .pieces import concat, split, strided_slice
+from .concat_split import concat, split, strided_slice
 from .reshapes import reshape
 from .slots import Axes, Axis, Slots
 
@@ -22,13 +22,13 @@ UNFOLLOWED = "reads a tensor whose channels are not followed"
 Rule = Callable[[Slots, relax.Call, Sequence[Any]], Any]
 
 
-def unknown(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Any:
+def pin_unknown(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Any:
     """Pin all that an operator without a rule reads."""
     slots.pin([axis for axes in args for axis in _flat(axes)], f"{_name(call)} mixes channels")
-    return nothing(call)
+    return no_axes(call)
 
 
-def nothing(value: relax.Expr) -> Any:
+def no_axes(value: relax.Expr) -> Any:
     """Return the axes of a value that carries no channels."""
     if isinstance(value.ty, relax.TupleType):
         return tuple((None,) * len(field.shape.values) for field in value.ty.fields)
@@ -49,10 +49,10 @@ def _elementwise(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
     tensors = [
         (shape_of(a), axes) for a, axes in zip(call.args, args, strict=True) if _is_tensor(a)
     ]
-    return met(slots, call, shape_of(call), *zip(*tensors, strict=True))
+    return tie_broadcast(slots, call, shape_of(call), *zip(*tensors, strict=True))
 
 
-def met(
+def tie_broadcast(
     slots: Slots,
     call: relax.Call,
     shape: Sequence[int],
@@ -82,19 +82,19 @@ def _same(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
 
 
 def _conv2d(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Any:
-    """Tie what a convolution reads to its weight; see `_in_groups` for grouped ones."""
+    """Tie what a convolution reads to its weight; see `_tie_groups` for grouped ones."""
     (_, channels, *places), (out, per_group, *kernel) = args[0], args[1]
     if call.attrs.data_layout != "NCHW" or call.attrs.kernel_layout != "OIHW":
-        return unknown(slots, call, args)
+        return pin_unknown(slots, call, args)
     slots.pin((*places, *kernel), "a convolution moves over it")
     if int(call.attrs.groups) == 1:
         slots.tie(channels, per_group, UNFOLLOWED)
     else:
-        _in_groups(slots, call, channels, out, per_group)
+        _tie_groups(slots, call, channels, out, per_group)
     return (None, out, None, None)
 
 
-def _in_groups(slots: Slots, call: relax.Call, channels: Axis, out: Axis, per_group: Axis) -> None:
+def _tie_groups(slots: Slots, call: relax.Call, channels: Axis, out: Axis, per_group: Axis) -> None:
     """Tie whole groups, or the same channel of every group: whichever leaves more to choose from.
 
     Whole groups: what group i reads and gives goes at once, and the convolution has fewer groups.
@@ -104,24 +104,24 @@ def _in_groups(slots: Slots, call: relax.Call, channels: Axis, out: Axis, per_gr
     c_out = shape_of(call)[1] // groups
     free = channels is not None and not slots.any_pinned(channels)
     if c_in == c_out == 1 or (free and (c_in == 1 or groups >= max(c_in, c_out))):
-        first = None if channels is None else slots.tied_rows(channels, groups)
-        given = None if out is None else slots.tied_rows(out, groups)
+        first = None if channels is None else slots.tie_rows(channels, groups)
+        given = None if out is None else slots.tie_rows(out, groups)
         slots.tie(first, given, UNFOLLOWED)
         return
-    inputs = None if channels is None else slots.tied_rows(channels, groups, across=True)
+    inputs = None if channels is None else slots.tie_rows(channels, groups, across=True)
     slots.tie(inputs, per_group, UNFOLLOWED)
     if out is not None:
-        slots.tied_rows(out, groups, across=True)
+        slots.tie_rows(out, groups, across=True)
 
 
 def _matmul(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Any:
     """Tie what is summed over, and the leading axes (heads) of both; vectors are not followed."""
     x, y = args
     if len(x) < 2 or len(y) < 2:
-        return unknown(slots, call, args)
+        return pin_unknown(slots, call, args)
     slots.tie(x[-1], y[-2], UNFOLLOWED)
     shapes = [shape_of(arg)[:-2] for arg in call.args]
-    leading = met(slots, call, shape_of(call)[:-2], shapes, [x[:-2], y[:-2]])
+    leading = tie_broadcast(slots, call, shape_of(call)[:-2], shapes, [x[:-2], y[:-2]])
     return (*leading, x[-2], y[-1])
 
 
@@ -172,7 +172,7 @@ def _normalize(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
 
 def _spatial(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Any:
     if call.attrs.layout != "NCHW":
-        return unknown(slots, call, args)
+        return pin_unknown(slots, call, args)
     slots.pin(args[0][2:], f"{_name(call)} moves over it")
     return (*args[0][:2], None, None)
 
@@ -185,7 +185,7 @@ def _group_norm(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
     for weight in args[1:]:
         slots.tie(x[at], weight[0], "group_norm of unfollowed channels")
     if x[at] is not None:
-        slots.tied_rows(x[at], int(call.attrs.num_groups))
+        slots.tie_rows(x[at], int(call.attrs.num_groups))
     return tuple(x)
 
 
@@ -204,7 +204,7 @@ def _attention(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Any:
 def _take(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Any:
     """Pick along an axis that is not followed, or pin it; the others stay what they are."""
     if call.attrs.axis is None:
-        return unknown(slots, call, args)
+        return pin_unknown(slots, call, args)
     x, picked, along = args[0], args[1], int(call.attrs.axis) % len(args[0])
     slots.pin((x[along], *picked), "take picks along it")
     return (*x[:along], *[None] * len(picked), *x[along + 1 :])

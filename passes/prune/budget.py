@@ -51,12 +51,14 @@ def unit_step(
     )
 
 
-def by_group(groups: Sequence[Group], steps: Sequence[int], ratios: Sequence[float]) -> list[int]:
+def keep_by_group(
+    groups: Sequence[Group], steps: Sequence[int], ratios: Sequence[float]
+) -> list[int]:
     """Keep a ratio of each group's units, rounded up to its step."""
-    return [_rounded(g.units * r, s) for g, r, s in zip(groups, ratios, steps, strict=True)]
+    return [_round_up(g.units * r, s) for g, r, s in zip(groups, ratios, steps, strict=True)]
 
 
-def over_all(
+def keep_over_groups(
     groups: Sequence[Group],
     steps: Sequence[int],
     scores: Sequence[np.ndarray],
@@ -76,10 +78,10 @@ def over_all(
     count = int(np.searchsorted(channels, keep_ratio * channels[-1] - 1e-9)) + 1
     best = np.bincount(order[:count], minlength=len(groups))
     floors = [floor_ratio * group.units for group in groups]
-    return [_rounded(max(b, f), s) for b, f, s in zip(best, floors, steps, strict=True)]
+    return [_round_up(max(b, f), s) for b, f, s in zip(best, floors, steps, strict=True)]
 
 
-def own_ratio(group: Group, ratios: Mapping[str, float]) -> float | None:
+def ratio_of(group: Group, ratios: Mapping[str, float]) -> float | None:
     """Return the ratio that is given by name for a layer of the group; all names must agree."""
     named = {layer: ratios[layer] for layer in group.layers if layer in ratios}
     if len(set(named.values())) > 1:
@@ -96,5 +98,5 @@ def check_names(found: Sequence[Layer], given: Mapping[str, object], setting: st
         raise PassError(f"{setting} names {unknown!r}; the network has {', '.join(names)}")
 
 
-def _rounded(count: float, step: int) -> int:
+def _round_up(count: float, step: int) -> int:
     return step * max(ceil(count / step), 1)

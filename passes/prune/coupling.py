@@ -22,9 +22,9 @@ from tvm.ir import GenericConst
 from ...ir.graph import Graph, shape_of
 from ...ir.layers import Layer, layers
 from ...ir.model import Model
-from .axes import RULES, nothing, unknown
+from .axes import RULES, no_axes, pin_unknown
 from .reshapes import shuffles
-from .slots import Axes, Parting, Slots
+from .slots import Axes, AxisSplit, Slots
 
 Holder: TypeAlias = str | relax.Expr
 """What holds slots: a weight, by its name, or a constant of the IR."""
@@ -72,14 +72,14 @@ class Coupling:
 def coupling(model: Model) -> Coupling:
     """Follow the graph and group the output channels of every layer.
 
-    Where a reshape parts channels that then must stay, another way of parting them is tried.
+    Where a reshape splits an axis so that its channels must stay, another of the new axes is tried.
     """
     graph, choices = Graph.of(model), Counter[Any]()
     begin_shuffles = shuffles(graph)
     while True:
         slots = Slots(choices, begin_shuffles)
-        axes = _followed(model, graph, slots)
-        stuck = next((p.key for p in slots.partings if _can_go_on(slots, p, choices)), None)
+        axes = _follow_graph(model, graph, slots)
+        stuck = next((p.key for p in slots.axis_splits if _can_go_on(slots, p, choices)), None)
         if stuck is None:
             break
         choices[stuck] += 1
@@ -89,19 +89,19 @@ def coupling(model: Model) -> Coupling:
         for key, value in axes.items()
         if key in names or not isinstance(key, relax.Var)
     }
-    return _grouped(model, slots, axes, holders)
+    return _group_atoms(model, slots, axes, holders)
 
 
-def _can_go_on(slots: Slots, parting: Parting, choices: Mapping[Any, int]) -> bool:
-    more = choices[parting.key] + 1 < len(parting.candidates)
-    return more and slots.any_pinned(parting.slots)
+def _can_go_on(slots: Slots, split_axis: AxisSplit, choices: Mapping[Any, int]) -> bool:
+    more = choices[split_axis.key] + 1 < len(split_axis.options)
+    return more and slots.any_pinned(split_axis.slots)
 
 
-def _followed(model: Model, graph: Graph, slots: Slots) -> dict[relax.Expr, Any]:
+def _follow_graph(model: Model, graph: Graph, slots: Slots) -> dict[relax.Expr, Any]:
     axes: dict[relax.Expr, Any] = {}
     names = model.weight_names()
     for var in model.function.params:
-        axes[var] = slots.fresh(shape_of(var))
+        axes[var] = slots.new_slots(shape_of(var))
         if var not in names:
             slots.pin(axes[var], "network input")
     for var, value in graph.bindings:
@@ -125,15 +125,15 @@ def _follow(slots: Slots, axes: dict[relax.Expr, Any], value: relax.Expr) -> Any
         return _follow(slots, axes, value.tuple_value)[value.index]
     if isinstance(value, relax.Call):
         args = [_follow(slots, axes, arg) for arg in value.args]
-        return RULES.get(value.op.name, unknown)(slots, value, args)
+        return RULES.get(value.op.name, pin_unknown)(slots, value, args)
     if isinstance(value, GenericConst):
         if value not in axes:
-            axes[value] = slots.fresh(shape_of(value))
+            axes[value] = slots.new_slots(shape_of(value))
         return axes[value]
-    return nothing(value)
+    return no_axes(value)
 
 
-def _grouped(
+def _group_atoms(
     model: Model, slots: Slots, axes: dict[relax.Expr, Any], holders: Mapping[Holder, Axes]
 ) -> Coupling:
     touched: dict[int, list[tuple[Holder, int, int]]] = {}
@@ -163,7 +163,7 @@ def _grouped(
         for key, roots in members.items()
     )
     atoms = tuple(tuple(tuple(touched[r]) for r in roots) for roots in members.values())
-    at_roots = _rooted(slots, axes)
+    at_roots = _root_axes(slots, axes)
     return Coupling(found, atoms, tuple(map(tuple, members.values())), at_roots)
 
 
@@ -172,7 +172,7 @@ def _output_roots(layer: Layer, slots: Slots, holders: Mapping[Holder, Axes]) ->
     return [] if axis is None else [int(root) for root in slots.roots(axis)]
 
 
-def _rooted(slots: Slots, axes: Mapping[relax.Expr, Any]) -> dict[relax.Expr, Any]:
+def _root_axes(slots: Slots, axes: Mapping[relax.Expr, Any]) -> dict[relax.Expr, Any]:
     def roots(value: Any) -> Any:
         if isinstance(value, tuple):
             return tuple(roots(item) for item in value)

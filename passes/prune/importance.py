@@ -56,12 +56,12 @@ RUNS_PER_BATCH = 16
 
 def l1(model: Model, data: Dataset | None) -> Score:
     """Sum absolute values."""
-    return partial(_normalized, places=_along_axes(model, np.abs))
+    return partial(_normalize, places=_sum_by_axis(model, np.abs))
 
 
 def l2(model: Model, data: Dataset | None) -> Score:
     """Take the root of summed squares."""
-    return partial(_normalized, places=_along_axes(model, np.square), root=True)
+    return partial(_normalize, places=_sum_by_axis(model, np.square), root=True)
 
 
 def geometric(model: Model, data: Dataset | None) -> Score:
@@ -76,7 +76,7 @@ def geometric(model: Model, data: Dataset | None) -> Score:
                     rows = filters.setdefault(holder, [[] for _ in atoms])
                     rows[j].append(np.take(model.weights[holder], at, axis).reshape(-1))
         parts = [np.array([np.concatenate(row) for row in rows]) for rows in filters.values()]
-        return _shares(_distances(part.astype(np.float64)) for part in parts)
+        return _sum_relative(_distances(part.astype(np.float64)) for part in parts)
 
     return score
 
@@ -99,7 +99,7 @@ def power(model: Model, data: Dataset | None) -> Score:
         squares = squares.reshape(*squares.shape[:2], powers.shape[1], -1).sum(axis=(1, 3))
         place = (layer.weight, 1 - layer.output_axis)
         places[place] = places.get(place, 0.0) + (squares * powers).sum(axis=0)
-    return partial(_normalized, places=places)
+    return partial(_normalize, places=places)
 
 
 def taylor(model: Model, data: Dataset | None) -> Score:
@@ -160,7 +160,7 @@ def _loss(outputs: tuple[Tensor, ...], labels: Tensor | None) -> Tensor:
     return F.cross_entropy(scores, labels)
 
 
-def _along_axes(model: Model, size: Callable[[np.ndarray], np.ndarray]) -> Places:
+def _sum_by_axis(model: Model, size: Callable[[np.ndarray], np.ndarray]) -> Places:
     """Sum a figure of each number over all axes but one, for each axis of each weight."""
     places = {}
     for name, array in model.weights.items():
@@ -184,12 +184,12 @@ def _parts(atoms: Atoms, places: Places) -> list[np.ndarray]:
     return list(parts.values())
 
 
-def _normalized(atoms: Atoms, places: Places, *, root: bool = False) -> np.ndarray:
+def _normalize(atoms: Atoms, places: Places, *, root: bool = False) -> np.ndarray:
     parts = _parts(atoms, places)
-    return _shares(np.sqrt(part) if root else part for part in parts)
+    return _sum_relative(np.sqrt(part) if root else part for part in parts)
 
 
-def _shares(parts: Iterable[np.ndarray]) -> np.ndarray:
+def _sum_relative(parts: Iterable[np.ndarray]) -> np.ndarray:
     """Add up parts, each relative to its own mean."""
     total = np.zeros(1)
     for part in parts:

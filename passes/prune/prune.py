@@ -1,9 +1,9 @@
-"""Structured channel pruning: narrower layers, same graph.
+"""Structured channel pruning: layers with fewer channels, the same graph.
 
 Before  y = conv(relu(conv(x, A)), B)      A (64, 3, 3, 3), B (10, 64, 1, 1)
 After   the same with                      A (48, 3, 3, 3), B (10, 48, 1, 1)
 
-Channels go in groups of coupled layers (`coupling.py`); within a group the least important go
+Channels are removed from groups of coupled layers (`coupling.py`), the least important first
 (`importance.py`). With calibration data, the layers that read what was pruned are then refitted to
 give the outputs they gave before (`refit.py`): without it, accuracy falls fast.
 
@@ -24,18 +24,18 @@ from ...ir.checks import refuse_rounded
 from ...ir.layers import layers
 from ...ir.model import Model
 from ..decision import Decision, Kept, Pass, changed_settings
-from ..refit import Refit, Target, refit, refitted, targets
-from .budget import by_group, check_names, over_all, own_ratio, unit_step
+from ..refit import Refit, Target, apply_refits, refit, targets
+from .budget import check_names, keep_by_group, keep_over_groups, ratio_of, unit_step
 from .coupling import Coupling, Group, coupling
 from .importance import IMPORTANCES, NEED_DATA, Score, scorer
-from .slice_channels import narrowed
+from .slice_channels import slice_channels
 
 if TYPE_CHECKING:
     from ...frontend.data import Dataset
 
 
 @dataclass(frozen=True, kw_only=True)
-class Narrow:
+class ChannelSlice:
     """A group of coupled layers that loses channels; `kept` numbers the group's units."""
 
     group: Group
@@ -103,23 +103,23 @@ class Prune(Pass):
         coupled, found = coupling(model), layers(model)
         check_names(found, self.keep_ratios, "keep_ratios")
         check_names(found, self.multiples, "multiples")
-        decisions: list[Decision] = list(self._narrows(model, coupled, calibration))
+        decisions: list[Decision] = list(self._slices(model, coupled, calibration))
         decided = {name for group in coupled.groups for name in group.layers}
         for layer in found:
             if layer.name not in decided:
                 decisions.append(Kept(layer=layer.name, why="it has one output channel"))
-        narrowing = [d for d in decisions if isinstance(d, Narrow)]
-        if calibration is not None and narrowing:
-            decisions.extend(self._refits(model, narrowing, calibration))
+        slices = [d for d in decisions if isinstance(d, ChannelSlice)]
+        if calibration is not None and slices:
+            decisions.extend(self._refits(model, slices, calibration))
         return tuple(decisions)
 
-    def _narrows(
+    def _slices(
         self, model: Model, coupled: Coupling, calibration: Dataset | None
-    ) -> Iterator[Narrow | Kept]:
+    ) -> Iterator[ChannelSlice | Kept]:
         free = [i for i, group in enumerate(coupled.groups) if group.why is None]
         default = "l2" if calibration is None else "power"
         score = scorer(model, self.importance or default, calibration)
-        scores = {i: _ranked(coupled, i, score) for i in free}
+        scores = {i: _rank_units(coupled, i, score) for i in free}
         kept_counts = dict(zip(free, self._counts(model, coupled, scores), strict=True))
         for index, group in enumerate(coupled.groups):
             keep, why = kept_counts.get(index, group.units), group.why
@@ -130,7 +130,7 @@ class Prune(Pass):
                 continue
             order = np.argsort(-scores[index], kind="stable")
             kept = tuple(sorted(int(j) for j in order[:keep]))
-            yield Narrow(group=group, group_index=index, kept=kept)
+            yield ChannelSlice(group=group, group_index=index, kept=kept)
 
     def _counts(
         self, model: Model, coupled: Coupling, scores: Mapping[int, np.ndarray]
@@ -138,11 +138,11 @@ class Prune(Pass):
         """Return how many units stay, for each group that has scores."""
         found, free = layers(model), [coupled.groups[i] for i in scores]
         steps = [unit_step(found, coupled, i, self.multiple_of, self.multiples) for i in scores]
-        own = [own_ratio(group, self.keep_ratios) for group in free]
-        counts = by_group(free, steps, [ratio or self.keep_ratio for ratio in own])
+        own = [ratio_of(group, self.keep_ratios) for group in free]
+        counts = keep_by_group(free, steps, [ratio or self.keep_ratio for ratio in own])
         if self.scope == "global":
             ranked = [k for k, ratio in enumerate(own) if ratio is None]
-            together = over_all(
+            together = keep_over_groups(
                 [free[k] for k in ranked],
                 [steps[k] for k in ranked],
                 [list(scores.values())[k] for k in ranked],
@@ -154,11 +154,11 @@ class Prune(Pass):
         return counts
 
     def _refits(
-        self, model: Model, narrowing: Sequence[Narrow], calibration: Dataset
+        self, model: Model, slices: Sequence[ChannelSlice], calibration: Dataset
     ) -> tuple[Refit, ...]:
         """Refit every layer from the first that lost inputs on, for the outputs it still has."""
-        thin = _narrow(model, narrowing)
-        kept = kept_outputs(model, narrowing)
+        thin = _slice(model, slices)
+        kept = kept_outputs(model, slices)
         pairs = zip(layers(thin), layers(model), strict=True)
         changed = [new.input_shape != old.input_shape for new, old in pairs]
         if True not in changed:  # nothing reads what was removed
@@ -173,8 +173,8 @@ class Prune(Pass):
 
     def apply(self, model: Model, decisions: Sequence[Decision]) -> Model:
         """Return the network without the removed channels; refitted layers get their weights."""
-        smaller = _narrow(model, [d for d in decisions if isinstance(d, Narrow)])
-        return refitted(smaller, decisions)
+        smaller = _slice(model, [d for d in decisions if isinstance(d, ChannelSlice)])
+        return apply_refits(smaller, decisions)
 
 
 def _check_choice(setting: str, value: str | None, choices: Sequence[str | None]) -> None:
@@ -182,7 +182,7 @@ def _check_choice(setting: str, value: str | None, choices: Sequence[str | None]
         raise PassError(f"{setting} is {value!r}; choose from {', '.join(map(str, choices))}")
 
 
-def _ranked(coupled: Coupling, index: int, score: Score) -> np.ndarray:
+def _rank_units(coupled: Coupling, index: int, score: Score) -> np.ndarray:
     found = score(coupled.atoms[index])
     if not np.isfinite(found).all():
         names = " + ".join(coupled.groups[index].layers)
@@ -192,12 +192,12 @@ def _ranked(coupled: Coupling, index: int, score: Score) -> np.ndarray:
     return found
 
 
-def _narrow(model: Model, decisions: Sequence[Narrow]) -> Model:
+def _slice(model: Model, decisions: Sequence[ChannelSlice]) -> Model:
     coupled = coupling(model)
-    return narrowed(model, coupled.axes, _removed(coupled, decisions))
+    return slice_channels(model, coupled.axes, _removed_slots(coupled, decisions))
 
 
-def _removed(coupled: Coupling, decisions: Sequence[Narrow]) -> set[int]:
+def _removed_slots(coupled: Coupling, decisions: Sequence[ChannelSlice]) -> set[int]:
     removed: set[int] = set()
     for decision in decisions:
         index = decision.group_index
@@ -208,10 +208,10 @@ def _removed(coupled: Coupling, decisions: Sequence[Narrow]) -> set[int]:
     return removed
 
 
-def kept_outputs(model: Model, decisions: Sequence[Narrow]) -> dict[str, np.ndarray]:
+def kept_outputs(model: Model, decisions: Sequence[ChannelSlice]) -> dict[str, np.ndarray]:
     """List, for every layer, the output channels that are left."""
     coupled, variables = coupling(model), model.weight_vars()
-    removed = _removed(coupled, decisions)
+    removed = _removed_slots(coupled, decisions)
     found = {}
     for layer in layers(model):
         axis = coupled.axes[variables[layer.weight]][layer.output_axis]

@@ -1,9 +1,9 @@
-"""How a reshape carries channels: through merged axes, and into axes that part them.
+"""How a reshape carries channels: through merged axes, and through axes that are split.
 
-A reshape that parts a followed axis must leave a grid: (c) → (heads, width) can lose whole heads,
+A reshape that splits a followed axis must leave a grid: (c) → (heads, width) can lose whole heads,
 or the same position of every head, not one channel alone. One of the new axes carries on, and the
 slots that meet along the others are tied. (heads, width) and (3, heads, width) carry heads, the
-groups of a shuffle the same channel of each, (c, h, w) channels: `Slots.choose` has the candidates,
+groups of a shuffle the same channel of each, (c, h, w) channels: `Slots.choose` has the options,
 and coupling.py tries them in order until nothing that follows forbids removal.
 """
 
@@ -23,7 +23,7 @@ RESHAPE = "relax.reshape"
 
 
 def reshape(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
-    """Match blocks of axes of equal size; merge channels into one axis, or part them."""
+    """Match blocks of axes of equal size; merge channels into one axis, or split them."""
     before, after = shape_of(call.args[0]), shape_of(call)
     result: list[Axis] = [None] * len(after)
     for old, new in _blocks(before, after):
@@ -34,8 +34,8 @@ def reshape(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
             slots.pin([args[0][i] for i in known], f"reshape to {after} mixes channels")
             continue
         axes = [args[0][i] if i in known else None for i in old]
-        ids = _merged(axes, [before[i] for i in old])
-        for i, axis in zip(new, _placed(slots, call, ids, [after[i] for i in new]), strict=True):
+        ids = _merge(axes, [before[i] for i in old])
+        for i, axis in zip(new, _place(slots, call, ids, [after[i] for i in new]), strict=True):
             result[i] = axis
     return tuple(result)
 
@@ -69,7 +69,7 @@ def _blocks(
     return blocks
 
 
-def _merged(axes: Sequence[Axis], sizes: Sequence[int]) -> np.ndarray:
+def _merge(axes: Sequence[Axis], sizes: Sequence[int]) -> np.ndarray:
     """Give every element of a block the slot of its one known axis."""
     grid: Any = 0
     for i, axis in enumerate(axes):
@@ -78,9 +78,7 @@ def _merged(axes: Sequence[Axis], sizes: Sequence[int]) -> np.ndarray:
     return np.broadcast_to(grid, sizes).reshape(-1)
 
 
-def _placed(
-    slots: Slots, call: relax.Call, ids: np.ndarray, sizes: Sequence[int]
-) -> Sequence[Axis]:
+def _place(slots: Slots, call: relax.Call, ids: np.ndarray, sizes: Sequence[int]) -> Sequence[Axis]:
     """Lay a block's slots along one axis of `sizes`: the one they vary along, or the chosen one."""
     if len(sizes) == 1:
         return [ids]
@@ -90,5 +88,5 @@ def _placed(
         if (along == along[:, :1]).all():
             return [along[:, 0] if k == i else None for k in range(len(sizes))]
     chosen = slots.choose(call, tuple(sizes), grid)
-    axis = slots.tied_rows(np.moveaxis(grid, chosen, 0).reshape(-1), sizes[chosen])
+    axis = slots.tie_rows(np.moveaxis(grid, chosen, 0).reshape(-1), sizes[chosen])
     return [axis if k == chosen else None for k in range(len(sizes))]

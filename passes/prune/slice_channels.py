@@ -12,16 +12,16 @@ from tvm.ir import GenericConst
 from ...ir.graph import is_call, shape_of
 from ...ir.model import Model
 from ...ir.rewrite import Body, rebuild
-from .pieces import cuts
+from .concat_split import slices_of
 
 
-def narrowed(model: Model, axes: Mapping[relax.Expr, Any], removed: Set[int]) -> Model:
+def slice_channels(model: Model, axes: Mapping[relax.Expr, Any], removed: Set[int]) -> Model:
     """Return the network without the slots whose roots are in `removed`.
 
     `axes` gives the root slots along every axis of every variable and constant (Coupling.axes).
     """
     weights = {
-        name: _sliced(array, axes[var], removed)
+        name: _slice_array(array, axes[var], removed)
         for (name, array), var in zip(
             model.weights.items(), model.weight_vars().values(), strict=True
         )
@@ -30,28 +30,28 @@ def narrowed(model: Model, axes: Mapping[relax.Expr, Any], removed: Set[int]) ->
     def rewrite(body: Body, var: relax.Var, value: relax.Expr) -> relax.Expr:
         for arg in value.args if isinstance(value, relax.Call) else ():
             if isinstance(arg, GenericConst) and shape_of(arg):
-                body.bind(arg, relax.const(_sliced(arg.value.numpy(), axes[arg], removed)))
+                body.bind(arg, relax.const(_slice_array(arg.value.numpy(), axes[arg], removed)))
         source = axes.get(value.args[0]) if isinstance(value, relax.Call) and value.args else None
-        return _fitted(body, value, axes[var], source, removed)
+        return _copy(body, value, axes[var], source, removed)
 
     return rebuild(model, weights, rewrite)
 
 
-def _sliced(array: np.ndarray, axes: Any, removed: Set[int]) -> np.ndarray:
+def _slice_array(array: np.ndarray, axes: Any, removed: Set[int]) -> np.ndarray:
     for at, axis in enumerate(axes):
-        kept = _kept(axis, removed)
+        kept = _kept_indices(axis, removed)
         if kept is not None and len(kept) < len(axis):
             array = np.take(array, kept, axis=at)
     return array
 
 
-def _kept(axis: np.ndarray | None, removed: Set[int]) -> np.ndarray | None:
+def _kept_indices(axis: np.ndarray | None, removed: Set[int]) -> np.ndarray | None:
     if axis is None:
         return None
     return np.flatnonzero([int(root) not in removed for root in axis])
 
 
-def _fitted(body: Body, value: relax.Expr, axes: Any, source: Any, removed: Set[int]) -> relax.Expr:
+def _copy(body: Body, value: relax.Expr, axes: Any, source: Any, removed: Set[int]) -> relax.Expr:
     """Copy a binding's value; shapes, cut points and group counts follow the channels.
 
     `axes` are those of the value, `source` those of its first argument.
@@ -77,9 +77,9 @@ def _fitted(body: Body, value: relax.Expr, axes: Any, source: Any, removed: Set[
 
 def _strided_slice(body: Body, value: relax.Call, source: Any, removed: Set[int]) -> relax.Expr:
     """Cut from as many channels on as are left before the old cut."""
-    parts = cuts(value)
+    parts = slices_of(value)
     for along, part in parts.items():
-        kept = _kept(source[along], removed)
+        kept = _kept_indices(source[along], removed)
         if kept is not None:
             start, stop = (int(np.searchsorted(kept, at)) for at in (part.start, part.stop))
             parts[along] = slice(start, stop, part.step)
@@ -126,7 +126,7 @@ def _shape(value: relax.Expr, axes: Any, removed: Set[int]) -> tuple[int, ...]:
 
 
 def _sizes(shape: tuple[int, ...], axes: Any, removed: Set[int]) -> tuple[int, ...]:
-    kept = (_kept(axis, removed) for axis in axes)
+    kept = (_kept_indices(axis, removed) for axis in axes)
     return tuple(
         size if rest is None else len(rest) for size, rest in zip(shape, kept, strict=True)
     )

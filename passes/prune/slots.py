@@ -15,18 +15,18 @@ Axes = tuple[Axis, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Parting:
-    """A reshape that parted a followed axis into a grid; `key` names the like of it."""
+class AxisSplit:
+    """A reshape that split a followed axis into several; `key` is the same for similar ones."""
 
     key: tuple[Any, ...]
-    candidates: tuple[int, ...]
+    options: tuple[int, ...]
     slots: np.ndarray
 
 
 class Slots:
     """Union-find over slots: indices along the axes of weights that live or go together.
 
-    `choices` says which candidate each kind of parting takes (the first where it says nothing);
+    `choices` says which of the new axes each kind of reshape keeps, the first by default;
     `shuffles` holds the reshapes that begin a channel shuffle.
     """
 
@@ -38,9 +38,9 @@ class Slots:
         self._parent: list[int] = []
         self._pinned: dict[int, str] = {}
         self._choices, self._shuffles = choices or {}, shuffles
-        self.partings: list[Parting] = []
+        self.axis_splits: list[AxisSplit] = []
 
-    def fresh(self, shape: Sequence[int]) -> Axes:
+    def new_slots(self, shape: Sequence[int]) -> Axes:
         """Make new slots for every axis of a tensor longer than 1."""
         axes: list[Axis] = []
         for size in shape:
@@ -75,7 +75,7 @@ class Slots:
             if b in self._pinned:
                 self._pinned.setdefault(a, self._pinned.pop(b))
 
-    def tied_rows(self, axis: np.ndarray, rows: int, *, across: bool = False) -> np.ndarray:
+    def tie_rows(self, axis: np.ndarray, rows: int, *, across: bool = False) -> np.ndarray:
         """Tie each of `rows` equal runs of an axis within itself; return one slot for each.
 
         `across`: tie the same position of every run instead; return one slot for each position.
@@ -89,9 +89,9 @@ class Slots:
         """Choose which axis of a grid of slots carries on, and remember that it was a choice."""
         shuffled = call in self._shuffles
         likely = (len(sizes) - 1, 0) if shuffled else (len(sizes) - 2, 0, len(sizes) - 1)
-        parting = Parting((*sizes, shuffled), tuple(dict.fromkeys(likely)), slots)
-        self.partings.append(parting)
-        return parting.candidates[self._choices.get(parting.key, 0)]
+        split_axis = AxisSplit((*sizes, shuffled), tuple(dict.fromkeys(likely)), slots)
+        self.axis_splits.append(split_axis)
+        return split_axis.options[self._choices.get(split_axis.key, 0)]
 
     def pin(self, axes: Sequence[Axis], why: str) -> None:
         """Forbid the removal of these slots, for the first reason given."""

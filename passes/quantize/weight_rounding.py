@@ -13,7 +13,7 @@ import numpy as np
 
 from ...ir.layers import Layer
 from ...ir.stored_weights import Grid
-from ..moments import Moments, grouped_weight, merged
+from ..moments import Moments, grouped_weight, merge
 from .gptq import gptq, output_error
 from .weight_grid import largest_scales, nearest, searched_scales
 
@@ -50,7 +50,7 @@ def fitted_rows(
 ) -> Rows:
     """Round (G, O, F) as the inputs want it; about their mean where the bias makes up for that."""
     most, unseen, seen = (
-        (part.centred() if about_mean else part).xx for part in (*parts, merged(*parts))
+        (part.centre() if about_mean else part).xx for part in (*parts, merge(*parts))
     )
     power = np.einsum("gff->gf", most)
 

@@ -89,17 +89,17 @@ class _Walk:
             why = self._why_not(value, clipped=clip is not None, moved=moved)
             if why:
                 return why
-            if limit(value) is not None:
-                clip, high = reader, float(limit(value) or 0.0)
+            if clip_limit(value) is not None:
+                clip, high = reader, float(clip_limit(value) or 0.0)
             moved = moved or is_call(value, "relax.reshape") or is_call(value, "relax.permute_dims")
-            followed = _followed(value, channels)
+            followed = _follow(value, channels)
             if followed is None:
                 return f"{_short_name(value)} mixes its channels"
             var, channels = reader, followed
         if second.weight in self.shared:
             return f"the weight of {second.name} behind it is shared"
         others = [axis for axis in range(channels.ndim) if axis != channel_axis(second)]
-        places = _only(channels, others)
+        places = _drop_uniform_axes(channels, others)
         if places is None:
             return f"its channels are mixed on the way to {second.name}"
         return Pair(first=self.first, second=second, places=places, clip=clip, high=high)
@@ -115,7 +115,7 @@ class _Walk:
     def _why_not(self, value: relax.Expr, *, clipped: bool, moved: bool) -> str | None:
         if isinstance(value, relax.Var):
             return None
-        if limit(value) is not None:
+        if clip_limit(value) is not None:
             return "it is clipped twice, or behind a reshape" if clipped or moved else None
         if _name(value) in HOMOGENEOUS:
             return None
@@ -133,7 +133,7 @@ def _short_name(value: relax.Expr) -> str:
     return _name(value).removeprefix("relax.").removeprefix("nn.")
 
 
-def limit(value: relax.Expr) -> float | None:
+def clip_limit(value: relax.Expr) -> float | None:
     """Return where a call clips its argument from above, if from below it does so at zero."""
     if is_call(value, "relax.nn.relu6"):
         return 6.0
@@ -150,7 +150,7 @@ def _own_channels(layer: Layer) -> np.ndarray:
     return np.broadcast_to(np.arange(count).reshape(shape), layer.output_shape)
 
 
-def _followed(value: relax.Expr, channels: np.ndarray) -> np.ndarray | None:
+def _follow(value: relax.Expr, channels: np.ndarray) -> np.ndarray | None:
     """Return the channel of each element of a homogeneous operator's result; None if mixed."""
     if isinstance(value, relax.Var):
         return channels
@@ -158,17 +158,17 @@ def _followed(value: relax.Expr, channels: np.ndarray) -> np.ndarray | None:
     if name == "permute_dims":
         return channels.transpose(value.attrs.axes and [int(axis) for axis in value.attrs.axes])
     if name.endswith("pool2d"):
-        channels_of = _only(channels, (2, 3), keepdims=True)
+        channels_of = _drop_uniform_axes(channels, (2, 3), keepdims=True)
         return None if channels_of is None else np.broadcast_to(channels_of, shape)
     if name in ("mean", "sum", "max"):
         over = value.attrs.axis
         axes = range(channels.ndim) if over is None else [int(axis) for axis in over]
-        channels_of = _only(channels, axes)
+        channels_of = _drop_uniform_axes(channels, axes)
         return None if channels_of is None else channels_of.reshape(shape)
     return channels.reshape(shape)
 
 
-def _only(
+def _drop_uniform_axes(
     channels: np.ndarray, axes: Iterable[int], *, keepdims: bool = False
 ) -> np.ndarray | None:
     """Drop axes along which all elements are of one channel; None if they are not."""

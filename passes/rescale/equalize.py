@@ -118,7 +118,7 @@ def _scales(model: Model, linked: Sequence[Pair]) -> list[np.ndarray]:
     for _ in range(SWEEPS):
         most = 1.0
         for at, pair in enumerate(linked):
-            scales = _matching(weights, pair)
+            scales = _matching_scales(weights, pair)
             scale_pair(weights, pair, scales)
             total[at] *= scales
             most = max(most, scales.max(), 1 / scales.min())
@@ -127,7 +127,7 @@ def _scales(model: Model, linked: Sequence[Pair]) -> list[np.ndarray]:
     return total
 
 
-def _matching(weights: Mapping[str, np.ndarray], pair: Pair) -> np.ndarray:
+def _matching_scales(weights: Mapping[str, np.ndarray], pair: Pair) -> np.ndarray:
     """Return sqrt(r1 / r2) for each channel; 1 where either range is nothing."""
     rows = grouped_weight(pair.first, weights[pair.first.weight])
     before = np.abs(rows).max(axis=2).reshape(-1)

@@ -61,7 +61,7 @@ class Smoothed:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Spot:
+class NormReaders:
     """A norm's output, the dense layers that read it, and the weights that could scale it."""
 
     readers: tuple[Layer, ...]
@@ -87,8 +87,8 @@ class Smooth(Pass):
         if calibration is None:
             raise PassError("smoothing needs calibration data; give a data set")
         refuse_rounded(model)
-        spots, kept = _spots(model)
-        largest = _largest(model, calibration, spots)
+        spots, kept = _norm_readers(model)
+        largest = _channel_maxima(model, calibration, spots)
         return (*(self._decide(model, spot, largest[var]) for var, spot in spots.items()), *kept)
 
     def apply(self, model: Model, decisions: Sequence[Decision]) -> Model:
@@ -108,15 +108,15 @@ class Smooth(Pass):
                 name = f"{decision.layer}.smooth"
                 weights[name] = (1.0 / decision.scales).astype(np.float32)
                 divided |= {by_name[reader].call: name for reader in decision.readers}
-        return rebuild(model, weights, _Divided(divided))
+        return rebuild(model, weights, _DivideInputs(divided))
 
-    def _decide(self, model: Model, spot: Spot, x: np.ndarray) -> Smoothed:
+    def _decide(self, model: Model, spot: NormReaders, x: np.ndarray) -> Smoothed:
         columns = [
             np.abs(grouped_weight(layer, model.weights[layer.weight])[0]).max(axis=0)
             for layer in spot.readers
         ]
         weight = np.max(columns, axis=0)
-        scales = _floored(x) ** self.strength / _floored(weight) ** (1 - self.strength)
+        scales = _floor(x) ** self.strength / _floor(weight) ** (1 - self.strength)
         return Smoothed(
             layer=spot.readers[0].name,
             readers=tuple(layer.name for layer in spot.readers),
@@ -127,7 +127,7 @@ class Smooth(Pass):
         )
 
 
-def _spots(model: Model) -> tuple[dict[relax.Var, Spot], tuple[Kept, ...]]:
+def _norm_readers(model: Model) -> tuple[dict[relax.Var, NormReaders], tuple[Kept, ...]]:
     """Find where dense layers read a norm, and say of every other layer why it is left alone."""
     graph, names, shared = Graph.of(model), model.weight_names(), shared_weights(model)
     reading: dict[relax.Var, list[Layer]] = {}
@@ -148,7 +148,7 @@ def _spots(model: Model) -> tuple[dict[relax.Var, Spot], tuple[Kept, ...]]:
         alone = {layer.call for layer in readers} == set(graph.consumers[var])
         if not alone or var in graph.outputs() or shared & set(absorbed):
             absorbed = ()
-        spots[var] = Spot(readers=tuple(readers), absorbed=absorbed)
+        spots[var] = NormReaders(readers=tuple(readers), absorbed=absorbed)
     return spots, tuple(kept)
 
 
@@ -179,8 +179,8 @@ def _norm_weights(
     return None
 
 
-def _largest(
-    model: Model, calibration: Dataset, wanted: Mapping[relax.Var, Spot]
+def _channel_maxima(
+    model: Model, calibration: Dataset, wanted: Mapping[relax.Var, NormReaders]
 ) -> dict[relax.Var, np.ndarray]:
     """Return the largest magnitude of each channel (c,) over calibration samples."""
     found = {}
@@ -195,7 +195,7 @@ def _largest(
     return found
 
 
-def _floored(values: np.ndarray) -> np.ndarray:
+def _floor(values: np.ndarray) -> np.ndarray:
     """Let no channel count for less than a thousandth of the largest; all ones if all are zero."""
     largest = values.max()
     return np.maximum(values / largest, 1e-3) if largest > 0 else np.ones_like(values)
@@ -205,7 +205,7 @@ def _outlier(values: np.ndarray) -> float:
     return float(values.max() / max(float(np.median(values)), 1e-30))
 
 
-class _Divided:
+class _DivideInputs:
     """Rewrites layers to read their input times the weight named for each."""
 
     def __init__(self, divided: Mapping[relax.Var, str]):

@@ -15,7 +15,7 @@ import pytest
 from tvm.rpc import connect_tracker
 
 from adaspring import targets
-from adaspring.backends.rpc.protocol import Address, Code, TrackerLine
+from adaspring.backends.rpc.protocol import Address, TrackerCode, TrackerConnection
 from adaspring.cli.app import BOARD_COMMANDS
 from adaspring.cli.boards.emulate import ensure_tracker
 
@@ -64,10 +64,10 @@ def test_boards_that_are_free_busy_lost_and_wrong_are_told_apart(where):
         rpc.board(where, "host") as good,
         rpc.board(where, "null"),
         rpc.board(where, "raspberry-pi-5") as wrong,
-        TrackerLine(tracker) as line,
+        TrackerConnection(tracker) as line,
     ):
         line.ask(  # what a board without power leaves for a while
-            Code.UPDATE_INFO, {"key": "server:pi", "addr": ["127.0.0.1", free_port()]}
+            TrackerCode.UPDATE_INFO, {"key": "server:pi", "addr": ["127.0.0.1", free_port()]}
         )
         session = connect_tracker(tracker.host, tracker.port).request("null", session_timeout=60)
         wait_until(lambda: counts(listed(where)["null"]) == (0, 1, 0, 0))
@@ -85,8 +85,10 @@ def test_boards_that_are_free_busy_lost_and_wrong_are_told_apart(where):
         assert found["pi"]["declared"] is None
         if HOST.architecture == "x86_64":
             (board,) = found["raspberry-pi-5"]["boards"]
-            assert board["mismatches"] == ["it is x86_64, declared is aarch64"]
-            assert "this is not the board that is declared as raspberry-pi-5" in said(wrong.process)
+            assert board["mismatches"] == ["it is x86_64, but aarch64 was declared"]
+            assert "this machine does not match the board declared as raspberry-pi-5" in said(
+                wrong.process
+            )
         for word in ("as declared", "busy", "lost", "2 free, 1 busy, 1 lost, 0 unknown"):
             assert word in text
         wait_until(lambda: counts(listed(where)["null"]) == (1, 0, 0, 0))
@@ -173,7 +175,7 @@ def test_whoever_opens_a_port_to_others_is_told_what_that_means():
     ("arguments", "words", "status"),
     [
         (("host",), ("only aarch64 boards", "--key host"), 1),
-        (("rock-5b-mali",), ("opencl", "only processors are emulated"), 1),
+        (("rock-5b-mali",), ("opencl", "only CPUs can be emulated"), 1),
         (("raspberry",), ("unknown board 'raspberry'",), 1),
         (("raspberry-pi-5", "--key", "raspberry-pi-5"), ("-emulated", "times"), 2),
     ],

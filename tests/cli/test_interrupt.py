@@ -80,11 +80,19 @@ def test_an_interrupt_that_tvm_made_an_error_of_is_one_again():
     before = signal.getsignal(signal.SIGINT)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        with pytest.raises(KeyboardInterrupt), interrupts.heeded(), interrupts.heeded():
+        with (
+            pytest.raises(KeyboardInterrupt),
+            interrupts.keep_interrupts(),
+            interrupts.keep_interrupts(),
+        ):
             schedule_that_does_not_fit()
-        with pytest.raises(KeyboardInterrupt), interrupts.heeded(), pytest.raises(RuntimeError):
+        with (
+            pytest.raises(KeyboardInterrupt),
+            interrupts.keep_interrupts(),
+            pytest.raises(RuntimeError),
+        ):
             schedule_that_does_not_fit()
-        with pytest.raises(KeyError), interrupts.heeded():
+        with pytest.raises(KeyError), interrupts.keep_interrupts():
             {}["missing"]
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:

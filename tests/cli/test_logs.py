@@ -77,7 +77,7 @@ def test_what_is_no_log_is_refused(command, log, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     refused(adaspring("logs", *command, "none"), "none: no such folder", "tuning_logs/host")
     (tmp_path / "empty").mkdir()
-    refused(adaspring("logs", *command, "empty"), "empty is no tuning log", "records.jsonl")
+    refused(adaspring("logs", *command, "empty"), "empty is not a tuning log", "records.jsonl")
     refused(adaspring("logs", *command, "tuning_logs"), "did you mean tuning_logs/host?")
     assert list((tmp_path / "empty").iterdir()) == []
     assert not (tmp_path / "new").exists()
@@ -88,7 +88,7 @@ def test_what_is_no_log_is_refused(command, log, tmp_path, monkeypatch):
     refused(adaspring("logs", *command, log), "records.jsonl, line 1 is damaged", "Delete that")
     records.unlink()
     records.mkdir()
-    refused(adaspring("logs", *command, log), "is no tuning log")
+    refused(adaspring("logs", *command, log), "is not a tuning log")
 
 
 def test_a_merge_needs_a_new_folder(log, tmp_path):

@@ -47,7 +47,7 @@ def test_a_pickle_is_refused_with_the_way_to_save_a_pt2(tmp_path, suffix):
 def test_another_kind_of_file_is_refused(tmp_path):
     path = tmp_path / "model.h5"
     path.write_bytes(b"x")
-    with pytest.raises(ModelError, match="not of a kind that can be imported"):
+    with pytest.raises(ModelError, match="not a model file that can be imported"):
         load_model(path)
 
 

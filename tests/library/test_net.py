@@ -171,8 +171,8 @@ def test_a_wrong_count_or_name_says_what_the_network_takes(library, arrays, args
         (np.zeros((2, 48), np.float64), r"image is float64 \(2, 48\)"),
         (np.zeros((2, 48), ">f4"), r"image is >f4"),
         (np.zeros((2, 48), object), "image is object"),
-        ([[0.0] * 48] * 2, "image is a list, no array"),
-        (None, "image is a NoneType, no array"),
+        ([[0.0] * 48] * 2, "image is a list, not an array"),
+        (None, "image is a NoneType, not an array"),
     ],
 )
 def test_a_wrong_shape_or_type_says_what_the_network_takes(library, arrays, wrong, message):

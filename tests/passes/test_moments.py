@@ -10,7 +10,7 @@ from adaspring.passes.moments import (
     grouped_weight,
     input_rows,
     layer_weight,
-    merged,
+    merge,
     moments,
     output_rows,
     positions,
@@ -55,7 +55,7 @@ def test_both_parts_together_are_the_moments_of_all_rows(name):
     rows = torch.cat(list(input_rows(layer, x, at))).double().numpy()
     y = wanted.double().numpy().reshape(len(rows), layer.groups, -1)
     parts = moments(layer, x, at, wanted)
-    seen = merged(*parts)
+    seen = merge(*parts)
     assert parts[0].count + parts[1].count == seen.count == len(rows)
     assert parts[1].count == pytest.approx(len(rows) / 4, abs=at.shape[0])
     np.testing.assert_allclose(seen.x, rows.mean(axis=0), atol=1e-9)
@@ -68,7 +68,7 @@ def test_both_parts_together_are_the_moments_of_all_rows(name):
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_squared_error_is_that_of_the_rows(name):
     model, layer, x, at, wanted = sampled(name)
-    seen = merged(*moments(layer, x, at, wanted))
+    seen = merge(*moments(layer, x, at, wanted))
     weight = grouped_weight(layer, model.weights[layer.weight]) * 0.9
     bias = np.full(seen.y.shape, 0.1)
     missing = wanted.double().numpy() * 0.1 - 0.1

@@ -9,7 +9,7 @@ from tvm import relax
 from adaspring.ir.graph import Graph
 from adaspring.ir.layers import layers
 from adaspring.passes import Factorize, Prune, Quantize, run
-from adaspring.passes.prune.prune import Narrow
+from adaspring.passes.prune.prune import ChannelSlice
 from adaspring.passes.refit import Refit
 from adaspring.reference.executor import evaluate
 
@@ -29,7 +29,7 @@ def check_pruned(model, keep_ratio):
     for y, z in zip(wanted, given_, strict=True):
         np.testing.assert_allclose(z, y, rtol=1e-3, atol=1e-4 * max(np.abs(y).max(), 1))
     assert fingerprint(model) == before
-    return [d for d in decisions if isinstance(d, Narrow)]
+    return [d for d in decisions if isinstance(d, ChannelSlice)]
 
 
 @pytest.mark.parametrize("number", range(4))

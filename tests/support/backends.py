@@ -13,7 +13,7 @@ from tvm import relax
 from adaspring.backends.build import Prepared, build, prepare
 from adaspring.backends.kernels.isa import InstructionSet
 from adaspring.backends.lowering.lower import lower
-from adaspring.backends.schedule.default import Best, fused
+from adaspring.backends.schedule.default import Best, fuse_operators
 from adaspring.ir.model import Model
 from adaspring.library.manifest import TensorSpec, board_record
 from adaspring.library.writer import write_library
@@ -30,7 +30,7 @@ def run(
     prepared = prepare(model, board)
     if isa is not None:
         lowered = lower(model, isa)
-        module = fused(lowered.module, prepared.target)
+        module = fuse_operators(lowered.module, prepared.target)
         prepared = replace(prepared, module=module, weights=lowered.weights, isa=isa)
     return built_and_run(prepared, folder, *inputs)
 

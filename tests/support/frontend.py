@@ -24,7 +24,7 @@ def operators(model) -> list[str]:
     return [b.value.op.name.removeprefix("relax.") for b in bindings if hasattr(b.value, "op")]
 
 
-def assert_in_the_contracts_form(model):
+def assert_in_the_irs_form(model):
     """As docs/architecture.md has it: uint8 activations by tensor, int8 weights by channel."""
     view = Graph.of(model)
     for layer in layers(model):

@@ -54,7 +54,7 @@ def every_kind_of_value(module: IRModule) -> Trace:
     return sch.trace
 
 
-def replayed(trace: Trace, module: IRModule) -> IRModule:
+def replay(trace: Trace, module: IRModule) -> IRModule:
     sch: Schedule = new_schedule(module["main"])
     trace.apply_to_schedule(sch, remove_postproc=False)
     return sch.mod

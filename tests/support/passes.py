@@ -11,7 +11,7 @@ from adaspring.frontend.from_torch.importer import from_torch
 from adaspring.ir.layers import layers
 from adaspring.ir.model import Model
 from adaspring.passes.prune.coupling import coupling
-from adaspring.passes.prune.prune import Narrow
+from adaspring.passes.prune.prune import ChannelSlice
 from adaspring.reference.executor import evaluate
 
 from .networks import Fn, example_inputs
@@ -72,7 +72,7 @@ def zeroed(model, decisions):
     weights = {name: array.copy() for name, array in model.weights.items()}
     atoms = coupling(model).atoms
     for decision in decisions:
-        if isinstance(decision, Narrow):
+        if isinstance(decision, ChannelSlice):
             for j in set(range(decision.group.units)) - set(decision.kept):
                 for holder, axis, index in atoms[decision.group_index][j]:
                     np.moveaxis(weights[holder], axis, 0)[index] = 0

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from adaspring.backends.rpc.protocol import Address, Code, TrackerLine
+from adaspring.backends.rpc.protocol import Address, TrackerCode, TrackerConnection
 
 
 class Process(subprocess.Popen):
@@ -86,9 +86,9 @@ def ready(process: Process) -> Served:
 
 def summary(where: str) -> dict:
     """What a tracker knows: `queue_info` by key, `server_info` of each board."""
-    with TrackerLine(Address.parse(where)) as line:
-        status, found = line.ask(Code.SUMMARY)
-    assert status == Code.SUCCESS
+    with TrackerConnection(Address.parse(where)) as line:
+        status, found = line.ask(TrackerCode.SUMMARY)
+    assert status == TrackerCode.SUCCESS
     return found
 
 

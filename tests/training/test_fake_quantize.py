@@ -11,7 +11,7 @@ from adaspring.passes import Quantize
 from adaspring.passes.quantize.weight_rounding import plainly
 from adaspring.reference.executor import Reference, accuracy, evaluate
 from adaspring.training import QuantizationAware, Settings, train
-from adaspring.training.fake_quantize import straight_through
+from adaspring.training.fake_quantize import quantize_straight_through
 
 from ..support.networks import Mlp, MobileNetStyle, SmallCnn, TinyEncoder
 from ..support.passes import data, fingerprint, known
@@ -97,7 +97,7 @@ def test_weights_are_rounded_as_the_pass_rounds_them(seed, power, zeros):
     weight = (random.normal(size=layer.weight_shape) * 10.0**power).astype(np.float32)
     weight[0] = 0.0 if zeros else weight[0]
     wanted = plainly(layer, weight)
-    levels, scale = straight_through(layer, torch.from_numpy(weight))
+    levels, scale = quantize_straight_through(layer, torch.from_numpy(weight))
     np.testing.assert_array_equal(levels.numpy(), wanted.levels)
     np.testing.assert_array_equal(scale.numpy(), wanted.scales)
 

@@ -12,7 +12,7 @@ from adaspring.errors import InputError, UnsupportedOperator
 from adaspring.ir.model import Model
 from adaspring.passes import Factorize, Prune, Quantize, run
 from adaspring.reference.executor import Reference, evaluate
-from adaspring.training import Lifted
+from adaspring.training import TorchModel
 
 from ..support.calls import CALLS
 from ..support.models import single_call
@@ -32,7 +32,7 @@ def test_many_runs_at_once_give_the_reference_executors_outputs(network):
     model = known(network)
     inputs = runs(model, 5)
     wanted = Reference(model).mapped([x.numpy() for x in inputs])
-    for given_, expected in zip(Lifted(model)(*inputs), wanted, strict=True):
+    for given_, expected in zip(TorchModel(model)(*inputs), wanted, strict=True):
         np.testing.assert_allclose(given_.detach().numpy(), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -42,7 +42,7 @@ def test_every_operator_gives_the_reference_executors_numbers(name):
     model = single_call(build, *shapes)
     inputs = runs(model, 3)
     wanted = Reference(model).mapped([x.numpy() for x in inputs])[0]
-    given_ = Lifted(model)(*inputs)[0]
+    given_ = TorchModel(model)(*inputs)[0]
     assert given_.dtype == torch.from_numpy(wanted).dtype
     np.testing.assert_allclose(given_.numpy(), wanted, rtol=1e-6, atol=1e-6)
 
@@ -59,7 +59,7 @@ def conv_net():
 def test_gradients_are_those_of_the_source_network(make):
     net = make()
     shape = (1, 2, 6, 6) if make is conv_net else (1, 16, 32)
-    lifted = Lifted(imported(net, shape))
+    lifted = TorchModel(imported(net, shape))
     x = runs(lifted.model, 4)[0]
     net(x[:, 0]).square().sum().backward()
     lifted(x)[0].square().sum().backward()
@@ -73,7 +73,7 @@ def test_gradients_are_those_of_the_source_network(make):
 
 def test_the_parameters_have_the_models_names_and_integers_are_buffers():
     model = run(known(TinyEncoder), (Quantize(),), data(known(TinyEncoder))).model
-    lifted = Lifted(model)
+    lifted = TorchModel(model)
     parameters, buffers = dict(lifted.named_parameters()), dict(lifted.named_buffers())
     assert set(parameters) | set(buffers) == set(model.weights)
     assert {model.weights[name].dtype.kind for name in parameters} == {"f"}
@@ -94,13 +94,13 @@ def test_compressed_networks_are_lifted_as_they_are(passes):
     inputs = runs(model, 3)
     wanted = Reference(model).mapped([x.numpy() for x in inputs])[0]
     np.testing.assert_allclose(
-        Lifted(model)(*inputs)[0].detach().numpy(), wanted, rtol=1e-5, atol=1e-5
+        TorchModel(model)(*inputs)[0].detach().numpy(), wanted, rtol=1e-5, atol=1e-5
     )
 
 
 def test_one_run_has_the_networks_own_shapes():
     model = known(TwoInputs)
-    lifted = Lifted(model)
+    lifted = TorchModel(model)
     inputs = runs(model, 3)
     together = lifted(*inputs)
     alone = lifted(*[x[1] for x in inputs])
@@ -112,7 +112,7 @@ def test_one_run_has_the_networks_own_shapes():
 def test_trained_weights_go_back_into_the_model_and_the_model_is_untouched():
     model = imported(conv_net(), (1, 2, 6, 6))
     before = fingerprint(model)
-    lifted = Lifted(model)
+    lifted = TorchModel(model)
     with torch.no_grad():
         for parameter in lifted.parameters():
             parameter.mul_(1.5)
@@ -131,7 +131,7 @@ def test_trained_weights_go_back_into_the_model_and_the_model_is_untouched():
 def test_an_operator_outside_the_table_is_refused_by_name():
     model = single_call(lambda x: relax.op.cumsum(x, axis=2), (1, 3, 5))
     with pytest.raises(UnsupportedOperator, match=r"relax\.cumsum .*without retraining"):
-        Lifted(model)
+        TorchModel(model)
 
 
 def test_a_form_that_the_table_does_not_cover_is_refused_by_name():
@@ -139,11 +139,11 @@ def test_a_form_that_the_table_does_not_cover_is_refused_by_name():
         lambda x: relax.op.nn.max_pool2d(x, (2, 2), strides=(2, 2), ceil_mode=True), (1, 2, 5, 5)
     )
     with pytest.raises(UnsupportedOperator, match=r"relax\.nn\.max_pool2d in this form"):
-        Lifted(model)(*runs(model, 2))
+        TorchModel(model)(*runs(model, 2))
 
 
 def test_inputs_of_another_rank_are_refused_with_the_shapes():
-    lifted = Lifted(known(TwoInputs))
+    lifted = TorchModel(known(TwoInputs))
     with pytest.raises(InputError, match=r"\(1, 3, 16, 16\).*\(1, 8\)"):
         lifted(torch.zeros(1, 3, 16, 16), torch.zeros(2, 1, 8))
 
@@ -168,6 +168,6 @@ def test_any_weight_name_is_kept(first, second):
     weights = {first: np.eye(2, dtype=np.float32), second: np.ones((2, 2), np.float32)}
     specs = (base.inputs[0].__class__(name="x", shape=(2, 2), dtype="float32"),)
     model = Model(name="n", module=builder.get(), weights=weights, inputs=specs, outputs=())
-    lifted = Lifted(model)
+    lifted = TorchModel(model)
     assert set(dict(lifted.named_parameters())) == {first, second}
     torch.testing.assert_close(lifted(torch.eye(2))[0].detach(), torch.eye(2) + 1)

@@ -14,7 +14,7 @@ from adaspring.ir.graph import shape_of
 from adaspring.passes import Factorize, Prune, run
 from adaspring.reference.executor import accuracy, evaluate
 from adaspring.training import Distillation, Diverged, Settings, train
-from adaspring.training.objective import Objective, matched, scores
+from adaspring.training.objective import Objective, match_layers, scores
 
 from ..support.networks import TwoInputs
 from ..support.passes import Small, data, fingerprint, imported, known
@@ -134,12 +134,12 @@ def test_the_distillation_loss_is_the_papers():
 
 def test_features_are_compared_where_layers_have_equal_shapes():
     dense = learned().model
-    same = {ours.name for ours, _ in matched(dense, dense)}
+    same = {ours.name for ours, _ in match_layers(dense, dense)}
     assert same == {"conv1", "conv2"}
     thin = run(dense, (Prune(keep_ratio=0.5, multiple_of=1),), None).model
-    assert matched(thin, dense) == ()
+    assert match_layers(thin, dense) == ()
     split = run(dense, (Factorize(max_error_ratio=0.7, multiple_of=1),), None).model
-    pairs = matched(split, dense)
+    pairs = match_layers(split, dense)
     assert {theirs.name for _, theirs in pairs} == {"conv1", "conv2"}
     assert any(ours.name != theirs.name for ours, theirs in pairs)
     for ours, theirs in pairs:

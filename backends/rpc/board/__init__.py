@@ -1,1 +1,1 @@
-"""What runs on a board: it registers at a tracker and serves one client after another."""
+"""What runs on a board: a server that registers at a tracker and serves one client at a time."""

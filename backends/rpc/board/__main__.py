@@ -13,9 +13,9 @@ import sys
 import msgspec
 
 from ....errors import AdaspringError
-from ..ending import die_with
-from ..protocol import Address, exposure
-from .server import FIRST_PORT, TRACKER_WAIT_S, Ready, Service, serve
+from ..process_exit import die_with_parent
+from ..protocol import Address, exposure_warning
+from .server import FIRST_PORT, TRACKER_WAIT_S, ServedBoard, ServeSettings, serve_board
 
 
 def main(arguments: list[str]) -> int:
@@ -31,18 +31,18 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s")
     if given.parent is not None:
-        die_with(given.parent)
+        die_with_parent(given.parent)
     try:
-        service = Service(
+        service = ServeSettings(
             key=given.key,
             tracker=Address.parse(given.tracker),
             listen=Address(given.host, given.port),
             emulated_cpu=given.emulated,
             tracker_wait_s=given.tracker_wait,
         )
-        if warning := exposure(service.listen):
+        if warning := exposure_warning(service.listen):
             print(f"warning: {warning}", file=sys.stderr)
-        serve(service, _say)
+        serve_board(service, _say)
     except AdaspringError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -50,11 +50,11 @@ def main(arguments: list[str]) -> int:
         return 130
 
 
-def _say(ready: Ready) -> None:
+def _say(ready: ServedBoard) -> None:
     print(json.dumps(ready_record(ready)), flush=True)
 
 
-def ready_record(ready: Ready) -> dict[str, object]:
+def ready_record(ready: ServedBoard) -> dict[str, object]:
     """Give what a machine is told when the board is ready."""
     return {
         "key": ready.key,

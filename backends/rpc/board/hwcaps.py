@@ -19,15 +19,15 @@ _HWCAP2 = (
 )
 
 
-def features_here() -> frozenset[str]:
+def local_cpu_features() -> frozenset[str]:
     """Return the features of this aarch64 process's processor, real or emulated."""
     library = ctypes.CDLL(None)
     library.getauxval.restype = ctypes.c_ulong
     library.getauxval.argtypes = (ctypes.c_ulong,)
-    return features(library.getauxval(_AT_HWCAP), library.getauxval(_AT_HWCAP2))
+    return decode_hwcaps(library.getauxval(_AT_HWCAP), library.getauxval(_AT_HWCAP2))
 
 
-def features(hwcap: int, hwcap2: int) -> frozenset[str]:
+def decode_hwcaps(hwcap: int, hwcap2: int) -> frozenset[str]:
     """Name the bits."""
     return frozenset(
         name

@@ -1,4 +1,4 @@
-"""A board's standing at its tracker: kept up whatever becomes of the tracker."""
+"""A board's registration at its tracker, renewed whenever the tracker was gone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 
 from ....errors import BoardError
 from ..description import BoardInfo
-from ..protocol import Address, Code, TrackerLine
+from ..protocol import Address, TrackerCode, TrackerConnection
 
 _log = logging.getLogger(__name__)
 
@@ -37,13 +37,13 @@ class Registration:
     ) -> None:
         self._tracker, self._key, self._describe = tracker, key, describe
         self._host, self._port = host, port
-        self._line: TrackerLine | None = None
+        self._line: TrackerConnection | None = None
         self._busy = False
         self._unused_count = 0
         self.match_key = ""
         self.due_s = 0.0
 
-    def begin(self, wait_s: float) -> None:
+    def register(self, wait_s: float) -> None:
         """Register; where no tracker answers, say so at once and try again for `wait_s`.
 
         Raises:
@@ -62,23 +62,23 @@ class Registration:
                         "with `adaspring boards tracker`"
                     ) from error
                 if not waiting:
-                    self._say_away(error, f"trying again for {wait_s:g} s")
+                    self._warn_tracker_lost(error, f"trying again for {wait_s:g} s")
                 waiting = True
                 time.sleep(min(_RETRY_S, wait_s))
             else:
                 return
 
-    def change(self, *, busy: bool) -> None:
+    def set_busy(self, *, busy: bool) -> None:
         """Take note that a session begins or that the board is free again."""
         self._busy = busy
         self.match_key = ""
         if self._line is not None:
-            self._guarded(self._stand)
+            self._attempt(self._register)
 
-    def keep_up(self) -> None:
+    def refresh(self) -> None:
         """Report, or try to reach a tracker that was gone; to be called at `due_s`."""
         if self._line is not None:
-            self._guarded(self._report)
+            self._attempt(self._report)
             return
         self.due_s = time.monotonic() + _RETRY_S
         try:
@@ -94,34 +94,34 @@ class Registration:
             self._line = None
 
     def _connect(self) -> None:
-        line = TrackerLine(self._tracker)
+        line = TrackerConnection(self._tracker)
         try:
-            self._stand(line)
+            self._register(line)
         except OSError:
             line.close()
             raise
         self._line = line
 
-    def _guarded(self, step: Callable[[TrackerLine], None]) -> None:
-        """Do a step of the dialogue; note where the tracker is gone."""
+    def _attempt(self, step: Callable[[TrackerConnection], None]) -> None:
+        """Do one step; note when the tracker is gone."""
         assert self._line is not None
         try:
             step(self._line)
         except OSError as error:
-            self._say_away(error, "trying again every second")
+            self._warn_tracker_lost(error, "trying again every second")
             self.close()
             self.due_s = time.monotonic() + _RETRY_S
 
-    def _say_away(self, error: OSError, then: str) -> None:
+    def _warn_tracker_lost(self, error: OSError, then: str) -> None:
         reason = error.strerror or str(error) or "no answer"
         _log.warning("no tracker answers at %s (%s); %s", self._tracker, reason, then)
 
-    def _stand(self, line: TrackerLine) -> None:
-        self._tell(line)
+    def _register(self, line: TrackerConnection) -> None:
+        self._send_state(line)
         if not self._busy:
             self._offer(line)
 
-    def _tell(self, line: TrackerLine) -> None:
+    def _send_state(self, line: TrackerConnection) -> None:
         """Tell what the board is and whether it is free: `adaspring boards list` shows it."""
         told = {
             "key": f"server:{self._key}",
@@ -129,21 +129,21 @@ class Registration:
             "state": "busy" if self._busy else "free",
             "board": msgspec.to_builtins(self._describe()),
         }
-        line.ask(Code.UPDATE_INFO, told)
+        line.ask(TrackerCode.UPDATE_INFO, told)
         self.due_s = time.monotonic() + (_BUSY_PERIOD_S if self._busy else _FREE_PERIOD_S)
 
-    def _offer(self, line: TrackerLine) -> None:
+    def _offer(self, line: TrackerConnection) -> None:
         """Let the tracker give this board to the next client."""
         self.match_key = f"{self._key}:{random.random()}"
         self._unused_count = 0
-        line.ask(Code.PUT, self._key, [self._port, self.match_key], self._host)
+        line.ask(TrackerCode.PUT, self._key, [self._port, self.match_key], self._host)
 
-    def _report(self, line: TrackerLine) -> None:
+    def _report(self, line: TrackerConnection) -> None:
         """Tell how things are; offer the board again where a client took it and never called."""
-        self._tell(line)
+        self._send_state(line)
         if self._busy:
             return
-        offered = self.match_key in line.ask(Code.GET_PENDING_MATCHKEYS)
+        offered = self.match_key in line.ask(TrackerCode.GET_PENDING_MATCHKEYS)
         self._unused_count = 0 if offered else self._unused_count + 1
         if self._unused_count >= _UNUSED_PERIODS:
             self._offer(line)

@@ -1,4 +1,4 @@
-"""What runs on a board: registers at a tracker and serves one client after the other.
+"""The board's server: registers at a tracker and serves one client at a time.
 
 TVM's own server is lost to its tracker once a kernel crashes a session, gives up for good when the
 tracker is away for a minute, stays taken when its client dies in the middle of a kernel, and waits
@@ -30,10 +30,10 @@ from ..description import (
     describe_this_machine,
     mismatches,
 )
-from ..ending import exit_on_sigterm
+from ..process_exit import exit_on_sigterm
 from ..protocol import RPC_MISMATCH, Address, listen, receive_greeting, send_greeting, send_number
 from .registration import Registration
-from .session import Session, Threads, load_runtime, timeout_s
+from .session import BoardSession, Threads, load_runtime, timeout_s
 
 _log = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ _EVERYWHERE = ("0.0.0.0", "::")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Service:
-    """Which board is served, and where. `key` may be a board's .toml file."""
+class ServeSettings:
+    """What to serve, and where. `key` may be a board's .toml file."""
 
     key: str
     tracker: Address
@@ -55,15 +55,15 @@ class Service:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ready:
-    """What is served once it is registered."""
+class ServedBoard:
+    """A board that is registered and served."""
 
     key: str
     address: Address
     board: BoardInfo
 
 
-def serve(service: Service, ready: Callable[[Ready], None]) -> NoReturn:
+def serve_board(service: ServeSettings, ready: Callable[[ServedBoard], None]) -> NoReturn:
     """Serve until interrupted; `ready` hears once what is served.
 
     Raises:
@@ -72,7 +72,7 @@ def serve(service: Service, ready: Callable[[Ready], None]) -> NoReturn:
 
     """
     exit_on_sigterm()
-    key, declared = _declared(service.key)
+    key, declared = _read_key(service.key)
     load_runtime(declared.device if declared else "cpu")
 
     def describe() -> BoardInfo:
@@ -85,7 +85,7 @@ def serve(service: Service, ready: Callable[[Ready], None]) -> NoReturn:
     affinity = ROAMING if declared is None or info.emulated else declared.affinity
     check_affinity(affinity, key)
     for fault in mismatches(info, declared) if declared else ():
-        _log.warning("this is not the board that is declared as %s: %s", key, fault)
+        _log.warning("this machine does not match the board declared as %s: %s", key, fault)
     tvm_ffi.register_global_func(
         INFO_FUNCTION, lambda: msgspec.json.encode(describe()).decode(), override=True
     )
@@ -94,23 +94,23 @@ def serve(service: Service, ready: Callable[[Ready], None]) -> NoReturn:
         # a board that listens everywhere is called at the address that the tracker sees
         host = None if address.host in _EVERYWHERE else address.host
         registration = Registration(service.tracker, key, host, address.port, describe)
-        server = _Server(listening, key, registration, (info.threads_count, affinity))
+        server = BoardServer(listening, key, registration, (info.threads_count, affinity))
         try:
-            registration.begin(service.tracker_wait_s)
-            ready(Ready(key=key, address=address, board=info))
+            registration.register(service.tracker_wait_s)
+            ready(ServedBoard(key=key, address=address, board=info))
             server.run()
         finally:
             server.close()
 
 
-def _declared(key: str) -> tuple[str, Board | None]:
+def _read_key(key: str) -> tuple[str, Board | None]:
     if key.endswith(".toml"):
         board = load_board(Path(key))
         return board.rpc_key, board
     return key, declared_board(key)
 
 
-class _Server:
+class BoardServer:
     """Takes what comes: clients, the end of a session, and the time to report."""
 
     def __init__(
@@ -118,18 +118,18 @@ class _Server:
     ) -> None:
         self._listening, self._key = listening, key
         self._registration, self._threads = registration, threads
-        self._session: Session | None = None
+        self._session: BoardSession | None = None
 
     def run(self) -> NoReturn:
         """Serve, one client at a time; all others are told that this is not their board."""
         while True:
             came = self._wait()
             if self._session is not None:
-                self._look_after(self._session, came)
+                self._check_session(self._session, came)
             if self._listening.fileno() in came:
                 self._accept()
             if time.monotonic() >= self._registration.due_s:
-                self._registration.keep_up()
+                self._registration.refresh()
 
     def _wait(self) -> dict[int, int]:
         """Wait until something comes or is due."""
@@ -137,12 +137,12 @@ class _Server:
         watch.register(self._listening, select.POLLIN)
         until_s = self._registration.due_s
         if self._session is not None:
-            self._session.watched_by(watch)
+            self._session.watch_with(watch)
             until_s = min(until_s, self._session.deadline_s)
         return dict(watch.poll(max(0.0, 1000 * (until_s - time.monotonic())) + 1))
 
-    def _look_after(self, session: Session, came: dict[int, int]) -> None:
-        session.note(came)
+    def _check_session(self, session: BoardSession, came: dict[int, int]) -> None:
+        session.note_events(came)
         if session.ended or time.monotonic() >= session.deadline_s:
             fault = session.close()
             if fault:
@@ -150,7 +150,7 @@ class _Server:
             else:
                 _log.info("the session with %s ended", session.peer)
             self._session = None
-            self._registration.change(busy=False)
+            self._registration.set_busy(busy=False)
 
     def _accept(self) -> None:
         """Begin a client's session, or send away who has not the match key of the moment."""
@@ -165,13 +165,13 @@ class _Server:
                 return
             limit_s = timeout_s(options)
             send_greeting(line, f"server:{self._key}")
-            self._session = Session(line, str(host), limit_s, self._threads)
+            self._session = BoardSession(line, str(host), limit_s, self._threads)
         except (OSError, ValueError) as error:
-            _log.info("%s called, and no session came of it: %s", host, error)
+            _log.info("the connection from %s did not become a session: %s", host, error)
             line.close()
             return
         _log.info("a session with %s begins", self._session.peer)
-        self._registration.change(busy=True)
+        self._registration.set_busy(busy=True)
 
     def close(self) -> None:
         """End the session and leave the tracker."""

@@ -1,4 +1,4 @@
-"""One client's session: a process of its own, so that what crashes or hangs is that process."""
+"""One client's session on the board, in a process of its own, which alone crashes or hangs."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ....errors import RuntimeMissing
 from ....library.ffi import tvm_ffi
 from ....library.runtime import use_threads
 from ....targets import Affinity
-from ..ending import die_with
-from ..protocol import notice_a_dead_peer
+from ..process_exit import die_with_parent
+from ..protocol import enable_keepalive
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def load_runtime(device: str = "cpu") -> None:
 Threads = tuple[int, Affinity]
 
 
-class Session:
+class BoardSession:
     """A running session; at `deadline_s` it must be over: the time is up, or the client gone."""
 
     def __init__(self, line: socket.socket, peer: str, limit_s: float, threads: Threads) -> None:
@@ -64,22 +64,22 @@ class Session:
         self._limit_s = limit_s
         self.deadline_s = time.monotonic() + limit_s
         line.settimeout(None)
-        notice_a_dead_peer(line)
+        enable_keepalive(line)
         self._folder = tempfile.TemporaryDirectory(prefix="adaspring-session-")
         # A copy of this process has the runtime loaded and starts in no time; this process has
         # one thread, and never uses TVM's pool, so that the copy is sound.
         self._process = multiprocessing.get_context("fork").Process(
-            target=_serve, args=(line, self._folder.name, threads, os.getpid())
+            target=_run_session, args=(line, self._folder.name, threads, os.getpid())
         )
         self._process.start()
 
-    def watched_by(self, watch: select.poll) -> None:
-        """Have the end of the process watched, and the client's hanging up."""
+    def watch_with(self, watch: select.poll) -> None:
+        """Watch for the end of the process and for the client hanging up."""
         watch.register(self._process.sentinel, select.POLLIN)
         if not self._client_gone:
             watch.register(self._line, select.POLLRDHUP)
 
-    def note(self, came: Mapping[int, int]) -> None:
+    def note_events(self, came: Mapping[int, int]) -> None:
         """Note what the watch saw. A client that is gone leaves a kernel little time to end."""
         self.ended = self._process.sentinel in came
         if self._line.fileno() in came:
@@ -122,21 +122,21 @@ def timeout_s(options: Sequence[str]) -> float:
     return float(given[-1]) if given and float(given[-1]) > 0 else float("inf")
 
 
-def _serve(line: socket.socket, folder: str, threads: Threads, parent: int) -> None:
+def _run_session(line: socket.socket, folder: str, threads: Threads, parent: int) -> None:
     """Do what the client asks until it hangs up."""
-    die_with(parent)
+    die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.chdir(folder)
-    tvm_ffi.register_global_func("tvm.rpc.server.workpath", _in(folder), override=True)
-    tvm_ffi.register_global_func("tvm.rpc.server.load_module", _load(folder), override=True)
+    tvm_ffi.register_global_func("tvm.rpc.server.workpath", _path_in(folder), override=True)
+    tvm_ffi.register_global_func("tvm.rpc.server.load_module", _load_from(folder), override=True)
     use_threads(*threads)
     tvm_ffi.get_global_func("rpc.ServerLoop")(line.fileno())
 
 
-def _in(folder: str) -> Any:
+def _path_in(folder: str) -> Any:
     return lambda name: os.path.join(folder, name)
 
 
-def _load(folder: str) -> Any:
+def _load_from(folder: str) -> Any:
     return lambda name: tvm_ffi.load_module(os.path.join(folder, name))

@@ -27,7 +27,8 @@ class Debian:
         for tool in ("apt-get", "dpkg", "dpkg-deb"):
             if shutil.which(tool) is None:
                 raise BoardError(
-                    f"{tool} is not installed; boards are emulated on Debian and its kin only"
+                    f"{tool} is not installed; boards can be emulated only on Debian and its "
+                    "derivatives"
                 )
         self._folder = folder.resolve()
         for name in ("lists/partial", "cache/archives/partial", "log"):
@@ -35,7 +36,7 @@ class Debian:
         (self._folder / "status").touch()
         self._configuration = self._folder / "apt.conf"
         self._configuration.write_text(self._settings())
-        self._run(["apt-get", "update", "-qq"], "the lists of packages", _UPDATE_S)
+        self._run(["apt-get", "update", "-qq"], "the package lists", _UPDATE_S)
 
     def _settings(self) -> str:
         here = self._run(["dpkg", "--print-architecture"], "this system's architecture", 10).strip()
@@ -88,10 +89,10 @@ class Debian:
             )
         except subprocess.TimeoutExpired as error:
             raise BoardError(
-                f"{command[0]} did not get {what} within {limit_s} s; check the network"
+                f"{command[0]} timed out after {limit_s} s fetching {what}; check the network"
             ) from error
         if done.returncode:
-            raise BoardError(f"{command[0]} could not get {what}: {_reason(done.stderr)}")
+            raise BoardError(f"{command[0]} could not fetch {what}: {_reason(done.stderr)}")
         return done.stdout
 
 

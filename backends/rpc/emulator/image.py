@@ -102,7 +102,7 @@ def _build(work: Path, building: Callable[[str], None]) -> Path:
     root, site = made / "root", made / "site"
     (root / "usr/lib").mkdir(parents=True)
     (root / "lib").symlink_to("usr/lib")  # some packages say /lib, some /usr/lib
-    building("reading the lists of Debian's packages")
+    building("reading Debian's package lists")
     debian = Debian(work / "apt")
     building("fetching the emulator")
     _emulator(debian, work).rename(made / "qemu")
@@ -124,11 +124,13 @@ def _emulator(debian: Debian, work: Path) -> Path:
         for path in found:
             if path.is_file() and not path.is_symlink():
                 return path
-    raise BoardError(f"none of {', '.join(_EMULATOR_PACKAGES)} holds an emulator of aarch64")
+    raise BoardError(f"none of {', '.join(_EMULATOR_PACKAGES)} holds an aarch64 emulator")
 
 
 def _python(root: Path) -> Path:
     found = [p for p in (root / "usr/bin").glob("python3.*") if p.name[8:].isdecimal()]
     if len(found) != 1:
-        raise BoardError(f"{root} holds {len(found)} Pythons; remove the folder, it is built anew")
+        raise BoardError(
+            f"{root} holds {len(found)} Pythons; remove the folder, and it will be rebuilt"
+        )
     return found[0]

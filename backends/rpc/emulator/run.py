@@ -27,13 +27,11 @@ def check_can_be_emulated(board: Board) -> None:
     """Refuse a board whose processor or device the emulator does not have: BoardError."""
     if board.architecture != "aarch64":
         raise BoardError(
-            f"{board.name} is {board.architecture}; only aarch64 boards are emulated, for this "
-            "machine there is `adaspring boards serve --key host`"
+            f"{board.name} is {board.architecture}; only aarch64 boards can be emulated; "
+            "to serve this machine, run `adaspring boards serve --key host`"
         )
     if board.device != "cpu":
-        raise BoardError(
-            f"{board.name} computes on {board.device}, and only processors are emulated"
-        )
+        raise BoardError(f"{board.name} computes on {board.device}, and only CPUs can be emulated")
 
 
 @contextmanager
@@ -87,5 +85,7 @@ def _cpu(image: Image, board: Board) -> str:
     ).stdout.split()
     if cpu not in listed:
         known = ", ".join(sorted(word for word in listed if word.startswith("cortex-a")))
-        raise BoardError(f"{board.name} has a {cpu}, which is not emulated; emulated are {known}")
+        raise BoardError(
+            f"{board.name} has a {cpu}, which the emulator does not know; it knows {known}"
+        )
     return cpu

@@ -37,12 +37,12 @@ def fetch_wheels(folder: Path, python: str) -> list[Path]:
         )
     except subprocess.TimeoutExpired as error:
         raise BoardError(
-            f"pip did not get the wheels of the board within {_DOWNLOAD_S} s; check the network"
+            f"pip timed out after {_DOWNLOAD_S} s fetching the board's wheels; check the network"
         ) from error
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         last = lines[-1].removeprefix("ERROR: ") if lines else "it gave no reason"
-        raise BoardError(f"pip could not get the wheels of the board: {last}; check the network")
+        raise BoardError(f"pip could not fetch the board's wheels: {last}; check the network")
     return sorted(folder.glob("*.whl"))
 
 

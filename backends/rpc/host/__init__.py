@@ -1,1 +1,1 @@
-"""The host's side of a board: leases, sessions, candidates timed over RPC."""
+"""What runs on the host: leases, sessions, candidates timed over RPC."""

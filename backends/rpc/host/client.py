@@ -1,6 +1,6 @@
-"""Asks a tracker which boards are there, and for one of them: every wait has a limit and a reason.
+"""The tracker's client: lists boards and leases one; every wait has a limit and a reason.
 
-TVM's own client waits for ever, in silence, for a board that is busy or that does not exist.
+TVM's own client waits forever, in silence, for a board that is busy or that does not exist.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 from ....errors import BoardError, BoardLost
 from ....targets import Board
 from ..description import EMULATED_SUFFIX, BoardInfo, mismatches
-from ..protocol import Address, Code, TrackerLine, receive, receive_number
+from ..protocol import Address, TrackerCode, TrackerConnection, receive, receive_number
 
 _REQUEST = 4
 _LONGEST_ANSWER_BYTES = 1 << 16
@@ -38,7 +38,7 @@ class Lease:
 
 
 @dataclass(frozen=True)
-class Registered:
+class RegisteredBoard:
     """A board that a tracker knows, free or busy; `info` None: it does not say what it is."""
 
     key: str
@@ -46,10 +46,10 @@ class Registered:
     info: BoardInfo | None
 
 
-def registered(tracker: Address) -> tuple[Registered, ...]:
+def list_boards(tracker: Address) -> tuple[RegisteredBoard, ...]:
     """The boards at a tracker; BoardError where none answers there within seconds."""
     try:
-        return _registered(tracker)
+        return _list_boards(tracker)
     except OSError as error:
         raise BoardError(
             f"no tracker answers at {tracker} ({error.strerror or error}); start one with "
@@ -57,7 +57,7 @@ def registered(tracker: Address) -> tuple[Registered, ...]:
         ) from error
 
 
-def find_boards(tracker: Address, board: Board) -> tuple[Registered, ...]:
+def find_boards(tracker: Address, board: Board) -> tuple[RegisteredBoard, ...]:
     """The boards that are there now for `board`: real ones, else emulated ones; all have one key.
 
     Raises:
@@ -65,31 +65,29 @@ def find_boards(tracker: Address, board: Board) -> tuple[Registered, ...]:
             that is there is not what was declared.
 
     """
-    known = registered(tracker)
+    known = list_boards(tracker)
     for key in (board.rpc_key, board.rpc_key + EMULATED_SUFFIX):
         found = tuple(entry for entry in known if entry.key == key)
         for entry in found:
-            check(entry.info, board, entry.address)
+            check_board(entry.info, board, entry.address)
         if found:
             return found
     raise BoardError(
-        f"{_absent(tracker, board.rpc_key, known)}; start one with "
+        f"{_describe_absence(tracker, board.rpc_key, known)}; start one with "
         f"`adaspring boards serve --key {board.rpc_key} --tracker {tracker}` on the board"
     )
 
 
-def check(info: BoardInfo | None, board: Board, address: Address) -> BoardInfo:
+def check_board(info: BoardInfo | None, board: Board, address: Address) -> BoardInfo:
     """Refuse a board that is not what was declared: BoardError says in what."""
     if info is None:
         raise BoardError(
-            f"what serves at {address} does not say which board it is; "
+            f"the server at {address} does not say which board it is; "
             f"serve it with `adaspring boards serve --key {board.rpc_key}`"
         )
     faults = list(mismatches(info, board))
     if not info.emulated and info.threads_count != board.core_count:
-        faults.append(
-            f"it computes with {info.threads_count} threads, declared are {board.core_count}"
-        )
+        faults.append(f"it uses {info.threads_count} threads, but {board.core_count} were declared")
     if faults:
         raise BoardError(
             f"the board at {address} is not a {board.name}: {'; '.join(faults)}; "
@@ -98,12 +96,12 @@ def check(info: BoardInfo | None, board: Board, address: Address) -> BoardInfo:
     return info
 
 
-class Waiting:
-    """Waits for boards of one key; what hinders is said once, and borne for `limit_s`."""
+class LeaseClient:
+    """Asks a tracker for boards of one key; says once why there is none, and waits `limit_s`."""
 
     def __init__(self, tracker: Address, key: str, limit_s: float) -> None:
         self.tracker, self.key = tracker, key
-        self._hindrance = Hindrance(limit_s)
+        self._wait_limit = WaitLimit(limit_s)
 
     def lease(
         self,
@@ -112,47 +110,47 @@ class Waiting:
     ) -> Lease | None:
         """Wait for a board; None where it is not `wanted` any more.
 
-        While boards are `at_work` for us, it is no hindrance that there is no other.
+        While boards are `at_work` for us, it does not matter that there is no other.
 
         Raises:
-            BoardLost: none was to be had within the limit.
+            BoardLost: there was none within the limit.
 
         """
         while wanted():
             try:
                 with _Request(self.tracker, self.key) as request:
                     while wanted():
-                        lease = request.given(_LOOK_S)
+                        lease = request.wait_for_lease(_LOOK_S)
                         if lease is not None:
-                            self._hindrance.gone()
+                            self._wait_limit.clear()
                             return lease
                         self._look(at_work())
             except OSError as error:
                 what = error.strerror or error
-                self._hindrance.by(f"the tracker at {self.tracker} does not answer ({what})")
+                self._wait_limit.note(f"the tracker at {self.tracker} does not answer ({what})")
                 time.sleep(_AGAIN_S)
-        self._hindrance.gone()
+        self._wait_limit.clear()
         return None
 
     def _look(self, at_work: bool) -> None:
-        known = _registered(self.tracker)
+        known = _list_boards(self.tracker)
         if at_work:
-            self._hindrance.gone()
+            self._wait_limit.clear()
         elif any(entry.key == self.key for entry in known):
-            self._hindrance.by(f"every board under the key {self.key} is busy")
+            self._wait_limit.note(f"every board under the key {self.key} is busy")
         else:
-            self._hindrance.by(_absent(self.tracker, self.key, known))
+            self._wait_limit.note(_describe_absence(self.tracker, self.key, known))
 
 
-class Hindrance:
-    """What keeps us from a board, and for how long already."""
+class WaitLimit:
+    """How long there has been no board, and why; gives up after `limit_s`."""
 
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
         self._since_s: float | None = None
         self._told = ""
 
-    def by(self, reason: str) -> None:
+    def note(self, reason: str) -> None:
         """Note that there is no board now, and why; BoardLost after the limit."""
         now = time.monotonic()
         if self._since_s is None:
@@ -163,12 +161,12 @@ class Hindrance:
             _log.warning("%s; waiting up to %g s", reason, self.limit_s)
             self._told = reason
 
-    def gone(self) -> None:
-        """Note that all is well again."""
+    def clear(self) -> None:
+        """Note that a board was found: the waiting begins anew."""
         self._since_s, self._told = None, ""
 
 
-class _Request(TrackerLine):
+class _Request(TrackerConnection):
     """A request for a board, pending until it is given or the line is closed."""
 
     def __init__(self, tracker: Address, key: str) -> None:
@@ -176,7 +174,7 @@ class _Request(TrackerLine):
         body = json.dumps([_REQUEST, key, "", 1]).encode()
         self._socket.sendall(struct.pack("<i", len(body)) + body)
 
-    def given(self, wait_s: float) -> Lease | None:
+    def wait_for_lease(self, wait_s: float) -> Lease | None:
         """The board, or None where it was not given within `wait_s`."""
         readable, _, _ = select.select([self._socket], [], [], wait_s)
         if not readable:
@@ -185,25 +183,27 @@ class _Request(TrackerLine):
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         size = receive_number(self._socket)
         if not 0 < size <= _LONGEST_ANSWER_BYTES:
-            raise ConnectionError("its answer makes no sense")
+            raise ConnectionError("its answer is malformed")
         _, (host, port, match_key) = json.loads(receive(self._socket, size))
         return Lease(Address(host, int(port)), match_key)
 
 
-def _registered(tracker: Address) -> tuple[Registered, ...]:
-    with TrackerLine(tracker) as line:
-        _, summary = line.ask(Code.SUMMARY)
+def _list_boards(tracker: Address) -> tuple[RegisteredBoard, ...]:
+    with TrackerConnection(tracker) as line:
+        _, summary = line.ask(TrackerCode.SUMMARY)
     return tuple(_entry(server) for server in summary["server_info"])
 
 
-def _entry(server: dict) -> Registered:
+def _entry(server: dict) -> RegisteredBoard:
     host, port = server["addr"]
     told = server.get("board")
     info = None if told is None else msgspec.convert(told, BoardInfo)
-    return Registered(str(server["key"]).removeprefix("server:"), Address(host, int(port)), info)
+    return RegisteredBoard(
+        str(server["key"]).removeprefix("server:"), Address(host, int(port)), info
+    )
 
 
-def _absent(tracker: Address, key: str, known: Iterable[Registered]) -> str:
+def _describe_absence(tracker: Address, key: str, known: Iterable[RegisteredBoard]) -> str:
     keys = sorted({entry.key for entry in known})
     there = f"there: {', '.join(keys)}" if keys else "it has no boards"
     return f"no board under the key {key} at the tracker {tracker} ({there})"

@@ -1,4 +1,4 @@
-"""Compiled networks on a board, within one session: their weights brought once, run and timed."""
+"""Compiled networks on a board, within one session: weights uploaded once, run and timed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FIRST_CALLS = 3  # of each timing: what the other networks' turns cooled down w
 class RemoteNets:
     """Networks by name. `session` brings files onto the board and loads code there.
 
-    Equal weights of several networks are brought once, and are in the board's memory once.
+    Equal weights of several networks are uploaded once, and are in the board's memory once.
     """
 
     def __init__(self, session: Any) -> None:
@@ -24,12 +24,12 @@ class RemoteNets:
         self._session = session
         self._machines: dict[str, Any] = {}
         self._weights: dict[str, Any] = {}
-        self._brought: set[str] = set()
+        self._uploaded: set[str] = set()
 
     def load(self, name: str, code: str, weights: str) -> None:
         """Load one network: its shared library, and the .npz of its weights in order."""
         with np.load(weights, allow_pickle=False) as data:
-            keys = [self._bring(data[f"w{i}"]) for i in range(len(data.files))]
+            keys = [self._upload(data[f"w{i}"]) for i in range(len(data.files))]
         array = self._function("vm.builtin.param_array_from_cache_by_name_unpacked")
         self._weights[name] = array(*keys)
         machine = self._session.load(code)["vm_load_executable"]()
@@ -72,15 +72,15 @@ class RemoteNets:
             return [machine["get_output"]("main").numpy()]
         return [machine["get_output"]("main", index).numpy() for index in range(count)]
 
-    def _bring(self, array: np.ndarray) -> str:
-        """Bring one tensor into the board's cache, unless it is there; its key.
+    def _upload(self, array: np.ndarray) -> str:
+        """Upload one tensor into the board's cache, unless it is there; return its key.
 
         A tensor that is sent as an argument is only lent for the call, so it goes as a file.
         """
         array = np.asarray(array, order="C")  # a scalar stays one
         head = f"{array.dtype} {array.shape}".encode()
         key = hashlib.sha256(head + array.tobytes()).hexdigest()
-        if key not in self._brought:
+        if key not in self._uploaded:
             self._remote.upload(bytearray(array.tobytes()), f"{key}.bin")
             cache = bytearray(json.dumps(_cache_of(key, array)).encode())
             self._remote.upload(cache, "tensor-cache.json")
@@ -88,7 +88,7 @@ class RemoteNets:
                 self._function("tvm.rpc.server.workpath")("."), *_CPU
             )
             self._remote.remove(f"{key}.bin")
-            self._brought.add(key)
+            self._uploaded.add(key)
         return key
 
     def _function(self, name: str) -> Any:

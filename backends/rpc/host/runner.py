@@ -17,10 +17,10 @@ from pathlib import Path
 from ....errors import AdaspringError, BoardError
 from ....targets import Board
 from ...tuning.runner import Arguments, CandidateLost
-from ..protocol import Address, answers
-from .client import Lease, Waiting, find_boards, registered
-from .opening import Opening
-from .session_process import NoAnswer, Refused, SessionOver, SessionProcess
+from ..protocol import Address, is_answering
+from .client import Lease, LeaseClient, find_boards, list_boards
+from .session_opener import SessionOpener
+from .session_process import CallRefused, SessionLost, SessionProcess, SessionTimeout
 
 _log = logging.getLogger(__name__)
 
@@ -64,8 +64,8 @@ class RpcRunner:
         self.tracker, self.board, self.key = tracker, board, first.key
         self.emulated = first.info is not None and first.info.emulated
         self._timeout_s = timeout_s
-        self._waiting = Waiting(tracker, self.key, wait_s)
-        self._opening = Opening(board, wait_s)
+        self._lease_client = LeaseClient(tracker, self.key, wait_s)
+        self._session_opener = SessionOpener(board, wait_s)
         self._jobs: deque[_Job] = deque()
         self._changed = threading.Condition()
         self._error: AdaspringError | None = None
@@ -82,7 +82,7 @@ class RpcRunner:
         if time.monotonic() > self._counted_s + _COUNT_AGAIN_S:
             self._counted_s = time.monotonic()
             try:
-                known = registered(self.tracker)
+                known = list_boards(self.tracker)
             except BoardError:
                 known = ()
             self._board_count = max(1, sum(entry.key == self.key for entry in known))
@@ -123,27 +123,27 @@ class RpcRunner:
     def _dispatch(self) -> None:
         """Fetch a board whenever more candidates wait than sessions."""
         try:
-            while self._wait_for_need():
-                lease = self._waiting.lease(self._in_need, lambda: self._open_count > 0)
+            while self._wait_until_needed():
+                lease = self._lease_client.lease(self._needs_board, lambda: self._open_count > 0)
                 if lease is not None:
                     with self._changed:
                         self._open_count += 1
                         self._idle_count += 1
-                    self._threads.submit(self._serve, lease)
+                    self._threads.submit(self._use_board, lease)
         except AdaspringError as error:
             self._fail(error)
 
-    def _wait_for_need(self) -> bool:
+    def _wait_until_needed(self) -> bool:
         with self._changed:
-            self._changed.wait_for(lambda: self._error is not None or self._in_need())
+            self._changed.wait_for(lambda: self._error is not None or self._needs_board())
             return self._error is None
 
-    def _in_need(self) -> bool:
+    def _needs_board(self) -> bool:
         return self._error is None and len(self._jobs) > self._idle_count
 
-    def _serve(self, lease: Lease) -> None:
+    def _use_board(self, lease: Lease) -> None:
         """Time candidates on one board, until its time or the candidates are used up."""
-        process = self._process()
+        process = self._take_process()
         try:
             if self._open(process, lease):
                 self._time_candidates(process, lease.board)
@@ -157,7 +157,7 @@ class RpcRunner:
                 self._idle_count -= 1
                 self._changed.notify_all()
 
-    def _process(self) -> SessionProcess:
+    def _take_process(self) -> SessionProcess:
         with self._changed:
             process = self._spare.pop() if self._spare else SessionProcess()
             self._processes.add(process)
@@ -167,7 +167,7 @@ class RpcRunner:
 
     def _open(self, process: SessionProcess, lease: Lease) -> bool:
         """Begin a session; False where that did not come about."""
-        info = self._opening.session(process, lease, _SHARE_S + self._timeout_s + _CLOSE_S)
+        info = self._session_opener.open(process, lease, _SHARE_S + self._timeout_s + _CLOSE_S)
         if info is not None and info.emulated != self.emulated:
             raise BoardError(
                 f"real and emulated boards are registered under the key {self.key}; give the "
@@ -179,7 +179,7 @@ class RpcRunner:
         until_s = time.monotonic() + _SHARE_S
         works = True
         while works and time.monotonic() < until_s:
-            job = self._next()
+            job = self._next_job()
             if job is None:
                 return
             try:
@@ -188,7 +188,7 @@ class RpcRunner:
                 with self._changed:
                     self._idle_count += 1
 
-    def _next(self) -> _Job | None:
+    def _next_job(self) -> _Job | None:
         with self._changed:
             self._changed.wait_for(lambda: self._error is not None or self._jobs, _IDLE_S)
             while self._jobs:
@@ -202,38 +202,38 @@ class RpcRunner:
         """Time one candidate; whether the session still works after it."""
         try:
             seconds = process.ask(self._timeout_s, "time", str(job.code), job.arguments)
-        except Refused as error:
+        except CallRefused as error:
             job.future.set_exception(CandidateLost(f"run: {error}"))
             return True
-        except SessionOver as error:
-            self._judge(job, board, f"it crashed the session: {error}", _MOST_CRASHES)
-        except NoAnswer:
-            self._judge(job, board, f"timed out after {self._timeout_s:g} s", 1)
+        except SessionLost as error:
+            self._assign_blame(job, board, f"it crashed the session: {error}", _MOST_CRASHES)
+        except SessionTimeout:
+            self._assign_blame(job, board, f"timed out after {self._timeout_s:g} s", 1)
         else:
             job.future.set_result(seconds)
             return True
         return False
 
-    def _judge(self, job: _Job, board: Address, fault: str, most: int) -> None:
-        """Tell a candidate at fault from a lost board: that one does not answer any more."""
+    def _assign_blame(self, job: _Job, board: Address, fault: str, most: int) -> None:
+        """Decide whether the candidate or the board is at fault: a lost board does not answer."""
         if self._error is not None:
             job.future.set_exception(self._error)
-        elif answers(board):
+        elif is_answering(board):
             job.crash_count += 1
             if job.crash_count >= most:
                 job.future.set_exception(CandidateLost(f"run: {fault} (board at {board})"))
             else:
-                self._again(job)
+                self._requeue(job)
         else:
             job.loss_count += 1
             if job.loss_count >= _MOST_LOSSES:
-                lost = f"run: the board went away {job.loss_count} times while it ran"
+                lost = f"run: the board was lost {job.loss_count} times while it ran"
                 job.future.set_exception(CandidateLost(lost))
                 return
-            _log.warning("the board at %s is gone; its candidate is timed again", board)
-            self._again(job)
+            _log.warning("the board at %s was lost; its candidate will be timed again", board)
+            self._requeue(job)
 
-    def _again(self, job: _Job) -> None:
+    def _requeue(self, job: _Job) -> None:
         with self._changed:
             if self._error is not None:
                 job.future.set_exception(self._error)

@@ -1,4 +1,4 @@
-"""The tuner's side of a session: a process apart that holds it, and what can become of it."""
+"""The host's side of a session: the process that holds it, and how it can fail."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _START_S = 60.0
 _CLOSE_S = 5.0
 
 
-class Refused(Exception):
+class CallRefused(Exception):
     """The board refused a call, and says why; the session still works."""
 
 
-class SessionOver(Exception):
-    """The session broke off."""
+class SessionLost(Exception):
+    """The session is lost: the connection broke, or its process ended."""
 
 
-class NoAnswer(Exception):
-    """No answer within the limit; the session was ended from this side."""
+class SessionTimeout(Exception):
+    """No answer within the limit; the session was ended from the host."""
 
 
 class SessionProcess:
@@ -60,28 +60,28 @@ class SessionProcess:
         return msgspec.json.decode(info, type=BoardInfo)
 
     def ask(self, limit_s: float, name: str, *arguments: Any) -> Any:
-        """Have one request carried out; `session.Desk` has their names.
+        """Have one request carried out; `session.RequestHandler` has their names.
 
         A request of several steps has `limit_s` for each.
         """
         if self._process is None or self._process.stdin is None:
-            raise SessionOver("there is no session")
+            raise SessionLost("there is no session")
         try:
             self._process.stdin.write(json.dumps([name, *arguments]).encode() + b"\n")
             self._process.stdin.flush()
         except OSError:
-            raise SessionOver(self._end()) from None
+            raise SessionLost(self._end()) from None
         while "step" in (answer := json.loads(self._line(limit_s))):
             pass
         if "ok" in answer:
             return answer["ok"]
-        raise (SessionOver if answer["over"] else Refused)(answer["fault"])
+        raise (SessionLost if answer["over"] else CallRefused)(answer["fault"])
 
     def end_session(self) -> None:
         """Give the board back, in good order or, where that fails, by ending the process."""
         try:
             self.ask(_CLOSE_S, "close")
-        except (Refused, SessionOver, NoAnswer):
+        except (CallRefused, SessionLost, SessionTimeout):
             self._end()
 
     def kill(self) -> None:
@@ -99,7 +99,7 @@ class SessionProcess:
     def _start(self) -> None:
         with self._guard:
             if self.killed:
-                raise SessionOver("it was closed")
+                raise SessionLost("it was closed")
             self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (`_end` closes it)
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "adaspring.backends.rpc.host.session_worker"],
@@ -118,10 +118,10 @@ class SessionProcess:
             while b"\n" not in self._unread:
                 if not selector.select(max(0.0, end_s - time.monotonic())):
                     self._end()
-                    raise NoAnswer(f"no answer within {limit_s:g} s")
+                    raise SessionTimeout(f"no answer within {limit_s:g} s")
                 part = os.read(self._process.stdout.fileno(), 1 << 16)
                 if not part:
-                    raise SessionOver(self._end())
+                    raise SessionLost(self._end())
                 self._unread += part
         line, _, self._unread = self._unread.partition(b"\n")
         return bytes(line)

@@ -30,7 +30,7 @@ _PREAMBLE, _LONGEST_TEXT = "RPCError: Error caught from RPC call:", 300
 _FILL = "tvm.contrib.random.random_fill_for_measure"
 
 
-class Session:
+class HostSession:
     """One session with one board."""
 
     def __init__(self, host: str, port: int, match_key: str, session_s: float) -> None:
@@ -55,7 +55,7 @@ class Session:
         return True
 
     def load(self, code: str) -> Any:
-        """Bring a shared library onto the board, under a name that no other had, and load it."""
+        """Upload a shared library to the board, under a unique name, and load it."""
         name = f"{self._loaded_count}.so"
         self._loaded_count += 1
         self.remote.upload(code, name)
@@ -67,12 +67,12 @@ class Session:
         """Seconds of one call of a candidate, several times over, by the board's clock."""
         module = self.load(code)
         if arguments != self._arguments:
-            self._tensors = [self._filled(shape, dtype) for shape, dtype in arguments]
+            self._tensors = [self._random_tensor(shape, dtype) for shape, dtype in arguments]
             self._arguments = arguments
         timer = module.time_evaluator("main", self.device, **TIMING)
         return [float(second) for second in timer(*self._tensors).results]
 
-    def _filled(self, shape: list[int], dtype: str) -> Any:
+    def _random_tensor(self, shape: list[int], dtype: str) -> Any:
         """A tensor of random values, made on the board: nothing but code goes over the network."""
         import tvm
 
@@ -81,8 +81,8 @@ class Session:
         return tensor
 
 
-class Desk:
-    """Carries out requests; their names are this class's methods. `say` writes a line out."""
+class RequestHandler:
+    """Carries out requests, each by the method of its name. `say` writes one line of output."""
 
     def __init__(self, say: Callable[[dict[str, Any]], None]) -> None:
         self._say = say
@@ -105,7 +105,7 @@ class Desk:
         """Begin a session."""
         from .remote_net import RemoteNets
 
-        self._session = Session(host, port, match_key, session_s)
+        self._session = HostSession(host, port, match_key, session_s)
         self._nets = RemoteNets(self._session)
         return self._session.info()
 
@@ -145,9 +145,9 @@ def main() -> None:
         answers.write(json.dumps(line) + "\n")
         answers.flush()
 
-    desk = Desk(say)
+    handler = RequestHandler(say)
     while True:
-        say(desk.answer(json.loads(requests.get())))
+        say(handler.answer(json.loads(requests.get())))
 
 
 def _read(requests: queue.SimpleQueue[str]) -> None:

@@ -6,9 +6,9 @@ import argparse
 import sys
 
 from ....errors import AdaspringError
-from ..ending import die_with
+from ..process_exit import die_with_parent
 from ..protocol import DEFAULT_TRACKER_PORT, Address
-from .tracker import track
+from .tracker import run_tracker
 
 
 def main(arguments: list[str]) -> int:
@@ -19,9 +19,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--parent", type=int, metavar="PID", help="end when this process does")
     given = parser.parse_args(arguments)
     if given.parent is not None:
-        die_with(given.parent)
+        die_with_parent(given.parent)
     try:
-        track(Address(given.host, given.port), lambda where: print(where, flush=True))
+        run_tracker(Address(given.host, given.port), lambda where: print(where, flush=True))
     except AdaspringError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -11,7 +11,7 @@ import msgspec
 
 from ....errors import BoardError
 from ..description import BoardInfo, declared_board, mismatches
-from ..protocol import ANSWER_S, Address, Code, TrackerLine, answers
+from ..protocol import ANSWER_S, Address, TrackerCode, TrackerConnection, is_answering
 
 # `unknown`: it answers, and is served by something that does not tell whether it is free.
 State = Literal["free", "busy", "lost", "unknown"]
@@ -40,8 +40,8 @@ def roster(tracker: Address) -> tuple[Entry, ...]:
 
     """
     try:
-        with TrackerLine(tracker) as line:
-            _, summary = line.ask(Code.SUMMARY)
+        with TrackerConnection(tracker) as line:
+            _, summary = line.ask(TrackerCode.SUMMARY)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BoardError(
@@ -63,7 +63,7 @@ def _entry(server: Mapping[str, Any]) -> Entry:
     return Entry(
         key=key,
         address=address,
-        state=server.get("state", "unknown") if answers(address, ANSWER_S) else "lost",
+        state=server.get("state", "unknown") if is_answering(address, ANSWER_S) else "lost",
         info=info,
         declared=declared.name if declared else None,
         mismatches=mismatches(info, declared) if info and declared else (),

@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 from ....errors import RuntimeMissing
 from ....library import ffi  # noqa: F401 (tvm_ffi without torch, before tvm imports it)
-from ..ending import exit_on_sigterm
-from ..protocol import Address, listen, notice_a_dead_peer
+from ..process_exit import exit_on_sigterm
+from ..protocol import Address, enable_keepalive, listen
 
 
-def track(address: Address, ready: Callable[[Address], None]) -> None:
+def run_tracker(address: Address, ready: Callable[[Address], None]) -> None:
     """Keep track of boards until interrupted; `ready` hears once where.
 
     Raises:
@@ -21,7 +21,7 @@ def track(address: Address, ready: Callable[[Address], None]) -> None:
     """
     exit_on_sigterm()
     with listen(address, "the tracker") as listening:
-        notice_a_dead_peer(listening)  # a board without power does not say good-bye
+        enable_keepalive(listening)  # a board without power does not say good-bye
         os.environ.setdefault("TVM_USE_RUNTIME_LIB", "1")  # the tracker needs no compiler
         try:
             from tvm.rpc.tracker import TrackerServerHandler

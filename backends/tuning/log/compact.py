@@ -37,8 +37,8 @@ def compact(folder: Path, keep_count: int) -> Compacted:
     check_is_log(folder)
     with writing(folder):
         before = contents_of(folder)
-        records = _worth_keeping(before.records, keep_count)
-        lost = _still_lost(before.lost)
+        records = _keep_fastest(before.records, keep_count)
+        lost = _keep_current_losses(before.lost)
         if len(lost) < len(before.lost):
             replace_file(folder / LOST, _lines(lost))
         if len(records) < len(before.records):
@@ -51,7 +51,7 @@ def compact(folder: Path, keep_count: int) -> Compacted:
     )
 
 
-def _worth_keeping(records: Sequence[RecordLine], keep_count: int) -> list[RecordLine]:
+def _keep_fastest(records: Sequence[RecordLine], keep_count: int) -> list[RecordLine]:
     """The fastest, each schedule once, in the order in which they were measured."""
     fastest_first = sorted(enumerate(records), key=lambda pair: pair[1].measurement.best_s)
     schedules: dict[int, set[bytes]] = defaultdict(set)
@@ -72,7 +72,7 @@ def _tuner(record: RecordLine) -> str | None:
     return origin.tuner if origin else None
 
 
-def _still_lost(lost: Sequence[LostLine]) -> list[LostLine]:
+def _keep_current_losses(lost: Sequence[LostLine]) -> list[LostLine]:
     """The last line of each candidate."""
     installed = tvm_version()
     found = {}

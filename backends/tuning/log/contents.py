@@ -32,7 +32,7 @@ def check_is_log(folder: Path) -> None:
     if not (folder / RECORDS).is_file():
         inner = sorted(path.parent for path in folder.glob(f"*/{RECORDS}"))
         hint = f"did you mean {inner[0]}?" if inner else "give a folder such as tuning_logs/host"
-        raise BuildError(f"{folder} is no tuning log: it has no {RECORDS}; {hint}")
+        raise BuildError(f"{folder} is not a tuning log: it has no {RECORDS}; {hint}")
 
 
 def read_contents(folder: Path) -> Contents:
@@ -48,7 +48,7 @@ def read_contents(folder: Path) -> Contents:
             return contents_of(folder)
     except OSError as error:
         raise BuildError(
-            f"the tuning log {folder} cannot be read: {error}; mend its permissions"
+            f"the tuning log {folder} cannot be read: {error}; fix its permissions"
         ) from error
 
 

@@ -32,11 +32,11 @@ MAX_UNPACKED_BYTES = 1 << 28
 def reading(folder: Path) -> Iterator[None]:
     """Nobody writes to the log in `folder` meanwhile. Nothing is locked where there is no log."""
     try:
-        descriptor = _locked(folder / RECORDS, os.O_RDONLY, fcntl.LOCK_SH)
+        descriptor = _open_locked(folder / RECORDS, os.O_RDONLY, fcntl.LOCK_SH)
     except FileNotFoundError:
         yield
         return
-    with _unlocked_at_the_end(descriptor):
+    with _unlock_after(descriptor):
         yield
 
 
@@ -46,14 +46,14 @@ def writing(folder: Path) -> Iterator[None]:
     path = folder / RECORDS
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = _locked(path, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
+        descriptor = _open_locked(path, os.O_RDWR | os.O_CREAT, fcntl.LOCK_EX)
     except OSError as error:
-        raise not_written(path, error) from error
-    with _unlocked_at_the_end(descriptor):
+        raise write_error(path, error) from error
+    with _unlock_after(descriptor):
         yield
 
 
-def _locked(path: Path, flags: int, operation: int) -> int:
+def _open_locked(path: Path, flags: int, operation: int) -> int:
     """Open and lock a file; again where it was replaced while we waited."""
     while True:
         descriptor = os.open(path, flags, 0o666)
@@ -64,7 +64,7 @@ def _locked(path: Path, flags: int, operation: int) -> int:
 
 
 @contextmanager
-def _unlocked_at_the_end(descriptor: int) -> Iterator[None]:
+def _unlock_after(descriptor: int) -> Iterator[None]:
     try:
         yield
     finally:
@@ -106,10 +106,10 @@ class LineFile:
         except FileNotFoundError:
             if self.lines_count:
                 return []
-            data = _unpacked(self._packed)
+            data = _unpack(self._packed)
         *lines, torn = data.split(b"\n")
         if torn:
-            _log.warning("%s: its last record was torn and is dropped", self.path)
+            _log.warning("%s: its last record is incomplete and is dropped", self.path)
         self._whole_bytes += len(data) - len(torn)
         self.lines_count += len(lines)
         return lines
@@ -122,7 +122,9 @@ class LineFile:
 
         """
         if self._packed.exists():
-            raise BuildError(f"{self._packed} is packed and only read: unxz it to write here")
+            raise BuildError(
+                f"{self._packed} is compressed and read-only; decompress it with unxz to write here"
+            )
         try:
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
             try:
@@ -133,7 +135,7 @@ class LineFile:
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise not_written(self.path, error) from error
+            raise write_error(self.path, error) from error
         self._whole_bytes += len(line) + 1
         self.lines_count += 1
 
@@ -143,7 +145,7 @@ def packed_path(path: Path) -> Path:
     return path.with_name(path.name + ".xz")
 
 
-def _unpacked(packed: Path) -> bytes:
+def _unpack(packed: Path) -> bytes:
     """What `packed` holds; nothing where it is not there either."""
     try:
         with lzma.open(packed) as file:
@@ -153,7 +155,7 @@ def _unpacked(packed: Path) -> bytes:
     except (EOFError, lzma.LZMAError) as error:
         raise OSError(f"{packed} is damaged ({error})") from error
     if len(data) > MAX_UNPACKED_BYTES:
-        raise OSError(f"{packed} unfolds to more than {MAX_UNPACKED_BYTES >> 20} MB")
+        raise OSError(f"{packed} decompresses to more than {MAX_UNPACKED_BYTES >> 20} MB")
     return data
 
 
@@ -177,7 +179,7 @@ def replace_file(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise not_written(path, error) from error
+        raise write_error(path, error) from error
 
 
 def write_synced(path: Path, data: bytes) -> None:
@@ -188,9 +190,9 @@ def write_synced(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def not_written(path: Path, error: OSError) -> BuildError:
+def write_error(path: Path, error: OSError) -> BuildError:
     """The error for a file that the disk did not take."""
     return BuildError(
-        f"{path} could not be written: {error}; free some space or mend its permissions: "
+        f"{path} could not be written: {error}; free some space or fix its permissions: "
         "the same command goes on"
     )

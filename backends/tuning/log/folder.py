@@ -46,8 +46,8 @@ class LogFolder:
                 self.read_on()
         except OSError as error:
             raise BuildError(
-                f"the tuning log {self.folder} cannot be read: {error}; mend its permissions, or "
-                "move it away to tune afresh"
+                f"the tuning log {self.folder} cannot be read: {error}; fix its permissions, or "
+                "move it away to tune from scratch"
             ) from error
 
     def was_replaced(self) -> bool:

@@ -100,5 +100,5 @@ def damaged(path: Path, number: int, why: str) -> BuildError:
     """The error for a line that is whole and yet cannot be read."""
     return BuildError(
         f"the tuning log {path.parent} cannot be read: {path.name}, line {number} is damaged "
-        f"({why}). {_REMEDIES[path.name]}, or, to tune afresh without this log, move it away"
+        f"({why}). {_REMEDIES[path.name]}, or, to tune from scratch without this log, move it away"
     )

@@ -10,7 +10,7 @@ import msgspec
 
 from ....errors import UsageError
 from .contents import Contents, read_contents
-from .files import not_written, write_synced
+from .files import write_error, write_synced
 from .lines import LOST, RECORDS, WORKLOADS, RecordLine, WorkloadLine
 from .records import Workload
 
@@ -28,12 +28,12 @@ def merge(folders: Sequence[Path], output: Path) -> Contents:
     """
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise UsageError(f"{output} exists; merge into a new folder, then put it in its place")
-    union = united([read_contents(folder) for folder in folders])
+    union = unite([read_contents(folder) for folder in folders])
     _write(output, union)
     return union
 
 
-def united(logs: Sequence[Contents]) -> Contents:
+def unite(logs: Sequence[Contents]) -> Contents:
     """The union of several logs; merging it with any of them again changes nothing."""
     stands_for = _same_functions({line for log in logs for line in log.workloads})
     workloads = sorted(set(stands_for.values()), key=lambda line: (line.hash, line.module))
@@ -99,4 +99,4 @@ def _write(output: Path, union: Contents) -> None:
                 write_synced(new / file, b"".join(_encode(line) + b"\n" for line in lines))
             new.rename(output)
     except OSError as error:
-        raise not_written(output, error) from error
+        raise write_error(output, error) from error

@@ -51,7 +51,7 @@ class Workload:
         except Exception as error:  # whatever TVM raises for text that is not its own
             raise BuildError(
                 f"{self.where}: the function cannot be read ({_last_line(error)}); "
-                "tune afresh into another log"
+                "tune from scratch into another log"
             ) from error
 
     @cached_property

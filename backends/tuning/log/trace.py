@@ -39,7 +39,7 @@ def trace_from_json(text: bytes, module: IRModule) -> Trace:
     json = msgspec.json.decode(text)
     instructions, decisions = json
     if any(_holds_objects(inputs) or _holds_objects(attrs) for _, inputs, attrs, _ in instructions):
-        return _replayed(json, module)
+        return _replay(json, module)
     variables: dict[str, Any] = {"None": None}
     made = []
     for kind, inputs, attrs, outputs in instructions:
@@ -57,7 +57,7 @@ def _holds_objects(values: Any) -> bool:
     return isinstance(values, dict) or (isinstance(values, str) and values.startswith("{"))
 
 
-def _replayed(json: Any, module: IRModule) -> Trace:
+def _replay(json: Any, module: IRModule) -> Trace:
     sch = new_schedule(module["main"])
     Trace.apply_json_to_schedule(json, sch)
     return sch.trace

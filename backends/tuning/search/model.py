@@ -10,7 +10,7 @@ from tvm.s_tir.meta_schedule.runner import RunnerResult
 from tvm.s_tir.meta_schedule.search_strategy import MeasureCandidate
 from tvm.target import Target
 
-from ...schedule.default import replayed
+from ...schedule.default import replay
 from ..log.log import Record, TuningLog, Workload
 from .context import Context
 
@@ -35,7 +35,7 @@ def _learn(model: CostModel, workload: Workload, records: Sequence[Record], targ
     candidates, results = [], []
     arguments = ArgInfo.from_prim_func(workload.module["main"])
     for record in records:
-        schedule = replayed(workload.module["main"], record.trace)
+        schedule = replay(workload.module["main"], record.trace)
         candidates.append(MeasureCandidate(schedule, arguments))
         results.append(RunnerResult(list(record.run_secs), None))
     model.update(Context(workload.module, target), candidates, results)

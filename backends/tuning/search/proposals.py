@@ -52,7 +52,7 @@ class Proposer(Protocol):
         """Hear the seconds of what was proposed, None for what was lost."""
 
 
-class Listed:
+class CandidateList:
     """Candidates that are known ahead, in their order."""
 
     def __init__(self, candidates: Iterator[Candidate]) -> None:
@@ -103,7 +103,7 @@ class SketchSearch:
         self._context = Context(
             task.module,
             target,
-            space=sketch_space(isa, narrow=task.narrow),
+            space=sketch_space(isa, dot_dtype=task.dot_dtype),
             strategy=EvolutionarySearch(
                 population_size=_POPULATION,
                 genetic_num_iters=_GENERATIONS,

@@ -2,7 +2,7 @@
 
 TVM's own rules for CPUs but for two things. The innermost axis is always one whole vector
 (channels lie innermost in our layout), so no candidate spends its time on half-filled vectors; and
-layers of narrow weights are tiled around our own dot-product intrinsics, since LLVM rejects TVM's.
+layers of low-bit weights are tiled around our own dot-product intrinsics, since LLVM rejects TVM's.
 Source: Zheng et al., "Ansor: Generating High-Performance Tensor Programs", OSDI 2020, section 4;
 Shao et al., "Tensor Program Optimization with Probabilistic Programs", NeurIPS 2022, section 4.
 """
@@ -20,9 +20,9 @@ _JOBS_PER_CORE = 16
 _FLOAT_BITS = 32
 
 
-def sketch_space(isa: InstructionSet, *, narrow: str | None) -> PostOrderApply:
-    """The space of a function of `narrow` weights (`Task.narrow`), or of reals."""
-    intrinsic = isa.dot(narrow).intrinsic if narrow is not None else None
+def sketch_space(isa: InstructionSet, *, dot_dtype: str | None) -> PostOrderApply:
+    """The space of a function that multiplies `dot_dtype` values (`Task.dot_dtype`), or float32."""
+    intrinsic = isa.dot(dot_dtype).intrinsic if dot_dtype is not None else None
     tensorized = intrinsic is not None
     return PostOrderApply(
         sch_rules=[

@@ -76,16 +76,16 @@ class Transfer:
         ours = signature(task.module)
         near = [(ours.distance(theirs), workload) for theirs, workload in self._known]
         near = [p for p in near if p[0] < math.inf and not p[1].holds(task.module)]
-        space = sketch_space(self._isa, narrow=task.narrow)
+        space = sketch_space(self._isa, dot_dtype=task.dot_dtype)
         context = Context(task.module, self._target, space=space)
         for _, workload in sorted(near, key=lambda pair: pair[0])[:count]:
             for record in self._log.records(workload, limit=_PER_FUNCTION):
-                fitted = _finished(record.trace, context)
+                fitted = _finish(record.trace, context)
                 if fitted is not None:
                     yield Candidate(fitted, record.tuner)
 
 
-def _finished(trace: Trace, context: Context) -> Schedule | None:
+def _finish(trace: Trace, context: Context) -> Schedule | None:
     """A record's schedule on the context's function, a sketch's last steps done anew."""
     fitted = fit(trace, context.mod)
     if fitted is None or not any(i.kind.name == "EnterPostproc" for i in trace.insts):

@@ -39,13 +39,13 @@ Fitter = Callable[[Ranks], Fit]
 class Form(Protocol):
     """A frozen value that knows one way to split a layer.
 
-    The last `heads` parts stand side by side, their outputs joined.
+    The last `branches` parts read the same tensor; their outputs are concatenated.
     """
 
     name: ClassVar[str]
-    heads: ClassVar[int]
+    branches: ClassVar[int]
 
-    def takes(self, layer: Layer) -> bool:
+    def accepts(self, layer: Layer) -> bool:
         """Whether layers of this kind have such a form at all."""
 
     def obstacle(self, layer: Layer) -> str | None:
@@ -72,7 +72,7 @@ def is_pointwise(layer: Layer) -> bool:
     return layer.kind == "dense" or layer.weight_shape[2:] == (1, 1)
 
 
-def steps(full: int, multiple_of: int) -> tuple[int, ...]:
+def rank_steps(full: int, multiple_of: int) -> tuple[int, ...]:
     """Multiples up to a full rank, and that."""
     return (*range(multiple_of, full, multiple_of), full)
 
@@ -96,12 +96,12 @@ def split_of(form: Form, layer: Layer, ranks: Ranks, fit: Fit) -> Split:
     return Split(
         layer=layer.name,
         form=form.name,
-        heads=form.heads,
+        branches=form.branches,
         ranks=tuple(r for r, _ in reduced),
         full_ranks=tuple(most for _, most in reduced),
         error_ratio=fit.error_ratio,
         macs_count_before=layer.macs_count,
-        macs_count_after=parts_macs_count(layer, parts, form.heads),
+        macs_count_after=parts_macs_count(layer, parts, form.branches),
         parts=parts,
         factors=tuple(
             np.ascontiguousarray(factor.reshape(part.shape), np.float32)

@@ -20,9 +20,9 @@ from typing import ClassVar
 import numpy as np
 
 from ....ir.layers import Layer
-from ..lowrank import spectrum, tucker_of_inner
+from ..lowrank import spectrum, tucker_at_inner_rank
 from ..split import Part
-from .base import Fit, Fitter, Path, Problem, Ranks, as_layer, is_pointwise, steps
+from .base import Fit, Fitter, Path, Problem, Ranks, as_layer, is_pointwise, rank_steps
 
 INNER_RANKS_TRIED = 8
 
@@ -32,9 +32,9 @@ class Svd:
     """A dense layer or a 1×1 convolution as two."""
 
     name: ClassVar[str] = "svd"
-    heads: ClassVar[int] = 1
+    branches: ClassVar[int] = 1
 
-    def takes(self, layer: Layer) -> bool:
+    def accepts(self, layer: Layer) -> bool:
         """Whether layers of this kind have such a form at all."""
         return is_pointwise(layer)
 
@@ -48,7 +48,7 @@ class Svd:
 
     def paths(self, layer: Layer, multiple_of: int) -> tuple[Path, ...]:
         """The ranks to choose from."""
-        return (tuple((r,) for r in steps(self.full_ranks(layer)[0], multiple_of)),)
+        return (tuple((r,) for r in rank_steps(self.full_ranks(layer)[0], multiple_of)),)
 
     def parts(self, layer: Layer, ranks: Ranks) -> tuple[Part, ...]:
         """What the layer becomes at these ranks."""
@@ -82,9 +82,9 @@ class Tucker:
     """A k×k convolution between two of 1×1 (Tucker-2)."""
 
     name: ClassVar[str] = "tucker"
-    heads: ClassVar[int] = 1
+    branches: ClassVar[int] = 1
 
-    def takes(self, layer: Layer) -> bool:
+    def accepts(self, layer: Layer) -> bool:
         """Whether layers of this kind have such a form at all."""
         return not is_pointwise(layer)
 
@@ -99,9 +99,9 @@ class Tucker:
     def paths(self, layer: Layer, multiple_of: int) -> tuple[Path, ...]:
         """For some ranks of the input side, all of the output side."""
         c_in, c_out = self.full_ranks(layer)
-        inner = steps(c_in, multiple_of)[:-1]
+        inner = rank_steps(c_in, multiple_of)[:-1]
         tried = (*inner[:: max(1, len(inner) // INNER_RANKS_TRIED)], c_in)
-        return tuple(tuple((p, q) for q in steps(c_out, multiple_of)) for p in tried)
+        return tuple(tuple((p, q) for q in rank_steps(c_out, multiple_of)) for p in tried)
 
     def parts(self, layer: Layer, ranks: Ranks) -> tuple[Part, ...]:
         """What the layer becomes at these ranks."""
@@ -117,10 +117,10 @@ class Tucker:
 
     def fitter(self, problem: Problem) -> Fitter:
         """Project the inputs once for each rank of theirs, then cut the outputs' spectrum."""
-        of_inner = cache(tucker_of_inner(problem.weight, problem.covariance))
+        of_inner = cache(tucker_at_inner_rank(problem.weight, problem.covariance))
 
         def fit(ranks: Ranks) -> Fit:
-            factors, error_ratio = of_inner(ranks[0]).cut(ranks[1])
+            factors, error_ratio = of_inner(ranks[0]).truncate(ranks[1])
             return Fit(factors, error_ratio)
 
         return fit

@@ -21,18 +21,18 @@ class Multilinear(ABC):
     """A form of a k×k convolution at one rank; its factors are the parts' weights, last first."""
 
     name: ClassVar[str]
-    heads: ClassVar[int] = 1
+    branches: ClassVar[int] = 1
     mixes_inputs: ClassVar[bool] = True
     """Whether the first part mixes the input's channels."""
 
-    def takes(self, layer: Layer) -> bool:
+    def accepts(self, layer: Layer) -> bool:
         """Whether layers of this kind have such a form at all."""
         return not is_pointwise(layer)
 
     def obstacle(self, layer: Layer) -> str | None:
         """Why a layer of the kind cannot be given this form, or None."""
         if 1 in layer.weight_shape[2:]:
-            return "its kernel extends along one side only"
+            return "its kernel is one-dimensional"
         return None
 
     def paths(self, layer: Layer, multiple_of: int) -> tuple[Path, ...]:
@@ -40,7 +40,7 @@ class Multilinear(ABC):
         found = []
         for rank in range(multiple_of, self.full_ranks(layer)[0] + 1, multiple_of):
             parts = self.parts(layer, (rank,))
-            if parts_macs_count(layer, parts, self.heads) >= layer.macs_count:
+            if parts_macs_count(layer, parts, self.branches) >= layer.macs_count:
                 break
             found.append((rank,))
         return (tuple(found),)
@@ -63,7 +63,7 @@ class Multilinear(ABC):
 
     def fitter(self, problem: Problem) -> Fitter:
         """Fit in coordinates in which the input's channels are uncorrelated, then go back."""
-        goal, root = whitened(problem) if self.mixes_inputs else (plain(problem), None)
+        goal, root = whiten(problem) if self.mixes_inputs else (goal_of(problem), None)
         start = self.start(goal.weight)
 
         def fit(ranks: Ranks) -> Fit:
@@ -82,16 +82,16 @@ class Multilinear(ABC):
         return arrays[::-1]
 
 
-def plain(problem: Problem) -> Goal:
-    """What is to be approximated, as it stands."""
+def goal_of(problem: Problem) -> Goal:
+    """What is to be approximated, in the layer's own coordinates."""
     return Goal(problem.weight, problem.covariance)
 
 
-def whitened(problem: Problem) -> tuple[Goal, np.ndarray | None]:
+def whiten(problem: Problem) -> tuple[Goal, np.ndarray | None]:
     """With x = R x', return W R and E[x' x'ᵀ], and R (I, I); all as it is without data."""
     weight, covariance = problem.weight, problem.covariance
     if covariance is None:
-        return plain(problem), None
+        return goal_of(problem), None
     root = channel_root(weight, covariance, WHITENED_SHARE)
     c_in = len(root)
     half = np.linalg.solve(root, covariance.reshape(c_in, -1)).reshape(covariance.shape)

@@ -72,16 +72,16 @@ class Fire(Multilinear):
     """A k×k convolution as 1×1, then 1×1 beside k×k, half of the outputs each."""
 
     name: ClassVar[str] = "fire"
-    heads: ClassVar[int] = 2
+    branches: ClassVar[int] = 2
 
     def obstacle(self, layer: Layer) -> str | None:
         """Why a layer of the kind cannot be given this form, or None."""
         if any(size % 2 == 0 for size in layer.weight_shape[2:]):
-            return "an even kernel has no centre for the pointwise half"
+            return "an even kernel size has no centre for the pointwise branch"
         if layer.weight_shape[0] == 1:
-            return "one output channel has no halves"
-        if min(_centred(layer)) < 0:
-            return "its padding is less than half of its kernel, so both halves cannot be centred"
+            return "one output channel cannot be halved"
+        if min(_centred_pad(layer)) < 0:
+            return "its padding is less than half its kernel, so the branches cannot be aligned"
         return super().obstacle(layer)
 
     def full_ranks(self, layer: Layer) -> Ranks:
@@ -91,7 +91,9 @@ class Fire(Multilinear):
     def parts(self, layer: Layer, ranks: Ranks) -> tuple[Part, ...]:
         """What the layer becomes at these ranks."""
         (rank,), (c_out, c_in, *kernel) = ranks, layer.weight_shape
-        point = Part(shape=(c_out // 2, rank, 1, 1), strides=layer.strides, padding=_centred(layer))
+        point = Part(
+            shape=(c_out // 2, rank, 1, 1), strides=layer.strides, padding=_centred_pad(layer)
+        )
         around = as_layer(layer, (c_out - c_out // 2, rank, *kernel))
         return Part(shape=(rank, c_in, 1, 1)), point, around
 
@@ -146,7 +148,7 @@ def down_then_across(layer: Layer, down: Shape, across: Shape, groups: int = 1) 
     ]
 
 
-def _centred(layer: Layer) -> tuple[int, ...]:
+def _centred_pad(layer: Layer) -> tuple[int, ...]:
     """The padding with which 1×1 looks where the middle of the kernel does."""
     inside = [d * (k // 2) for d, k in zip(layer.dilation, layer.weight_shape[2:], strict=True)]
     return tuple(pad - cut for pad, cut in zip(layer.padding, inside * 2, strict=True))

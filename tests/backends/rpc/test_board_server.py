@@ -22,7 +22,7 @@ from tvm.rpc import RPCSession, connect_tracker
 
 from adaspring import targets
 from adaspring.backends.rpc.description import INFO_FUNCTION
-from adaspring.backends.rpc.protocol import Address, TrackerLine, answers, send_greeting
+from adaspring.backends.rpc.protocol import Address, TrackerConnection, is_answering, send_greeting
 from adaspring.targets.machine import cpu_flags
 
 from ...support import rpc
@@ -152,7 +152,7 @@ def test_callers_that_are_no_clients_are_turned_away(where, served):
         loud.sendall(b"GET / HTTP/1.1\r\n\r\n")
         huge.sendall(struct.pack("<ii", 0xFF271, 1 << 30))
         send_greeting(huge, "client:host:0.5")
-        assert answers(address, 30)
+        assert is_answering(address, 30)
         assert hung_up(loud)
         assert hung_up(huge)
         assert hung_up(silent)
@@ -172,7 +172,7 @@ def test_a_busy_board_answers_and_is_known_as_busy(where, served):
 
     def use(opened: RPCSession) -> None:
         wait_until(lambda: states() == ["busy"])  # it tells the tracker after it let us in
-        assert answers(Address.parse(served.address), 30)
+        assert is_answering(Address.parse(served.address), 30)
         assert info_of(opened) == served.info
 
     in_session(where, use)
@@ -181,7 +181,7 @@ def test_a_busy_board_answers_and_is_known_as_busy(where, served):
 
 def test_a_board_that_is_given_to_a_client_that_never_calls_is_offered_again(where, served):
     wait_until(lambda: is_free(where))
-    with TrackerLine(Address.parse(where)) as line:
+    with TrackerConnection(Address.parse(where)) as line:
         line.ask(REQUEST_A_BOARD, "host", "", 1)
         assert is_free(where, 0)
     wait_until(lambda: is_free(where))
@@ -289,4 +289,4 @@ def test_a_port_that_is_taken_is_not_exchanged_for_another(where, served):
 
 def test_a_board_that_is_not_what_its_key_says_warns_of_it(where):
     with rpc.board(where, "rock-5b-mali" if HOST.architecture == "x86_64" else "h200") as b:
-        assert "this is not the board that is declared as" in said(b.process)
+        assert "this machine does not match the board declared as" in said(b.process)

@@ -8,14 +8,14 @@ import msgspec
 import pytest
 
 from adaspring import targets
-from adaspring.backends.rpc.board.hwcaps import features
+from adaspring.backends.rpc.board.hwcaps import decode_hwcaps
 from adaspring.backends.rpc.description import (
     BoardInfo,
     declared_board,
     describe_this_machine,
     mismatches,
 )
-from adaspring.backends.rpc.protocol import Address, exposure
+from adaspring.backends.rpc.protocol import Address, exposure_warning
 from adaspring.errors import UsageError
 
 PI_5 = targets.find("raspberry-pi-5")
@@ -42,10 +42,10 @@ def test_a_board_that_has_all_that_was_declared_fits():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"machine": "x86_64"}, "it is x86_64, declared is aarch64"),
+        ({"machine": "x86_64"}, "it is x86_64, but aarch64 was declared"),
         ({"cpu_features": ("asimd",)}, "its processor lacks asimddp, asimdhp, asimdrdm, atomics"),
-        ({"core_count": 2}, "it has 2 cores, declared are 4"),
-        ({"memory_bytes": 4 * 10**9}, "it has 3.7 GiB of memory, declared are 8.0 GiB"),
+        ({"core_count": 2}, "it has 2 cores, but 4 were declared"),
+        ({"memory_bytes": 4 * 10**9}, "it has 3.7 GiB of memory, but 8.0 GiB were declared"),
     ],
 )
 def test_every_way_of_not_fitting_is_named(change, said):
@@ -104,8 +104,8 @@ def test_another_kernel_than_the_programs_means_an_emulator(tmp_path):
 def test_bits_become_the_names_of_cpuinfo():
     # bits 0 to 12, 15, 16 and 20 of Linux's uapi/asm/hwcap.h
     words = "fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc"
-    assert features(0x119FFF, 0) == {*words.split(), "dcpop", "asimddp"}
-    assert features(0, 1 << 13 | 1 << 14) == {"i8mm", "bf16"}
+    assert decode_hwcaps(0x119FFF, 0) == {*words.split(), "dcpop", "asimddp"}
+    assert decode_hwcaps(0, 1 << 13 | 1 << 14) == {"i8mm", "bf16"}
 
 
 def test_an_address_is_a_host_and_a_port():
@@ -119,6 +119,6 @@ def test_an_address_is_a_host_and_a_port():
 
 def test_all_but_loopback_is_warned_of():
     for host in ("127.0.0.1", "127.0.0.2", "::1", "localhost"):
-        assert exposure(Address(host, 1)) == ""
+        assert exposure_warning(Address(host, 1)) == ""
     for host in ("0.0.0.0", "::", "192.168.7.2", "raspberrypi.local"):
-        assert "docs/security.md" in exposure(Address(host, 1))
+        assert "docs/security.md" in exposure_warning(Address(host, 1))

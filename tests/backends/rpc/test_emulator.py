@@ -167,7 +167,7 @@ def test_the_cache_is_where_the_user_keeps_caches(monkeypatch, tmp_path):
 
 def test_a_build_that_fails_leaves_nothing_and_clears_what_a_killed_one_left(tmp_path, monkeypatch):
     def no_network(self, folder):
-        raise BoardError("apt-get could not get the lists of packages: no network")
+        raise BoardError("apt-get could not fetch the package lists: no network")
 
     monkeypatch.setattr(debian.Debian, "__init__", no_network)
     (tmp_path / ".building-killed").mkdir()
@@ -189,7 +189,7 @@ def test_what_apt_complains_of_is_one_line(tmp_path, monkeypatch):
     dpkg.write_text("#!/bin/sh\necho '\"'\n")  # an architecture that APT cannot read
     dpkg.chmod(0o755)
     monkeypatch.setenv("PATH", f"{dpkg.parent}{os.pathsep}{os.environ['PATH']}")
-    with pytest.raises(BoardError, match="apt-get could not get the lists of packages: ") as caught:
+    with pytest.raises(BoardError, match="apt-get could not fetch the package lists: ") as caught:
         debian.Debian(tmp_path / "apt")
     assert "\n" not in str(caught.value)
 
@@ -198,7 +198,7 @@ def test_wheels_that_cannot_be_had_are_one_line(tmp_path, monkeypatch):
     if importlib.util.find_spec("pip") is None:
         missing("pip is not installed")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    with pytest.raises(BoardError, match="pip could not get the wheels of the board: ") as caught:
+    with pytest.raises(BoardError, match=r"pip could not fetch the board.s wheels: ") as caught:
         wheels.fetch_wheels(tmp_path / "wheels", "3.11")
     assert "apache-tvm" in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -246,9 +246,9 @@ def test_a_key_that_no_board_has_is_refused_with_those_that_are_there(where):
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"architecture": "aarch64"}, "it is x86_64, declared is aarch64"),
+        ({"architecture": "aarch64"}, "it is x86_64, but aarch64 was declared"),
         ({"cpu_features": ("amx_tile_of_mars",)}, "its processor lacks amx_tile_of_mars"),
-        ({"core_count": 64}, "it has . cores, declared are 64"),
+        ({"core_count": 64}, "it has . cores, but 64 were declared"),
     ],
 )
 def test_a_board_that_is_not_what_was_declared_is_refused_by_name(where, changes, why):

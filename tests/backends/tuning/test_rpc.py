@@ -14,7 +14,7 @@ from adaspring import targets
 from adaspring.backends.build import build, prepare
 from adaspring.backends.rpc.emulator.image import default_folder, image
 from adaspring.backends.rpc.emulator.run import emulated_board, emulated_key
-from adaspring.backends.rpc.host.client import Waiting
+from adaspring.backends.rpc.host.client import LeaseClient
 from adaspring.backends.rpc.host.runner import RpcRunner
 from adaspring.backends.rpc.host.session_process import SessionProcess
 from adaspring.backends.rpc.protocol import Address
@@ -134,7 +134,7 @@ def test_an_emulated_board_tunes_and_runs_8_bit_layers_with_dot_products(emulate
     images = np.random.default_rng(0).standard_normal((8, 8, 12, 12)).astype(np.float32)
     model = run(from_torch(net, (x,), name="net"), (Quantize(),), Dataset(inputs=(images,))).model
     prepared = prepare(model, PI5)
-    tasks = [t for t in tasks_of([prepared.module], prepared.isa) if t.narrow == "int8"]
+    tasks = [t for t in tasks_of([prepared.module], prepared.isa) if t.dot_dtype == "int8"]
     log = TuningLog(tmp_path / "log")
     runner = RpcRunner(Address.parse(emulated), PI5)
     try:
@@ -159,7 +159,7 @@ def run_on_board(where: str, built, images: np.ndarray, folder: Path) -> np.ndar
     """The network's output on the board, image by image, in one session."""
     np.savez(folder / "weights.npz", **{f"w{i}": w for i, w in enumerate(built.weights.values())})
     np.savez(folder / "inputs.npz", x0=images[:, None])
-    lease = Waiting(Address.parse(where), emulated_key(PI5), 60.0).lease()
+    lease = LeaseClient(Address.parse(where), emulated_key(PI5), 60.0).lease()
     assert lease is not None
     session = SessionProcess()
     try:

@@ -16,7 +16,11 @@ from adaspring.backends.tuning.engine import tune
 from adaspring.backends.tuning.log.log import TuningLog
 from adaspring.backends.tuning.search.context import Context
 from adaspring.backends.tuning.search.model import cost_model
-from adaspring.backends.tuning.search.proposals import Listed, SketchSearch, template_candidates
+from adaspring.backends.tuning.search.proposals import (
+    CandidateList,
+    SketchSearch,
+    template_candidates,
+)
 from adaspring.backends.tuning.search.space import sketch_space
 from adaspring.backends.tuning.search.transfer import Transfer, fit, nearest_tiles, signature
 from adaspring.backends.tuning.settings import Tuning
@@ -60,7 +64,7 @@ def integer_tasks(board, model):
     images = np.random.default_rng(0).standard_normal((4, 3, 32, 32)).astype(np.float32)
     quantized = run(model, (Quantize(),), Dataset(inputs=(images,))).model
     prepared = prepare(quantized, board)
-    return [t for t in tasks_of([prepared.module], prepared.isa) if t.narrow == "int8"]
+    return [t for t in tasks_of([prepared.module], prepared.isa) if t.dot_dtype == "int8"]
 
 
 def search(task, board, log, **settings):
@@ -201,12 +205,12 @@ def test_a_task_is_left_when_nothing_improves(board, tasks, tmp_path):
 
 def test_tuning_stops_when_the_time_is_up(board, tasks, tmp_path):
     report = tune(tasks, board, TuningLog(tmp_path), Tuning(trials=10_000, time_limit_s=1e-3))
-    assert report.ended == "the time was up"
+    assert report.ended == "the time limit was reached"
     assert report.measured_count == 0
 
 
 def test_a_list_is_gone_through_in_order():
-    listed = Listed(iter("abcde"))
+    listed = CandidateList(iter("abcde"))
     assert [listed.propose(2), listed.propose(2), listed.propose(2), listed.propose(2)] == [
         ["a", "b"], ["c", "d"], ["e"], []]  # fmt: skip
 
@@ -219,7 +223,7 @@ def test_where_the_time_went_is_told(board, tasks, tmp_path):
 
 def test_the_space_of_a_function_without_reals_is_not_empty(board, integer_tasks):
     target = tvm.target.Target(dict(board.target))
-    space = sketch_space(instruction_set(board), narrow="int8")
+    space = sketch_space(instruction_set(board), dot_dtype="int8")
     context = Context(integer_tasks[0].module, target, space=space)
     assert context.generate_design_space()
 
@@ -231,9 +235,9 @@ def test_layers_of_bfloat16_are_tiled_around_the_instruction_of_the_board(model)
         architecture="x86_64",
     )
     prepared = prepare(run(model, (Half(),), None).model, board)
-    tasks = [t for t in tasks_of([prepared.module], prepared.isa) if t.narrow == "uint16"]
+    tasks = [t for t in tasks_of([prepared.module], prepared.isa) if t.dot_dtype == "uint16"]
     assert len(tasks) >= 4
-    space = sketch_space(prepared.isa, narrow="uint16")
+    space = sketch_space(prepared.isa, dot_dtype="uint16")
     target = tvm.target.Target(dict(board.target))
     (sketch, *_) = Context(tasks[0].module, target, space=space).generate_design_space()
     assert "vdpbf16ps" in str(sketch.trace)
@@ -252,7 +256,7 @@ def test_a_schedule_of_floats_is_not_carried_over_to_bfloat16(model, board):
 def test_layers_of_bfloat16_are_tuned(model, tmp_path):
     host = targets.host()
     prepared = prepare(run(model, (Half(),), None).model, host)
-    task = next(t for t in tasks_of([prepared.module], prepared.isa) if t.narrow == "uint16")
+    task = next(t for t in tasks_of([prepared.module], prepared.isa) if t.dot_dtype == "uint16")
     log = TuningLog(tmp_path)
     report = tune([task], host, log, Tuning(trials=3, tuner="template"))
     assert report.measured_count == 3

@@ -252,7 +252,7 @@ def test_a_setting_computes_what_onnx_runtime_does(tmp_path, name):
     ("operator", "attributes", "message"),
     [
         ("Resize", {"mode": "linear", "antialias": 1}, "antialias 1 is not supported"),
-        ("Resize", {"mode": "linear"}, "its scales give no whole size"),
+        ("Resize", {"mode": "linear"}, "its scales do not give whole sizes"),
         ("Attention", {}, "opset 22 or older"),
     ],
 )

@@ -11,7 +11,7 @@ from adaspring.frontend.from_onnx.importer import from_onnx
 from adaspring.ir.layers import layers
 from adaspring.reference.executor import Reference
 
-from ...support.frontend import assert_in_the_contracts_form, operators, run
+from ...support.frontend import assert_in_the_irs_form, operators, run
 from ...support.networks import (
     Mlp,
     MobileNetStyle,
@@ -31,7 +31,7 @@ from ...support.quantized_networks import (
 
 
 def assert_within(path, steps, *inputs, lowered=True):
-    """The reference executor and TVM's own lowering within so many output levels of the truth."""
+    """The reference executor and TVM's own lowering are within `steps` of the output's scale."""
     model = from_onnx(path)
     expected = run_onnx_runtime(path, *inputs)
     scale = output_scale(path)
@@ -67,7 +67,7 @@ def test_what_onnx_runtime_quantized_computes_what_it_computes_there(
     path = quantized_by_onnx_runtime(folder, make, activations, per_channel=per_channel)
     inputs = [x.numpy() for x in example_inputs(make(), seed=7)]
     model = assert_within(path, 1, *inputs, lowered=False)
-    assert_in_the_contracts_form(model)
+    assert_in_the_irs_form(model)
     assert "nn.batch_norm" not in operators(model)
 
 
@@ -111,7 +111,7 @@ def test_a_convolution_computes_what_onnx_runtime_computes(
     y = graph.node("Conv", *inputs, strides=[stride] * 2, pads=[padding] * 4, group=groups)
     path = graph.save(tmp_path / "conv.onnx", graph.fake(y, 0.3, zero, dtype))
     model = assert_within(path, 1, values((2, c_in, 7, 6)), lowered=False)
-    assert_in_the_contracts_form(model)
+    assert_in_the_irs_form(model)
     (layer,) = layers(model)
     assert (layer.name, layer.bias) == ("conv", "conv.bias" if bias else None)
 
@@ -137,7 +137,7 @@ def test_a_dense_layer_computes_what_onnx_runtime_computes(
     b = graph.weight("fc.bias", levels((n,)).astype(np.int32), 0.01)
     y = graph.node("Gemm", x, w, b, transB=int(transposed))
     path = graph.save(tmp_path / "dense.onnx", graph.fake(y, 0.2))
-    assert_in_the_contracts_form(assert_within(path, 1, values((rows, k)), lowered=False))
+    assert_in_the_irs_form(assert_within(path, 1, values((rows, k)), lowered=False))
 
 
 def conv(graph, x, weight, **attributes):
@@ -156,7 +156,7 @@ def test_a_weight_around_another_zero_point_is_moved_where_int8_holds_it(tmp_pat
     zeros = np.arange(90, 96)
     path = one_conv(tmp_path, lambda g: g.weight("w", stored, np.full(6, 0.01), zeros, axis=0))
     model = assert_within(path, 1, values((1, 4, 5, 5)))
-    assert_in_the_contracts_form(model)
+    assert_in_the_irs_form(model)
     moved = stored.astype(int) - zeros.reshape(-1, 1, 1, 1)
     np.testing.assert_array_equal(model.weights["w"], moved)
 
@@ -165,7 +165,8 @@ def test_a_weight_that_int8_does_not_hold_is_refused(tmp_path):
     stored = np.array([0, 255] * 18, "uint8").reshape(1, 4, 3, 3)
     path = one_conv(tmp_path, lambda g: g.weight("w", stored, 0.01, 100))
     with pytest.raises(
-        UnsupportedOperator, match=r"levels of w less their zero points go from -100 to 155"
+        UnsupportedOperator,
+        match=r"quantized values of w minus their zero points range from -100 to 155",
     ):
         from_onnx(path)
 
@@ -186,7 +187,7 @@ def test_a_float_weight_that_the_file_quantizes_is_rounded_ahead(tmp_path):
         return graph.fake("conv.weight", 0.02, 0, "int8")
 
     model = assert_within(one_conv(tmp_path, make), 1, values((1, 4, 5, 5)))
-    assert_in_the_contracts_form(model)
+    assert_in_the_irs_form(model)
     expected = np.clip(np.rint(weight / np.float32(0.02)), -128, 127)
     np.testing.assert_array_equal(model.weights["conv.weight"], expected)
 
@@ -209,7 +210,7 @@ def test_batch_norm_goes_into_the_scales_of_the_layer_before_where_they_stay_pos
     gamma = np.linspace(-0.5 if negative else 0.5, 1.5, 6)
     y = graph.fake(batch_norm(graph, y, gamma), 0.3)
     model = assert_within(graph.save(tmp_path / "bn.onnx", y), 1, values((1, 4, 5, 5)))
-    assert_in_the_contracts_form(model)
+    assert_in_the_irs_form(model)
     np.testing.assert_array_equal(model.weights["conv.weight"], stored)
     assert ("multiply" in operators(model)) == negative
 
@@ -239,7 +240,7 @@ def test_a_weight_that_two_layers_share_is_held_once(tmp_path):
 
 
 @pytest.mark.parametrize(("dtype", "zero"), [("uint8", 100), ("int8", -5)])
-def test_what_moves_levels_moves_reals(tmp_path, dtype, zero):
+def test_what_moves_quantized_values_moves_dequantized_ones(tmp_path, dtype, zero):
     """Pooling and reshaping between QuantizeLinear and DequantizeLinear."""
     graph = Graph(1, 4, 6, 6)
     q = graph.quantize("x", 0.05, zero, dtype)
@@ -249,11 +250,11 @@ def test_what_moves_levels_moves_reals(tmp_path, dtype, zero):
     x = graph.dequantize(q, 0.05, zero, dtype)
     y = graph.node("MatMul", x, graph.weight("fc.weight", levels((36, 5)), 0.01))
     path = graph.save(tmp_path / "moves.onnx", graph.fake(y, 0.3))
-    assert_in_the_contracts_form(assert_within(path, 1, values((1, 4, 6, 6))))
+    assert_in_the_irs_form(assert_within(path, 1, values((1, 4, 6, 6))))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int8"])
-def test_levels_by_channel_follow_their_channels(tmp_path, dtype):
+def test_values_quantized_per_channel_follow_their_channels(tmp_path, dtype):
     graph = Graph(1, 4, 6, 6)
     settings = {"scale": [0.02, 0.03, 0.04, 0.05], "zero_point": [1, 2, 3, 4], "dtype": dtype}
     q = graph.quantize("x", **settings, axis=1)
@@ -264,16 +265,16 @@ def test_levels_by_channel_follow_their_channels(tmp_path, dtype):
 
 
 @pytest.mark.parametrize(("dtype", "zero"), [("uint8", 100), ("int8", -5)])
-def test_levels_that_leave_the_network_are_the_sources_own(tmp_path, dtype, zero):
+def test_quantized_values_that_leave_the_network_are_the_sources_own(tmp_path, dtype, zero):
     graph = Graph(1, 4, 5, 5)
     y = conv(graph, graph.fake("x", 0.05, zero, dtype), graph.weight("w", levels((6, 4, 3, 3))))
     wanted = {"uint8": TensorProto.UINT8, "int8": TensorProto.INT8}[dtype]
-    path = graph.save(tmp_path / "levels.onnx", graph.quantize(y, 0.3, zero, dtype), dtype=wanted)
+    path = graph.save(tmp_path / "integers.onnx", graph.quantize(y, 0.3, zero, dtype), dtype=wanted)
     model = assert_within(path, 1, values((1, 4, 5, 5)))
     assert model.outputs[0].dtype == dtype
 
 
-def test_levels_read_by_another_scale_are_what_that_says(tmp_path):
+def test_quantized_values_read_by_another_scale_are_what_that_says(tmp_path):
     graph = Graph(1, 4, 5, 5)
     x = graph.dequantize(graph.quantize("x", 0.05, 100), 0.1, 30)
     y = conv(graph, x, graph.weight("w", levels((6, 4, 3, 3))))
@@ -325,7 +326,7 @@ def test_qlinear_operators_are_imported_as_layers(tmp_path, dtype):
     q = qlinear(graph, "QLinearMatMul", (q, *y), ("fc.weight", 0.01, 0, "int8"), (0.5, zero, dtype))
     path = graph.save(tmp_path / "qlinear.onnx", graph.dequantize(q, 0.5, zero, dtype))
     model = assert_within(path, 1, values((1, 4, 6, 6)))
-    assert_in_the_contracts_form(model)
+    assert_in_the_irs_form(model)
     assert [(layer.name, layer.bias) for layer in layers(model)] == [
         ("conv", "conv.bias"),
         ("fc", None),
@@ -382,7 +383,7 @@ def test_onnx_runtimes_own_form_of_qdq_is_refused(tmp_path):
 
 
 HOSTILE = {
-    "scale 0": (dict(scale=0.0), "a scale is 0.0; scales must be finite and above zero"),
+    "scale 0": (dict(scale=0.0), "a scale is 0.0; scales must be finite and positive"),
     "negative scale": (dict(scale=-0.1), "a scale is -0.1"),
     "NaN": (dict(scale=np.nan), "a scale is nan"),
     "infinity": (dict(scale=np.inf), "a scale is inf"),
@@ -390,7 +391,7 @@ HOSTILE = {
     "too few scales": (dict(scale=[0.1, 0.1], zero_point=[0, 0]), "2 scales for the 4 channels"),
     "too many zero points": (dict(zero_point=[0, 0, 0, 0]), "1 scales, but 4 zero points"),
     "an axis too far": (dict(scale=[0.1] * 4, zero_point=[0] * 4, axis=7), "axis 7"),
-    "16-bit levels": (dict(dtype="uint16"), "levels are uint16; export with int8 or uint8"),
+    "16 bits": (dict(dtype="uint16"), "quantized values are uint16; export with int8 or uint8"),
 }
 
 
@@ -424,23 +425,23 @@ def test_4_bit_weights_are_refused(tmp_path):
     graph = Graph(1, 4, opset=21)
     graph.hold("w", levels((4, 4)).astype(helper.tensor_dtype_to_np_dtype(TensorProto.INT4)))
     y = graph.node("MatMul", "x", graph.node("DequantizeLinear", "w", *graph.parameters(0.1, None)))
-    with pytest.raises(UnsupportedOperator, match=r"DequantizeLinear .* levels are int4"):
+    with pytest.raises(UnsupportedOperator, match=r"DequantizeLinear .* quantized values are int4"):
         from_onnx(graph.save(tmp_path / "int4.onnx", y))
 
 
-def test_levels_of_integers_are_refused(tmp_path):
+def test_quantizing_integers_is_refused(tmp_path):
     graph = Graph(1, 4)
     integers = graph.node("Cast", "x", to=TensorProto.INT32)
     with pytest.raises(UnsupportedOperator, match="it quantizes int32; only float32"):
         from_onnx(graph.save(tmp_path / "int32.onnx", graph.fake(integers)))
 
 
-def test_blocks_are_refused(tmp_path):
+def test_block_wise_quantization_is_refused(tmp_path):
     graph = Graph(1, 4, opset=21)
     graph.hold("w", levels((4, 4)))
     w = graph.dequantize("w", np.full((2, 4), 0.1), None, axis=0, block_size=2)
     y = graph.node("MatMul", "x", w)
-    with pytest.raises(UnsupportedOperator, match="blocks cannot be imported"):
+    with pytest.raises(UnsupportedOperator, match="block-wise quantization cannot be imported"):
         from_onnx(graph.save(tmp_path / "blocks.onnx", y))
 
 

@@ -218,7 +218,7 @@ def test_a_network_that_counts_its_calls_is_refused():
         return x + s.calls
 
     network = Fn(function, calls=nn.Buffer(torch.zeros(1))).eval()
-    with pytest.raises(ModelError, match="changes calls as it runs"):
+    with pytest.raises(ModelError, match="modifies calls as it runs"):
         from_torch(network, (torch.ones(2),), name="counter")
 
 

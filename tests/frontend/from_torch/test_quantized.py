@@ -18,7 +18,7 @@ from adaspring.frontend.from_torch.importer import from_torch
 from adaspring.ir.layers import layers
 from adaspring.reference.executor import Reference
 
-from ...support.frontend import assert_in_the_contracts_form, operators
+from ...support.frontend import assert_in_the_irs_form, operators
 from ...support.networks import Mlp, SmallCnn, SmallResNet, example_inputs
 from ...support.outputs import assert_close
 from ...support.pt2_files import MODEL, members, write
@@ -57,7 +57,7 @@ def test_what_pt2e_quantized_computes_what_torch_computes(saved, make, dtype):
         expected = program.module()(*inputs).numpy()
     found = Reference(model).run(*(x.numpy() for x in inputs))
     assert_close(found, [expected], 0.02)
-    assert_in_the_contracts_form(model)
+    assert_in_the_irs_form(model)
     assert "nn.batch_norm" not in operators(model)
 
 
@@ -90,7 +90,7 @@ def test_a_dense_layer_computes_what_torch_computes(kind, zero, scale, weight):
     with torch.no_grad():
         expected = network(torch.from_numpy(x)).numpy()
     assert_close(Reference(model).run(x), [expected], 1e-5)
-    assert_in_the_contracts_form(model)
+    assert_in_the_irs_form(model)
     assert model.weights["sums"].dtype == np.float32
 
 
@@ -113,11 +113,11 @@ def test_without_torchs_operators_the_error_says_what_to_install(saved, monkeypa
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"scale": 0.0}, r"a scale is 0.0; scales must be finite and above zero"),
+        ({"scale": 0.0}, r"a scale is 0.0; scales must be finite and positive"),
         ({"scale": -0.5}, r"a scale is -0.5"),
-        ({"zero_point": 300}, r"zero point 300 is no uint8 level \(0 to 255\)"),
-        ({"quant_min": 200, "quant_max": 100}, r"levels from 200 to 100 are no uint8"),
-        ({"dtype": torch.int16}, r"levels are int16; export with int8"),
+        ({"zero_point": 300}, r"zero point 300 is out of range for uint8 \(0 to 255\)"),
+        ({"quant_min": 200, "quant_max": 100}, r"a range of 200 to 100 does not fit uint8"),
+        ({"dtype": torch.int16}, r"quantized values are int16; export with int8"),
     ],
 )
 def test_hostile_settings_are_refused(changes, message):

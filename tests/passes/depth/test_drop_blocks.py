@@ -92,8 +92,8 @@ def test_the_reported_error_is_that_of_the_network_without_the_block():
     pass_ = DropBlocks(count=1)
     (drop,) = [d for d in pass_.plan(model, samples) if isinstance(d, Drop)]
     assert drop.layer == "block0"
-    without = pass_.apply(model, [drop])
-    assert drop.error_ratio == pytest.approx(error_ratio(model, without, samples), rel=1e-3)
+    dropped = pass_.apply(model, [drop])
+    assert drop.error_ratio == pytest.approx(error_ratio(model, dropped, samples), rel=1e-3)
     assert drop.describe() == (
         f"block0: block dropped, output error {drop.error_ratio:.1%} without it alone"
     )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from adaspring.ir.layers import Layer
 from adaspring.passes.factorize.forms import ALL_FORMS
 from adaspring.passes.factorize.forms.base import Problem, split_of
-from adaspring.passes.factorize.lowrank import lifted
+from adaspring.passes.factorize.lowrank import regularize
 
 FITTED = [form for form in ALL_FORMS if form.name not in ("svd", "tucker")]
 BY_NAME = {form.name: form for form in FITTED}
@@ -38,17 +38,17 @@ def layer_of(weight):
 
 def by_torch(split, x):
     """Run a split layer's parts in float64."""
-    heads = []
+    branches = []
     for index, (part, factor) in enumerate(zip(split.parts, split.factors, strict=True)):
         weight = torch.from_numpy(factor).double()
         y = torch.nn.functional.conv2d(
             x, weight, None, part.strides, part.padding[:2], part.dilation, part.groups
         )
-        if index < len(split.parts) - split.heads:
+        if index < len(split.parts) - split.branches:
             x = y
         else:
-            heads.append(y)
-    return torch.cat(heads, 1)
+            branches.append(y)
+    return torch.cat(branches, 1)
 
 
 def patches(x, kernel):
@@ -170,4 +170,4 @@ def test_dead_channels_and_one_huge_outlier_give_finite_parts(form):
 
 
 def test_lifting_leaves_a_matrix_that_can_be_inverted():
-    assert np.isfinite(np.linalg.inv(lifted(np.zeros((4, 4))))).all()
+    assert np.isfinite(np.linalg.inv(regularize(np.zeros((4, 4))))).all()

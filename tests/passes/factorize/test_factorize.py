@@ -131,7 +131,7 @@ def test_a_full_rank_weight_is_left_alone():
 
 def test_a_full_rank_convolution_is_left_alone():
     _, (decision,) = factorized(low_rank_conv(24, 32), 0.05)
-    assert decision.describe() == "c: kept, rank of all channels saves no MACs"
+    assert decision.describe() == "c: kept, full rank saves no MACs"
 
 
 def test_the_error_promised_for_a_weight_is_the_weights():
@@ -199,7 +199,7 @@ def test_refitting_after_the_split_brings_outputs_nearer():
 def test_layers_left_alone_say_why():
     model = known(MobileNetStyle)
     why = {d.layer: d.why for d in Factorize(max_error_ratio=0.01).plan(model, None)}
-    assert why["blocks.0.depthwise.0"] == "depthwise convolutions are thin already"
+    assert why["blocks.0.depthwise.0"] == "depthwise convolutions have few weights already"
     assert "saves no MACs" in why["blocks.0.expand.0"]
     assert set(why) == {layer.name for layer in layers(model)}
 

@@ -94,9 +94,9 @@ def test_a_weight_that_has_a_form_is_found_to_have_it(form, moves):
 def test_the_bias_goes_where_the_outputs_are_made():
     chain, _ = split(conv(exact_weight(Cp()), padding=1), Cp(), 0.03)
     assert [layer.bias for layer in layers(chain)] == [None, None, None, "c.3.bias"]
-    heads, _ = split(conv(exact_weight(Fire()), padding=1), Fire(), 0.03)
-    assert [layer.bias for layer in layers(heads)] == [None, "c.1.bias", "c.2.bias"]
-    assert heads.weights["c.1.bias"].shape == (C_OUT // 2,)
+    branches, _ = split(conv(exact_weight(Fire()), padding=1), Fire(), 0.03)
+    assert [layer.bias for layer in layers(branches)] == [None, "c.1.bias", "c.2.bias"]
+    assert branches.weights["c.1.bias"].shape == (C_OUT // 2,)
 
 
 @pytest.mark.parametrize("form", FITTED, ids=lambda form: form.name)
@@ -115,18 +115,18 @@ def test_without_data_the_error_is_that_of_the_weight(form):
 
 
 def parts_by_torch(decision, weights, x):
-    heads = []
+    branches = []
     for index, (part, weight) in enumerate(zip(decision.parts, weights, strict=True)):
         top, left, bottom, right = part.padding
         assert (top, left) == (bottom, right)
         y = torch.nn.functional.conv2d(
             x, weight, None, part.strides, (top, left), part.dilation, part.groups
         )
-        if index >= len(weights) - decision.heads:
-            heads.append(y)
+        if index >= len(weights) - decision.branches:
+            branches.append(y)
         else:
             x = y
-    return torch.cat(heads, 1)
+    return torch.cat(branches, 1)
 
 
 @pytest.mark.parametrize("form", FITTED, ids=lambda form: form.name)
@@ -161,10 +161,10 @@ def test_what_a_form_cannot_represent_is_left_out_with_the_reason():
     assert "even kernel" in reason(conv(draw(8, 8, 4, 4)), Fire())
     assert "padding is less" in reason(conv(draw(8, 8, 3, 3)), Fire())
     assert "one output channel" in reason(conv(draw(1, 8, 3, 3), padding=1), Fire())
-    assert "along one side only" in reason(conv(draw(8, 8, 3, 1)), Spatial())
-    assert reason(conv(draw(8, 8, 1, 1)), Spatial()) == "no form that was asked fits it"
+    assert "its kernel is one-dimensional" in reason(conv(draw(8, 8, 3, 1)), Spatial())
+    assert reason(conv(draw(8, 8, 1, 1)), Spatial()) == "none of the chosen forms fits it"
     grouped = Small(lambda self, x: self.c(x), c=nn.Conv2d(8, 8, 3, groups=2))
-    assert "thin already" in reason(imported(grouped, (1, 8, 6, 6)), *ALL_FORMS)
+    assert "have few weights already" in reason(imported(grouped, (1, 8, 6, 6)), *ALL_FORMS)
 
 
 def test_a_full_rank_weight_is_kept_with_the_error_that_was_reached():

@@ -76,13 +76,15 @@ def test_by_vbmf_splits_at_the_clean_rank():
 
 def test_by_vbmf_says_where_it_knows_no_rank():
     noise = np.random.default_rng(0).normal(size=(40, 40))
-    assert planned(noise, ByVbmf()).why == "VBMF finds its weight to be noise alone"
+    assert planned(noise, ByVbmf()).why == "VBMF finds only noise in its weight"
     net = Small(lambda self, x: self.c(x), c=nn.Conv2d(16, 16, 3))
     model, rule = imported(net, (1, 16, 8, 8)), ByVbmf()
     (decision,) = Factorize(rank=rule, forms=ALL_FORMS).plan(model, None)
     assert isinstance(decision, Kept)
     for form in ("cp", "bottleneck", "separable"):
-        assert f"{form}: VBMF tells the rank of a matrix, not of this form" in decision.why
+        assert (
+            f"{form}: VBMF gives the rank of a matrix, and this form factors none" in decision.why
+        )
 
 
 def test_by_energy_keeps_that_share_of_the_power():
@@ -102,7 +104,7 @@ def test_by_cost_takes_the_least_and_keeps_what_costs_more_than_the_whole():
     assert planned(weight, ByCost(cost)).ranks == (8,)
     kept = planned(weight, ByCost(lambda split: 1.5))
     assert isinstance(kept, Kept)
-    assert "it costs 1.5 of the whole" in kept.why
+    assert "costs 1.5 times the whole layer" in kept.why
     with pytest.raises(PassError, match="is NaN; give a number"):
         planned(weight, ByCost(lambda split: float("nan")))
 
@@ -172,7 +174,7 @@ def test_the_fastest_form_is_taken_whatever_its_macs():
     assert isinstance(decision, Split)
     assert len(decision.parts) == min(len(names) for names in asked[0][1:])
     assert (decision.whole_ms, decision.parts_ms) == (10.0, len(decision.parts))
-    assert "10 -> 2 ms alone" in decision.describe()
+    assert "10 -> 2 ms for the layer alone" in decision.describe()
     assert asked[0][0] == ["c"]
 
 

@@ -9,9 +9,9 @@ from torch import nn
 
 from adaspring.errors import PassError
 from adaspring.passes import Prune
-from adaspring.passes.prune.budget import over_all
+from adaspring.passes.prune.budget import keep_over_groups
 from adaspring.passes.prune.coupling import Group
-from adaspring.passes.prune.prune import Narrow
+from adaspring.passes.prune.prune import ChannelSlice
 
 from ...support.networks import MobileNetStyle, SmallResNet
 from ...support.passes import Small, data, imported, known, shapes
@@ -68,17 +68,17 @@ def test_any_global_ratio_is_kept_at_least(sizes, keep_ratio, floor_ratio, step,
     random = np.random.default_rng(seed)
     groups = [Group(layers=(str(i),), channels=2 * n, unit=2) for i, n in enumerate(sizes)]
     found = [random.exponential(size=n) for n in sizes]
-    counts = over_all(groups, [step] * len(sizes), found, keep_ratio, floor_ratio)
+    counts = keep_over_groups(groups, [step] * len(sizes), found, keep_ratio, floor_ratio)
     assert sum(counts) >= keep_ratio * sum(sizes) - 1e-6
     assert all(count >= floor_ratio * n for count, n in zip(counts, sizes, strict=True))
     assert all(count % step == 0 for count in counts)
-    exact = over_all(groups, [1] * len(sizes), found, keep_ratio, 1e-9)
+    exact = keep_over_groups(groups, [1] * len(sizes), found, keep_ratio, 1e-9)
     assert sum(exact) <= keep_ratio * sum(sizes) + 1 + len(sizes)
 
 
 def test_groups_that_hold_zeros_alone_are_ranked_too():
     groups = [Group(layers=("a",), channels=4), Group(layers=("b",), channels=4)]
-    assert over_all(groups, [1, 1], [np.zeros(4), np.ones(4)], 0.5, 0.25) == [1, 4]
+    assert keep_over_groups(groups, [1, 1], [np.zeros(4), np.ones(4)], 0.5, 0.25) == [1, 4]
 
 
 def test_a_global_ratio_works_on_data_and_on_coupled_layers():
@@ -122,7 +122,7 @@ def test_steps_of_coupled_layers_are_kept_together():
     multiples = {"blocks.0.expand.0": 4, "blocks.0.depthwise.0": 6}
     decisions = Prune(keep_ratio=0.4, multiple_of=1, multiples=multiples).plan(model, None)
     (narrow,) = [d for d in decisions if "blocks.0.expand.0" in d.layer]
-    assert isinstance(narrow, Narrow)
+    assert isinstance(narrow, ChannelSlice)
     assert len(narrow.kept) == 24  # of 32: 12.8 up to a multiple of 4 and of 6
 
 

@@ -10,7 +10,7 @@ from adaspring.benchmarks.networks.bert import BertMini
 from adaspring.ir.graph import Graph, is_call, shape_of
 from adaspring.ir.layers import layers, macs_count
 from adaspring.passes.prune.coupling import groups
-from adaspring.passes.prune.prune import Narrow, Prune
+from adaspring.passes.prune.prune import ChannelSlice, Prune
 from adaspring.reference.executor import evaluate
 
 from ...support.networks import TinyEncoder
@@ -103,7 +103,7 @@ def pruned(model, keep_ratio=0.5, multiple_of=1):
     """Prune without data, and check the result against the dense network zeroed."""
     prune = Prune(keep_ratio=keep_ratio, multiple_of=multiple_of)
     decisions = prune.plan(model, None)
-    assert any(isinstance(d, Narrow) for d in decisions)
+    assert any(isinstance(d, ChannelSlice) for d in decisions)
     small, samples = prune.apply(model, decisions), data(model, 4)
     for y, z in zip(
         evaluate(zeroed(model, decisions), samples), evaluate(small, samples), strict=True

@@ -11,7 +11,7 @@ from adaspring.frontend.data import Dataset
 from adaspring.passes import Prune, run
 from adaspring.passes.prune.coupling import coupling
 from adaspring.passes.prune.importance import IMPORTANCES, scorer
-from adaspring.passes.prune.prune import Narrow
+from adaspring.passes.prune.prune import ChannelSlice
 from adaspring.reference.executor import evaluate
 
 from ...support.networks import MobileNetStyle, SmallResNet, TinyEncoder
@@ -159,7 +159,7 @@ def test_without_a_setting_data_rank_by_power_and_no_data_by_norms():
 
     def kept(importance, calibration):
         decisions = Prune(keep_ratio=0.5, importance=importance).plan(model, calibration)
-        return [d.kept for d in decisions if isinstance(d, Narrow)]
+        return [d.kept for d in decisions if isinstance(d, ChannelSlice)]
 
     assert kept(None, samples) == kept("power", samples) != kept("l2", samples)
     assert kept(None, None) == kept("l2", None)

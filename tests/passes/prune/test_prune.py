@@ -13,7 +13,7 @@ from adaspring.errors import PassError
 from adaspring.ir.layers import layers
 from adaspring.passes.decision import Kept
 from adaspring.passes.prune.coupling import groups
-from adaspring.passes.prune.prune import Narrow, Prune
+from adaspring.passes.prune.prune import ChannelSlice, Prune
 from adaspring.passes.refit import Refit
 from adaspring.reference.executor import evaluate
 
@@ -88,7 +88,7 @@ def test_the_pruned_network_is_the_dense_one_with_those_channels_zeroed(name):
     model = network(name)
     prune = Prune(keep_ratio=0.5, multiple_of=2)
     decisions = prune.plan(model, None)
-    assert any(isinstance(d, Narrow) for d in decisions)
+    assert any(isinstance(d, ChannelSlice) for d in decisions)
     small = prune.apply(model, decisions)
     relax.analysis.well_formed(small.module)
     samples = data(model, 6)
@@ -168,7 +168,7 @@ def test_refitting_on_data_brings_outputs_nearer(name):
     samples, unseen = data(model, 96), data(model, 32, seed=1)
     prune = Prune(keep_ratio=0.7, multiple_of=2)
     decisions = prune.plan(model, samples)
-    plain = prune.apply(model, [d for d in decisions if isinstance(d, Narrow)])
+    plain = prune.apply(model, [d for d in decisions if isinstance(d, ChannelSlice)])
     fitted = prune.apply(model, decisions)
     assert shapes(plain) == shapes(fitted)
     # Mlp: 96 samples for 90 independent features, the hardest case not to overfit
@@ -205,7 +205,7 @@ def test_every_layer_is_decided_on_or_says_why_not():
 
 
 def _layers_of(decision):
-    return decision.group.layers if isinstance(decision, Narrow) else (decision.layer,)
+    return decision.group.layers if isinstance(decision, ChannelSlice) else (decision.layer,)
 
 
 def test_a_layer_that_rounding_up_leaves_whole_says_so():

@@ -1,4 +1,4 @@
-"""Narrow weights under float activations: their form in the IR, the numbers, who is left alone."""
+"""Low-bit weights under float activations: their form in the IR, the numbers, what is kept."""
 
 import numpy as np
 import pytest

@@ -25,7 +25,7 @@ from ....support.logs import (
     every_kind_of_value,
     fill,
     product,
-    replayed,
+    replay,
     split_by,
 )
 
@@ -107,8 +107,8 @@ def test_a_schedule_is_put_together_as_replaying_would(tmp_path):
     theirs = read.get_top_k(read.commit_workload(module), 2)
     for ours, reference in zip(TuningLog(tmp_path).records(module), theirs, strict=True):
         assert ours.key == trace_key(reference.trace)
-        expected = replayed(reference.trace, module)
-        assert tvm_ffi.structural_equal(replayed(ours.trace, module), expected)
+        expected = replay(reference.trace, module)
+        assert tvm_ffi.structural_equal(replay(ours.trace, module), expected)
 
 
 def test_functions_whose_blocks_have_other_names_do_not_share_schedules(tmp_path):
@@ -119,8 +119,8 @@ def test_functions_whose_blocks_have_other_names_do_not_share_schedules(tmp_path
     assert log.best(theirs) is None
     log.add(theirs, split_by(theirs, 8, "sum"), [2e-3], TARGET)
     again = TuningLog(tmp_path)
-    replayed(again.best(theirs), theirs)
-    replayed(again.best(ours), ours)
+    replay(again.best(theirs), theirs)
+    replay(again.best(ours), ours)
     assert len(database(tmp_path)) == 2
 
 
@@ -194,7 +194,7 @@ def test_wherever_a_write_was_broken_off_the_log_reads_and_goes_on(name, tmp_pat
         (tmp_path / name).write_bytes(longer[: len(whole[name]) + cut])
         caplog.clear()
         assert times(tmp_path) == pytest.approx([2e-5, 3e-5])
-        assert f"{tmp_path / name}: its last record was torn and is dropped" in caplog.text
+        assert f"{tmp_path / name}: its last record is incomplete and is dropped" in caplog.text
         fill(tmp_path, range(4, 5))
         TuningLog(tmp_path).add_lost(module, split_by(module, 4), "run: crashed", ORIGIN)
         caplog.clear()
@@ -343,5 +343,5 @@ def test_a_damaged_packed_log_is_refused(tmp_path, keep):
 def test_a_packed_log_that_unfolds_to_far_more_than_any_log_is_refused(tmp_path, monkeypatch):
     packed(tmp_path)
     monkeypatch.setattr("adaspring.backends.tuning.log.files.MAX_UNPACKED_BYTES", 100)
-    with pytest.raises(BuildError, match="unfolds to more than"):
+    with pytest.raises(BuildError, match="decompresses to more than"):
         TuningLog(tmp_path)

@@ -18,7 +18,7 @@ from adaspring.backends.tuning.log import files as log_files
 from adaspring.backends.tuning.log.compact import compact
 from adaspring.backends.tuning.log.contents import Contents, read_contents
 from adaspring.backends.tuning.log.log import TuningLog
-from adaspring.backends.tuning.log.merge import merge, united
+from adaspring.backends.tuning.log.merge import merge, unite
 from adaspring.errors import BuildError, UsageError
 
 from ....support.logs import ORIGIN, TARGET, database, fill, product, split_by
@@ -118,12 +118,12 @@ def parts(contents: Contents) -> st.SearchStrategy[Contents]:
 def test_merging_is_associative_commutative_and_idempotent(logs, data):
     whole = [read_contents(folder) for folder in logs]
     a, b, c = (data.draw(st.one_of(*map(parts, whole))) for _ in range(3))
-    expected = texts(united([a, b, c]))
-    assert texts(united([c, a, b])) == expected
-    assert texts(united([united([a, b]), c])) == expected
-    assert texts(united([a, united([b, c])])) == expected
-    assert texts(united([united([a, b, c]), b])) == expected
-    assert texts(united([a, a])) == texts(united([a]))
+    expected = texts(unite([a, b, c]))
+    assert texts(unite([c, a, b])) == expected
+    assert texts(unite([unite([a, b]), c])) == expected
+    assert texts(unite([a, unite([b, c])])) == expected
+    assert texts(unite([unite([a, b, c]), b])) == expected
+    assert texts(unite([a, a])) == texts(unite([a]))
 
 
 def test_a_log_is_never_merged_over_another(logs, tmp_path):

@@ -1,4 +1,4 @@
-"""How integers stand for reals: real = (level - zero_point) * scale, for a tensor or a channel.
+"""Affine quantization: value = (quantized - zero_point) * scale, per tensor or per channel.
 
 Source  ONNX operators QuantizeLinear and DequantizeLinear, opset 21; torch's
         quantized_decomposed.quantize_per_tensor and its relatives
@@ -14,15 +14,15 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 _DTYPES = ("int8", "uint8", "int32")  # the last holds biases
-_UNSIGNED = 128  # uint8 levels are as much more than int8 ones
+_UINT8_OFFSET = 128  # what an int8 value and its zero point gain when they become uint8
 _WANTED = "scale and zero point must be constants; quantize statically, not as the network runs"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Levels:
-    """Scale float32 () or (c,), zero point of the same shape in the levels' type; `axis` of the c.
+class QuantParams:
+    """Scale float32 () or (c,), zero point of the same shape and the quantized dtype; `axis` of c.
 
-    Values are checked: every scale is finite and above zero, so is its inverse.
+    Every scale is finite and positive, and so is its inverse.
     """
 
     scale: np.ndarray
@@ -30,11 +30,11 @@ class Levels:
     axis: int
 
     @classmethod
-    def checked(
+    def from_source(
         cls, shape: tuple[int, ...], scale: Any, zero_point: Any, dtype: str, axis: int
-    ) -> Levels:
+    ) -> QuantParams:
         """Check what a source gives for a tensor of `shape`; ValueError says what is wrong."""
-        if (why := why_no_levels(dtype)) is not None:
+        if (why := why_unsupported(dtype)) is not None:
             raise ValueError(why)
         scale, zero_point = np.asarray(scale), np.asarray(zero_point)
         per_channel = scale.size != 1
@@ -52,68 +52,69 @@ class Levels:
         )
 
     @classmethod
-    def of(cls, call: relax.Call) -> Levels:
-        """Read a call of quantize or dequantize that `quantize` or `dequantize` below made."""
+    def from_call(cls, call: relax.Call) -> QuantParams:
+        """Read the parameters of a call that `quantize` or `dequantize` below made."""
         scale, zero_point = (arg.value.numpy() for arg in call.args[1:3])
         return cls(scale=scale, zero_point=zero_point, axis=int(call.attrs.axis))
 
     @property
     def dtype(self) -> str:
-        """The type of the levels."""
+        """The type of the quantized values."""
         return str(self.zero_point.dtype)
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """Tell one from another."""
+        """A hashable value, equal for equal parameters."""
         return self.dtype, self.axis, self.scale.tobytes(), self.zero_point.tobytes()
 
-    def unsigned(self) -> Levels:
-        """The same reals by uint8 levels, for int8 ones: each level is 128 more."""
-        zeros = self.zero_point.astype(np.int32) + _UNSIGNED
+    def to_uint8(self) -> QuantParams:
+        """The same values quantized to uint8 instead of int8: each integer is 128 more."""
+        zeros = self.zero_point.astype(np.int32) + _UINT8_OFFSET
         return replace(self, zero_point=zeros.astype(np.uint8))
 
     def quantize(self, x: relax.Expr) -> relax.Expr:
-        """The levels of an activation."""
+        """Quantize an activation, in the network."""
         return relax.op.quantize(x, *self._constants(), axis=self.axis, out_dtype=self.dtype)
 
-    def dequantize(self, levels: relax.Expr) -> relax.Expr:
-        """The reals of levels."""
-        return relax.op.dequantize(levels, *self._constants(), axis=self.axis)
+    def dequantize(self, quantized: relax.Expr) -> relax.Expr:
+        """Dequantize an activation, in the network."""
+        return relax.op.dequantize(quantized, *self._constants(), axis=self.axis)
 
     def _constants(self) -> tuple[relax.Expr, relax.Expr]:
         return relax.const(self.scale, "float32"), relax.const(self.zero_point, self.dtype)
 
-    def rounded(self, x: np.ndarray) -> np.ndarray:
-        """The levels of a weight: to nearest, ties to even, saturating."""
+    def quantize_array(self, x: np.ndarray) -> np.ndarray:
+        """Quantize a weight: to nearest, ties to even, saturating."""
         limits = np.iinfo(self.dtype)
-        scale, zeros = (self.along(value, x.ndim) for value in (self.scale, self.zero_point))
-        levels = np.rint(x.astype(np.float32) / scale) + zeros.astype(np.float32)
-        return np.clip(levels, limits.min, limits.max).astype(self.dtype)
+        scale, zeros = (self.broadcast(value, x.ndim) for value in (self.scale, self.zero_point))
+        quantized = np.rint(x.astype(np.float32) / scale) + zeros.astype(np.float32)
+        return np.clip(quantized, limits.min, limits.max).astype(self.dtype)
 
-    def reals(self, levels: np.ndarray) -> np.ndarray:
-        """The reals of a weight's levels, float64."""
-        centred = levels.astype(np.int64) - self.along(
-            self.zero_point.astype(np.int64), levels.ndim
-        )
-        return centred * self.along(self.scale.astype(np.float64), levels.ndim)
+    def dequantize_array(self, quantized: np.ndarray) -> np.ndarray:
+        """Dequantize a weight, to float64."""
+        zeros = self.broadcast(self.zero_point.astype(np.int64), quantized.ndim)
+        scale = self.broadcast(self.scale.astype(np.float64), quantized.ndim)
+        return (quantized.astype(np.int64) - zeros) * scale
 
-    def real(self, level: int) -> np.ndarray:
-        """The real of one level: float32, of the scale's shape."""
-        return (level - self.zero_point.astype(np.int32)).astype(np.float32) * self.scale
+    def dequantize_value(self, quantized: int) -> np.ndarray:
+        """Dequantize one integer: float32, of the scale's shape."""
+        return (quantized - self.zero_point.astype(np.int32)).astype(np.float32) * self.scale
 
-    def along(self, value: np.ndarray, rank: int) -> np.ndarray:
-        """Shape one value a channel to broadcast over a tensor of that rank."""
+    def broadcast(self, value: np.ndarray, rank: int) -> np.ndarray:
+        """Reshape one value per channel so that it broadcasts over a tensor of that rank."""
         if value.ndim == 0:
             return value
         return value.reshape([-1 if axis == self.axis else 1 for axis in range(rank)])
 
 
-def why_no_levels(dtype: str) -> str | None:
-    """Why levels of that type cannot be imported, or None."""
-    return None if dtype in _DTYPES else f"its levels are {dtype}; export with int8 or uint8 ones"
+def why_unsupported(dtype: str) -> str | None:
+    """Why quantized values of that type cannot be imported, or None."""
+    if dtype in _DTYPES:
+        return None
+    return f"its quantized values are {dtype}; export with int8 or uint8"
 
 
-def constant(expr: relax.Expr) -> np.ndarray:
+def constant_value(expr: relax.Expr) -> np.ndarray:
     """Give the value of a scale or a zero point; ValueError where the network computes it."""
     if not isinstance(expr, GenericConst):
         raise ValueError(_WANTED)  # noqa: TRY004
@@ -122,22 +123,26 @@ def constant(expr: relax.Expr) -> np.ndarray:
 
 def _check_length(shape: tuple[int, ...], scale: np.ndarray, axis: int) -> None:
     if scale.ndim != 1:
-        raise ValueError(f"its scale has the shape {scale.shape}; blocks cannot be imported")
+        raise ValueError(
+            f"its scale has the shape {scale.shape}; block-wise quantization cannot be imported"
+        )
     if not -len(shape) <= axis < len(shape):
-        raise ValueError(f"axis {axis} is none of a tensor of shape {shape}")
+        raise ValueError(f"axis {axis} is out of range for a tensor of shape {shape}")
     if scale.size != shape[axis]:
         raise ValueError(f"it has {scale.size} scales for the {shape[axis]} channels of {shape}")
 
 
 def _check_values(scale: np.ndarray, zero_point: np.ndarray, dtype: str) -> None:
-    narrow = scale.astype(np.float32)
+    float32 = scale.astype(np.float32)
     with np.errstate(divide="ignore", over="ignore"):
-        usable = np.isfinite(narrow) & (narrow > 0) & np.isfinite(np.float32(1) / narrow)
+        usable = np.isfinite(float32) & (float32 > 0) & np.isfinite(np.float32(1) / float32)
     if not usable.all():
         bad = scale.reshape(-1)[np.argmin(usable.reshape(-1))]
-        raise ValueError(f"a scale is {bad}; scales must be finite and above zero")
+        raise ValueError(f"a scale is {bad}; scales must be finite and positive")
     limits = np.iinfo(dtype)
     outside = (zero_point < limits.min) | (zero_point > limits.max)
     if outside.any():
         bad = zero_point.reshape(-1)[np.argmax(outside.reshape(-1))]
-        raise ValueError(f"zero point {bad} is no {dtype} level ({limits.min} to {limits.max})")
+        raise ValueError(
+            f"zero point {bad} is out of range for {dtype} ({limits.min} to {limits.max})"
+        )

@@ -1,4 +1,4 @@
-"""Keep a layer whole where its parts save no time, by a timer that is given."""
+"""Choose the form whose parts run fastest, or keep the layer whole where none saves time."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from ...ir.layers import Layer
 from ...ir.model import Model
 from ..decision import Kept, LayerTimer
 from .split import Split
-from .split_rewrite import split_layers
+from .split_layers import split_layers
 
 LEAST_GAIN = 0.05
 """What parts must gain of the whole layer's time, as a share."""
 
 
-def fastest(model: Model, layer: Layer, splits: Sequence[Split], timer: LayerTimer) -> Split | Kept:
+def fastest_split(
+    model: Model, layer: Layer, splits: Sequence[Split], timer: LayerTimer
+) -> Split | Kept:
     """Time a layer alone, whole and in each form, and return the fastest that is worth it."""
     whole = alone(model, layer)
     times = timer([whole, *(split_layers(whole, [split]) for split in splits)])

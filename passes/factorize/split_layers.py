@@ -1,7 +1,7 @@
-"""Put a layer's parts in its place in the network's IR, and find parts that were put there.
+"""Replace layers by their parts in the network's IR, and find layers that are parts already.
 
 A chain: the bias goes to the last part.
-Heads: each of the parts side by side gets its share of the bias, and then they are concatenated.
+Branches: each of the parts side by side gets its share of the bias; their outputs are concatenated.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def split_layers(model: Model, splits: Sequence[Split]) -> Model:
             for part, factor in zip(split.names(), split.factors, strict=True):
                 weights[f"{part}.weight"] = factor
         elif name in biased:
-            for part, share in biased[name].heads_of():
+            for part, share in biased[name].output_branches():
                 weights[f"{part}.bias"] = array[share]
         else:
             weights[name] = array
@@ -49,18 +49,18 @@ class _Rewrite:
     ):
         self._names = model.weight_names()
         self._by_call = {layer.call: layer for layer in chosen.values()}
-        self._joined = {
+        self._concatenated = {
             layer.output: layer
             for layer in chosen.values()
-            if layer.bias and splits[layer.name].heads > 1
+            if layer.bias and splits[layer.name].branches > 1
         }
         self._chosen, self._splits, self._biased = chosen, splits, biased
 
     def __call__(self, body: Body, var: relax.Var, value: relax.Expr) -> relax.Expr | None:
         if var in self._by_call:
             return self._parts(body, self._by_call[var], value)
-        if var in self._joined:  # the parts have the bias already
-            return body.of(self._joined[var].call)
+        if var in self._concatenated:  # the parts have the bias already
+            return body.of(self._concatenated[var].call)
         names = [self._names.get(read) for read in variables(value)]
         if is_call(value, "relax.permute_dims") and names[0] in self._chosen:
             return None
@@ -68,7 +68,7 @@ class _Rewrite:
             if name is None or name not in self._biased:
                 continue
             split = self._biased[name]
-            if split.heads > 1:
+            if split.branches > 1:
                 return None
             body.bind(read, body.weight(f"{split.names()[-1]}.bias"))
         return body.of(value)
@@ -76,19 +76,21 @@ class _Rewrite:
     def _parts(self, body: Body, layer: Layer, value: relax.Call) -> relax.Expr:
         x, split = body.of(value.args[0]), self._splits[layer.name]
         parts = tuple(zip(split.names(), split.parts, strict=True))
-        chain, heads = parts[: -split.heads], parts[-split.heads :]
+        chain, branches = parts[: -split.branches], parts[-split.branches :]
         for name, part in chain:
-            x = body.emit(_called(body, layer, value, x, name, part), f"{layer.call.name}_in")
-        if split.heads == 1:
-            return _called(body, layer, value, x, *heads[0])
-        return relax.op.concat([_head(body, layer, value, x, *head) for head in heads], axis=1)
+            x = body.emit(_call_part(body, layer, value, x, name, part), f"{layer.call.name}_in")
+        if split.branches == 1:
+            return _call_part(body, layer, value, x, *branches[0])
+        return relax.op.concat(
+            [_branch(body, layer, value, x, *branch) for branch in branches], axis=1
+        )
 
 
-def _head(
+def _branch(
     body: Body, layer: Layer, value: relax.Call, x: relax.Expr, name: str, part: Part
 ) -> relax.Expr:
-    """One of several parts side by side, its share of the bias added."""
-    made = body.emit(_called(body, layer, value, x, name, part), f"{layer.call.name}_head")
+    """One of several branches, its share of the bias added."""
+    made = body.emit(_call_part(body, layer, value, x, name, part), f"{layer.call.name}_branch")
     if layer.bias is None:
         return made
     bias = relax.op.reshape(body.weight(f"{name}.bias"), (1, part.shape[0], 1, 1))
@@ -96,7 +98,7 @@ def _head(
     return body.emit(added, f"{layer.call.name}_biased")
 
 
-def _called(
+def _call_part(
     body: Body, layer: Layer, value: relax.Call, x: relax.Expr, name: str, part: Part
 ) -> relax.Expr:
     """One part's convolution or matrix product."""
@@ -116,7 +118,7 @@ def _called(
     )
 
 
-def parts_found(model: Model) -> frozenset[str]:
+def factorized_layers(model: Model) -> frozenset[str]:
     """Name every layer `a.i` that, with nothing between, reads another `a.j`, or is read so.
 
     Two linear layers in a row are one factorized layer already, whoever wrote them.
@@ -125,11 +127,11 @@ def parts_found(model: Model) -> frozenset[str]:
     found: set[str] = set()
     for layer in layers(model):
         before = by_call.get(layer.input)
-        if before is not None and _whole(before) == _whole(layer.name) is not None:
+        if before is not None and _whole_name(before) == _whole_name(layer.name) is not None:
             found |= {before, layer.name}
     return frozenset(found)
 
 
-def _whole(name: str) -> str | None:
+def _whole_name(name: str) -> str | None:
     whole, _, number = name.rpartition(".")
     return whole if number.isdigit() else None

@@ -1,4 +1,4 @@
-"""How joining and cutting carry channels: a part has the slots of the whole that it is part of."""
+"""How concat, split and strided_slice carry channels: a part has the slots of its whole."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .slots import Axes, Axis, Slots
 
 
 def concat(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
-    """Join the slots as the values; along the other axes all parts are tied."""
+    """Concatenate the slots as the values; along the other axes all parts are tied."""
     parts, along = args[0], int(call.attrs.axis or 0) % len(shape_of(call))
     result: list[Axis] = list(parts[0])
     for i in range(len(result)):
         if i == along:
-            result[i] = _joined(slots, call.args[0].ty.fields, [part[i] for part in parts], i)
+            result[i] = _concat_axis(slots, call.args[0].ty.fields, [part[i] for part in parts], i)
             continue
         for part in parts[1:]:
             if result[i] is not None or part[i] is not None:
@@ -26,21 +26,21 @@ def concat(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
     return tuple(result)
 
 
-def _joined(slots: Slots, fields: Any, axes: Sequence[Axis], at: int) -> Axis:
+def _concat_axis(slots: Slots, fields: Any, axes: Sequence[Axis], at: int) -> Axis:
     if all(axis is None for axis in axes):
         return None
     parts = []
     for field, axis in zip(fields, axes, strict=True):
         size = int(field.shape.values[at])
         if axis is None:
-            axis = slots.fresh((max(size, 2),))[0][:size]  # type: ignore[index]
+            axis = slots.new_slots((max(size, 2),))[0][:size]  # type: ignore[index]
             slots.pin((axis,), "concat with unfollowed channels")
         parts.append(axis)
     return np.concatenate(parts)
 
 
 def split(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Any:
-    """Part the slots as the values."""
+    """Split the slots as the values."""
     axes, along = args[0], int(call.attrs.axis) % len(args[0])
     results, start = [], 0
     for field in call.ty.fields:
@@ -54,7 +54,7 @@ def split(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Any:
 def strided_slice(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
     """Cut the slots as the values; only runs (stride 1) can be cut again after pruning."""
     result = list(args[0])
-    for along, part in cuts(call).items():
+    for along, part in slices_of(call).items():
         if part.step != 1:
             slots.pin((result[along],), "strided_slice leaves channels out")
         cut = result[along]
@@ -62,7 +62,7 @@ def strided_slice(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
     return tuple(result)
 
 
-def cuts(call: relax.Call) -> dict[int, slice]:
+def slices_of(call: relax.Call) -> dict[int, slice]:
     """Return the slice that a strided_slice takes along each axis that it names, in bounds."""
     shape = shape_of(call.args[0])
     axes, starts, ends, *rest = ([int(v.value) for v in arg.fields] for arg in call.args[1:])
