@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from tvm import IRModule
 from tvm.s_tir.schedule import Trace
@@ -18,8 +17,13 @@ Best = Callable[[IRModule], Trace | None]
 
 
 def open_log(site: Site) -> TuningLog:
-    """The user's log of a board, over the shipped ones."""
-    return TuningLog(site.log_folder, () if site.emulated else shipped_logs(site.board))
+    """The user's log of what was measured at a site, over the shipped ones where it is real."""
+    return TuningLog(site.log_folder) if site.emulated else open_board_log(site)
+
+
+def open_board_log(site: Site) -> TuningLog:
+    """The user's log of the real board, over the shipped ones."""
+    return TuningLog(site.logs / site.board.name, shipped_logs(site.board))
 
 
 def best_schedules(site: Site, log: TuningLog) -> Best:
@@ -27,7 +31,7 @@ def best_schedules(site: Site, log: TuningLog) -> Best:
     best = best_known(log)
     if not site.emulated:
         return best
-    real = best_known(open_log(replace(site, emulated=False)))
+    real = best_known(open_board_log(site))
 
     def real_first(module: IRModule) -> Trace | None:
         found = real(module)
@@ -38,4 +42,4 @@ def best_schedules(site: Site, log: TuningLog) -> Best:
 
 def known_times(site: Site, log: TuningLog) -> Known:
     """The records whose times count: not those of an emulated board."""
-    return fastest_known(open_log(replace(site, emulated=False)) if site.emulated else log)
+    return fastest_known(open_board_log(site) if site.emulated else log)

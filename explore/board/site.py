@@ -6,29 +6,34 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...backends.rpc.description import EMULATED_SUFFIX
-from ...backends.rpc.host.client import find_boards
+from ...backends.rpc.host.client import RegisteredBoard, find_boards
 from ...backends.rpc.protocol import Address
 from ...targets import Board, is_this_machine
 
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """The place for one board. `emulated`: it works as the board does, and its times mean nothing.
+    """The place for one board, found once for all that is done there.
 
-    `here`: this machine is the board; else it is at `tracker`, or, without one, nowhere. The tuning
-    log is a folder of `logs`.
+    `here`: this machine is the board; else it is `remote` at `tracker`, or, without one, nowhere.
+    The tuning log is a folder of `logs`.
     """
 
     board: Board
     logs: Path
     here: bool
     tracker: Address | None = None
-    emulated: bool = False
+    remote: RegisteredBoard | None = None
 
     @property
     def at_hand(self) -> bool:
         """Whether anything can be run there."""
-        return self.here or self.tracker is not None
+        return self.here or self.remote is not None
+
+    @property
+    def emulated(self) -> bool:
+        """Whether it works as the board does, and its times mean nothing."""
+        return self.remote is not None and self.remote.emulated
 
     @property
     def log_folder(self) -> Path:
@@ -54,6 +59,5 @@ def find_site(board: Board, logs: Path, tracker: Address | None) -> Site:
         return Site(board=board, logs=logs, here=True)
     if tracker is None or board.device != "cpu":
         return Site(board=board, logs=logs, here=False)
-    info = find_boards(tracker, board)[0].info
-    emulated = info is not None and info.emulated
-    return Site(board=board, logs=logs, here=False, tracker=tracker, emulated=emulated)
+    remote = find_boards(tracker, board)[0]
+    return Site(board=board, logs=logs, here=False, tracker=tracker, remote=remote)

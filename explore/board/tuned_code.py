@@ -81,9 +81,9 @@ def tune_all(
     def tell(done: int, total: int) -> None:
         progress.step(label, done, total, "trials")
 
-    if site.tracker is None:
+    if site.tracker is None or site.remote is None:
         return tune(tasks, board, log, tuning, tell, farm=farms.candidates)
-    runner = RpcRunner(site.tracker, board, timeout_s=tuning.timeout_s)
+    runner = RpcRunner(site.tracker, board, site.remote, timeout_s=tuning.timeout_s)
     try:
         return tune(
             tasks,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from ...backends.build import Built
-from ...backends.rpc.host.client import LeaseClient, find_boards
+from ...backends.rpc.host.client import LeaseClient
 from ...backends.rpc.host.runner import WAIT_S
 from ...backends.rpc.host.session_opener import SessionOpener
 from ...backends.rpc.host.session_process import (
@@ -43,6 +43,7 @@ class Asked:
     """What to run: the variants that were built for a board, on the samples of the probe."""
 
     board: Board
+    key: str
     model: Model
     built: Mapping[str, Built]
     plainest: str
@@ -63,8 +64,10 @@ def measure_remote(
         BoardError: no such board, or none any more; BuildError: a variant does not run.
 
     """
-    key = find_boards(tracker, asked.board)[0].key
-    waiting, session_opener = LeaseClient(tracker, key, WAIT_S), SessionOpener(asked.board, WAIT_S)
+    waiting, session_opener = (
+        LeaseClient(tracker, asked.key, WAIT_S),
+        SessionOpener(asked.board, WAIT_S),
+    )
     process = SessionProcess()
     _write(asked, work)
     lost_count = 0

@@ -29,9 +29,10 @@ def measure_variants(
 ) -> dict[str, Measured]:
     """Run and time every variant at `site`; nothing where that is nowhere."""
     stage = f"measure on {site.board.name}"
-    if site.tracker is not None:
+    if site.tracker is not None and site.remote is not None:
         asked = Asked(
             board=site.board,
+            key=site.remote.key,
             model=model,
             built=built,
             plainest=variants[0].name,

@@ -15,6 +15,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from adaspring import targets
+from adaspring.backends.rpc.host.client import find_boards
+from adaspring.backends.rpc.host.runner import RpcRunner
 from adaspring.backends.rpc.protocol import Address, TrackerCode, TrackerConnection
 
 
@@ -119,3 +122,9 @@ def first_line(process: Process) -> str:
     if not line:
         raise AssertionError(f"it ended before it was ready: {said(process)}")
     return line
+
+
+def connect(where: str, board: targets.Board, **options: float) -> RpcRunner:
+    """What times candidates on the boards that are there for `board`."""
+    tracker = Address.parse(where)
+    return RpcRunner(tracker, board, find_boards(tracker, board)[0], **options)

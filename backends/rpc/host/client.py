@@ -45,6 +45,11 @@ class RegisteredBoard:
     address: Address
     info: BoardInfo | None
 
+    @property
+    def emulated(self) -> bool:
+        """Whether it says that its times mean nothing."""
+        return self.info is not None and self.info.emulated
+
 
 def list_boards(tracker: Address) -> tuple[RegisteredBoard, ...]:
     """The boards at a tracker; BoardError where none answers there within seconds."""

@@ -18,7 +18,7 @@ from ....errors import AdaspringError, BoardError
 from ....targets import Board
 from ...tuning.runner import Arguments, CandidateLost
 from ..protocol import Address, is_answering
-from .client import Lease, LeaseClient, find_boards, list_boards
+from .client import Lease, LeaseClient, RegisteredBoard, list_boards
 from .session_opener import SessionOpener
 from .session_process import CallRefused, SessionLost, SessionProcess, SessionTimeout
 
@@ -46,23 +46,23 @@ class _Job:
 
 
 class RpcRunner:
-    """A `Runner` whose boards are at `tracker`.
+    """A `Runner` whose boards are at `tracker`, under the key of `found` (`client.find_boards`).
 
     A candidate has `timeout_s`; a board is waited for `wait_s`: where it is busy, where it reboots,
     where the tracker is gone.
-
-    Raises:
-        BoardError: no tracker answers, or it has no such board; or it has one that is not
-            what was declared.
-
     """
 
     def __init__(
-        self, tracker: Address, board: Board, *, timeout_s: float = 20.0, wait_s: float = WAIT_S
+        self,
+        tracker: Address,
+        board: Board,
+        found: RegisteredBoard,
+        *,
+        timeout_s: float = 20.0,
+        wait_s: float = WAIT_S,
     ) -> None:
-        first = find_boards(tracker, board)[0]
-        self.tracker, self.board, self.key = tracker, board, first.key
-        self.emulated = first.info is not None and first.info.emulated
+        self.tracker, self.board, self.key = tracker, board, found.key
+        self.emulated = found.emulated
         self._timeout_s = timeout_s
         self._lease_client = LeaseClient(tracker, self.key, wait_s)
         self._session_opener = SessionOpener(board, wait_s)

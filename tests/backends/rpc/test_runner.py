@@ -15,6 +15,7 @@ from tvm.script import tirx as T
 
 from adaspring import targets
 from adaspring.backends.rpc.host import runner as runner_module
+from adaspring.backends.rpc.host.client import find_boards
 from adaspring.backends.rpc.host.runner import RpcRunner
 from adaspring.backends.rpc.protocol import Address
 from adaspring.backends.tuning.runner import CandidateLost
@@ -55,7 +56,7 @@ def sleeper(tmp_path_factory) -> Path:
 
 @contextmanager
 def running(where: str, **options: float) -> Iterator[RpcRunner]:
-    runner = RpcRunner(Address.parse(where), HOST, **options)
+    runner = rpc.connect(where, HOST, **options)
     try:
         yield runner
     finally:
@@ -230,17 +231,17 @@ def test_a_call_that_the_board_refuses_is_told_and_the_session_goes_on(where, sl
 
 def test_without_a_tracker_nothing_is_waited_for():
     with pytest.raises(BoardError, match=r"no tracker answers at 127\.0\.0\.1:1 .*boards tracker"):
-        RpcRunner(Address("127.0.0.1", 1), HOST)
+        find_boards(Address("127.0.0.1", 1), HOST)
 
 
 def test_a_key_that_no_board_has_is_refused_with_those_that_are_there(where):
     with pytest.raises(BoardError, match=r"no board under the key host .*\(it has no boards\)"):
-        RpcRunner(Address.parse(where), HOST)
+        find_boards(Address.parse(where), HOST)
     with (
         rpc.board(where, "other"),
         pytest.raises(BoardError, match=r"there: other.*boards serve --key host"),
     ):
-        RpcRunner(Address.parse(where), HOST)
+        find_boards(Address.parse(where), HOST)
 
 
 @pytest.mark.parametrize(
@@ -258,7 +259,7 @@ def test_a_board_that_is_not_what_was_declared_is_refused_by_name(where, changes
         rpc.board(where) as served,
         pytest.raises(BoardError, match=f"the board at {served.address} is not a host: {why}"),
     ):
-        RpcRunner(Address.parse(where), declared)
+        find_boards(Address.parse(where), declared)
 
 
 def test_closing_ends_a_candidate_that_is_under_way_and_frees_the_board(where, tmp_path):

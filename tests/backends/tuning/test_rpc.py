@@ -15,7 +15,6 @@ from adaspring.backends.build import build, prepare
 from adaspring.backends.rpc.emulator.image import default_folder, image
 from adaspring.backends.rpc.emulator.run import emulated_board, emulated_key
 from adaspring.backends.rpc.host.client import LeaseClient
-from adaspring.backends.rpc.host.runner import RpcRunner
 from adaspring.backends.rpc.host.session_process import SessionProcess
 from adaspring.backends.rpc.protocol import Address
 from adaspring.backends.tuning.engine import tune
@@ -69,7 +68,7 @@ def tune_until(stop, tasks, where: str, folder: Path) -> int:
             stopped.append(done)
             stop()
 
-    runner = RpcRunner(Address.parse(where), HOST, wait_s=1.0)
+    runner = rpc.connect(where, HOST, wait_s=1.0)
     try:
         with pytest.raises(BoardLost):
             tune(tasks, HOST, TuningLog(folder), Tuning(trials=10**6, patience=10**6), tell,
@@ -84,7 +83,7 @@ def tune_until(stop, tasks, where: str, folder: Path) -> int:
 def goes_on(tasks, where: str, folder: Path, kept: int) -> None:
     """A second run measures more and begins with what was kept."""
     with rpc.board(where):
-        runner = RpcRunner(Address.parse(where), HOST)
+        runner = rpc.connect(where, HOST)
         try:
             report = tune(tasks, HOST, TuningLog(folder), Tuning(trials=2), runner=runner)
         finally:
@@ -136,7 +135,7 @@ def test_an_emulated_board_tunes_and_runs_8_bit_layers_with_dot_products(emulate
     prepared = prepare(model, PI5)
     tasks = [t for t in tasks_of([prepared.module], prepared.isa) if t.dot_dtype == "int8"]
     log = TuningLog(tmp_path / "log")
-    runner = RpcRunner(Address.parse(emulated), PI5)
+    runner = rpc.connect(emulated, PI5)
     try:
         report = tune(tasks, PI5, log, Tuning(trials=2 * len(tasks)), runner=runner,
                       emulated=runner.emulated)  # fmt: skip
