@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 _HASH_DIGITS = 8
 
-Log = Annotated[Path, typer.Argument(metavar="LOG", help="A folder such as tuning_logs/host.")]
+Log = Annotated[
+    Path, typer.Argument(metavar="LOG", help="A tuning log's folder, or a board that was tuned.")
+]
 Logs = Annotated[list[Path], typer.Argument(metavar="LOG LOG…", help="The logs; left as they are.")]
 Output = Annotated[
     Path, typer.Option("--output", "-o", metavar="LOG", help="The new log; it must not exist.")
@@ -29,11 +31,12 @@ def show(log: Log, as_json: AsJson = False, verbose: Verbose = False) -> Answer:
     """Show what a tuning log holds of each function: records, best time, noise, origins.
 
     For example:
-      adaspring logs show tuning_logs/host
-      adaspring logs show tuning_logs/host --json
+      adaspring logs show host
+      adaspring logs show my-logs/raspberry-pi-5 --json
     """
     from ..backends.tuning.log.summary import summarize
 
+    log = _find(log)
     functions = summarize(log)
     records_count = sum(function.records_count for function in functions)
     lost_count = sum(function.lost_count for function in functions)
@@ -54,7 +57,7 @@ def merge(logs: Logs, output: Output, as_json: AsJson = False, verbose: Verbose 
     """
     from ..backends.tuning.log.merge import merge as merge_logs
 
-    union = merge_logs(logs, output)
+    union = merge_logs([_find(log) for log in logs], output)
     data = {
         "output": str(output),
         "functions_count": len(union.workloads),
@@ -77,17 +80,26 @@ def compact(log: Log, keep: Keep = 10, as_json: AsJson = False, verbose: Verbose
     dropped may be measured again by a later run.
 
     For example:
-      adaspring logs compact tuning_logs/host --keep 10
+      adaspring logs compact host --keep 10
     """
     from ..backends.tuning.log.compact import compact as compact_log
     from .shared.tables import line
 
+    log = _find(log)
     done = compact_log(log, keep)
     text = (
         f"{log}: {done.records_count} of {done.records_before_count} records and "
         f"{done.lost_count} of {done.lost_before_count} lost candidates kept"
     )
     return Answer(data={"log": str(log), **asdict(done)}, shown=(line(text),))
+
+
+def _find(log: Path) -> Path:
+    """The folder of a log: as given, or the user's own log of a board of that name."""
+    from ..explore.request import default_logs
+
+    own = default_logs() / log
+    return own if own.is_dir() and not log.exists() else log
 
 
 def _shown(

@@ -72,10 +72,21 @@ def test_logs_are_merged_and_shortened(log, tmp_path):
     assert "3 of 4 records and 2 of 2 lost candidates kept" in " ".join(people.split())
 
 
+def test_a_boards_name_stands_for_the_users_own_log(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    own = tmp_path / "adaspring" / "logs" / "host"
+    fill(own, range(2, 5))
+    assert answer("logs", "show", "host")["log"] == str(own)
+    assert answer("logs", "compact", "host", "--keep", 1)["records_count"] == 1
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "host", range(2, 4))  # a folder that is there comes first
+    assert answer("logs", "show", "host")["records_count"] == 2
+
+
 @pytest.mark.parametrize("command", [("show",), ("compact",), ("merge", "-o", "new")])
 def test_what_is_no_log_is_refused(command, log, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    refused(adaspring("logs", *command, "none"), "none: no such folder", "tuning_logs/host")
+    refused(adaspring("logs", *command, "none"), "none: no such folder", "a board that was tuned")
     (tmp_path / "empty").mkdir()
     refused(adaspring("logs", *command, "empty"), "empty is not a tuning log", "records.jsonl")
     refused(adaspring("logs", *command, "tuning_logs"), "did you mean tuning_logs/host?")

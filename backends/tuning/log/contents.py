@@ -20,6 +20,9 @@ class Contents:
     lost: tuple[LostLine, ...]
 
 
+_ADVICE = "the folder of a tuning log, or the name of a board that was tuned"
+
+
 def check_is_log(folder: Path) -> None:
     """Refuse what is no tuning log, with a hint at where one may be.
 
@@ -28,10 +31,10 @@ def check_is_log(folder: Path) -> None:
 
     """
     if not folder.is_dir():
-        raise BuildError(f"{folder}: no such folder; give a tuning log, such as tuning_logs/host")
+        raise BuildError(f"{folder}: no such folder; give {_ADVICE}")
     if not (folder / RECORDS).is_file():
         inner = sorted(path.parent for path in folder.glob(f"*/{RECORDS}"))
-        hint = f"did you mean {inner[0]}?" if inner else "give a folder such as tuning_logs/host"
+        hint = f"did you mean {inner[0]}?" if inner else f"give {_ADVICE}"
         raise BuildError(f"{folder} is not a tuning log: it has no {RECORDS}; {hint}")
 
 
