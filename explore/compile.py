@@ -16,9 +16,9 @@ from ..library import manifest as record
 from ..targets import Board
 from .assemble import write_contenders
 from .board.code_jobs import CodeJob, build_all
+from .board.farms import Farms, farms_of
 from .board.tuned_code import order_code
 from .contenders import make_contender, pass_gate
-from .farms import Farms, farms_of
 from .measure.variants import measure_variants
 from .plan import BoardPlan, Plan
 from .plan import plan as make_plan

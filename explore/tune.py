@@ -13,9 +13,9 @@ from ..errors import AdaspringError
 from ..ir.model import Model
 from ..library import manifest as record
 from ..targets import Board
+from .board.farms import Farms, farms_of
 from .board.tuned_code import tune_board
 from .compile import BoardFailure
-from .farms import Farms, farms_of
 from .plan import BoardPlan, Plan
 from .plan import plan as make_plan
 from .progress import Progress, Silent

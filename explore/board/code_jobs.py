@@ -13,8 +13,8 @@ from ...backends.build import Built, Scheduled, compile_bytes, compile_library
 from ...backends.farm import Farm, JobLost
 from ...errors import BuildError
 from ...targets import Board
-from ..farms import code_farm
 from ..progress import Progress
+from .farms import code_farm
 
 # Two worker processes compile 1.7 times as fast as this one does, three seconds a megabyte of IR,
 # but take five to start (measured on two Zen 4 cores, ResNet-18 and its variants).

@@ -13,10 +13,10 @@ from ...backends.tuning.settings import Tuning, TuningReport
 from ...backends.tuning.tasks import tasks_of
 from ...errors import BoardError
 from ...targets import Board
-from ..farms import Farms
 from ..progress import Progress
 from ..variants import Variant
 from .code_jobs import CodeJob, order
+from .farms import Farms
 from .logs import best_schedules, known_times, open_log
 from .site import Site
 

@@ -79,7 +79,7 @@ def main() -> None:
     Console().print(shown)
     ratios = {f"{row['layer']}, {row['weights']}": row["speed"] for row in rows}
     settings = {"threads": board.core_count, "tuned": False, "seconds": seconds}
-    report.write(asked.json, "narrow_weights", ("adaspring", "apache-tvm"), settings, rows, ratios)
+    report.write(asked.json, "low_bit_weights", ("adaspring", "apache-tvm"), settings, rows, ratios)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from ..backends import candidate_worker
-from ..backends.farm import Farm, local_farm
-from ..backends.tuning.workbench import WORKER_BYTES
-from .request import Request
+from ...backends import candidate_worker
+from ...backends.farm import Farm, local_farm
+from ...backends.tuning.workbench import WORKER_BYTES
+from ..request import Request
 
 # A large network takes a minute or two; what takes longer than this does not end.
 _CODE_TIMEOUT_S = 1800.0
@@ -37,7 +37,7 @@ def farms_of(request: Request) -> Iterator[Farms]:
     if request.cluster is None:
         yield Farms()
         return
-    from ..backends.farm.cluster import cluster_farm  # dask.distributed is an extra
+    from ...backends.farm.cluster import cluster_farm  # dask.distributed is an extra
 
     ready, timeout_s = partial(candidate_worker.start_worker, 1), request.tuning.timeout_s
     with (
