@@ -21,7 +21,7 @@ SCRIPT = """
 import json, os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from adaspring.training import joined, launch, train
+from adaspring.training import join_group, launch, train
 from tests.support.training import part, untrained
 from tests.training.test_distributed import SHARED
 
@@ -31,7 +31,7 @@ class Die:
             os.kill(os.getpid(), signal.SIGKILL)
 
 def work(folder):
-    with joined() as ranks:
+    with join_group() as ranks:
         trained = train(
             untrained(), part(0, 200), part(1000, 1150), SHARED,
             checkpoints=Path(folder), ranks=ranks,
