@@ -328,7 +328,7 @@ def test_a_packed_log_is_read_as_a_plain_one_and_takes_no_new_function(tmp_path)
     assert times(tmp_path) == pytest.approx([2e-5, 3e-5])
     below = TuningLog(tmp_path / "own", [tmp_path])
     assert below.best(product(64)) is not None
-    with pytest.raises(BuildError, match="unxz it to write here"):
+    with pytest.raises(BuildError, match="decompress it with unxz to write here"):
         fill(tmp_path, range(2, 4), extent=32)
 
 
