@@ -22,6 +22,10 @@ class UnsupportedOperator(ModelError):
     """An operator of the network cannot be imported; the message names it and its layer."""
 
 
+class BrokenModel(ModelError):
+    """A network is not what docs/architecture.md calls a model; the message names the place."""
+
+
 class DataError(AdaspringError):
     """A data set is missing, has no labels, or does not fit the network."""
 

@@ -10,6 +10,7 @@ from tvm import IRModule, relax
 from ..errors import ModelError, UnsupportedOperator
 from ..ir import edit
 from ..ir.model import Model, TensorSpec
+from ..ir.verify import verify
 from . import constants, fold, qdq
 
 
@@ -39,10 +40,11 @@ def canonicalize(
     fold.fold_affine(source)
     canonical, arrays = edit.emit(source)
     canonical = relax.transform.DecomposeOpsForInference()(canonical)
-    relax.analysis.well_formed(canonical)
     inputs = _specs(input_names, canonical["main"].params)
     outputs = _specs(output_names, _output_values(canonical["main"]))
-    return Model(name=name, module=canonical, weights=arrays, inputs=inputs, outputs=outputs)
+    model = Model(name=name, module=canonical, weights=arrays, inputs=inputs, outputs=outputs)
+    verify(model)
+    return model
 
 
 def _output_values(function: relax.Function) -> list[relax.Type]:

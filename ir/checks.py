@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import PassError
-from .layers import HALVES, Layer, layers
+from .layers import Layer, layers
 from .model import Model
 from .quantized_layers import is_quantized
+from .stored_weights import SIXTEEN_BIT_TYPES
 
 
 def refuse_quantized(model: Model) -> None:
@@ -20,10 +21,11 @@ def refuse_quantized(model: Model) -> None:
 def refuse_rounded(model: Model) -> None:
     """Raise PassError where the network is quantized, or a layer rounded to 16 bits, already."""
     refuse_quantized(model)
-    found = next((layer for layer in layers(model) if layer.weight_dtype in HALVES), None)
+    rounded = (layer for layer in layers(model) if layer.stored.dtype in SIXTEEN_BIT_TYPES)
+    found = next(rounded, None)
     if found is not None:
         raise PassError(
-            f"{found.name} is rounded to {found.weight_dtype} already; compress float32, and round "
+            f"{found.name} is rounded to {found.stored.dtype} already; compress float32, and round "
             "last"
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -10,12 +10,9 @@ from tvm import relax
 
 from .graph import Graph, is_call, shape_of
 from .model import Model
+from .stored_weights import FLOAT32, StoredForm, form_of
 
 CONV2D, MATMUL = "relax.nn.conv2d", "relax.matmul"
-HALVES = ("bfloat16", "float16")
-"""The types of 16 bits in which a layer's weight may be stored."""
-_CUT = ("relax.reshape", "relax.strided_slice")
-_PACKED = ("relax.subtract", "relax.astype", "relax.concat", "relax.bitwise_and")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,10 +22,8 @@ class Layer:
     `kind` is "conv2d", "depthwise", "grouped" or "dense". `weight_shape` is (c_out, c_in / groups,
     kh, kw) for convolutions; for dense layers it is (n, k) where `transposed` (the weight is read
     through permute_dims) and (k, n) where not. `call` is the variable of the bare convolution or
-    matmul, `output` the one after the bias (the same without a bias). `weight_dtype`
-    is the type in which the weight is stored, `quantized` tells whether it is read through
-    dequantize; `packed` that its levels are not stored in its own shape (`stored_weights.py`).
-    `macs_count` counts one multiply-add as one.
+    matmul, `output` the one after the bias (the same without a bias). `stored` is the form in
+    which the weight is stored. `macs_count` counts one multiply-add as one.
     """
 
     name: str
@@ -42,21 +37,17 @@ class Layer:
     input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
     macs_count: int
-    weight_dtype: str = "float32"
+    stored: StoredForm = FLOAT32
     transposed: bool = False
-    quantized: bool = False
-    packed: bool = False
     strides: tuple[int, ...] = ()
     padding: tuple[int, ...] = ()
     dilation: tuple[int, ...] = ()
     groups: int = 1
 
     @property
-    def rounded(self) -> str | None:
-        """How the weight was rounded, or None where it is as it was imported."""
-        if self.quantized:
-            return "quantized"
-        return f"rounded to {self.weight_dtype}" if self.weight_dtype in HALVES else None
+    def quantized(self) -> bool:
+        """Whether the weight is read through dequantize."""
+        return self.stored.quantized
 
     @property
     def output_axis(self) -> int:
@@ -66,7 +57,11 @@ class Layer:
 
 def layers(model: Model) -> tuple[Layer, ...]:
     """Every layer of the network, in the order of computation."""
-    graph, names = Graph.of(model), model.weight_names()
+    return layers_of(Graph.of(model), model.weight_names())
+
+
+def layers_of(graph: Graph, names: Mapping[relax.Var, str]) -> tuple[Layer, ...]:
+    """Every layer of a network that was read already; `names` are its weights'."""
     found = (_layer(graph, names, var, value) for var, value in graph.bindings)
     return tuple(layer for layer in found if layer is not None)
 
@@ -117,15 +112,16 @@ def _layer(
             return None
     else:
         return None
-    weight, quantized = _weight(graph, read)
-    if weight not in names:
+    found = form_of(graph, names, read)
+    if found is None:
         return None
+    weight, form = found
     bias, output = _bias(graph, names, var, kind)
     attrs = value.attrs if kind != "dense" else None
     return Layer(
-        name=names[weight].removesuffix(".weight"),
+        name=weight.removesuffix(".weight"),
         kind=kind,
-        weight=names[weight],
+        weight=weight,
         weight_shape=shape_of(read),
         bias=bias,
         input=graph.origin(value.args[0]),
@@ -134,35 +130,13 @@ def _layer(
         input_shape=shape_of(value.args[0]),
         output_shape=shape_of(value),
         macs_count=_macs(value),
-        weight_dtype=str(weight.ty.dtype),
+        stored=form,
         transposed=transposed,
-        quantized=quantized,
-        packed=quantized and graph.call(read, "relax.dequantize") is None,
         strides=_ints(attrs.strides) if attrs is not None else (),
         padding=_ints(attrs.padding) if attrs is not None else (),
         dilation=_ints(attrs.dilation) if attrs is not None else (),
         groups=int(attrs.groups) if attrs is not None else 1,
     )
-
-
-def _weight(graph: Graph, value: relax.Expr) -> tuple[relax.Expr, bool]:
-    """The weight that a layer reads, as it is stored, and whether through dequantize."""
-    read = graph.call(_behind(graph, value, _CUT), "relax.dequantize")
-    if read is not None:
-        return _behind(graph, read.args[0], _PACKED), True
-    read = graph.call(value, "relax.astype")
-    return graph.origin(value if read is None else read.args[0]), False
-
-
-def _behind(graph: Graph, value: relax.Expr, ops: Sequence[str]) -> relax.Expr:
-    """Follow the first arguments of calls of `ops` back to what is made otherwise."""
-    made = graph.producers.get(graph.origin(value))
-    while isinstance(made, relax.Call) and made.op.name in ops:
-        value = made.args[0]
-        if isinstance(value, relax.Tuple):
-            value = value.fields[0]
-        made = graph.producers.get(graph.origin(value))
-    return graph.origin(value)
 
 
 def _conv_kind(call: relax.Call) -> str:

@@ -36,10 +36,9 @@ def why_float(graph: Graph, layer: Layer) -> str | None:
     levels = input_dequantize(graph, layer)
     if levels is None:
         return "its input is in floats"
-    if layer.packed:
+    if layer.stored.by_rows:
         return "its weight is packed, or has a scale for each group of inputs"
-    weight = _weight(graph, layer)
-    if weight.attrs.axis != layer.output_axis:
+    if layer.stored.scale_axis != layer.output_axis:
         return "its weight has a scale for each input, not for each output"
     if levels.args[1].ty.ndim:
         return "its input has a scale for each channel"
@@ -52,11 +51,3 @@ def input_dequantize(graph: Graph, layer: Layer) -> relax.Call | None:
     if reals is None or graph.call(reals.args[0], _QUANTIZE) is None:
         return None
     return reals
-
-
-def _weight(graph: Graph, layer: Layer) -> relax.Call:
-    read = graph.producers[layer.call].args[1]
-    flipped = graph.call(read, "relax.permute_dims")
-    found = graph.call(read if flipped is None else flipped.args[0], _DEQUANTIZE)
-    assert found is not None, "a quantized layer's weight is dequantized"
-    return found

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from tvm import relax
-
 from ..errors import PassError
 from ..ir.layers import macs_count, weight_bytes
 from ..ir.model import Model
+from ..ir.verify import verify
 from .decision import Decision, Pass
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def run(model: Model, passes: Sequence[Pass], calibration: Dataset | None) -> Co
         try:
             decisions = settings.plan(model, calibration)
             smaller = settings.apply(model, decisions)
-            relax.analysis.well_formed(smaller.module)
+            verify(smaller)
         except PassError as error:
             raise PassError(f"{settings!r} after {done}: {error}") from error
         except Exception as error:

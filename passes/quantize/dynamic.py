@@ -26,9 +26,9 @@ from ...ir.graph import Graph, is_call
 from ...ir.layers import layers
 from ...ir.model import Model
 from ...ir.rewrite import Body, rebuild
+from ...ir.stored_weights import Grid, form_in
 from ..decision import Decision, Pass
 from .insert_qdq import ReadRounded
-from .int8_layer import real_weight
 from .static import chosen_layers, kept_layers
 from .weight_rounding import plainly
 
@@ -105,7 +105,8 @@ class DynamicQuantize(Pass):
             weights[layer.weight] = decision.levels
             weights[f"{layer.weight}_scale"] = decision.scales
         roundings = {var: by_name[layer.name].dtype for var, layer in chosen.items()}
-        rewrite = ReadRounded(model, chosen, roundings, real_weight, _real_input)
+        forms = {layer.weight: form_in(layer, Grid()) for layer in chosen.values()}
+        rewrite = ReadRounded(model, chosen, roundings, forms, _real_input)
         return rebuild(model, weights, rewrite)
 
 

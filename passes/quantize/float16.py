@@ -18,15 +18,15 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import ml_dtypes
 import numpy as np
 from tvm import relax
 
 from ...errors import PassError
 from ...ir.checks import refuse_nan, refuse_rounded
-from ...ir.layers import HALVES, Layer, layers
+from ...ir.layers import Layer, layers
 from ...ir.model import Model
 from ...ir.rewrite import Body, rebuild
+from ...ir.stored_weights import SIXTEEN_BIT_TYPES, StoredForm, decode, encode
 from ...reference.execution import Execution
 from ...reference.executor import calibration_inputs
 from ..decision import Decision, Kept, Pass
@@ -35,11 +35,8 @@ from .insert_qdq import ReadRounded
 if TYPE_CHECKING:
     from ...frontend.data import Dataset
 
-# NumPy's types, and the largest value of each: 65504, and 2^127 with all of 8 bits set.
-_TYPES = {
-    "bfloat16": (np.dtype(ml_dtypes.bfloat16), 2.0**128 - 2.0**120),
-    "float16": (np.dtype(np.float16), 65504.0),
-}
+# The largest value of each type; bfloat16's is 2^127 with all of 8 bits set.
+_LARGEST = {"bfloat16": 2.0**128 - 2.0**120, "float16": 65504.0}
 # Beyond this a weight loses what no rounding to 8 bits would cost: it lies among the subnormals.
 _LARGEST_ERROR_RATIO = 0.01
 
@@ -66,8 +63,10 @@ class Half(Pass):
     dtype: str = "bfloat16"
 
     def __post_init__(self) -> None:
-        if self.dtype not in HALVES:
-            raise PassError(f"dtype is {self.dtype!r}; choose one of {', '.join(HALVES)}")
+        if self.dtype not in SIXTEEN_BIT_TYPES:
+            raise PassError(
+                f"dtype is {self.dtype!r}; choose one of {', '.join(SIXTEEN_BIT_TYPES)}"
+            )
 
     @property
     def needs_data(self) -> bool:
@@ -93,7 +92,7 @@ class Half(Pass):
     def _decide(
         self, model: Model, layer: Layer, reach: Mapping[relax.Var, float]
     ) -> Rounded | Kept:
-        weight, (half, limit) = model.weights[layer.weight], _TYPES[self.dtype]
+        weight, limit = model.weights[layer.weight], _LARGEST[self.dtype]
         largest = float(np.abs(weight).max(initial=0.0))
         if layer.kind == "depthwise":
             return Kept(layer=layer.name, why="a depthwise layer has no products to sum in pairs")
@@ -105,7 +104,8 @@ class Half(Pass):
         if reach.get(layer.input, 0.0) > limit:
             why = f"its input reaches {reach[layer.input]:.3g}, above {limit:.5g}, {self.dtype}'s"
             return Kept(layer=layer.name, why=f"{why} largest")
-        error_ratio = _error_ratio(weight, weight.astype(half))
+        form = StoredForm(dtype=self.dtype)
+        error_ratio = _error_ratio(weight, decode(encode(weight, form), form, weight.shape))
         if error_ratio > _LARGEST_ERROR_RATIO:
             why = f"its weights are so small that {self.dtype} changes them by {error_ratio:.1%}"
             return Kept(layer=layer.name, why=why)
@@ -115,18 +115,14 @@ class Half(Pass):
         """Return the network with the chosen layers' weights and inputs rounded."""
         dtypes = {d.layer: d.dtype for d in decisions if isinstance(d, Rounded)}
         chosen = {layer.call: layer for layer in layers(model) if layer.name in dtypes}
-        stored = {layer.weight: dtypes[layer.name] for layer in chosen.values()}
+        forms = {layer.weight: StoredForm(dtype=dtypes[layer.name]) for layer in chosen.values()}
         weights = {
-            name: array.astype(_TYPES[stored[name]][0]) if name in stored else array
+            name: encode(array, forms[name]) if name in forms else array
             for name, array in model.weights.items()
         }
         roundings = {var: dtypes[layer.name] for var, layer in chosen.items()}
-        rewrite = ReadRounded(model, chosen, roundings, _real_weight, _real_input)
+        rewrite = ReadRounded(model, chosen, roundings, forms, _real_input)
         return rebuild(model, weights, rewrite)
-
-
-def _real_weight(body: Body, layer: Layer, old: relax.Var) -> relax.Var:
-    return body.emit(relax.op.astype(body.weight(layer.weight), "float32"), f"{old.name}_real")
 
 
 def _real_input(body: Body, old: relax.Var, rounding: Hashable) -> relax.Var:

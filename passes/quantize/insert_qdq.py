@@ -10,8 +10,8 @@ from ...ir.graph import Graph, variables
 from ...ir.layers import Layer
 from ...ir.model import Model
 from ...ir.rewrite import Body
+from ...ir.stored_weights import StoredForm, read_weight
 
-WeightReader = Callable[[Body, Layer, relax.Var], relax.Var]
 InputReader = Callable[[Body, relax.Var, Hashable], relax.Var]
 
 
@@ -22,8 +22,8 @@ class ReadRounded:
     it so, too: a board need not keep the float32 image, which has more bytes.
 
     `chosen` are the layers by their calls; `roundings` says how each one's input is rounded, and
-    an input that two layers want rounded alike is rounded once. `weight(body, layer, old)` and
-    `activation(body, old, rounding)` emit what is read in place of `old`.
+    an input that two layers want rounded alike is rounded once. `forms` are those in which their
+    weights are stored; `activation(body, old, rounding)` emits what is read in place of `old`.
     """
 
     def __init__(
@@ -31,12 +31,12 @@ class ReadRounded:
         model: Model,
         chosen: Mapping[relax.Var, Layer],
         roundings: Mapping[relax.Var, Hashable],
-        weight: WeightReader,
+        forms: Mapping[str, StoredForm],
         activation: InputReader,
     ):
         self._names, self._graph = model.weight_names(), Graph.of(model)
         self._chosen, self._roundings = chosen, roundings
-        self._weight, self._activation = weight, activation
+        self._forms, self._activation = forms, activation
         self._images = self._rounded_images()
         self._waiting = {layer.weight: layer for layer in chosen.values()}
         self._inputs: dict[tuple[relax.Var, Hashable], relax.Var] = {}
@@ -46,7 +46,7 @@ class ReadRounded:
         for read in variables(value):
             layer = self._waiting.pop(self._names.get(read, ""), None)
             if layer is not None:
-                body.bind(read, self._weight(body, layer, read))
+                body.bind(read, read_weight(body, layer, self._forms[layer.weight]))
         if var not in self._chosen:
             return self._other(body, value)
         x = self._input(body, self._chosen[var].input, self._roundings[var])

@@ -14,9 +14,10 @@ from typing import cast
 import numpy as np
 from tvm import relax
 
-from ...ir.layers import Layer, layers
+from ...ir.layers import layers
 from ...ir.model import Model
 from ...ir.rewrite import Body, rebuild
+from ...ir.stored_weights import Grid, form_in
 from .calibrators import Range
 from .insert_qdq import ReadRounded
 
@@ -59,7 +60,7 @@ def written(model: Model, integers: Sequence[Integer]) -> Model:
     chosen = {layer.call: layer for layer in layers(model) if layer.name in waiting}
     spans = {var: waiting[layer.name].pop(0).input_range for var, layer in chosen.items()}
     stored, decided = {layer.weight: layer for layer in chosen.values()}, by_layer(integers)
-    weights = {}
+    forms, weights = {name: form_in(layer, Grid()) for name, layer in stored.items()}, {}
     for name, array in model.weights.items():
         if name in stored:
             decision = decided[stored[name].name]
@@ -71,21 +72,13 @@ def written(model: Model, integers: Sequence[Integer]) -> Model:
         if layer.bias and bias is not None:
             weights[layer.bias] = bias
     roundings = {var: (span.scale, span.zero_point) for var, span in spans.items()}
-    rewrite = ReadRounded(model, chosen, roundings, real_weight, _real_input)
+    rewrite = ReadRounded(model, chosen, roundings, forms, _real_input)
     return rebuild(model, weights, rewrite)
 
 
 def by_layer(integers: Sequence[Integer]) -> dict[str, Integer]:
     """Give a decision for each layer's name."""
     return {decision.layer: decision for decision in integers}
-
-
-def real_weight(body: Body, layer: Layer, old: relax.Var) -> relax.Var:
-    """Emit the reals of a weight in 8 bits, with a scale for each output."""
-    zero = relax.const(0, "int8")
-    scale = body.weight(f"{layer.weight}_scale")
-    real = relax.op.dequantize(body.weight(layer.weight), scale, zero, layer.output_axis)
-    return body.emit(real, f"{old.name}_dq")
 
 
 def _real_input(body: Body, old: relax.Var, rounding: Hashable) -> relax.Var:

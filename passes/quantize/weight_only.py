@@ -27,7 +27,7 @@ from ...ir.graph import Graph, is_call
 from ...ir.layers import Layer, layers, shared_weights
 from ...ir.model import Model
 from ...ir.rewrite import rebuild
-from ...ir.stored_weights import Grid, ReadNarrow, is_plain, packed
+from ...ir.stored_weights import Grid, ReadStored, encode, form_in
 from ...reference.execution import Execution
 from ...reference.executor import calibration_inputs
 from ..decision import Decision, Kept, Pass
@@ -134,8 +134,8 @@ class WeightOnly(Pass):
             weights[name] = array if decision is None else decision.stored
             if decision is not None:
                 weights[f"{name}_scale"] = decision.scales
-        grids = {name: by_name[layer.name].grid for name, layer in chosen.items()}
-        return rebuild(model, weights, ReadNarrow(model, chosen, grids))
+        forms = {name: form_in(layer, by_name[layer.name].grid) for name, layer in chosen.items()}
+        return rebuild(model, weights, ReadStored(model, chosen, forms))
 
     def _grid(self, layer: Layer) -> Grid:
         """A group is at most all of an output's features (one more, where two share a byte)."""
@@ -219,7 +219,8 @@ def _decided(
     layer: Layer, weight: np.ndarray, rows: Rows, grid: Grid, output_error: float | None = None
 ) -> Narrowed | Kept:
     """The decision for a rounded weight, unless that gains nothing."""
-    stored = layer_levels(layer, rows.levels) if is_plain(grid) else packed(rows.levels[0], grid)
+    levels = layer_levels(layer, rows.levels)
+    stored = encode(levels, form_in(layer, grid), layer.output_axis)
     scales = rows.scales.reshape(-1)
     after = stored.nbytes + scales.nbytes
     if after >= weight.nbytes:

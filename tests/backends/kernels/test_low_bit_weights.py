@@ -110,7 +110,7 @@ def unpacked(model):
     scales = model.weights[f"{layer.weight}_scale"].astype(np.float64)
     if stored.dtype == np.uint8:
         stored = np.concatenate([stored % 16, stored // 16], axis=1).astype(np.float64) - 8
-    if not layer.packed:
+    if not layer.stored.by_rows:
         stored = np.moveaxis(stored, layer.output_axis, 0)
     rows = stored.reshape(len(scales), -1) * scales[:, None]
     return rows.reshape(outputs, -1)[:, :features]

@@ -40,7 +40,7 @@ def test_before_and_after():
     types = {name: array.dtype.name for name, array in small.weights.items()}
     assert types == {"fc.weight": "bfloat16", "fc.bias": "float32"}
     (layer,) = layers(small)
-    assert (layer.weight_dtype, layer.quantized, layer.bias) == ("bfloat16", False, "fc.bias")
+    assert (layer.stored.dtype, layer.quantized, layer.bias) == ("bfloat16", False, "fc.bias")
     graph = Graph.of(small)
     x = graph.call(layer.input, "relax.astype")
     assert str(x.args[0].ty.dtype) == "bfloat16"

@@ -52,7 +52,7 @@ def test_eight_bits_before_and_after():
         "fc.bias": ("float32", (4,)),
     }
     (layer,) = layers(small)
-    assert (layer.quantized, layer.packed, layer.bias) == (True, False, "fc.bias")
+    assert (layer.quantized, layer.stored.by_rows, layer.bias) == (True, False, "fc.bias")
     assert integer_layers(small) == ()
     assert why_float(Graph.of(small), layer) == "its input is in floats"
     assert decision.describe().startswith("fc: int8 weights by nearest, a scale for an output")
@@ -68,7 +68,7 @@ def test_four_bits_in_groups_before_and_after():
     assert small.weights["fc.weight"].dtype == np.uint8
     assert small.weights["fc.weight_scale"].shape == (4 * 3,)
     (layer,) = layers(small)
-    assert (layer.name, layer.packed, layer.weight_shape) == ("fc", True, (4, 20))
+    assert (layer.name, layer.stored.by_rows, layer.weight_shape) == ("fc", True, (4, 20))
     assert layer.macs_count == macs_count(model)
     assert "a scale for 8 features" in decision.describe()
 
