@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeGuard
 
 from tvm import relax
 
@@ -54,7 +55,7 @@ class Graph:
         return made if is_call(made, op) else None
 
 
-def is_call(value: object, op: str) -> bool:
+def is_call(value: object, op: str) -> TypeGuard[relax.Call]:
     """Whether an expression is a call of the operator of that name."""
     return isinstance(value, relax.Call) and getattr(value.op, "name", "") == op
 

@@ -213,8 +213,8 @@ def _verify_layer(model: Model, layer: Layer) -> None:
     if layer.bias is not None:
         bias = model.weights[layer.bias]
         if bias.shape != (outputs,) or bias.dtype != np.float32:
-            wanted = _tensor(outputs, "float32")
-            _broken(layer.bias, f"is the bias of {layer.name}: {_declared(bias)}, not {wanted}")
+            vector = _tensor(outputs, "float32")
+            _broken(layer.bias, f"is the bias of {layer.name}: {_declared(bias)}, not {vector}")
 
 
 def _verify_input(graph: Graph, layer: Layer) -> None:
