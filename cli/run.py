@@ -10,7 +10,7 @@ import typer
 
 from ..errors import DataError
 from .shared.answer import Answer, AsJson, Verbose
-from .shared.samples import Samples, calls, joined, random_samples, read_samples, save_npz
+from .shared.samples import Samples, calls, join_calls, random_samples, read_samples, save_npz
 
 if TYPE_CHECKING:
     from ..library.loader import Library
@@ -59,7 +59,7 @@ def run(
     for arrays in calls(given, library.manifest.inputs):
         result = net(*arrays)
         answers.append(result if isinstance(result, tuple) else (result,))
-    outputs = joined(answers, given, library.manifest.inputs)
+    outputs = join_calls(answers, given, library.manifest.inputs)
     names = [spec.name for spec in library.manifest.outputs]
     data = {
         "library": str(lib),

@@ -24,7 +24,7 @@ from .plan import BoardPlan, Plan
 from .plan import plan as make_plan
 from .progress import Progress, Silent
 from .request import Request
-from .shortlist import find_variants, suited
+from .shortlist import find_variants, select_for_board
 from .variants import Probe, Variant, make_probe
 
 
@@ -127,7 +127,7 @@ def _begin(
     start_s = time.monotonic()
     if board.obstacle is not None:
         return BoardFailure(plan=board, error=board.obstacle, elapsed_s=0.0)
-    chosen, unsuited = suited(variants, board.board)
+    chosen, unsuited = select_for_board(variants, board.board)
     try:
         tuning, jobs = order_code(board.site, chosen, plan.request.tuning, farms, progress)
     except AdaspringError as error:

@@ -10,10 +10,10 @@ from ..library.manifest import Cost
 from .request import Bounds
 from .variants import Variant
 
-# A narrow value may round the other way where a sum differs in its last bit, so a network of int8
-# or 16 bits follows its reference less closely than a float one its own.
+# A value of few bits may round the other way where a sum differs in its last bit, so a network of
+# int8 or 16 bits follows its reference less closely than a float one its own.
 FLOAT_TOLERANCE_RATIO = 1e-3
-_NARROW_TOLERANCE_RATIOS = {"int8": 5e-2, "bfloat16": 2e-2, "float16": 5e-3}
+_LOW_PRECISION_TOLERANCE_RATIOS = {"int8": 5e-2, "bfloat16": 2e-2, "float16": 5e-3}
 
 # Differences below these are noise, not gains.
 _FASTER_RATIO = 0.98
@@ -40,8 +40,8 @@ class Contender:
         types = {value.dtype.name for value in self.variant.model.weights.values()}
         if is_quantized(self.variant.model):
             types.add("int8")
-        narrow = [ratio for dtype, ratio in _NARROW_TOLERANCE_RATIOS.items() if dtype in types]
-        return max(narrow, default=FLOAT_TOLERANCE_RATIO)
+        low = [ratio for dtype, ratio in _LOW_PRECISION_TOLERANCE_RATIOS.items() if dtype in types]
+        return max(low, default=FLOAT_TOLERANCE_RATIO)
 
 
 def refusal(dense: Contender, contender: Contender, bounds: Bounds) -> str | None:

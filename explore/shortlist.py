@@ -80,7 +80,7 @@ def _with_training(reason: str, training: str | None) -> str:
     return reason if training is None else f"{reason}, after retraining"
 
 
-def suited(
+def select_for_board(
     variants: Sequence[Variant], board: Board
 ) -> tuple[tuple[Variant, ...], tuple[record.Dropped, ...]]:
     """Those that a board can gain by; the others are dropped, with the reason."""

@@ -20,7 +20,7 @@ from .plan import BoardPlan, Plan
 from .plan import plan as make_plan
 from .progress import Progress, Silent
 from .request import Request
-from .shortlist import find_variants, suited
+from .shortlist import find_variants, select_for_board
 from .variants import Variant, make_probe
 
 
@@ -78,7 +78,7 @@ def _tune(
     plan: Plan, board: BoardPlan, variants: Sequence[Variant], farms: Farms, progress: Progress
 ) -> TunedBoard | BoardFailure:
     start_s = time.monotonic()
-    chosen, _ = suited(variants, board.board)
+    chosen, _ = select_for_board(variants, board.board)
     try:
         report = tune_board(board.site, chosen, plan.request.tuning, farms, progress)
     except AdaspringError as error:

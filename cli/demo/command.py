@@ -58,7 +58,7 @@ def run_demo(output: Path, console: Console, progress: Progress) -> None:
     picture = output / "cost-front.png"
     _draw(libraries, picture)
     console.rule("done")
-    report.what_next(console, output, picture, time.monotonic() - start)
+    report.print_next_steps(console, output, picture, time.monotonic() - start)
 
 
 def _train(output: Path, console: Console, progress: Progress) -> tuple[Path, Path]:
@@ -83,7 +83,7 @@ def _train(output: Path, console: Console, progress: Progress) -> tuple[Path, Pa
     model_path, data_path = output / "digits.pt2", output / "held-out.npz"
     torch.export.save(torch.export.export(network, (example_input(),)), model_path)
     np.savez(data_path, x=held_images, y=held_labels)
-    report.trained(console, len(images), len(held_images), accuracy(scores, held_labels))
+    report.print_training(console, len(images), len(held_images), accuracy(scores, held_labels))
     return model_path, data_path
 
 
@@ -98,7 +98,7 @@ def _compile(
 
     no_cuda = available()
     names = tuple(name for name in BOARDS if name != "jetson-orin" or no_cuda is None)
-    report.command(
+    report.print_command(
         console,
         f"adaspring compile {model_path} --data {data_path} --max-drop {MAX_DROP} --keep-dominated",
         [f"--target {name}" for name in names],
@@ -118,7 +118,7 @@ def _compile(
         tuning=Tuning(trials=TRIALS),
         logs=output / "tuning_logs",
     )
-    report.libraries(console, result)
+    report.print_libraries(console, result)
     for failed in result.failures:
         raise AdaspringError(f"{failed.board.name}: {failed.error}")
     return output / "libraries"
@@ -133,7 +133,7 @@ def _live(libraries: Path, data_path: Path, console: Console) -> None:
     test = split(load_data(data_path), seed=0).test
     assert test.labels is not None
     library = load(libraries / "host")
-    report.day(console, live(library, test.inputs[0][:, None], test.labels))
+    report.print_day(console, live(library, test.inputs[0][:, None], test.labels))
 
 
 def _draw(libraries: Path, picture: Path) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _MIB = 2**20
 
 
-def trained(console: Console, train_count: int, held_count: int, accuracy: float) -> None:
+def print_training(console: Console, train_count: int, held_count: int, accuracy: float) -> None:
     """Say what was trained, and how well it does."""
     console.print(
         f"A residual network, trained on {train_count} of scikit-learn's handwritten digits "
@@ -23,13 +23,13 @@ def trained(console: Console, train_count: int, held_count: int, accuracy: float
     )
 
 
-def command(console: Console, first: str, *more: Sequence[str]) -> None:
+def print_command(console: Console, first: str, *more: Sequence[str]) -> None:
     """Show the command that does the same."""
     lines = (first, *(" ".join(options) for options in more))
     console.print(" \\\n    ".join(lines), style="dim", soft_wrap=True)
 
 
-def libraries(console: Console, result: CompileResult) -> None:
+def print_libraries(console: Console, result: CompileResult) -> None:
     """A table of variants for each board, and what was dropped."""
     from ..compile.tables import board_report
 
@@ -37,7 +37,7 @@ def libraries(console: Console, result: CompileResult) -> None:
         board_report(console, board)
 
 
-def day(console: Console, lived: Sequence[Lived]) -> None:
+def print_day(console: Console, lived: Sequence[Lived]) -> None:
     """A row for each moment."""
     from rich.table import Table
 
@@ -85,7 +85,7 @@ def _row(lived: Lived) -> tuple[str, ...]:
     )
 
 
-def what_next(console: Console, output: Path, picture: Path, seconds: float) -> None:
+def print_next_steps(console: Console, output: Path, picture: Path, seconds: float) -> None:
     """Where everything lies, and what to try."""
     console.print(
         f"{seconds:.0f} s. The cost front: [bold]{picture}[/]\n"

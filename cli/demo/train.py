@@ -26,7 +26,7 @@ def train(
     """Fit a DigitsNet to images (n, 1, 32, 32) and labels (n,); shifted by up to two pixels."""
     torch.set_num_threads(thread_count)
     torch.manual_seed(seed)
-    return fit(DigitsNet(), images, labels, shifted, progress, epochs=8, max_lr=4e-3)
+    return fit(DigitsNet(), images, labels, shift, progress, epochs=8, max_lr=4e-3)
 
 
 def fit(
@@ -60,7 +60,7 @@ def fit(
     return network.to(memory_format=torch.contiguous_format).eval()
 
 
-def shifted(images: torch.Tensor) -> torch.Tensor:
-    """The batch moved by up to two pixels in each direction."""
+def shift(images: torch.Tensor) -> torch.Tensor:
+    """Move the batch by up to two pixels in each direction."""
     down, right = (int(v) for v in torch.randint(-2, 3, (2,)))
     return torch.roll(images, (down, right), dims=(2, 3))

@@ -68,7 +68,7 @@ def calls(samples: Samples, specs: Sequence[TensorSpec]) -> Iterator[tuple[np.nd
         yield tuple(array[rows] for array in samples.inputs)
 
 
-def joined(
+def join_calls(
     outputs: Sequence[Sequence[np.ndarray]], samples: Samples, specs: Sequence[TensorSpec]
 ) -> tuple[np.ndarray, ...]:
     """Join each output of all calls: along the leading axis if that is the batch, else stacked."""
