@@ -244,6 +244,7 @@ def test_a_factory_that_prints_leaves_stdout_to_the_answer(folder):
     refused_compile("printing_factory:make", "--json", words=("no network today",))
 
 
+@pytest.mark.slow
 def test_data_are_read_before_the_long_work(folder):
     mlp_data(folder / "d.npz")
     result = adaspring(

@@ -12,6 +12,8 @@ import torch
 from ..support.cli import adaspring, answer, exported, measure_briefly, mlp_data
 from ..support.networks import ALL, Mlp, SmallCnn, TwoInputs, example_inputs
 
+pytestmark = pytest.mark.slow
+
 
 class DecidedCnn(SmallCnn):
     """A SmallCnn whose answers differ from sample to sample."""

@@ -112,6 +112,7 @@ def test_after_a_profile_the_variant_runs_as_before(library):
     np.testing.assert_array_equal(np.from_dlpack(before), np.from_dlpack(after))
 
 
+@pytest.mark.slow
 def test_bench_shows_each_layers_share_of_the_peak(library):
     shown = answer("bench", library, "--profile", "--seconds", 0.2)
     assert shown["peak_obstacle"] is None

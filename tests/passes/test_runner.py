@@ -17,6 +17,7 @@ from ..support.passes import data, error_ratio, fingerprint, known
 ALL_THREE = (Prune(keep_ratio=0.75), Factorize(max_error_ratio=0.2), Quantize())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", ALL, ids=lambda network: network.__name__)
 def test_prune_factorize_quantize_works_on_every_network(network):
     model = known(network)
@@ -78,6 +79,7 @@ def test_a_quantized_network_is_refused_by_every_pass(late):
         run(integer, (late,), samples)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 1, 0), (2, 0, 1)])
 def test_blocks_are_dropped_before_or_after_other_passes(order):
     model = known(SmallResNet)

@@ -157,6 +157,7 @@ print(",".join(str(e.loss) for e in trained.history))
 """
 
 
+@pytest.mark.slow
 def test_a_process_that_was_killed_by_a_signal_is_taken_up_by_another(tmp_path):
     root = Path(adaspring.__file__).parent
     command = [sys.executable, "-c", SCRIPT, str(tmp_path), root, "15"]

@@ -44,6 +44,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_two_processes_one_killed_give_the_curve_of_one_with_the_same_batch(tmp_path):
     script, folder = tmp_path / "script.py", tmp_path / "checkpoints"
     script.write_text(SCRIPT)

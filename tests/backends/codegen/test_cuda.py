@@ -23,7 +23,7 @@ MISSING = cuda.available()
 JETSON, H200 = targets.find("jetson-orin"), targets.find("h200")
 
 
-pytestmark = pytest.mark.usefixtures("aarch64_linker")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("aarch64_linker")]
 
 
 @pytest.fixture(autouse=True, scope="module")

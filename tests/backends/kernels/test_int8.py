@@ -43,6 +43,7 @@ def cnn() -> Model:
     return quantized(networks.SmallCnn())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "network",
     [networks.MobileNetStyle, networks.Mlp, networks.TinyEncoder, networks.TwoInputs],

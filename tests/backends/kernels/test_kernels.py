@@ -174,6 +174,7 @@ WINDOWS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("board", BOARDS)
 @pytest.mark.parametrize("case", WINDOWS)
 def test_every_tile_convolves_alike(case, board):
@@ -188,6 +189,7 @@ def test_every_tile_convolves_alike(case, board):
         assert_close(found, expected)
 
 
+@pytest.mark.slow
 @INT8
 @pytest.mark.parametrize("case", WINDOWS)
 def test_every_tile_convolves_8_bit_integers_exactly(case, isa):
@@ -206,6 +208,7 @@ def test_every_tile_convolves_8_bit_integers_exactly(case, isa):
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("board", BOARDS)
 def test_every_tile_multiplies_alike(board):
     isa = instruction_set(BOARDS[board])
@@ -218,6 +221,7 @@ def test_every_tile_multiplies_alike(board):
         assert_close(found, a.astype(np.float64) @ b.astype(np.float64))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("board", BOARDS)
 def test_every_tile_convolves_channel_by_channel_alike(board):
     isa = instruction_set(BOARDS[board])

@@ -92,6 +92,7 @@ def test_any_padded_3x3_convolution_by_the_default_rule(board, drawn, tile):
     assert_within(found, convolved(x, weight, window, 0), TOLERANCE[tile])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", TILES)
 def test_every_register_tile_computes_the_same(tile):
     isa = instruction_set(targets.host())
@@ -104,6 +105,7 @@ def test_every_register_tile_computes_the_same(tile):
         assert_within(found, expected, TOLERANCE[tile])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tile", TILES)
 @pytest.mark.parametrize("board", BOARDS)
 def test_a_network_computes_the_same_and_what_does_not_fit_stays_direct(board, tile, tmp_path):
@@ -165,6 +167,7 @@ def test_filters_that_take_longer_to_read_than_they_save_are_not_chosen():
     assert chosen.direct == ways.direct.direct
 
 
+@pytest.mark.slow
 def test_tuning_both_ways_tells_which_is_faster(tmp_path):
     board = targets.host()
     model, x, expected = residual()

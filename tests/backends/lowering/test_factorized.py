@@ -19,6 +19,8 @@ from ...support.networks import SmallCnn
 from ...support.outputs import assert_close
 from ...support.passes import data, known
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("quantized", [False, True], ids=["float", "int8"])
 @pytest.mark.parametrize("form", ALL_FORMS, ids=lambda form: form.name)

@@ -36,6 +36,7 @@ def assert_within_a_level(path, folder, *inputs, isa=None) -> Model:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "activations", "per_channel"),
     [(SmallResNet, "QUInt8", True), (MobileNetStyle, "QInt8", True), (Mlp, "QInt8", False)],

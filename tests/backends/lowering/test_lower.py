@@ -47,12 +47,14 @@ def check(network, board, folder) -> None:
     assert_close(run(imported(network), board, folder, *inputs), computed(network), 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("board", [HOST, NULL], ids=["host", "null"])
 @pytest.mark.parametrize("network", networks.ALL, ids=lambda network: network.__name__)
 def test_a_network_computes_what_torch_computes(network, board, tmp_path):
     check(network(), board, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")  # torch, an even kernel
 @pytest.mark.parametrize("network", ODD, ids=lambda network: network.__name__)
 def test_an_odd_network_computes_what_torch_computes(network, tmp_path):

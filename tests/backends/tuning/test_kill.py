@@ -15,8 +15,11 @@ import uuid
 from pathlib import Path
 
 import psutil
+import pytest
 
 from adaspring.backends.tuning.log.log import TuningLog
+
+pytestmark = pytest.mark.slow
 
 KILLS = int(os.environ.get("ADASPRING_KILLS", "3"))
 MARK = "ADASPRING_KILLED_TUNER"

@@ -34,6 +34,8 @@ from adaspring.passes.quantize.static import Quantize
 
 from ...support import networks
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def board():

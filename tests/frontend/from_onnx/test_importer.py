@@ -64,6 +64,7 @@ def save(path, nodes, inputs, outputs, weights=(), opset=18, **model):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dynamo", [True, False])
 @pytest.mark.parametrize("make", ALL)
 def test_torchs_exporters_files_compute_what_onnx_runtime_does(exported, make, dynamo):

@@ -94,6 +94,7 @@ def test_a_dense_layer_computes_what_torch_computes(kind, zero, scale, weight):
     assert model.weights["sums"].dtype == np.float32
 
 
+@pytest.mark.slow
 def test_a_process_that_never_quantized_reads_the_file(saved):
     path, _ = saved(Mlp, torch.uint8)
     code = "import sys; from adaspring.frontend import load_model; load_model(sys.argv[1])"

@@ -185,6 +185,7 @@ def test_data_that_lives_in_few_directions_allows_a_low_rank():
     assert isinstance(factorized(model, 0.01)[1][0], Kept)
 
 
+@pytest.mark.slow
 def test_refitting_after_the_split_brings_outputs_nearer():
     model = known(SmallResNet)
     samples, unseen = data(model, 64), data(model, 32, seed=1)

@@ -92,6 +92,7 @@ def test_every_network_stays_near_what_it_computed(network):
     assert error_ratio(model, small, data(model, runs)) < 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("board", BOARDS)
 @pytest.mark.parametrize("network", [Mlp, SmallCnn, SmallResNet, TinyEncoder])
 def test_what_is_built_agrees_with_the_reference(network, board, tmp_path):
