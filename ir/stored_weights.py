@@ -25,7 +25,7 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from ..errors import PassError
-from .graph import Graph, is_call, shape_of, variables
+from .graph import Graph, shape_of, variables
 
 if TYPE_CHECKING:
     from .layers import Layer
@@ -201,12 +201,13 @@ def form_of(
     value = graph.origin(value)
     if value in names:
         return names[value], StoredForm(dtype=str(value.ty.dtype))
-    made = graph.producers.get(value)
-    if is_call(made, "relax.astype"):
-        stored = graph.origin(made.args[0])
+    widened = graph.call(value, "relax.astype")
+    if widened is not None:
+        stored = graph.origin(widened.args[0])
         return (names[stored], StoredForm(dtype=str(stored.ty.dtype))) if stored in names else None
-    if is_call(made, "relax.dequantize"):
-        return _quantized_form(graph, names, made.args[0], made)
+    read = graph.call(value, "relax.dequantize")
+    if read is not None:
+        return _quantized_form(graph, names, read.args[0], read)
     return _rows_form(graph, names, value)
 
 

@@ -204,12 +204,12 @@ def _verify_layer(model: Model, layer: Layer) -> None:
             _broken(layer.weight, f"has its scales in {form.scale}, not in {layer.weight}_scale")
         if not form.symmetric:
             _broken(layer.weight, "is dequantized by a zero point other than 0")
-        scales, wanted = model.weights[form.scale], form.scale_shape(layer.weight_shape)
-        if scales.shape != wanted or scales.dtype != np.float32:
-            _broken(form.scale, f"is {_declared(scales)}, not {_tensor(*wanted, 'float32')}")
-    wanted = form.stored_shape(layer.weight_shape)
-    if stored.shape != wanted:
-        _broken(layer.weight, f"is {_declared(stored)}, not {_tensor(*wanted, form.dtype)}")
+        scales, shape = model.weights[form.scale], form.scale_shape(layer.weight_shape)
+        if scales.shape != shape or scales.dtype != np.float32:
+            _broken(form.scale, f"is {_declared(scales)}, not {_tensor(*shape, 'float32')}")
+    shape = form.stored_shape(layer.weight_shape)
+    if stored.shape != shape:
+        _broken(layer.weight, f"is {_declared(stored)}, not {_tensor(*shape, form.dtype)}")
     if layer.bias is not None:
         bias = model.weights[layer.bias]
         if bias.shape != (outputs,) or bias.dtype != np.float32:

@@ -3,23 +3,36 @@
 Activations are NHWC, channels innermost, so that one vector holds neighbouring channels and the
 output of one kernel is the input of the next. Weights are packed ahead, `lanes` output channels
 and `depth` input channels innermost (see `pack.py`). The multiply-accumulate is always the block
-`contract`, its last axis the (padded) output channel.
+`contract`, its last axis the (padded) output channel; the axes that it sums over tell which kernel
+it is (`work_of`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 from tvm import te, tirx
+from tvm.s_tir import SBlock
+from tvm.tirx import IterVar
 
 from .low_bit_weights import WORDS, depth_of, scaled, value_at
-from .sixteen_bit import STORED, real_of, rounded_to
+from .sixteen_bit import STORED, real_of
+from .work import Work, extents
 
 CONTRACT = "contract"
 PAD = "pad"
 UNPAD = "unpad"
-# The reduction axis of what is packed innermost, summed by one instruction.
-DEPTH = "rd"
+# The reduction axes: filter rows and columns, channels, and what is packed innermost and summed by
+# one instruction.
+_ROWS, _COLUMNS, _CHANNELS, DEPTH = "rh", "rw", "rc", "rd"
+_KERNELS = {
+    (_ROWS, _COLUMNS, _CHANNELS, DEPTH): "direct conv",
+    (_CHANNELS, DEPTH): "dense",
+    (_ROWS, _COLUMNS): "depthwise conv",
+    (_CHANNELS,): "matmul",
+}
 # The annotation of a grouped convolution: the groups that the layer has, before they are merged.
 GROUPS = "groups"
 
@@ -71,8 +84,8 @@ def conv2d(
     padded = pad(x, window.padding, groups * group_in, zero, _read_as(x, weight))
     oh, ow = window.output_size(x, (kh, kw))
     (sh, sw), (dh, dw) = window.strides, window.dilation
-    rh, rw = te.reduce_axis((0, kh), "rh"), te.reduce_axis((0, kw), "rw")
-    rc, rd = te.reduce_axis((0, depths), "rc"), te.reduce_axis((0, depth), DEPTH)
+    rh, rw = te.reduce_axis((0, kh), _ROWS), te.reduce_axis((0, kw), _COLUMNS)
+    rc, rd = te.reduce_axis((0, depths), _CHANNELS), te.reduce_axis((0, depth), DEPTH)
     to_sum = _accumulator(x, weight)
 
     def read(b, h, w, c):
@@ -109,7 +122,7 @@ def dense(
     depth = depth_of(weight)
     lead = shape_of(x)[:-1]
     x = _pad_last(x, groups * depth, _read_as(x, weight))
-    rc, rd = te.reduce_axis((0, groups), "rc"), te.reduce_axis((0, depth), DEPTH)
+    rc, rd = te.reduce_axis((0, groups), _CHANNELS), te.reduce_axis((0, depth), DEPTH)
     to_sum = _accumulator(x, weight)
 
     def real(c):
@@ -138,7 +151,7 @@ def depthwise_conv2d(
     padded = pad(x, window.padding, c, zero)
     oh, ow = window.output_size(x, (kh, kw))
     (sh, sw), (dh, dw) = window.strides, window.dilation
-    rh, rw = te.reduce_axis((0, kh), "rh"), te.reduce_axis((0, kw), "rw")
+    rh, rw = te.reduce_axis((0, kh), _ROWS), te.reduce_axis((0, kw), _COLUMNS)
     to_sum = _accumulator(x, weight)
     return te.compute(
         (n, oh, ow, c),
@@ -152,7 +165,7 @@ def depthwise_conv2d(
 
 def batched_matmul(a: te.Tensor, b: te.Tensor):
     """Multiply a (…, i, k) by b (…, k, j), the leading axes equal: (…, i, j)."""
-    k = te.reduce_axis((0, shape_of(a)[-1]), "rc")
+    k = te.reduce_axis((0, shape_of(a)[-1]), _CHANNELS)
     return te.compute(
         (*shape_of(a)[:-1], shape_of(b)[-1]),
         lambda *i: te.sum(a(*i[:-1], k) * b(*i[:-2], k, i[-1]), axis=[k]),
@@ -160,68 +173,27 @@ def batched_matmul(a: te.Tensor, b: te.Tensor):
     )
 
 
-def dequantize_sums(sums: te.Tensor, scale: te.Tensor, correction: te.Tensor):
-    """Turn integer sums (…, c) into reals: (sums − correction[c]) · scale[c].
-
-    `correction` is the activation's zero point times the sum of the channel's weights; `scale`
-    the product of both scales (Jacob et al., CVPR 2018, section 2.2).
-    """
-    return te.compute(
-        sums.shape,
-        lambda *i: (sums(*i) - correction[i[-1]]).astype("float32") * scale[i[-1]],
-        name="dequantize_sums",
-    )
-
-
-def scale_sums(sums: te.Tensor, scale: te.Tensor):
-    """Turn float sums (…, c) over levels of weights into reals: sums · scale[c]."""
-    return te.compute(sums.shape, lambda *i: sums(*i) * scale[i[-1]], name="scale_sums")
-
-
-def quantize(x: te.Tensor, inverse_scale: te.Tensor, zero_point: te.Tensor):
-    """Round x · inverse_scale + zero_point to the type of `zero_point`, ties to even, saturating.
-
-    Scale and zero point are arguments, not constants: so equal layers are one function.
-    """
-    dtype = zero_point.dtype
-    low, high = (0, 255) if dtype == "uint8" else (-128, 127)
-
-    def one(value):
-        level = tirx.nearbyint(value * inverse_scale()) + zero_point().astype("float32")
-        return tirx.max(tirx.min(level, float(high)), float(low)).astype("int32").astype(dtype)
-
-    return te.compute(x.shape, lambda *i: one(x(*i)), name="quantize")
-
-
-def dequantize(x: te.Tensor, scale: te.Tensor, zero_point: te.Tensor):
-    """The reals that 8-bit levels x stand for: (x − zero_point) · scale."""
-
-    def one(level):
-        return (level.astype("float32") - zero_point().astype("float32")) * scale()
-
-    return te.compute(x.shape, lambda *i: one(x(*i)), name="dequantize")
-
-
-def rounded(x: te.Tensor, *, dtype: str):
-    """Round reals to 16 bits, stored as `dtype`."""
-    return te.compute(x.shape, lambda *i: rounded_to(x(*i), dtype), name="rounded")
-
-
-def widened(x: te.Tensor):
-    """The reals that stored values of 16 bits are."""
-    return te.compute(x.shape, lambda *i: real_of(x(*i), x.dtype), name="widened")
-
-
-def copied(x: te.Tensor):
-    """The same values."""
-    return te.compute(x.shape, lambda *i: x(*i), name="copied")
-
-
-def shift_levels(x: te.Tensor, *, offset: int, dtype: str):
-    """Give 8-bit levels x + offset, in the other 8-bit type."""
-    return te.compute(
-        x.shape, lambda *i: (x(*i).astype("int32") + offset).astype(dtype), name="shift_levels"
-    )
+def work_of(blocks: Mapping[str, SBlock]) -> Work:
+    """Which kernel of this module these blocks are, and how much it computes."""
+    contract = blocks[CONTRACT]
+    *lead, channels = extents(contract, IterVar.DataPar)
+    if UNPAD in blocks:
+        channels = extents(blocks[UNPAD])[-1]
+    summed = {
+        axis.var.name.removeprefix("v_"): int(axis.dom.extent)
+        for axis in contract.iter_vars
+        if axis.iter_type == IterVar.CommReduce
+    }
+    kernel, outputs = _KERNELS[tuple(summed)], prod(lead) * channels
+    performed = outputs * prod(summed.values())
+    if DEPTH not in summed:
+        return Work(kernel=kernel, macs_count=performed, performed_macs_count=performed)
+    inputs = int(blocks.get(PAD, contract).reads[0].source.shape[-1])
+    groups = int(contract.annotations.get(GROUPS, 1))
+    macs = outputs * summed.get(_ROWS, 1) * summed.get(_COLUMNS, 1) * inputs // groups
+    # one group's padding is of packing alone; merged groups do multiply the zeros between them
+    done = performed if groups > 1 else macs
+    return Work(kernel=kernel, macs_count=macs, performed_macs_count=done)
 
 
 def _accumulator(x: te.Tensor, weight: te.Tensor):

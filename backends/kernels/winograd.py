@@ -9,10 +9,15 @@ Source  Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVP
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import isqrt, prod
+
 import numpy as np
 from tvm import te, tirx
+from tvm.s_tir import SBlock
 
 from .compute import CONTRACT, Window, first_channels, pad, shape_of
+from .work import Work, extents
 
 # Transforms of the input (B^T), filter (G) and output (A^T), by the tile's size.
 _INPUT = {
@@ -52,6 +57,7 @@ _OUTPUT = {
         ]
     ),
 }
+_TAPS = 9  # of the 3×3 filter
 # Blocks by which the schedule finds the transforms.
 INPUT_ROWS, INPUT_TILES, OUTPUT_ROWS, OUTPUT_TILES, CROP = (
     "winograd_input_rows",
@@ -79,7 +85,7 @@ def winograd_conv2d(x: te.Tensor, weight: te.Tensor, *, window: Window, channels
     """
     n, h, w, c = shape_of(x)
     points, blocks, _, lanes = shape_of(weight)
-    span = tile + 2
+    span = _span(tile)
     oh, ow = window.output_size(x, (3, 3))
     rows, columns = -(-oh // tile), -(-ow // tile)
     top, left, _, _ = window.padding
@@ -133,6 +139,25 @@ def winograd_conv2d(x: te.Tensor, weight: te.Tensor, *, window: Window, channels
     if (oh, ow) != (rows * tile, columns * tile):
         tiles = te.compute((n, oh, ow, blocks * lanes), lambda *i: tiles(*i), name=CROP)
     return first_channels(tiles, channels)
+
+
+def _span(tile: int) -> int:
+    """Rows, and columns, of the inputs and of the products of a tile: span² points."""
+    return tile + 2
+
+
+def work_of(blocks: Mapping[str, SBlock]) -> Work | None:
+    """How much the kernel computes whose blocks these are; None where it is another kernel."""
+    if INPUT_TILES not in blocks:
+        return None
+    points, *_, inputs = products = extents(blocks[CONTRACT])
+    tile = next(tile for tile in _INPUT if _span(tile) == isqrt(points))
+    outputs = prod(extents(blocks.get(CROP, blocks[OUTPUT_TILES])))
+    return Work(
+        kernel=f"winograd F({tile}x{tile})",
+        macs_count=outputs * _TAPS * inputs,
+        performed_macs_count=prod(products),
+    )
 
 
 def _combination(matrix: np.ndarray, row: tirx.Expr, value):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tvm import relax
 
-from ..kernels import compute, pack, winograd
+from ..kernels import compute, elementwise, pack, winograd
 from ..kernels.low_bit_weights import LEVELS_IN_WORD
 from ..kernels.sixteen_bit import stored
 from .values import Dequantized, Dynamic, Quantized, Rounded, Static, Value
@@ -117,7 +117,7 @@ def _real(
             return Dynamic(sums, window is not None)  # multiplied by their scales already
         scale = np.broadcast_to(weight.scale, shape_of(sums)[-1]).astype(np.float32)
         sums = walk.kernel(
-            compute.scale_sums, sums, walk.weights.var(f"{weight.name}_scale", scale)
+            elementwise.scale_sums, sums, walk.weights.var(f"{weight.name}_scale", scale)
         )
     elif operands.source is None and weight.array.dtype == np.float16:
         # a layer that is itself of float16: the kernel's sums are float32 all the same
@@ -230,7 +230,7 @@ def _dequantized(
     known = np.float32(source.scale if isinstance(source.scale, float) else 1.0)
     scale = np.broadcast_to(weight.scale * known, totals.shape)
     reals = walk.kernel(
-        compute.dequantize_sums,
+        elementwise.dequantize_sums,
         sums,
         walk.weights.var(f"{weight.name}_scale", scale.astype(np.float32)),
         walk.weights.var(f"{weight.name}_correction", totals * np.int32(source.zero_point)),

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from tvm import relax
 
-from ..kernels import compute
+from ..kernels import elementwise
 from ..kernels.sixteen_bit import STORED
 from . import layout_rules
 from .values import Dequantized, Quantized, Rounded, Static, Value
@@ -44,7 +44,7 @@ def quantize(walk: Walk, call: relax.Call) -> Value | None:
         inverse = walk.weights.var(f"{LEVELS}inverse_scale", one_over)
     else:
         inverse = walk.emit(relax.op.divide(relax.const(1.0, "float32"), scale_value))
-    expr = walk.kernel(compute.quantize, source.expr, inverse, walk.zero_point(levels))
+    expr = walk.kernel(elementwise.quantize, source.expr, inverse, walk.zero_point(levels))
     return replace(levels, expr=expr)
 
 
@@ -88,7 +88,7 @@ def astype(walk: Walk, call: relax.Call) -> Value | None:
     source = walk.real(value)
     if dtype not in STORED or str(source.expr.ty.dtype) != "float32":
         return layout_rules.elementwise(walk, call)
-    expr = walk.kernel(compute.rounded, source.expr, dtype=STORED[dtype])
+    expr = walk.kernel(elementwise.rounded, source.expr, dtype=STORED[dtype])
     return Rounded(expr, source.channels_last, dtype)
 
 

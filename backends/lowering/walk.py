@@ -11,7 +11,7 @@ from tvm.ir import GenericConst
 from tvm.tirx import IntImm
 
 from ...ir.model import Model
-from ..kernels import compute
+from ..kernels import elementwise
 from ..kernels.isa import InstructionSet
 from .values import Dequantized, Dynamic, LoweredWeights, Quantized, Rounded, Static, Value
 
@@ -124,11 +124,11 @@ class Walk:
     def reals(self, source: Quantized | Rounded) -> relax.Var:
         """What a narrow activation stands for, computed."""
         if isinstance(source, Rounded):
-            return self.kernel(compute.widened, source.expr)
+            return self.kernel(elementwise.widened, source.expr)
         scale = source.scale
         if isinstance(scale, float):
             scale = self.weights.var(f"{LEVELS}scale", np.array(scale, np.float32))
-        return self.kernel(compute.dequantize, source.expr, scale, self.zero_point(source))
+        return self.kernel(elementwise.dequantize, source.expr, scale, self.zero_point(source))
 
     def zero_point(self, value: Quantized) -> relax.Var:
         """The level that stands for 0, as an argument."""
@@ -147,7 +147,7 @@ class Walk:
         if not value.offset:
             return value.expr
         settings = {"offset": -value.offset, "dtype": value.dtype}
-        return self.kernel(compute.shift_levels, value.expr, **settings)
+        return self.kernel(elementwise.shift_levels, value.expr, **settings)
 
     def channels_last(self, expr: relax.Expr) -> relax.Expr:
         """A 4-D activation as NHWC."""
@@ -182,7 +182,7 @@ class Walk:
         opaque = {"op_pattern": _OPAQUE}
         return self.emit(
             self.builder.call_te(
-                compute.copied, expr, primfunc_name_hint="copied", primfunc_attrs=opaque
+                elementwise.copied, expr, primfunc_name_hint="copied", primfunc_attrs=opaque
             )
         )
 

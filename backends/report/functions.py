@@ -9,32 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from math import isqrt, prod
+from math import prod
 
 import tvm
 import tvm_ffi
 from tvm import IRModule, relax
 from tvm.ir import Call, Expr, TensorLoad
 from tvm.s_tir import SBlock
-from tvm.tirx import Add, BufferStore, Cast, IterVar, LShift, Mul, PrimFunc, RShift
+from tvm.tirx import Add, BufferStore, Cast, LShift, Mul, PrimFunc, RShift
 
 from ...library.manifest import FunctionRecord
-from ..kernels import winograd
-from ..kernels.compute import CONTRACT, GROUPS, PAD, UNPAD
+from ..kernels import compute, winograd
+from ..kernels.compute import CONTRACT
 from ..kernels.sixteen_bit import BITS
+from ..kernels.work import Work, extents
 from ..lowering.walk import LEVELS
 from ..schedule.contraction import is_handwritten, new_schedule
 from ..schedule.default import calls_of, weights_of
 
-# Our kernels by the reduction axes of their contraction (`kernels/compute.py`).
-_KERNELS = {
-    ("rh", "rw", "rc", "rd"): "direct conv",
-    ("rc", "rd"): "dense",
-    ("rh", "rw"): "depthwise conv",
-    ("rc",): "matmul",
-}
 _SHORT_TYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
-_FILTER_TAPS = 9  # of the 3×3 filters that Winograd's filtering takes
 
 
 def functions_of(module: IRModule, weights: Sequence[str]) -> tuple[FunctionRecord, ...]:
@@ -91,45 +84,18 @@ def _computed(function: PrimFunc) -> _Computed:
         if any(buffer.same_as(parameter) for buffer in read)
     )
     dtype = _dtype(next(iter(sums.values())))
-    performed = sum(prod(_extents(block)) for block in sums.values())
-    kernel, macs = "rule", performed
+    macs = sum(prod(extents(block)) for block in sums.values())
+    kernel, work = "rule", Work(kernel="rule", macs_count=macs, performed_macs_count=macs)
     if set(sums) == {CONTRACT}:
-        kernel, macs, performed = _kernel(blocks, dtype)
+        work = winograd.work_of(blocks) or compute.work_of(blocks)
+        kernel = f"{work.kernel} {_SHORT_TYPES.get(dtype, dtype)}"
     return _Computed(
         kernel=kernel,
         dtype=dtype,
-        macs_count=macs,
-        performed_macs_count=performed,
+        macs_count=work.macs_count,
+        performed_macs_count=work.performed_macs_count,
         multiplied=multiplied,
     )
-
-
-def _kernel(blocks: dict[str, SBlock], dtype: str) -> tuple[str, int, int]:
-    """One of our kernels: its name, its layer's multiply-adds, and those that it does."""
-    contract = blocks[CONTRACT]
-    short = _SHORT_TYPES.get(dtype, dtype)
-    if winograd.INPUT_TILES in blocks:
-        tile = isqrt(_extents(contract)[0]) - 2
-        output = blocks.get(winograd.CROP, blocks[winograd.OUTPUT_TILES])
-        macs = prod(_extents(output)) * _FILTER_TAPS * _extents(contract)[-1]
-        return f"winograd F({tile}x{tile}) {short}", macs, prod(_extents(contract))
-    *lead, channels = _extents(contract, IterVar.DataPar)
-    if UNPAD in blocks:
-        channels = _extents(blocks[UNPAD])[-1]
-    reduction = {
-        axis.var.name.removeprefix("v_"): int(axis.dom.extent)
-        for axis in contract.iter_vars
-        if axis.iter_type == IterVar.CommReduce
-    }
-    kernel = f"{_KERNELS[tuple(reduction)]} {short}"
-    outputs = prod(lead) * channels
-    performed = outputs * prod(reduction.values())
-    if "rd" not in reduction:
-        return kernel, performed, performed
-    inputs = int(blocks.get(PAD, contract).reads[0].source.shape[-1])
-    groups = int(contract.annotations.get(GROUPS, 1))
-    macs = outputs * reduction.get("rh", 1) * reduction.get("rw", 1) * inputs // groups
-    return kernel, macs, performed if groups > 1 else macs
 
 
 def _factors(block: SBlock) -> tuple[Expr, ...]:
@@ -163,12 +129,6 @@ def _stored(value):
     if isinstance(value, LShift | RShift | Mul):
         return _stored(value.a)
     return value
-
-
-def _extents(block: SBlock, kind: int | None = None) -> list[int]:
-    """How often each of a block's axes runs, those of one kind."""
-    axes = [axis for axis in block.iter_vars if kind is None or axis.iter_type == kind]
-    return [int(axis.dom.extent) for axis in axes]
 
 
 def _layers(
