@@ -29,7 +29,7 @@ import torch
 from adaspring import targets
 from adaspring.backends.build import prepare
 from adaspring.backends.tuning import Tuning, TuningLog, tasks_of, tune
-from adaspring.frontend.torch_import import from_torch
+from adaspring.frontend.from_torch.importer import from_torch
 from torch import nn
 
 torch.manual_seed(0)
