@@ -19,6 +19,7 @@ from adaspring.frontend.data import Dataset
 from adaspring.library.reader import read_manifest
 from adaspring.passes import Factorize, Prune, Quantize
 from adaspring.reference.executor import evaluate
+from adaspring.training import Settings
 
 from ..support.networks import Mlp
 from ..support.passes import data, known
@@ -143,7 +144,7 @@ def test_python_compiles_tunes_and_opens_as_the_commands_do(tmp_path):
 
 
 def test_python_retrains_as_the_command_does():
-    samples = labelled()
-    done = adaspring.retrain(known(Mlp), samples, samples, recipe="pruned-half")
+    samples, short = labelled(), Settings(epochs=1, batch=20)
+    done = adaspring.retrain(known(Mlp), samples, samples, recipe="pruned-half", settings=short)
     assert done.trained.model.weights["fc1.weight"].shape != known(Mlp).weights["fc1.weight"].shape
     assert done.dense_accuracy == 1.0

@@ -49,7 +49,7 @@ class SessionProcess:
         """Begin a session that the board ends by itself after `session_s`.
 
         Raises:
-            Refused, SessionOver, NoAnswer: there is none.
+            CallRefused, SessionLost, SessionTimeout: there is none.
 
         """
         if self._process is None:
@@ -60,7 +60,7 @@ class SessionProcess:
         return msgspec.json.decode(info, type=BoardInfo)
 
     def ask(self, limit_s: float, name: str, *arguments: Any) -> Any:
-        """Have one request carried out; `session.RequestHandler` has their names.
+        """Have one request carried out; `session_worker.RequestHandler` has their names.
 
         A request of several steps has `limit_s` for each.
         """
