@@ -178,7 +178,8 @@ def test_a_build_that_fails_leaves_nothing_and_clears_what_a_killed_one_left(tmp
 
 def test_a_missing_tool_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(BoardError, match="apt-get is not installed; boards are emulated on Debian"):
+    message = "apt-get is not installed; boards can be emulated only on Debian"
+    with pytest.raises(BoardError, match=message):
         debian.Debian(tmp_path / "apt")
 
 
