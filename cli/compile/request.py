@@ -19,7 +19,7 @@ from ...ir.model import Model
 from ...ir.quantized_layers import is_quantized
 from ...library.writer import check_replaceable
 from ...passes import Kept
-from ...passes.quantize.imported import arrived
+from ...passes.quantize.imported import imported_layers
 from ...targets import Board
 from .arguments import Arguments
 
@@ -107,7 +107,7 @@ def notes(request: Request) -> tuple[str, ...]:
 
 def _quantized_notes(request: Request) -> list[str]:
     """Say what a network that came quantized is compiled to."""
-    found = arrived(request.model)
+    found = imported_layers(request.model)
     if not found:
         return []
     floats = [decision.layer for decision in found if isinstance(decision, Kept)]
