@@ -29,7 +29,7 @@ from adaspring.backends.tuning.search.transfer import best_known, fastest_known
 from adaspring.explore.measure.timing import time_in_turn
 from adaspring.explore.request import default_logs
 from adaspring.library.runtime import use_threads
-from adaspring.passes import Half, run
+from adaspring.passes import SixteenBit, run
 from adaspring.targets import Board, host
 
 FP32, BF16, INT8 = "ours-fp32", "ours-bf16", "ours-int8"
@@ -57,7 +57,7 @@ def own_calls(kind: type, board: Board, log: TuningLog, folder: Path) -> dict[st
     if instruction_set(board).bfloat16 is None:
         print("left out: bf16, which this processor has no instruction for")
         return calls
-    rounded = run(dense, (Half(),), None).model
+    rounded = run(dense, (SixteenBit(),), None).model
     return calls | {BF16: executable(prepare(rounded, board), best, folder / "bf16.so")}
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..passes import Kept
-from ..passes.quantize.imported import arrived
+from ..passes.quantize.imported import imported_layers
 from .plan import BoardPlan, Plan
 
 
 def notes(plan: Plan) -> tuple[str, ...]:
     """Say it, a sentence each."""
-    found = arrived(plan.model)
+    found = imported_layers(plan.model)
     if found:
         floats = [decision.layer for decision in found if isinstance(decision, Kept)]
         but = f", {len(floats)} of them in floats ({', '.join(floats[:3])})" if floats else ""

@@ -10,7 +10,7 @@ from ..errors import UsageError
 from ..passes import DynamicQuantize, Pass
 from ..passes.factorize.factorize import Factorize
 from ..passes.prune.prune import Prune
-from ..passes.quantize.float16 import Half
+from ..passes.quantize.sixteen_bit import SixteenBit
 from ..passes.quantize.static import Quantize
 from ..passes.quantize.weight_only import WeightOnly
 from ..targets import Board
@@ -43,7 +43,7 @@ RECIPES = (
     Recipe(name="pruned-quarter", passes=(_prune(0.75),)),
     Recipe(name="pruned-half", passes=(_prune(0.5),)),
     Recipe(name="factorized", passes=(Factorize(max_error_ratio=0.2, multiple_of=16),)),
-    Recipe(name="bf16", passes=(Half(dtype="bfloat16"),)),
+    Recipe(name="bf16", passes=(SixteenBit(dtype="bfloat16"),)),
     Recipe(name="int8-weights", passes=(WeightOnly(bits=8),)),
     Recipe(name="int8", passes=(Quantize(),)),
     Recipe(name="pruned-quarter-int8", passes=(_prune(0.75), Quantize())),

@@ -11,7 +11,7 @@ from ..frontend.data import Dataset, Splits
 from ..ir.model import Model
 from ..library.manifest import DecisionRecord
 from ..passes import Compressed, Kept, Step
-from ..passes.quantize.imported import arrived
+from ..passes.quantize.imported import imported_layers
 from ..reference.executor import accuracy, evaluate
 from .recipes import Recipe
 
@@ -86,7 +86,7 @@ def decision_records(model: Model, steps: Sequence[Step]) -> tuple[DecisionRecor
             action="kept" if isinstance(decision, Kept) else "changed",
             detail=decision.describe(),
         )
-        for name, decisions in made or [("import", arrived(model))]
+        for name, decisions in made or [("import", imported_layers(model))]
         for decision in decisions
     )
 

@@ -17,7 +17,7 @@ import numpy as np
 from tvm import relax
 from tvm.ir import GenericConst
 
-from ..ir.edit import Graph, Weight, op_name, reads, shape_of, substitute, with_args
+from ..ir.edit import EditableGraph, Weight, op_name, reads, shape_of, substitute, with_args
 
 
 def _axes(axis: Any) -> tuple[int, ...] | None:
@@ -90,7 +90,7 @@ EVALUATE: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
-def inline(graph: Graph) -> None:
+def inline(graph: EditableGraph) -> None:
     """Make constants of weights that are numbers or indices rather than arrays of float32."""
     constants = {
         var: relax.const(weight.value, str(weight.value.dtype))
@@ -103,7 +103,7 @@ def inline(graph: Graph) -> None:
     graph.output = substitute(graph.output, constants)
 
 
-def lift(graph: Graph, names: Mapping[bytes, str]) -> None:
+def lift(graph: EditableGraph, names: Mapping[bytes, str]) -> None:
     """Make named weights of float32 constants that have more than one element.
 
     `names` maps a constant's `digest` to its name in the source; others are ``constant``,
@@ -138,7 +138,7 @@ def digest(value: np.ndarray) -> bytes:
     return f"{value.dtype}{value.shape}".encode() + value.tobytes()
 
 
-def evaluate(graph: Graph) -> None:
+def evaluate(graph: EditableGraph) -> None:
     """Replace every binding that reads weights and constants alone by a weight."""
     uses = graph.use_counts()
     kept = []
@@ -151,7 +151,7 @@ def evaluate(graph: Graph) -> None:
     graph.bindings = kept
 
 
-def _evaluate_binding(graph: Graph, var: relax.Var, value: relax.Expr) -> np.ndarray | None:
+def _evaluate_binding(graph: EditableGraph, var: relax.Var, value: relax.Expr) -> np.ndarray | None:
     name = op_name(value)
     if name not in EVALUATE or str(var.ty.dtype) != "float32" or _is_dense_read(graph, value):
         return None
@@ -161,7 +161,7 @@ def _evaluate_binding(graph: Graph, var: relax.Var, value: relax.Expr) -> np.nda
     return np.asarray(EVALUATE[name](value, var, *args))
 
 
-def _is_dense_read(graph: Graph, call: relax.Call) -> bool:
+def _is_dense_read(graph: EditableGraph, call: relax.Call) -> bool:
     source = call.args[0]
     return op_name(call) == "permute_dims" and source in graph.weights and source.ty.ndim == 2
 
@@ -173,7 +173,7 @@ def _flat_args(call: relax.Call) -> list[relax.Expr]:
     return args
 
 
-def _constant_value(graph: Graph, expr: relax.Expr) -> Any:
+def _constant_value(graph: EditableGraph, expr: relax.Expr) -> Any:
     if isinstance(expr, relax.Var):
         weight = graph.weights.get(expr)
         return None if weight is None else _to_float64(weight.value)
@@ -186,7 +186,7 @@ def _to_float64(value: np.ndarray) -> np.ndarray:
     return value.astype(np.float64) if value.dtype == np.float32 else value
 
 
-def _result_name(graph: Graph, value: relax.Expr, uses: Any) -> str:
+def _result_name(graph: EditableGraph, value: relax.Expr, uses: Any) -> str:
     """Name it as the first weight where nothing else reads that, after it otherwise."""
     source = next(var for var in reads(value) if var in graph.weights)
     name = graph.weights[source].name

@@ -15,7 +15,7 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from ..errors import UnsupportedOperator
-from ..ir.edit import Graph, drop_aliases, op_name, shape_of, substitute
+from ..ir.edit import EditableGraph, drop_aliases, op_name, shape_of, substitute
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Layer:
     scale: relax.Var | None = None
 
 
-def lower_batch_norm(graph: Graph) -> None:
+def lower_batch_norm(graph: EditableGraph) -> None:
     """Write each batch norm as a multiplication and an addition per channel."""
     norms: dict[relax.Var, relax.Var] = {}
     bindings: list[tuple[relax.Var, relax.Expr]] = []
@@ -51,7 +51,7 @@ def lower_batch_norm(graph: Graph) -> None:
     drop_aliases(graph)
 
 
-def _lower_one(graph: Graph, call: relax.Call) -> tuple[tuple[relax.Var, relax.Expr], ...]:
+def _lower_one(graph: EditableGraph, call: relax.Call) -> tuple[tuple[relax.Var, relax.Expr], ...]:
     x, *params = call.args
     values = [_value(graph, param) for param in params]
     if any(value is None for value in values):
@@ -76,19 +76,19 @@ def _lower_one(graph: Graph, call: relax.Call) -> tuple[tuple[relax.Var, relax.E
     )
 
 
-def _norm_name(graph: Graph, params: list[relax.Expr]) -> str:
+def _norm_name(graph: EditableGraph, params: list[relax.Expr]) -> str:
     named = [graph.weights[param].name for param in params if param in graph.weights]
     return named[0].rpartition(".")[0] or named[0] if named else "batch_norm"
 
 
-def _value(graph: Graph, expr: relax.Expr) -> np.ndarray | None:
+def _value(graph: EditableGraph, expr: relax.Expr) -> np.ndarray | None:
     if isinstance(expr, GenericConst):
         return expr.value.numpy().astype(np.float64)
     weight = graph.weights.get(expr) if isinstance(expr, relax.Var) else None
     return None if weight is None else weight.value.astype(np.float64)
 
 
-def fold_affine(graph: Graph) -> None:
+def fold_affine(graph: EditableGraph) -> None:
     """Fold scales and shifts per channel into the layer before, where only they read it.
 
     Afterwards each layer's addition per channel is its bias, in one form: `reshape` of a vector
@@ -104,7 +104,7 @@ def fold_affine(graph: Graph) -> None:
 class _Fold:
     """The state of one walk over the bindings."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: EditableGraph) -> None:
         self.graph = graph
         self.uses = graph.use_counts()
         self.values = graph.values()

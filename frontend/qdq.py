@@ -21,7 +21,7 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from ..errors import UnsupportedOperator
-from ..ir.edit import Graph, op_name, reads, substitute, with_args
+from ..ir.edit import EditableGraph, op_name, reads, substitute, with_args
 from .constants import digest
 from .quantization import QuantParams
 
@@ -39,7 +39,7 @@ class _Stored:
     name: str
 
 
-def normalize_qdq(graph: Graph, names: Mapping[bytes, str]) -> None:
+def normalize_qdq(graph: EditableGraph, names: Mapping[bytes, str]) -> None:
     """Rewrite every quantize and dequantize; `names` gives the source's names by `digest`."""
     if not any(op_name(value) in ("quantize", "dequantize") for _, value in graph.bindings):
         return
@@ -56,7 +56,7 @@ class _Walk:
     `shifted` are int8 tensors that replacements uint8; all that read them are dequantizations.
     """
 
-    def __init__(self, graph: Graph, names: Mapping[bytes, str]) -> None:
+    def __init__(self, graph: EditableGraph, names: Mapping[bytes, str]) -> None:
         self.graph, self.names = graph, dict(names)
         self.bindings: list[tuple[relax.Var, relax.Expr]] = []
         self.replacements: dict[relax.Var, relax.Expr] = {}

@@ -26,7 +26,7 @@ class Weight:
 
 
 @dataclass
-class Graph:
+class EditableGraph:
     """Inputs, weights and bindings of one function, in topological order."""
 
     inputs: list[relax.Var]
@@ -67,7 +67,7 @@ class Graph:
 
 def from_function(
     function: relax.Function, input_count: int, weights: Sequence[tuple[str, np.ndarray]]
-) -> Graph:
+) -> EditableGraph:
     """Read a function whose parameters are the inputs, then `weights` in order."""
     params = list(function.params)
     held = {
@@ -75,7 +75,7 @@ def from_function(
         for var, (name, value) in zip(params[input_count:], weights, strict=True)
     }
     bindings = [(b.var, b.value) for block in function.body.blocks for b in block.bindings]
-    graph = Graph(params[:input_count], held, bindings, function.body.body)
+    graph = EditableGraph(params[:input_count], held, bindings, function.body.body)
     drop_aliases(graph)
     uses = graph.use_counts()
     graph.weights = {var: weight for var, weight in held.items() if uses[var]}
@@ -83,7 +83,7 @@ def from_function(
     return graph
 
 
-def drop_aliases(graph: Graph) -> None:
+def drop_aliases(graph: EditableGraph) -> None:
     """Replace variables that only rename another, and elements of tuples that are written out."""
     known: dict[relax.Var, relax.Expr] = {}
     tuples: dict[relax.Var, relax.Tuple] = {}
@@ -155,7 +155,7 @@ def with_args(call: relax.Call, args: list[relax.Expr]) -> relax.Call:
     return relax.Call(call.op, args, call.attrs, call.ty_args)
 
 
-def emit(graph: Graph) -> tuple[IRModule, dict[str, np.ndarray]]:
+def emit(graph: EditableGraph) -> tuple[IRModule, dict[str, np.ndarray]]:
     """Write a new module and its weights, in order of first use, less what nothing reads."""
     bindings = _live(graph)
     order = dict.fromkeys(v for _, value in bindings for v in reads(value) if v in graph.weights)
@@ -179,7 +179,7 @@ def emit(graph: Graph) -> tuple[IRModule, dict[str, np.ndarray]]:
     return builder.get(), weights
 
 
-def _live(graph: Graph) -> list[tuple[relax.Var, relax.Expr]]:
+def _live(graph: EditableGraph) -> list[tuple[relax.Var, relax.Expr]]:
     wanted = set(reads(graph.output))
     live = []
     for var, value in reversed(graph.bindings):

@@ -10,7 +10,7 @@ from .model import Model, TensorSpec
 from .rewrite import Body
 
 
-def alone(model: Model, layer: Layer) -> Model:
+def extract_layer(model: Model, layer: Layer) -> Model:
     """Return the network that gives the layer's output, bias included, for the layer's input."""
     graph = Graph.of(model)
     wanted, needed = {layer.output}, []

@@ -33,21 +33,21 @@ def why_float(graph: Graph, layer: Layer) -> str | None:
     """Why a layer computes in floats, or None where it does not."""
     if not layer.quantized:
         return "its weight is in floats"
-    levels = input_dequantize(graph, layer)
-    if levels is None:
+    read = input_dequantize(graph, layer)
+    if read is None:
         return "its input is in floats"
     if layer.stored.by_rows:
-        return "its weight is packed, or has a scale for each group of inputs"
+        return "its weight has 4 bits, or a scale for each group of inputs"
     if layer.stored.scale_axis != layer.output_axis:
         return "its weight has a scale for each input, not for each output"
-    if levels.args[1].ty.ndim:
+    if read.args[1].ty.ndim:
         return "its input has a scale for each channel"
     return None
 
 
 def input_dequantize(graph: Graph, layer: Layer) -> relax.Call | None:
-    """The dequantization of levels that a layer reads."""
-    reals = graph.call(layer.input, _DEQUANTIZE)
-    if reals is None or graph.call(reals.args[0], _QUANTIZE) is None:
+    """The dequantization of quantized values that a layer reads."""
+    read = graph.call(layer.input, _DEQUANTIZE)
+    if read is None or graph.call(read.args[0], _QUANTIZE) is None:
         return None
-    return reals
+    return read

@@ -165,7 +165,7 @@ def read_weight(body: Body, layer: Layer, form: StoredForm) -> relax.Var:
     stored = body.weight(layer.weight)
     name = stored.name
     if form.scale is None:
-        return body.emit(relax.op.astype(stored, "float32"), f"{name}_real")
+        return body.emit(relax.op.astype(stored, "float32"), f"{name}_float32")
     scale, zero = body.weight(form.scale), relax.const(0, "int8")
     if form.by_rows and form.dtype == "uint8":
         stored = _unpack_nibbles(body, stored)
@@ -181,7 +181,7 @@ def read_weight(body: Body, layer: Layer, form: StoredForm) -> relax.Var:
         whole = body.emit(cut, f"{name}_cut")
     if layer.kind == "dense":
         return whole if layer.transposed else body.emit(relax.op.permute_dims(whole), f"{name}_t")
-    return body.emit(relax.op.reshape(whole, layer.weight_shape), f"{name}_real")
+    return body.emit(relax.op.reshape(whole, layer.weight_shape), f"{name}_float32")
 
 
 def _unpack_nibbles(body: Body, stored: relax.Var) -> relax.Var:
@@ -191,7 +191,7 @@ def _unpack_nibbles(body: Body, stored: relax.Var) -> relax.Var:
     high = body.emit(relax.op.right_shift(stored, relax.const(_BITS, "uint8")), f"{name}_high")
     both = body.emit(relax.op.concat([low, high], axis=1), f"{name}_both")
     shifted = body.emit(relax.op.astype(both, "int8"), f"{name}_shifted")
-    return body.emit(relax.op.subtract(shifted, relax.const(_OFFSET, "int8")), f"{name}_levels")
+    return body.emit(relax.op.subtract(shifted, relax.const(_OFFSET, "int8")), f"{name}_int8")
 
 
 def form_of(
@@ -231,7 +231,7 @@ def _quantized_form(
 def _rows_form(
     graph: Graph, names: Mapping[relax.Var, str], value: relax.Expr
 ) -> tuple[str, StoredForm] | None:
-    """Rows of a group each, their reals shaped (O, G * size), cut, and shaped as the layer's."""
+    """Rows of a group each, dequantized, shaped (O, G * size), cut, and shaped as the layer's."""
     outputs = shape_of(value)[0]
     for op in ("relax.reshape", "relax.strided_slice", "relax.reshape"):
         step = graph.call(value, op)
@@ -260,7 +260,7 @@ def _nibbles(graph: Graph, value: relax.Expr) -> relax.Expr | None:
     return None if low is None else low.args[0]
 
 
-class ReadStored:
+class ReadStoredWeights:
     """Rewrites bindings: each chosen weight, by name, is read by its form, once, where first read.
 
     `forms` are those of the weights of `chosen`.
@@ -271,7 +271,7 @@ class ReadStored:
         self._waiting = {variable[name]: (chosen[name], forms[name]) for name in chosen}
 
     def __call__(self, body: Body, var: relax.Var, value: relax.Expr) -> relax.Expr:
-        """Return a binding's value over the weights' reals."""
+        """Return a binding's value over the dequantized weights."""
         for old in variables(value):
             if old in self._waiting:
                 body.bind(old, read_weight(body, *self._waiting.pop(old)))

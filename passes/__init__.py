@@ -6,8 +6,8 @@ from .factorize.factorize import Factorize
 from .factorize.ranks import ByCost, ByEnergy, ByError, ByVbmf
 from .prune.prune import Prune
 from .quantize.dynamic import DynamicQuantize
-from .quantize.float16 import Half
 from .quantize.mixed_precision import MixedPrecision
+from .quantize.sixteen_bit import SixteenBit
 from .quantize.static import Quantize
 from .quantize.weight_only import WeightOnly
 from .rescale.equalize import Equalize
@@ -25,12 +25,12 @@ __all__ = [
     "DynamicQuantize",
     "Equalize",
     "Factorize",
-    "Half",
     "Kept",
     "MixedPrecision",
     "Pass",
     "Prune",
     "Quantize",
+    "SixteenBit",
     "Smooth",
     "Step",
     "WeightOnly",

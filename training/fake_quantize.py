@@ -24,8 +24,8 @@ from torch import Tensor
 from ..ir.layers import Layer, layers
 from ..ir.model import Model
 from ..passes.decision import Decision
-from ..passes.quantize.int8_layer import Integer, by_layer, written
-from ..passes.quantize.weight_rounding import INT8, plainly
+from ..passes.quantize.int8_layer import Integer, by_layer, insert_qdq
+from ..passes.quantize.weight_rounding import INT8, round_to_nearest
 from ..reference.gradients import GradientExecution
 from ..reference.operators import TABLE, Operator, broadcast, torch_type
 from .lift import TorchModel
@@ -79,7 +79,7 @@ class QuantizationAware(TorchModel):
         super().__init__(start, self._written(start))
 
     def ir_weights(self) -> Mapping[str, Tensor]:
-        """Round the float weights as `passes.weight_rounding.plainly` does."""
+        """Round the float weights as `passes.weight_rounding.round_to_nearest` does."""
         held = self.tensors()
         for layer in self._layers:
             rounded, scale = quantize_straight_through(layer, held[layer.weight])
@@ -95,15 +95,18 @@ class QuantizationAware(TorchModel):
             replace(
                 self._integers[layer.name],
                 bias=None,
-                **vars(plainly(layer, model.weights[layer.weight])),
+                **vars(round_to_nearest(layer, model.weights[layer.weight])),
             )
             for layer in self._layers
         ]
-        return written(model, plain)
+        return insert_qdq(model, plain)
 
 
 def quantize_straight_through(layer: Layer, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Give a weight's quantized values as floats and its scales, as `plainly` gives int8."""
+    """Give a weight's quantized values as floats, and scales (c_out,).
+
+    They are those of `round_to_nearest`, which gives int8.
+    """
     others = tuple(axis for axis in range(weight.ndim) if axis != layer.output_axis)
     largest = weight.detach().abs().amax(dim=others, keepdim=True)
     scale = torch.where(largest > 0, largest / INT8.limit, 1.0)

@@ -18,7 +18,7 @@ from tvm.s_tir import SBlock
 from tvm.tirx import IterVar
 
 from .low_bit_weights import WORDS, depth_of, scaled, value_at
-from .sixteen_bit import STORED, real_of
+from .sixteen_bit import STORED, float32_of
 from .work import Work, extents
 
 CONTRACT = "contract"
@@ -70,10 +70,10 @@ def conv2d(
 ):
     """Convolve x (n, h, w, c_in) by weight (blocks, kh, kw, c_in/groups/depth, lanes, depth).
 
-    The padding is `zero` (), the level that stands for 0, or 0 without one. With several groups,
-    each is whole blocks of outputs and whole depths of inputs;
-    `layer_groups` is their number before they were merged so. `scales` (blocks, n, lanes) are of
-    `group_size` features each, which are counted in the order (c_in, kh, kw).
+    The padding is `zero` (), the quantized value that stands for 0, or 0 without one. With several
+    groups, each is whole blocks of outputs and whole depths of inputs; `layer_groups` is their
+    number before they were merged so. `scales` (blocks, n, lanes) are of `group_size` features
+    each, which are counted in the order (c_in, kh, kw).
 
     Returns (n, oh, ow, channels): int32 sums where both are 8 bits, float32 for all others.
     """
@@ -92,14 +92,14 @@ def conv2d(
         first = c // group_out * group_in if groups > 1 else 0
         return padded[b, h * sh + rh * dh, w * sw + rw * dw, first + rc * depth + rd]
 
-    def real(c):
+    def weight_at(c):
         value = value_at(weight, (c // lanes, rh, rw, rc, c % lanes, rd), to_sum)
         feature = ((rc * depth + rd) * kh + rh) * kw + rw
         return scaled(value, scales, group_size, c, feature)
 
     sums = te.compute(
         (n, oh, ow, blocks * lanes),
-        lambda b, h, w, c: te.sum(to_sum(read(b, h, w, c)) * real(c), axis=[rh, rw, rc, rd]),
+        lambda b, h, w, c: te.sum(to_sum(read(b, h, w, c)) * weight_at(c), axis=[rh, rw, rc, rd]),
         name=CONTRACT,
         attrs={GROUPS: layer_groups} if layer_groups > 1 else None,
     )
@@ -125,13 +125,13 @@ def dense(
     rc, rd = te.reduce_axis((0, groups), _CHANNELS), te.reduce_axis((0, depth), DEPTH)
     to_sum = _accumulator(x, weight)
 
-    def real(c):
+    def weight_at(c):
         value = value_at(weight, (c // lanes, rc, c % lanes, rd), to_sum)
         return scaled(value, scales, group_size, c, rc * depth + rd)
 
     sums = te.compute(
         (*lead, blocks * lanes),
-        lambda *i: te.sum(to_sum(x(*i[:-1], rc * depth + rd)) * real(i[-1]), axis=[rc, rd]),
+        lambda *i: te.sum(to_sum(x(*i[:-1], rc * depth + rd)) * weight_at(i[-1]), axis=[rc, rd]),
         name=CONTRACT,
     )
     return first_channels(sums, channels)
@@ -203,7 +203,7 @@ def _accumulator(x: te.Tensor, weight: te.Tensor):
     if weight.dtype == "int8":
         return lambda value: value.astype("int32")
     if weight.dtype in STORED.values():
-        return lambda value: real_of(value, weight.dtype)
+        return lambda value: float32_of(value, weight.dtype)
     return lambda value: value
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from tvm import te, tirx
 
-from .sixteen_bit import real_of, rounded_to
+from .sixteen_bit import float32_of, rounded_to
 
 
 def dequantize_sums(sums: te.Tensor, scale: te.Tensor, correction: te.Tensor):
-    """Turn integer sums (…, c) into reals: (sums − correction[c]) · scale[c].
+    """Dequantize integer sums (…, c): (sums − correction[c]) · scale[c].
 
     `correction` is the activation's zero point times the sum of the channel's weights; `scale`
     the product of both scales (Jacob et al., CVPR 2018, section 2.2).
@@ -21,7 +21,7 @@ def dequantize_sums(sums: te.Tensor, scale: te.Tensor, correction: te.Tensor):
 
 
 def scale_sums(sums: te.Tensor, scale: te.Tensor):
-    """Turn float sums (…, c) over levels of weights into reals: sums · scale[c]."""
+    """Scale float sums (…, c) over quantized weights: sums · scale[c]."""
     return te.compute(sums.shape, lambda *i: sums(*i) * scale[i[-1]], name="scale_sums")
 
 
@@ -34,29 +34,29 @@ def quantize(x: te.Tensor, inverse_scale: te.Tensor, zero_point: te.Tensor):
     low, high = (0, 255) if dtype == "uint8" else (-128, 127)
 
     def one(value):
-        level = tirx.nearbyint(value * inverse_scale()) + zero_point().astype("float32")
-        return tirx.max(tirx.min(level, float(high)), float(low)).astype("int32").astype(dtype)
+        nearest = tirx.nearbyint(value * inverse_scale()) + zero_point().astype("float32")
+        return tirx.max(tirx.min(nearest, float(high)), float(low)).astype("int32").astype(dtype)
 
     return te.compute(x.shape, lambda *i: one(x(*i)), name="quantize")
 
 
 def dequantize(x: te.Tensor, scale: te.Tensor, zero_point: te.Tensor):
-    """The reals that 8-bit levels x stand for: (x − zero_point) · scale."""
+    """Dequantize x of 8 bits: (x − zero_point) · scale."""
 
-    def one(level):
-        return (level.astype("float32") - zero_point().astype("float32")) * scale()
+    def one(value):
+        return (value.astype("float32") - zero_point().astype("float32")) * scale()
 
     return te.compute(x.shape, lambda *i: one(x(*i)), name="dequantize")
 
 
 def rounded(x: te.Tensor, *, dtype: str):
-    """Round reals to 16 bits, stored as `dtype`."""
+    """Round floats to 16 bits, stored as `dtype`."""
     return te.compute(x.shape, lambda *i: rounded_to(x(*i), dtype), name="rounded")
 
 
 def widened(x: te.Tensor):
-    """The reals that stored values of 16 bits are."""
-    return te.compute(x.shape, lambda *i: real_of(x(*i), x.dtype), name="widened")
+    """Widen stored values of 16 bits to float32."""
+    return te.compute(x.shape, lambda *i: float32_of(x(*i), x.dtype), name="widened")
 
 
 def copied(x: te.Tensor):
@@ -65,7 +65,7 @@ def copied(x: te.Tensor):
 
 
 def shift_levels(x: te.Tensor, *, offset: int, dtype: str):
-    """Give 8-bit levels x + offset, in the other 8-bit type."""
+    """Give quantized values x + offset, in the other 8-bit type."""
     return te.compute(
         x.shape, lambda *i: (x(*i).astype("int32") + offset).astype(dtype), name="shift_levels"
     )

@@ -19,7 +19,7 @@ from tvm.s_tir import TensorIntrin
 from tvm.script import tirx as T
 from tvm.tirx import Expr
 
-from .sixteen_bit import BITS, real_of
+from .sixteen_bit import BITS, float32_of
 
 VPDPBUSD_512 = "adaspring.vpdpbusd.512"
 VPDPBUSD_256 = "adaspring.vpdpbusd.256"
@@ -70,7 +70,7 @@ def _bytes_description(lanes: int, activation: str, depth: int = 4):
 
 
 def _pairs_description(lanes: int):
-    return _description(lanes, 2, (BITS, BITS), "float32", lambda value: real_of(value, BITS))
+    return _description(lanes, 2, (BITS, BITS), "float32", lambda value: float32_of(value, BITS))
 
 
 def _vpdpbusd(name: str, lanes: int):

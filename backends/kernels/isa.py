@@ -15,7 +15,7 @@ from .sixteen_bit import BITS
 
 @dataclass(frozen=True, kw_only=True)
 class Dot:
-    """How this instruction set multiplies narrow numbers into 32-bit sums.
+    """How this instruction set multiplies low-precision numbers into 32-bit sums.
 
     `depth` products are summed in each of `lanes` 32-bit lanes by one `intrinsic`; without one,
     the multiply-add is left to LLVM and `depth` is 1. Activations are stored as

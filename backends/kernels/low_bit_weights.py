@@ -1,8 +1,8 @@
 """Weights of 8 or 4 bits under float activations, as kernels read them.
 
-Levels of 8 bits are int8. Of 4 bits, eight neighbours along the depth share a word of uint32, the
-first in its lowest bits, so that two shifts give a vector of levels. Where groups of features have
-scales of their own, levels are multiplied by them as they are read.
+Values of 8 bits are int8. Of 4 bits, eight neighbours along the depth share a word of uint32, the
+first in its lowest bits, so that two shifts give a vector of values. Where groups of features have
+scales of their own, values are multiplied by them as they are read.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from tvm import te
 from tvm.tirx import Expr, reinterpret
 
 WORDS = "uint32"
-LEVELS_IN_WORD = 8
+VALUES_IN_WORD = 8
 _WORD_BITS, _BITS = 32, 4
 
 
 def depth_of(weight: te.Tensor) -> int:
     """How many values of a packed weight lie side by side along its last axis."""
-    return int(weight.shape[-1]) * (LEVELS_IN_WORD if weight.dtype == WORDS else 1)
+    return int(weight.shape[-1]) * (VALUES_IN_WORD if weight.dtype == WORDS else 1)
 
 
 def value_at(weight: te.Tensor, index: Sequence[Expr], to_sum: Callable[[Expr], Expr]) -> Expr:
@@ -35,7 +35,7 @@ def value_at(weight: te.Tensor, index: Sequence[Expr], to_sum: Callable[[Expr], 
 def scaled(
     value: Expr, scales: te.Tensor | None, group_size: int | None, c: Expr, feature: Expr
 ) -> Expr:
-    """A level of output `c` times the scale of the group that holds `feature`."""
+    """A quantized value of output `c` times the scale of the group that holds `feature`."""
     if scales is None:
         return value
     lanes = int(scales.shape[-1])

@@ -19,7 +19,8 @@ def merged_groups(
     """Merge neighbouring groups, zeros between them, until whole vectors belong to each.
 
     Gives the weight (c_out, c_in / groups, kh, kw) and the number of groups that are left. The
-    multiplications by zero take no more vectors than the lanes that a narrow group leaves empty.
+    multiplications by zero take no more vectors than the lanes that a group of few channels leaves
+    empty.
     """
     if groups == 1:
         return weight, 1
@@ -47,9 +48,9 @@ def pack_dense(weight: np.ndarray, lanes: int, depth: int) -> np.ndarray:
     return np.ascontiguousarray(split.transpose(2, 0, 3, 1))
 
 
-def pack_words(levels: np.ndarray) -> np.ndarray:
-    """Pack levels (…, 8), -8 to 7, to words (…, 1) of uint32, the first in the lowest 4 bits."""
-    halves = levels.view(np.uint8) & 15
+def pack_words(values: np.ndarray) -> np.ndarray:
+    """Pack values (…, 8), -8 to 7, to words (…, 1) of uint32, the first in the lowest 4 bits."""
+    halves = values.view(np.uint8) & 15
     pairs = np.ascontiguousarray(halves[..., ::2] | halves[..., 1::2] << 4)
     return pairs.view("<u4").astype(np.uint32)
 

@@ -21,7 +21,7 @@ def stored(array: np.ndarray) -> np.ndarray:
     return array.view(BITS) if array.dtype.name == "bfloat16" else array
 
 
-def real_of(value: tirx.Expr, dtype: str) -> tirx.Expr:
+def float32_of(value: tirx.Expr, dtype: str) -> tirx.Expr:
     """The float32 that a value stored as `dtype` stands for."""
     if dtype != BITS:
         return value.astype("float32")

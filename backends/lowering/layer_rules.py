@@ -9,9 +9,9 @@ import numpy as np
 from tvm import relax
 
 from ..kernels import compute, elementwise, pack, winograd
-from ..kernels.low_bit_weights import LEVELS_IN_WORD
+from ..kernels.low_bit_weights import VALUES_IN_WORD
 from ..kernels.sixteen_bit import stored
-from .values import Dequantized, Dynamic, Quantized, Rounded, Static, Value
+from .values import Dequantized, Dynamic, Quantized, SixteenBitValue, Static, Value
 from .walk import Rule, Walk, shape_of
 
 
@@ -50,36 +50,36 @@ def matmul(walk: Walk, call: relax.Call) -> Value | None:
 
 @dataclass(frozen=True)
 class _Operands:
-    """What a kernel reads, as it is stored: `source` is the activation where both are narrow."""
+    """What a kernel reads, as it is stored: `source`: the activation, of low precision as it is."""
 
     activation: relax.Expr
     weight: Static
     zero: relax.Var | None = None
-    source: Quantized | Rounded | None = None
+    source: Quantized | SixteenBitValue | None = None
 
     @property
     def words(self) -> bool:
-        """Whether the kernel reads eight levels of the weight from a word: where it is smaller."""
+        """Whether the kernel reads eight values of the weight from a word: where it is smaller."""
         if self.source is not None or self.weight.scale is None or self.weight.bits != 4:
             return False
         inputs = self.weight.array.shape[1 - self.weight.scale_axis]
-        return 4 * math.ceil(inputs / LEVELS_IN_WORD) < inputs
+        return 4 * math.ceil(inputs / VALUES_IN_WORD) < inputs
 
 
 def _operands(
     walk: Walk, x: relax.Expr, weight: Static, window: compute.Window | None
 ) -> _Operands:
-    """What is stored, where both sides are narrow so that it can be multiplied; else reals.
+    """What is stored, where both sides are of low precision and can be multiplied; else floats.
 
-    An int8 weight stays so under reals too: the kernel widens it.
+    An int8 weight stays so under floats too: the kernel widens it.
     """
     axis = 0 if window else 1
-    source = _narrow_source(walk, x, weight, axis)
+    source = _low_precision_source(walk, x, weight, axis)
     if source is None:
         activation = walk.channels_last(x) if window else walk.plain(x)
         alone = _widens(activation, weight, axis)
         return _Operands(activation, weight if alone else weight.as_float())
-    if isinstance(source, Rounded):
+    if isinstance(source, SixteenBitValue):
         bits = replace(weight, array=stored(weight.array))
         return _Operands(walk.stored(source, window is not None), bits, None, source)
     padded = window is not None and any(window.padding)
@@ -88,27 +88,27 @@ def _operands(
 
 
 def _widens(activation: relax.Expr, weight: Static, axis: int) -> bool:
-    """Whether the kernel for these reals reads levels, scaled by output channel or its groups."""
+    """Whether the kernel for these floats reads int8, scaled by output channel or its groups."""
     in_groups = weight.group_size is not None and weight.scale_axis == axis
-    levels = weight.array.dtype == np.int8 and (in_groups or weight.scaled_along(axis))
-    return levels and str(activation.ty.dtype) == "float32"
+    int8 = weight.array.dtype == np.int8 and (in_groups or weight.scaled_along(axis))
+    return int8 and str(activation.ty.dtype) == "float32"
 
 
-def _narrow_source(
+def _low_precision_source(
     walk: Walk, x: relax.Expr, weight: Static, axis: int
-) -> Quantized | Rounded | None:
-    """What is stored of x, where it and the weight (by output channel, `axis`) are narrow alike."""
+) -> Quantized | SixteenBitValue | None:
+    """What is stored of x, where it and the weight (by output channel, `axis`) are of one type."""
     value = walk.value_of(x)
     if not isinstance(value, Dequantized) or not weight.scaled_along(axis):
         return None
-    wanted = value.source.dtype if isinstance(value.source, Rounded) else "int8"
+    wanted = value.source.dtype if isinstance(value.source, SixteenBitValue) else "int8"
     return value.source if weight.array.dtype.name == wanted else None
 
 
-def _real(
+def _as_float(
     walk: Walk, sums: relax.Var, operands: _Operands, window: compute.Window | None
 ) -> Dynamic:
-    """What a kernel summed, as reals."""
+    """What a kernel summed, as floats."""
     weight = operands.weight
     if isinstance(operands.source, Quantized):
         sums = _dequantized(walk, sums, weight, operands.source, window)
@@ -131,7 +131,7 @@ def _depthwise(walk: Walk, x: relax.Expr, weight: Static, window: compute.Window
     filters = walk.weights.var(weight.name, pack.pack_depthwise(operands.weight.array))
     arguments = operands.activation, filters, operands.zero
     sums = walk.kernel(compute.depthwise_conv2d, *arguments, window=window)
-    return _real(walk, sums, operands, window)
+    return _as_float(walk, sums, operands, window)
 
 
 def _conv2d(
@@ -152,7 +152,7 @@ def _conv2d(
     }
     arguments = operands.activation, packed, operands.zero, _scales(walk, operands, lanes, depth)
     sums = walk.kernel(compute.conv2d, *arguments, **settings)
-    return _real(walk, sums, operands, window)
+    return _as_float(walk, sums, operands, window)
 
 
 def _dense(walk: Walk, x: relax.Expr, weight: Static) -> Value:
@@ -164,12 +164,12 @@ def _dense(walk: Walk, x: relax.Expr, weight: Static) -> Value:
     settings = {"channels": channels, "group_size": operands.weight.group_size}
     arguments = operands.activation, packed, _scales(walk, operands, lanes, depth)
     sums = walk.kernel(compute.dense, *arguments, **settings)
-    return _real(walk, sums, operands, None)
+    return _as_float(walk, sums, operands, None)
 
 
-def _packed(walk: Walk, operands: _Operands, levels: np.ndarray) -> relax.Var:
-    """A packed weight as an argument, eight levels a word where they are read so."""
-    stored = pack.pack_words(levels) if operands.words else levels
+def _packed(walk: Walk, operands: _Operands, values: np.ndarray) -> relax.Var:
+    """A packed weight as an argument, eight values a word where they are read so."""
+    stored = pack.pack_words(values) if operands.words else values
     return walk.weights.var(operands.weight.name, stored)
 
 
@@ -198,11 +198,11 @@ def _winograd_conv2d(
 
 
 def _takes_winograd(walk: Walk, x: relax.Expr, weight: Static, window: compute.Window) -> bool:
-    """Whether a convolution of reals by `weight` (c_out, c_in, kh, kw) can be Winograd's.
+    """Whether a convolution of floats by `weight` (c_out, c_in, kh, kw) can be Winograd's.
 
-    Filters transformed ahead are reals: int8 weights would be four times as large, and more.
+    Filters transformed ahead are floats: int8 weights would be four times as large, and more.
     """
-    if _narrow_source(walk, x, weight, 0) is not None or weight.array.dtype == np.int8:
+    if _low_precision_source(walk, x, weight, 0) is not None or weight.array.dtype == np.int8:
         return False
     plain = window.strides == (1, 1) and window.dilation == (1, 1)
     whole = not any(channels % walk.isa.float_lanes for channels in weight.array.shape[:2])
@@ -211,7 +211,7 @@ def _takes_winograd(walk: Walk, x: relax.Expr, weight: Static, window: compute.W
 
 def _blocking(walk: Walk, operands: _Operands, channels: int) -> tuple[int, int]:
     """Output channels in a block, and input channels summed at once."""
-    depth = LEVELS_IN_WORD if operands.words else 1
+    depth = VALUES_IN_WORD if operands.words else 1
     if walk.isa.whole_rows:
         return channels, depth
     if operands.source is None:
@@ -223,21 +223,21 @@ def _blocking(walk: Walk, operands: _Operands, channels: int) -> tuple[int, int]
 def _dequantized(
     walk: Walk, sums: relax.Var, weight: Static, source: Quantized, window: compute.Window | None
 ) -> relax.Var:
-    """Sums as reals, with the scales and the correction as weights."""
+    """Sums as floats, with the scales and the correction as weights."""
     assert weight.scale is not None
     reduced = (1, 2, 3) if window else (0,)
     totals = weight.array.astype(np.int32).sum(axis=reduced, dtype=np.int32)
     known = np.float32(source.scale if isinstance(source.scale, float) else 1.0)
     scale = np.broadcast_to(weight.scale * known, totals.shape)
-    reals = walk.kernel(
+    dequantized = walk.kernel(
         elementwise.dequantize_sums,
         sums,
         walk.weights.var(f"{weight.name}_scale", scale.astype(np.float32)),
         walk.weights.var(f"{weight.name}_correction", totals * np.int32(source.zero_point)),
     )
     if isinstance(source.scale, float):
-        return reals
-    return walk.emit(relax.op.multiply(reals, source.scale))
+        return dequantized
+    return walk.emit(relax.op.multiply(dequantized, source.scale))
 
 
 def _window(attrs) -> compute.Window:

@@ -17,7 +17,7 @@ def elementwise(walk: Walk, call: relax.Call) -> Value | None:
     value = walk.value_of(call.args[0])
     if isinstance(value, Static):
         return None
-    dynamic = walk.real(value)
+    dynamic = walk.as_float(value)
     rest = [walk.rebuilt(arg) for arg in call.args[1:]]
     new = relax.Call(call.op, [dynamic.expr, *rest], call.attrs)
     return Dynamic(walk.emit(new), dynamic.channels_last)
@@ -79,7 +79,7 @@ def _reshape(walk: Walk, call: relax.Call, value: Dynamic) -> Value | None:
 
 
 def pool(walk: Walk, call: relax.Call) -> Value:
-    """Pooling, channels last; the largest of some levels is one of them."""
+    """Pooling, channels last; the largest of some quantized values is one of them."""
     pooled = layout_operators.channels_last_pool(call)
     value = walk.value_of(call.args[0])
     source = value.source if isinstance(value, Dequantized) else None

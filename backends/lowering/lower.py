@@ -19,7 +19,7 @@ from ...ir.graph import Graph, variables
 from ...ir.model import Model
 from ..kernels.isa import InstructionSet
 from . import layer_rules, layout_rules, precision_rules
-from .packed_weights import packed_weights
+from .low_bit_weights import low_bit_weights
 from .values import Dynamic, Static
 from .walk import Walk
 
@@ -52,7 +52,7 @@ def lower(
         walk.values[old] = Dynamic(new)
     for name, var in model.weight_vars().items():
         walk.values[var] = Static(model.weights[name], name)
-    walk.values |= packed_weights(model)
+    walk.values |= low_bit_weights(model)
     needed = _needed(model, walk.values.keys())
     builder = walk.builder
     with builder.function("main", attrs={"num_input": len(inputs)}):

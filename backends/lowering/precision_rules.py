@@ -1,4 +1,4 @@
-"""Values of 8 and 16 bits: rounded as the network says, reals only where somebody reads them."""
+"""Values of 8 and 16 bits: rounded as the network says, floats only where somebody reads them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tvm import relax
 from ..kernels import elementwise
 from ..kernels.sixteen_bit import STORED
 from . import layout_rules
-from .values import Dequantized, Quantized, Rounded, Static, Value
-from .walk import LEVELS, Rule, Walk, shape_of
+from .values import Dequantized, Quantized, SixteenBitValue, Static, Value
+from .walk import QUANTIZATION, Rule, Walk, shape_of
 
 _LOWEST = {"uint8": 0, "int8": -128}
 
 
 def quantize(walk: Walk, call: relax.Call) -> Value | None:
-    """An activation to 8-bit levels, of the sign that the board's kernels want."""
+    """An activation quantized to 8 bits, of the sign that the board's kernels want."""
     scale_value, zero = _scale(walk, call), walk.value_of(call.args[2])
     if scale_value is None or not isinstance(zero, Static):
         return None
@@ -30,8 +30,8 @@ def quantize(walk: Walk, call: relax.Call) -> Value | None:
     known = given.source if isinstance(given, Dequantized) else None
     if isinstance(known, Quantized) and known.stands_for(scale_value, zero_point, dtype):
         return known
-    source = walk.real(given)
-    levels = Quantized(
+    source = walk.as_float(given)
+    quantized = Quantized(
         source.expr,
         source.channels_last,
         scale=scale_value,
@@ -41,15 +41,15 @@ def quantize(walk: Walk, call: relax.Call) -> Value | None:
     )
     if isinstance(scale_value, float):
         one_over = np.array(1.0 / scale_value, np.float32)
-        inverse = walk.weights.var(f"{LEVELS}inverse_scale", one_over)
+        inverse = walk.weights.var(f"{QUANTIZATION}inverse_scale", one_over)
     else:
         inverse = walk.emit(relax.op.divide(relax.const(1.0, "float32"), scale_value))
-    expr = walk.kernel(elementwise.quantize, source.expr, inverse, walk.zero_point(levels))
-    return replace(levels, expr=expr)
+    expr = walk.kernel(elementwise.quantize, source.expr, inverse, walk.zero_point(quantized))
+    return replace(quantized, expr=expr)
 
 
 def _scale(walk: Walk, call: relax.Call) -> float | relax.Expr | None:
-    """The one scale of all levels: known, or computed in every run; None if there are more."""
+    """The one scale of all values: known, or computed in every run; None if there are more."""
     scale = walk.value_of(call.args[1])
     if isinstance(scale, Static):
         return float(scale.array.item()) if scale.array.size == 1 else None
@@ -57,7 +57,7 @@ def _scale(walk: Walk, call: relax.Call) -> float | relax.Expr | None:
 
 
 def dequantize(walk: Walk, call: relax.Call) -> Value | None:
-    """Levels that a layer may read as they are, or an int8 weight with its scales."""
+    """Quantized values that a layer may read as they are, or an int8 weight with its scales."""
     value, one_scale = walk.value_of(call.args[0]), _scale(walk, call)
     scale, zero = (walk.value_of(arg) for arg in call.args[1:3])
     if not isinstance(zero, Static):
@@ -74,22 +74,22 @@ def dequantize(walk: Walk, call: relax.Call) -> Value | None:
 
 
 def astype(walk: Walk, call: relax.Call) -> Value | None:
-    """An activation to 16 bits, the reals of one, or those of a weight of 16 bits."""
+    """An activation rounded to 16 bits, one that was as float32, or a weight of 16 bits."""
     value, dtype = walk.value_of(call.args[0]), str(call.attrs.dtype)
     if isinstance(value, Static):
         if dtype != "float32" or value.array.dtype.name not in STORED:
             return None
         return replace(value, scale=np.ones(1, np.float32))
-    if isinstance(value, Rounded) and dtype == "float32":
+    if isinstance(value, SixteenBitValue) and dtype == "float32":
         return Dequantized(value)
     known = value.source if isinstance(value, Dequantized) else None
-    if isinstance(known, Rounded) and known.dtype == dtype:
+    if isinstance(known, SixteenBitValue) and known.dtype == dtype:
         return known
-    source = walk.real(value)
+    source = walk.as_float(value)
     if dtype not in STORED or str(source.expr.ty.dtype) != "float32":
         return layout_rules.elementwise(walk, call)
     expr = walk.kernel(elementwise.rounded, source.expr, dtype=STORED[dtype])
-    return Rounded(expr, source.channels_last, dtype)
+    return SixteenBitValue(expr, source.channels_last, dtype)
 
 
 RULES: dict[str, Rule] = {

@@ -19,11 +19,11 @@ class Dynamic:
 
 @dataclass(frozen=True)
 class Quantized:
-    """An activation in 8-bit levels: real = (level − zero_point) · scale.
+    """An activation in 8 bits: it stands for (quantized − zero_point) · scale.
 
     The scale is a number, or a value () that is computed in every run.
-    The network's levels have type `dtype`; what is kept is `offset` more, in the type of the
-    board's integer kernels, and so is `zero_point`.
+    The network's quantized values have type `dtype`; what is kept is `offset` more, in the type of
+    the board's integer kernels, and so is `zero_point`.
     """
 
     expr: relax.Expr
@@ -34,7 +34,7 @@ class Quantized:
     offset: int
 
     def stands_for(self, scale: float | relax.Expr, zero_point: int, dtype: str) -> bool:
-        """Whether quantizing by these would give these very levels again."""
+        """Whether quantizing by these would give these very values again."""
         if isinstance(self.scale, float) != isinstance(scale, float):
             return False
         same = self.scale == scale if isinstance(scale, float) else scale.same_as(self.scale)
@@ -42,7 +42,7 @@ class Quantized:
 
 
 @dataclass(frozen=True)
-class Rounded:
+class SixteenBitValue:
     """An activation rounded to `dtype`, of 16 bits, kept as kernels store it."""
 
     expr: relax.Expr
@@ -52,18 +52,18 @@ class Rounded:
 
 @dataclass(frozen=True)
 class Dequantized:
-    """The reals of a narrow activation, not computed unless somebody reads them as reals."""
+    """What a low-precision activation stands for, computed only where it is read as floats."""
 
-    source: Quantized | Rounded
+    source: Quantized | SixteenBitValue
 
     @property
     def expr(self) -> relax.Expr:
-        """What is stored; it has the shape of the reals."""
+        """What is stored; it has the shape of the floats."""
         return self.source.expr
 
     @property
     def channels_last(self) -> bool:
-        """The layout of what is stored, which the reals keep."""
+        """The layout of what is stored, which the floats keep."""
         return self.source.channels_last
 
 
@@ -71,8 +71,8 @@ class Dequantized:
 class Static:
     """A weight, known at build time; with a `scale` for each channel of `scale_axis` if int8.
 
-    What is read as the reals of 16 bits has a scale too: 1. Where `group_size` features of a
-    channel share one, there is a scale for each number of `array`. Levels fit `bits`.
+    What is stored in 16 bits has a scale too: 1. Where `group_size` features of a
+    channel share one, there is a scale for each number of `array`. Its values fit `bits`.
     """
 
     array: np.ndarray
@@ -92,7 +92,7 @@ class Static:
         return replace(self, array=array, scale=scale, scale_axis=axes.index(self.scale_axis))
 
     def scaled_along(self, axis: int) -> bool:
-        """Whether this is narrow, with one scale or one for each index of `axis`."""
+        """Whether this is of low precision, with one scale or one for each index of `axis`."""
         if self.scale is None or self.group_size:
             return False
         return self.scale.size == 1 or self.scale_axis == axis
@@ -104,7 +104,7 @@ class Static:
         return rows.reshape(len(rows), -1)[:, :: self.group_size]
 
     def as_float(self) -> Static:
-        """The weight as reals."""
+        """The weight as floats."""
         if self.scale is None:
             return self
         scale = self.scale
@@ -115,7 +115,7 @@ class Static:
         return Static((self.array * scale).astype(np.float32), self.name)
 
 
-Value = Dynamic | Quantized | Rounded | Dequantized | Static
+Value = Dynamic | Quantized | SixteenBitValue | Dequantized | Static
 
 
 @dataclass

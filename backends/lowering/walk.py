@@ -13,12 +13,12 @@ from tvm.tirx import IntImm
 from ...ir.model import Model
 from ..kernels import elementwise
 from ..kernels.isa import InstructionSet
-from .values import Dequantized, Dynamic, LoweredWeights, Quantized, Rounded, Static, Value
+from .values import Dequantized, Dynamic, LoweredWeights, Quantized, SixteenBitValue, Static, Value
 
 TO_CHANNELS_LAST, FROM_CHANNELS_LAST = (0, 2, 3, 1), (0, 3, 1, 2)
 
 # What the names of a quantized activation's scale and zero point begin with.
-LEVELS = "levels."
+QUANTIZATION = "levels."
 _OPAQUE = 8  # OpPatternKind.kOpaque: fused with nothing
 
 Rule = Callable[["Walk", relax.Call], Value | None]
@@ -87,7 +87,7 @@ class Walk:
         value = self.value_of(expr)
         if isinstance(value, Static):
             return self.stored_weight(value.as_float())
-        dynamic = self.real(value)
+        dynamic = self.as_float(value)
         return (
             self.transposed(dynamic.expr, FROM_CHANNELS_LAST)
             if dynamic.channels_last
@@ -108,42 +108,42 @@ class Walk:
             return relax.TupleGetItem(self.plain(expr.tuple_value), expr.index)
         return expr
 
-    def real(self, value: Value) -> Dynamic:
+    def as_float(self, value: Value) -> Dynamic:
         """A value as floats, dequantized where need be."""
         if isinstance(value, Dequantized):
-            return Dynamic(self.reals(value.source), value.channels_last)
+            return Dynamic(self.dequantize(value.source), value.channels_last)
         if isinstance(value, Quantized):
-            return Dynamic(self.levels(value), value.channels_last)
-        if isinstance(value, Rounded):
-            own = relax.op.astype(self.reals(value), value.dtype)
+            return Dynamic(self.quantized_values(value), value.channels_last)
+        if isinstance(value, SixteenBitValue):
+            own = relax.op.astype(self.dequantize(value), value.dtype)
             return Dynamic(self.emit(own), value.channels_last)
         if isinstance(value, Static):
             return Dynamic(self.stored_weight(value.as_float()))
         return value
 
-    def reals(self, source: Quantized | Rounded) -> relax.Var:
-        """What a narrow activation stands for, computed."""
-        if isinstance(source, Rounded):
+    def dequantize(self, source: Quantized | SixteenBitValue) -> relax.Var:
+        """What a low-precision activation stands for, computed."""
+        if isinstance(source, SixteenBitValue):
             return self.kernel(elementwise.widened, source.expr)
         scale = source.scale
         if isinstance(scale, float):
-            scale = self.weights.var(f"{LEVELS}scale", np.array(scale, np.float32))
+            scale = self.weights.var(f"{QUANTIZATION}scale", np.array(scale, np.float32))
         return self.kernel(elementwise.dequantize, source.expr, scale, self.zero_point(source))
 
     def zero_point(self, value: Quantized) -> relax.Var:
-        """The level that stands for 0, as an argument."""
+        """The quantized value that stands for 0, as an argument."""
         stored = np.array(value.zero_point, self.isa.int8.activation_dtype)
-        return self.weights.var(f"{LEVELS}zero_point", stored)
+        return self.weights.var(f"{QUANTIZATION}zero_point", stored)
 
-    def stored(self, value: Quantized | Rounded, channels_last: bool) -> relax.Expr:
-        """What is stored of a narrow activation, in the layout that is asked for."""
+    def stored(self, value: Quantized | SixteenBitValue, channels_last: bool) -> relax.Expr:
+        """What is stored of a low-precision activation, in the layout that is asked for."""
         if value.channels_last == channels_last:
             return value.expr
         axes = TO_CHANNELS_LAST if channels_last else FROM_CHANNELS_LAST
         return self.transposed(value.expr, axes)
 
-    def levels(self, value: Quantized) -> relax.Expr:
-        """Give the 8-bit levels as the network has them."""
+    def quantized_values(self, value: Quantized) -> relax.Expr:
+        """Give the quantized values as the network has them."""
         if not value.offset:
             return value.expr
         settings = {"offset": -value.offset, "dtype": value.dtype}
@@ -151,7 +151,7 @@ class Walk:
 
     def channels_last(self, expr: relax.Expr) -> relax.Expr:
         """A 4-D activation as NHWC."""
-        dynamic = self.real(self.value_of(expr))
+        dynamic = self.as_float(self.value_of(expr))
         return (
             dynamic.expr
             if dynamic.channels_last

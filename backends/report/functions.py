@@ -23,7 +23,7 @@ from ..kernels import compute, winograd
 from ..kernels.compute import CONTRACT
 from ..kernels.sixteen_bit import BITS
 from ..kernels.work import Work, extents
-from ..lowering.walk import LEVELS
+from ..lowering.walk import QUANTIZATION
 from ..schedule.contraction import is_handwritten, new_schedule
 from ..schedule.default import calls_of, weights_of
 
@@ -138,7 +138,7 @@ def _layers(
     read = {
         i: names[argument]
         for i, argument in enumerate(arguments)
-        if argument in names and not names[argument].startswith(LEVELS)
+        if argument in names and not names[argument].startswith(QUANTIZATION)
     }
     found = [name for i, name in read.items() if i in multiplied] or list(read.values())
     plain = [name.partition("#")[0] for name in found]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ...errors import PassError
-from ...ir.extract import alone
+from ...ir.extract import extract_layer
 from ...ir.layers import Layer
 from ...ir.model import Model
 from ..decision import Kept, LayerTimer
@@ -21,7 +21,7 @@ def fastest_split(
     model: Model, layer: Layer, splits: Sequence[Split], timer: LayerTimer
 ) -> Split | Kept:
     """Time a layer alone, whole and in each form, and return the fastest that is worth it."""
-    whole = alone(model, layer)
+    whole = extract_layer(model, layer)
     times = timer([whole, *(split_layers(whole, [split]) for split in splits)])
     if len(times) != 1 + len(splits) or not all(0 < time_ms < float("inf") for time_ms in times):
         raise PassError(

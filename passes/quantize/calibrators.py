@@ -20,7 +20,7 @@ from ...errors import PassError
 from ...ir.model import Model
 from ...reference.execution import Execution
 
-LEVELS = 255
+STEPS = 255
 PERCENTILES = (100.0, 99.999, 99.99, 99.9, 99.5, 99.0)
 HISTOGRAM_BINS = 2048
 VALUES_PER_RUN = 2048
@@ -69,7 +69,8 @@ def mse(values: np.ndarray) -> Range:
     low, high = values.min(), values.max()
 
     def error(factor: float) -> float:
-        return float(np.mean(np.square(_rounded(values, *affine(low * factor, high * factor)))))
+        scale, zero_point = affine(low * factor, high * factor)
+        return float(np.mean(np.square(_rounding_error(values, scale, zero_point))))
 
     coarse = np.geomspace(1e-4, 1.0, 73)
     at = int(np.argmin([error(factor) for factor in coarse]))
@@ -82,7 +83,7 @@ def entropy(values: np.ndarray) -> Range:
     """Clip magnitudes where the rounded histogram loses least information (KL divergence).
 
     Source  S. Migacz, 8-bit Inference with TensorRT, GTC 2017. There a tensor is int8, symmetric;
-            one of a single sign has all 255 levels for its magnitudes here, another 128. Zeros
+            one of a single sign has all 255 steps for its magnitudes here, another 128. Zeros
             do not count: they are exact, and ReLU's would outweigh all else.
     """
     low, high = values.min(), values.max()
@@ -90,9 +91,9 @@ def entropy(values: np.ndarray) -> Range:
     if not sizes.size:
         return minmax(values)
     counts, edges = np.histogram(sizes, bins=HISTOGRAM_BINS, range=(0, sizes.max()))
-    levels = LEVELS if low >= 0 or high <= 0 else 128
-    kept = range(levels, HISTOGRAM_BINS + 1)
-    best = min(kept, key=lambda bins: _divergence(counts.astype(np.float64), bins, levels))
+    steps = STEPS if low >= 0 or high <= 0 else 128
+    kept = range(steps, HISTOGRAM_BINS + 1)
+    best = min(kept, key=lambda bins: _divergence(counts.astype(np.float64), bins, steps))
     return _range(values, max(low, -edges[best]), min(high, edges[best]))
 
 
@@ -108,15 +109,15 @@ CALIBRATORS: Mapping[str, Calibrator] = {
 def affine(low: float, high: float) -> tuple[float, int]:
     """Return scale and zero point for a span widened to hold zero; scale 1 if it is empty."""
     low, high = min(low, 0.0), max(high, 0.0)
-    scale = float(np.float32((high - low) / LEVELS))
+    scale = float(np.float32((high - low) / STEPS))
     if scale < np.finfo(np.float32).tiny:
         return 1.0, 0
-    return scale, int(np.clip(np.rint(-low / scale), 0, LEVELS))
+    return scale, int(np.clip(np.rint(-low / scale), 0, STEPS))
 
 
 def _range(values: np.ndarray, low: float, high: float) -> Range:
     scale, zero_point = affine(float(low), float(high))
-    error = np.square(_rounded(values, scale, zero_point)).mean(axis=1)
+    error = np.square(_rounding_error(values, scale, zero_point)).mean(axis=1)
     power = np.square(values).mean(axis=1)
     return Range(
         scale=scale,
@@ -126,20 +127,20 @@ def _range(values: np.ndarray, low: float, high: float) -> Range:
     )
 
 
-def _rounded(values: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
+def _rounding_error(values: np.ndarray, scale: float, zero_point: int) -> np.ndarray:
     """Return what rounding changes: x' - x."""
-    levels = np.clip(np.rint(values / scale) + zero_point, 0, LEVELS)
-    return (levels - zero_point) * scale - values
+    quantized = np.clip(np.rint(values / scale) + zero_point, 0, STEPS)
+    return (quantized - zero_point) * scale - values
 
 
-def _divergence(counts: np.ndarray, bins: int, levels: int) -> float:
-    """KL(P, Q): P the first `bins` with the rest in the last, Q those bins merged to `levels`."""
+def _divergence(counts: np.ndarray, bins: int, steps: int) -> float:
+    """KL(P, Q): P the first `bins` with the rest in the last, Q those bins merged to `steps`."""
     inside = counts[:bins]
     p = inside.copy()
     p[-1] += counts[bins:].sum()
-    level = np.arange(bins) * levels // bins
-    merged = np.bincount(level, inside) / np.maximum(np.bincount(level, inside > 0), 1)
-    q = np.where(inside > 0, merged[level], 0.0)
+    step = np.arange(bins) * steps // bins
+    merged = np.bincount(step, inside) / np.maximum(np.bincount(step, inside > 0), 1)
+    q = np.where(inside > 0, merged[step], 0.0)
     seen = p > 0
     if (q[seen] == 0).any():
         return float("inf")

@@ -28,9 +28,9 @@ from ...ir.model import Model
 from ...ir.rewrite import Body, rebuild
 from ...ir.stored_weights import Grid, form_in
 from ..decision import Decision, Pass
-from .insert_qdq import ReadRounded
+from .reduce_precision import ReduceLayerPrecision
 from .static import chosen_layers, kept_layers
-from .weight_rounding import plainly
+from .weight_rounding import round_to_nearest
 
 if TYPE_CHECKING:
     from ...frontend.data import Dataset
@@ -44,13 +44,13 @@ SMALLEST = 1e-30
 class DynamicInteger:
     """A layer that will compute in 8 bits, its input of type `dtype` scaled anew in every run.
 
-    `levels` (as the weight is stored) and `scales` (c_out,) are its weight.
+    `values` (as the weight is stored) and `scales` (c_out,) are its weight.
     """
 
     layer: str
     dtype: str
     weight_error_ratio: float
-    levels: np.ndarray = field(repr=False, compare=False)
+    values: np.ndarray = field(repr=False, compare=False)
     scales: np.ndarray = field(repr=False, compare=False)
 
     def describe(self) -> str:
@@ -76,17 +76,17 @@ class DynamicQuantize(Pass):
         decided = {}
         for layer in chosen_layers(model, self.keep):
             weight = model.weights[layer.weight]
-            rounded = plainly(layer, weight)
+            rounded = round_to_nearest(layer, weight)
             shape = [1] * weight.ndim
             shape[layer.output_axis] = -1
-            change = np.linalg.norm(rounded.levels * rounded.scales.reshape(shape) - weight)
+            change = np.linalg.norm(rounded.values * rounded.scales.reshape(shape) - weight)
             made = graph.producers.get(layer.input)
             positive = made is not None and any(is_call(made, name) for name in NEVER_NEGATIVE)
             decided[layer.call] = DynamicInteger(
                 layer=layer.name,
                 dtype="uint8" if positive else "int8",
                 weight_error_ratio=float(change) / max(float(np.linalg.norm(weight)), SMALLEST),
-                levels=rounded.levels,
+                values=rounded.values,
                 scales=rounded.scales,
             )
         return (*decided.values(), *kept_layers(model, self.keep))
@@ -102,15 +102,15 @@ class DynamicQuantize(Pass):
         weights = dict(model.weights)
         for layer in chosen.values():
             decision = by_name[layer.name]
-            weights[layer.weight] = decision.levels
+            weights[layer.weight] = decision.values
             weights[f"{layer.weight}_scale"] = decision.scales
         roundings = {var: by_name[layer.name].dtype for var, layer in chosen.items()}
         forms = {layer.weight: form_in(layer, Grid()) for layer in chosen.values()}
-        rewrite = ReadRounded(model, chosen, roundings, forms, _real_input)
+        rewrite = ReduceLayerPrecision(model, chosen, roundings, forms, _quantize_input)
         return rebuild(model, weights, rewrite)
 
 
-def _real_input(body: Body, old: relax.Var, rounding: Hashable) -> relax.Var:
+def _quantize_input(body: Body, old: relax.Var, rounding: Hashable) -> relax.Var:
     dtype, name, x = str(rounding), old.name, body.of(old)
     zero = relax.const(0, dtype)
     sized = x if dtype == "uint8" else body.emit(relax.op.abs(x), f"{name}_abs")
@@ -120,5 +120,5 @@ def _real_input(body: Body, old: relax.Var, rounding: Hashable) -> relax.Var:
     )
     steps = relax.const(np.float32(255 if dtype == "uint8" else 127), "float32")
     scale = body.emit(relax.op.divide(some, steps), f"{name}_scale")
-    levels = body.emit(relax.op.quantize(x, scale, zero, out_dtype=dtype), f"{name}_q")
-    return body.emit(relax.op.dequantize(levels, scale, zero), f"{name}_dq")
+    quantized = body.emit(relax.op.quantize(x, scale, zero, out_dtype=dtype), f"{name}_q")
+    return body.emit(relax.op.dequantize(quantized, scale, zero), f"{name}_dq")

@@ -1,10 +1,10 @@
 """Round a weight so that the errors of its features cancel in the layer's output.
 
 Before  W (G, O, F), and C = mean x xᵀ (G, F, F) of what it is multiplied with
-After   Q, levels, near the least of tr (W - Q s) C (W - Q s)ᵀ
+After   Q, quantized, near the least of tr (W - Q s) C (W - Q s)ᵀ
 
-Feature by feature, those of most power first, each is rounded to the nearest level and its error
-is made up for by the features that are still to come, through C's inverse.
+Feature by feature, those of most power first, each is rounded to the nearest quantized value, and
+its error is made up for by the features that are still to come, through C's inverse.
 
 Source  E. Frantar et al., GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
         Transformers, ICLR 2023, section 3 and algorithm 1. Scales are given beforehand, so that
@@ -25,7 +25,7 @@ DAMPING_RATIO = 0.01
 
 
 def gptq(weight: np.ndarray, scales: np.ndarray, moment: np.ndarray, grid: Grid) -> np.ndarray:
-    """Return the levels of `weight`, int8 (G, O, F), at the scales (G, O, groups) given."""
+    """Quantize `weight` to int8 (G, O, F), at the scales (G, O, groups) given."""
     features = weight.shape[-1]
     spread = grid.spread(scales.astype(np.float64), features)
     order = np.argsort(-np.einsum("gff->gf", moment), axis=-1, kind="stable")
@@ -33,16 +33,16 @@ def gptq(weight: np.ndarray, scales: np.ndarray, moment: np.ndarray, grid: Grid)
     root = _inverse_root(moment, order)
     left = torch.from_numpy(np.take_along_axis(weight.astype(np.float64), columns, axis=-1))
     scale = torch.from_numpy(np.take_along_axis(spread, columns, axis=-1))
-    levels = torch.empty_like(left)
+    quantized = torch.empty_like(left)
     for start in range(0, features, BLOCK_FEATURES):
         stop = min(start + BLOCK_FEATURES, features)
         block = slice(start, stop)
-        levels[..., block], errors = _block(
+        quantized[..., block], errors = _block(
             left[..., block], scale[..., block], root[:, block, block], grid.limit
         )
         left[..., stop:] -= errors @ root[:, block, stop:]
     result = np.empty(weight.shape, np.int8)
-    np.put_along_axis(result, columns, levels.numpy().astype(np.int8), axis=-1)
+    np.put_along_axis(result, columns, quantized.numpy().astype(np.int8), axis=-1)
     return result
 
 
@@ -66,12 +66,12 @@ def _inverse_root(moment: np.ndarray, order: np.ndarray) -> Tensor:
 
 
 def _block(left: Tensor, scale: Tensor, root: Tensor, limit: int) -> tuple[Tensor, Tensor]:
-    """Round a block (G, O, f) feature by feature; return levels, and errors over U's diagonal."""
+    """Quantize a block (G, O, f) feature by feature; return errors over U's diagonal, too."""
     left = left.clone()
-    levels, errors = torch.empty_like(left), torch.empty_like(left)
+    quantized, errors = torch.empty_like(left), torch.empty_like(left)
     for i in range(left.shape[-1]):
-        level = torch.round(left[..., i] / scale[..., i]).clamp(-limit, limit)
-        error = (left[..., i] - level * scale[..., i]) / root[:, i, i, None]
+        nearest = torch.round(left[..., i] / scale[..., i]).clamp(-limit, limit)
+        error = (left[..., i] - nearest * scale[..., i]) / root[:, i, i, None]
         left[..., i + 1 :] -= error[..., None] * root[:, None, i, i + 1 :]
-        levels[..., i], errors[..., i] = level, error
-    return levels, errors
+        quantized[..., i], errors[..., i] = nearest, error
+    return quantized, errors

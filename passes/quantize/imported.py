@@ -12,7 +12,7 @@ from ..decision import Decision, Kept
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arrived:
+class ImportedLayer:
     """A layer that came in 8 bits, with the scale and zero point of its input."""
 
     layer: str
@@ -27,17 +27,17 @@ class Arrived:
         )
 
 
-def arrived(model: Model) -> tuple[Decision, ...]:
+def imported_layers(model: Model) -> tuple[Decision, ...]:
     """For each layer of a network that came quantized, how it came; nothing for a float one."""
     if not is_quantized(model):
         return ()
     graph = Graph.of(model)
-    return tuple(_arrived(graph, layer) for layer in layers(model))
+    return tuple(_imported_layer(graph, layer) for layer in layers(model))
 
 
-def _arrived(graph: Graph, layer: Layer) -> Arrived | Kept:
-    why, levels = why_float(graph, layer), input_dequantize(graph, layer)
-    if why is not None or levels is None:
+def _imported_layer(graph: Graph, layer: Layer) -> ImportedLayer | Kept:
+    why, read = why_float(graph, layer), input_dequantize(graph, layer)
+    if why is not None or read is None:
         return Kept(layer=layer.name, why=f"in floats: {why}")
-    scale, zero_point = (arg.value.numpy().item() for arg in levels.args[1:3])
-    return Arrived(layer=layer.name, scale=scale, zero_point=zero_point)
+    scale, zero_point = (arg.value.numpy().item() for arg in read.args[1:3])
+    return ImportedLayer(layer=layer.name, scale=scale, zero_point=zero_point)

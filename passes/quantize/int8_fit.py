@@ -20,8 +20,8 @@ from ...reference.execution import Execution
 from ...reference.executor import calibration_inputs
 from ..moments import moments, output_rows
 from ..refit import Target
-from .int8_layer import Integer, written
-from .weight_rounding import fitted
+from .int8_layer import Integer, insert_qdq
+from .weight_rounding import round_by_moments
 
 if TYPE_CHECKING:
     from ...frontend.data import Dataset
@@ -37,7 +37,7 @@ def fit(
     corrects: bool,
 ) -> list[Integer]:
     """Return the decisions fitted and measured; a weight that several layers share stays."""
-    integer = written(model, plain)
+    integer = insert_qdq(model, plain)
     execution = Execution(integer, calibration_inputs(model, calibration))
     made, shared = Graph.of(integer).producers, shared_weights(model)
     by_call = {layer.call: layer for layer in layers(integer) if layer.quantized}
@@ -52,10 +52,10 @@ def fit(
             if rounding == "gptq":
                 x = execution.values[layer.input]
                 seen = moments(layer, x, target.at, target.outputs)
-                rounded = fitted(layer, weight, seen, about_mean=moves)
+                rounded = round_by_moments(layer, weight, seen, about_mean=moves)
                 decision = replace(decision, **vars(rounded))
                 execution.replace_weight(f"{layer.weight}_scale", rounded.scales)
-                execution.replace_weight(layer.weight, rounded.levels)
+                execution.replace_weight(layer.weight, rounded.values)
                 value = execution.values[var] = execution.evaluate(made[var])
             bias = model.weights[layer.bias] if layer.bias else np.zeros(1, np.float32)
             decision = _measured(layer, decision, target, value, bias, moves=moves)

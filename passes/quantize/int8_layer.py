@@ -19,21 +19,21 @@ from ...ir.model import Model
 from ...ir.rewrite import Body, rebuild
 from ...ir.stored_weights import Grid, form_in
 from .calibrators import Range
-from .insert_qdq import ReadRounded
+from .reduce_precision import ReduceLayerPrecision
 
 
 @dataclass(frozen=True, kw_only=True)
 class Integer:
     """A layer that will compute in 8 bits.
 
-    `levels` (as the weight is stored) and `scales` (c_out,) are its weight, rounded as `rounding`
+    `values` (as the weight is stored) and `scales` (c_out,) are its weight, rounded as `rounding`
     says; `bias` is the corrected one, or None where the old one stays.
     """
 
     layer: str
     input_range: Range
     rounding: str
-    levels: np.ndarray = field(repr=False, compare=False)
+    values: np.ndarray = field(repr=False, compare=False)
     scales: np.ndarray = field(repr=False, compare=False)
     bias: np.ndarray | None = field(default=None, repr=False, compare=False)
     error_ratio: float | None = None
@@ -50,7 +50,7 @@ class Integer:
         )
 
 
-def written(model: Model, integers: Sequence[Integer]) -> Model:
+def insert_qdq(model: Model, integers: Sequence[Integer]) -> Model:
     """Return the network with quantize and dequantize around the layers decided on.
 
     A weight that several layers share has a decision for each, in order: they differ in the range
@@ -64,7 +64,7 @@ def written(model: Model, integers: Sequence[Integer]) -> Model:
     for name, array in model.weights.items():
         if name in stored:
             decision = decided[stored[name].name]
-            weights[name], weights[f"{name}_scale"] = decision.levels, decision.scales
+            weights[name], weights[f"{name}_scale"] = decision.values, decision.scales
         else:
             weights[name] = array
     for layer in chosen.values():
@@ -72,7 +72,7 @@ def written(model: Model, integers: Sequence[Integer]) -> Model:
         if layer.bias and bias is not None:
             weights[layer.bias] = bias
     roundings = {var: (span.scale, span.zero_point) for var, span in spans.items()}
-    rewrite = ReadRounded(model, chosen, roundings, forms, _real_input)
+    rewrite = ReduceLayerPrecision(model, chosen, roundings, forms, _quantize_input)
     return rebuild(model, weights, rewrite)
 
 
@@ -81,9 +81,10 @@ def by_layer(integers: Sequence[Integer]) -> dict[str, Integer]:
     return {decision.layer: decision for decision in integers}
 
 
-def _real_input(body: Body, old: relax.Var, rounding: Hashable) -> relax.Var:
-    real_scale, level = cast(tuple[float, int], rounding)
-    scale, zero = relax.const(np.float32(real_scale), "float32"), relax.const(level, "uint8")
+def _quantize_input(body: Body, old: relax.Var, rounding: Hashable) -> relax.Var:
+    scale_value, zero_point = cast(tuple[float, int], rounding)
+    scale = relax.const(np.float32(scale_value), "float32")
+    zero = relax.const(zero_point, "uint8")
     small = relax.op.quantize(body.of(old), scale, zero, out_dtype="uint8")
-    levels = body.emit(small, f"{old.name}_q")
-    return body.emit(relax.op.dequantize(levels, scale, zero), f"{old.name}_dq")
+    quantized = body.emit(small, f"{old.name}_q")
+    return body.emit(relax.op.dequantize(quantized, scale, zero), f"{old.name}_dq")

@@ -24,7 +24,7 @@ from ...ir.model import Model
 from ...reference.executor import evaluate
 from ..decision import Decision, Kept, Pass
 from .int8_layer import Integer
-from .sensitivity import Harm, Sensitivity, harm, sensitivities
+from .sensitivity import QuantizationError, Sensitivity, quantization_error, sensitivities
 from .static import Quantize
 
 if TYPE_CHECKING:
@@ -37,14 +37,14 @@ class Chosen:
 
     float_count: int
     layer_count: int
-    harm: Harm
+    error: QuantizationError
     layer: str = "network"
 
     def describe(self) -> str:
         """Say in one line what was given back, and what is lost."""
         return (
             f"{self.layer}: {self.float_count} of {self.layer_count} layers given back to float, "
-            f"{self.harm.describe()}"
+            f"{self.error.describe()}"
         )
 
 
@@ -83,17 +83,17 @@ class MixedPrecision(Pass):
         if not all(np.isfinite(output).all() for output in wanted):
             raise PassError("the float network's outputs hold NaN or infinity; nothing to compare")
         search = _Search(self, model, calibration, wanted)
-        decisions, lost = search.tried(())
+        decisions, lost = search.evaluate(())
         integers = [d for d in decisions if isinstance(d, Integer)]
         ranked = sensitivities(model, integers, calibration, wanted)
         if self._holds(lost):
             return (*decisions, *ranked, self._chosen(0, ranked, lost))
         names = [each.layer for each in ranked]
         holds, fails = len(names), 0
-        best = search.tried(names)
+        best = search.evaluate(names)
         while holds - fails > 1:
             count = (holds + fails) // 2
-            found = search.tried(names[:count])
+            found = search.evaluate(names[:count])
             if self._holds(found[1]):
                 holds, best = count, found
             else:
@@ -107,7 +107,7 @@ class MixedPrecision(Pass):
         """Return the network with quantize and dequantize around the chosen layers."""
         return self.quantize.apply(model, decisions)
 
-    def _holds(self, lost: Harm) -> bool:
+    def _holds(self, lost: QuantizationError) -> bool:
         near = self.max_error_ratio is None or lost.error_ratio <= self.max_error_ratio
         return near and (self.max_drop is None or (lost.drop or 0.0) <= self.max_drop)
 
@@ -116,7 +116,7 @@ class MixedPrecision(Pass):
     ) -> tuple[Decision, ...]:
         """Say of each layer given back that it is one of the most sensitive, and by how much."""
         why = {
-            each.layer: f"float to hold the bound: alone in int8, {each.harm.describe()}"
+            each.layer: f"float to hold the bound: alone in int8, {each.error.describe()}"
             for each in given_back
         }
         return tuple(
@@ -124,8 +124,8 @@ class MixedPrecision(Pass):
             for d in decisions
         )
 
-    def _chosen(self, count: int, ranked: Sequence[Sensitivity], lost: Harm) -> Chosen:
-        return Chosen(float_count=count, layer_count=len(ranked), harm=lost)
+    def _chosen(self, count: int, ranked: Sequence[Sensitivity], lost: QuantizationError) -> Chosen:
+        return Chosen(float_count=count, layer_count=len(ranked), error=lost)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,10 +137,12 @@ class _Search:
     calibration: Dataset
     wanted: tuple[np.ndarray, ...]
 
-    def tried(self, float_layers: Sequence[str]) -> tuple[tuple[Decision, ...], Harm]:
+    def evaluate(
+        self, float_layers: Sequence[str]
+    ) -> tuple[tuple[Decision, ...], QuantizationError]:
         """Return the decisions, and what all of them together lose."""
         quantize = self.settings.quantize
         quantize = replace(quantize, keep=(*quantize.keep, *float_layers))
         decisions = quantize.plan(self.model, self.calibration)
         given = evaluate(quantize.apply(self.model, decisions), self.calibration)
-        return decisions, harm(given, self.wanted, self.calibration)
+        return decisions, quantization_error(given, self.wanted, self.calibration)

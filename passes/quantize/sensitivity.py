@@ -10,15 +10,15 @@ import numpy as np
 
 from ...ir.model import Model
 from ...reference.executor import accuracy, evaluate
-from .int8_layer import Integer, by_layer, written
+from .int8_layer import Integer, by_layer, insert_qdq
 
 if TYPE_CHECKING:
     from ...frontend.data import Dataset
 
 
 @dataclass(frozen=True, kw_only=True)
-class Harm:
-    """What quantization does to a network's outputs on some data.
+class QuantizationError:
+    """How far quantization moves a network's outputs on some data.
 
     `error_ratio` is the mean over samples of |y - y'|² / |y|², of all outputs together; `drop` the
     share of samples that the first output no longer gets right, less those it newly does, or None
@@ -36,14 +36,14 @@ class Harm:
 
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity:
-    """A layer's harm when it alone is quantized."""
+    """The quantization error of a layer that alone is quantized."""
 
     layer: str
-    harm: Harm
+    error: QuantizationError
 
     def describe(self) -> str:
         """Say in one line what the layer alone does."""
-        return f"{self.layer}: alone in int8, {self.harm.describe()}"
+        return f"{self.layer}: alone in int8, {self.error.describe()}"
 
 
 def sensitivities(
@@ -55,18 +55,21 @@ def sensitivities(
     """Measure each layer, the most sensitive first; `wanted` are the float network's outputs."""
     found = []
     for name in by_layer(integers):
-        alone = written(model, [decision for decision in integers if decision.layer == name])
-        found.append(Sensitivity(layer=name, harm=harm(evaluate(alone, data), wanted, data)))
-    return tuple(sorted(found, key=lambda each: (each.harm.error_ratio, each.layer), reverse=True))
+        alone = insert_qdq(model, [decision for decision in integers if decision.layer == name])
+        error = quantization_error(evaluate(alone, data), wanted, data)
+        found.append(Sensitivity(layer=name, error=error))
+    return tuple(sorted(found, key=lambda each: (each.error.error_ratio, each.layer), reverse=True))
 
 
-def harm(given: Sequence[np.ndarray], wanted: Sequence[np.ndarray], data: Dataset) -> Harm:
+def quantization_error(
+    given: Sequence[np.ndarray], wanted: Sequence[np.ndarray], data: Dataset
+) -> QuantizationError:
     """Compare all outputs of a quantized network with the float one's."""
     error = sum(error_ratio(a, b) for a, b in zip(given, wanted, strict=True))
     drop = None
     if data.labels is not None:
         drop = accuracy(wanted[0], data.labels) - accuracy(given[0], data.labels)
-    return Harm(error_ratio=error, drop=drop)
+    return QuantizationError(error_ratio=error, drop=drop)
 
 
 def error_ratio(given: np.ndarray, wanted: np.ndarray) -> float:

@@ -30,9 +30,9 @@ from ..decision import Decision, Kept, Pass
 from ..refit import targets
 from .calibrators import CALIBRATORS, Range, ranges
 from .int8_fit import fit
-from .int8_layer import Integer, written
-from .sensitivity import harm
-from .weight_rounding import ROUNDINGS, plainly
+from .int8_layer import Integer, insert_qdq
+from .sensitivity import quantization_error
+from .weight_rounding import ROUNDINGS, round_to_nearest
 
 if TYPE_CHECKING:
     from ...frontend.data import Dataset
@@ -92,7 +92,7 @@ class Quantize(Pass):
 
     def apply(self, model: Model, decisions: Sequence[Decision]) -> Model:
         """Return the network with quantize and dequantize around the chosen layers."""
-        return written(model, [d for d in decisions if isinstance(d, Integer)])
+        return insert_qdq(model, [d for d in decisions if isinstance(d, Integer)])
 
 
 def chosen_layers(model: Model, keep: Sequence[str]) -> list[Layer]:
@@ -126,7 +126,7 @@ def _float_operators(model: Model) -> tuple[Kept, ...]:
 
 
 def _plain(model: Model, layer: Layer, span: Range) -> Integer:
-    rounded = plainly(layer, model.weights[layer.weight])
+    rounded = round_to_nearest(layer, model.weights[layer.weight])
     return Integer(layer=layer.name, input_range=span, **vars(rounded))
 
 
@@ -139,6 +139,6 @@ def _nearest_network(
     tried = []
     for correct in (False, True):
         decisions = fit(model, plain, dense, calibration, rounding=rounding, corrects=correct)
-        given = evaluate(written(model, decisions), calibration)
-        tried.append((harm(given, wanted, calibration).error_ratio, decisions))
+        given = evaluate(insert_qdq(model, decisions), calibration)
+        tried.append((quantization_error(given, wanted, calibration).error_ratio, decisions))
     return min(tried, key=lambda each: each[0])[1]

@@ -37,5 +37,5 @@ def searched_scales(weight: np.ndarray, grid: Grid, power: np.ndarray) -> np.nda
 
 
 def nearest(weight: np.ndarray, scales: np.ndarray, grid: Grid) -> np.ndarray:
-    """Round to the nearest level, ties to even; `scales` broadcast over the weight."""
+    """Round to the nearest quantized value, ties to even; `scales` broadcast over the weight."""
     return np.clip(np.rint(weight / scales), -grid.limit, grid.limit).astype(np.int8)

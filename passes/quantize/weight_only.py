@@ -1,8 +1,8 @@
 """Weights in 8 or 4 bits, activations in floats: for networks whose weights are most of them.
 
 Before  y = x @ W + b              W float32
-After   y = x @ dequantize(Q) + b  Q levels with a scale for each output, or for each group of
-                                   features of an output (`packed.py` shows the form)
+After   y = x @ dequantize(Q) + b  Q int8 or 4 bits, a scale for each output or each group of
+                                   features of an output (`ir/stored_weights.py` shows the forms)
 
 Unlike `Quantize`, nothing is asked of activations: outliers in them cost nothing, and rounding to
 nearest takes no data. By GPTQ each weight is rounded on what reaches its layer behind the layers
@@ -27,22 +27,22 @@ from ...ir.graph import Graph, is_call
 from ...ir.layers import Layer, layers, shared_weights
 from ...ir.model import Model
 from ...ir.rewrite import rebuild
-from ...ir.stored_weights import Grid, ReadStored, encode, form_in
+from ...ir.stored_weights import Grid, ReadStoredWeights, encode, form_in
 from ...reference.execution import Execution
 from ...reference.executor import calibration_inputs
 from ..decision import Decision, Kept, Pass
 from ..moments import grouped_weight, layer_weight, moments, output_rows
 from ..refit import Target, targets
 from .weight_grid import searched_scales
-from .weight_rounding import ROUNDINGS, Rows, fitted_rows, layer_levels, plain_rows
+from .weight_rounding import ROUNDINGS, Rows, fitted_rows, in_layer_shape, plain_rows
 
 if TYPE_CHECKING:
     from ...frontend.data import Dataset
 
 
 @dataclass(frozen=True, kw_only=True)
-class Narrowed:
-    """A layer that will read `stored` levels and `scales`, both as they go into the network.
+class LowBitWeight:
+    """A layer that will read `stored` values and `scales`, both as they go into the network.
 
     `weight_error_ratio` is |W - W'| / |W|; `output_error_ratio`, known where data were given, is
     mean |y - y'|² over the variance of y.
@@ -120,13 +120,13 @@ class WeightOnly(Pass):
         ]
         if not self.needs_data or calibration is None:
             return tuple(tried)
-        chosen = {each.layer for each in tried if isinstance(each, Narrowed)}
+        chosen = {each.layer for each in tried if isinstance(each, LowBitWeight)}
         better = self._fitted(model, chosen, calibration)
         return tuple(better.get(each.layer, each) for each in tried)
 
     def apply(self, model: Model, decisions: Sequence[Decision]) -> Model:
-        """Return the network with the chosen layers' weights stored narrow."""
-        by_name = {d.layer: d for d in decisions if isinstance(d, Narrowed)}
+        """Return the network with the chosen layers' weights stored in few bits."""
+        by_name = {d.layer: d for d in decisions if isinstance(d, LowBitWeight)}
         chosen = {layer.weight: layer for layer in layers(model) if layer.name in by_name}
         weights: dict[str, np.ndarray] = {}
         for name, array in model.weights.items():
@@ -135,7 +135,7 @@ class WeightOnly(Pass):
             if decision is not None:
                 weights[f"{name}_scale"] = decision.scales
         forms = {name: form_in(layer, by_name[layer.name].grid) for name, layer in chosen.items()}
-        return rebuild(model, weights, ReadStored(model, chosen, forms))
+        return rebuild(model, weights, ReadStoredWeights(model, chosen, forms))
 
     def _grid(self, layer: Layer) -> Grid:
         """A group is at most all of an output's features (one more, where two share a byte)."""
@@ -145,13 +145,13 @@ class WeightOnly(Pass):
             size = None
         return Grid(bits=self.bits, group_size=size)
 
-    def _plain(self, model: Model, layer: Layer) -> Narrowed | Kept:
+    def _plain(self, model: Model, layer: Layer) -> LowBitWeight | Kept:
         weight, grid = model.weights[layer.weight], self._grid(layer)
         return _decided(layer, weight, _searched_rows(layer, weight, grid), grid)
 
     def _fitted(
         self, model: Model, chosen: set[str], calibration: Dataset
-    ) -> Mapping[str, Narrowed | Kept]:
+    ) -> Mapping[str, LowBitWeight | Kept]:
         """Round each chosen weight on what reaches its layer; a shared one stays as it is."""
         wanted, shared = targets(model, calibration), shared_weights(model)
         execution = Execution(model, calibration_inputs(model, calibration))
@@ -161,7 +161,7 @@ class WeightOnly(Pass):
             if each.weight in shared:
                 grid = self._grid(each)
                 rows = _searched_rows(each, model.weights[each.weight], grid)
-                execution.replace_weight(each.weight, _real_weight(each, rows, grid))
+                execution.replace_weight(each.weight, _dequantize_weight(each, rows, grid))
         for var, _ in execution:
             layer = by_call.get(var)
             if layer is None or layer.weight in shared:
@@ -170,7 +170,7 @@ class WeightOnly(Pass):
             parts = moments(layer, execution.values[layer.input], target.at, target.outputs)
             weight = model.weights[layer.weight]
             rows = fitted_rows(grouped_weight(layer, weight), parts, grid, about_mean=False)
-            execution.replace_weight(layer.weight, _real_weight(layer, rows, grid))
+            execution.replace_weight(layer.weight, _dequantize_weight(layer, rows, grid))
             value = execution.values[var] = execution.evaluate(made[var])
             error_ratio = _output_error_ratio(model, layer, target, value)
             found[layer.name] = _decided(layer, weight, rows, grid, error_ratio)
@@ -217,23 +217,23 @@ def _is_named(value: relax.Expr) -> bool:
 
 def _decided(
     layer: Layer, weight: np.ndarray, rows: Rows, grid: Grid, output_error: float | None = None
-) -> Narrowed | Kept:
+) -> LowBitWeight | Kept:
     """The decision for a rounded weight, unless that gains nothing."""
-    levels = layer_levels(layer, rows.levels)
-    stored = encode(levels, form_in(layer, grid), layer.output_axis)
+    quantized = in_layer_shape(layer, rows.values)
+    stored = encode(quantized, form_in(layer, grid), layer.output_axis)
     scales = rows.scales.reshape(-1)
     after = stored.nbytes + scales.nbytes
     if after >= weight.nbytes:
-        why = f"levels and scales would be {after:,} bytes, its weights are {weight.nbytes:,}"
-        return Kept(layer=layer.name, why=f"saves nothing: {why}")
-    if not rows.levels.any():
+        why = f"saves nothing: quantized values and scales would be {after:,} bytes"
+        return Kept(layer=layer.name, why=f"{why}, its weights are {weight.nbytes:,}")
+    if not rows.values.any():
         return Kept(layer=layer.name, why="its weights are so small that all would become zero")
-    real, before = _real(rows, grid), grouped_weight(layer, weight)
-    return Narrowed(
+    dequantized, before = _dequantize(rows, grid), grouped_weight(layer, weight)
+    return LowBitWeight(
         layer=layer.name,
         grid=grid,
         rounding=rows.rounding,
-        weight_error_ratio=float(np.linalg.norm(real - before) / np.linalg.norm(before)),
+        weight_error_ratio=float(np.linalg.norm(dequantized - before) / np.linalg.norm(before)),
         bytes_before=weight.nbytes,
         bytes_after=after,
         output_error_ratio=output_error,
@@ -259,9 +259,9 @@ def _output_error_ratio(model: Model, layer: Layer, target: Target, value: Tenso
     return float(np.square(missing).mean(axis=0).sum()) / max(spread, 1e-30)
 
 
-def _real_weight(layer: Layer, rows: Rows, grid: Grid) -> np.ndarray:
-    return layer_weight(layer, _real(rows, grid))
+def _dequantize_weight(layer: Layer, rows: Rows, grid: Grid) -> np.ndarray:
+    return layer_weight(layer, _dequantize(rows, grid))
 
 
-def _real(rows: Rows, grid: Grid) -> np.ndarray:
-    return rows.levels * grid.spread(rows.scales, rows.levels.shape[-1])
+def _dequantize(rows: Rows, grid: Grid) -> np.ndarray:
+    return rows.values * grid.spread(rows.scales, rows.values.shape[-1])

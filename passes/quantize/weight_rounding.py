@@ -1,4 +1,4 @@
-"""Round a layer's weight to a grid: to the nearest level, or by GPTQ.
+"""Round a layer's weight to a grid: to the nearest quantized value, or by GPTQ.
 
 GPTQ knows the second moments of what the layer reads. What it could do (scales of the largest
 magnitude or of least squared error; then errors that cancel, or plain rounding) is tried on three
@@ -22,27 +22,27 @@ ROUNDINGS = ("nearest", "gptq")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rounded:
-    """A weight's levels (int8, as the weight is stored), scales (c_out,), and how they came."""
+class QuantizedWeight:
+    """Quantized values (int8, in the layer's shape), scales (c_out,), and how they came."""
 
     rounding: str
-    levels: np.ndarray
+    values: np.ndarray
     scales: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """A grouped weight (G, O, F) on its grid: levels int8, scales (G, O, groups of features)."""
+    """A grouped weight: quantized values int8 (G, O, F), scales (G, O, groups of features)."""
 
     rounding: str
-    levels: np.ndarray
+    values: np.ndarray
     scales: np.ndarray
 
 
 def plain_rows(weight: np.ndarray, grid: Grid, scales: np.ndarray) -> Rows:
     """Round (G, O, F) to nearest, at these scales."""
     spread = grid.spread(scales, weight.shape[-1])
-    return Rows(rounding="nearest", levels=nearest(weight, spread, grid), scales=scales)
+    return Rows(rounding="nearest", values=nearest(weight, spread, grid), scales=scales)
 
 
 def fitted_rows(
@@ -57,8 +57,8 @@ def fitted_rows(
     def spread(scales: np.ndarray) -> np.ndarray:
         return grid.spread(scales, weight.shape[-1])
 
-    def error(levels: np.ndarray, scales: np.ndarray) -> float:
-        return output_error(levels * spread(scales) - weight, unseen)
+    def error(values: np.ndarray, scales: np.ndarray) -> float:
+        return output_error(values * spread(scales) - weight, unseen)
 
     tried = {
         "": largest_scales(weight, grid),
@@ -68,33 +68,33 @@ def fitted_rows(
     how = min(errors, key=errors.__getitem__)
     scales = tried[how]
     if error(gptq(weight, scales, most, grid), scales) >= errors[how]:
-        name, levels = "nearest", nearest(weight, spread(scales), grid)
+        name, quantized = "nearest", nearest(weight, spread(scales), grid)
     else:
-        name, levels = "gptq", gptq(weight, scales, seen, grid)
-    return Rows(rounding=name + how, levels=levels, scales=scales)
+        name, quantized = "gptq", gptq(weight, scales, seen, grid)
+    return Rows(rounding=name + how, values=quantized, scales=scales)
 
 
-def plainly(layer: Layer, weight: np.ndarray) -> Rounded:
+def round_to_nearest(layer: Layer, weight: np.ndarray) -> QuantizedWeight:
     """Round to nearest in 8 bits, at the scale of each channel's largest magnitude."""
     grouped = grouped_weight(layer, weight)
-    return _rounded(layer, plain_rows(grouped, INT8, largest_scales(grouped, INT8)))
+    return _quantized_weight(layer, plain_rows(grouped, INT8, largest_scales(grouped, INT8)))
 
 
-def fitted(
+def round_by_moments(
     layer: Layer, weight: np.ndarray, parts: tuple[Moments, Moments], *, about_mean: bool
-) -> Rounded:
+) -> QuantizedWeight:
     """Round to 8 bits as the layer's inputs want it."""
     rows = fitted_rows(grouped_weight(layer, weight), parts, INT8, about_mean=about_mean)
-    return _rounded(layer, rows)
+    return _quantized_weight(layer, rows)
 
 
-def _rounded(layer: Layer, rows: Rows) -> Rounded:
-    levels = layer_levels(layer, rows.levels)
-    return Rounded(rounding=rows.rounding, levels=levels, scales=rows.scales.reshape(-1))
+def _quantized_weight(layer: Layer, rows: Rows) -> QuantizedWeight:
+    quantized = in_layer_shape(layer, rows.values)
+    return QuantizedWeight(rounding=rows.rounding, values=quantized, scales=rows.scales.reshape(-1))
 
 
-def layer_levels(layer: Layer, levels: np.ndarray) -> np.ndarray:
-    """Shape levels (G, O, F) as the layer stores its weight."""
+def in_layer_shape(layer: Layer, values: np.ndarray) -> np.ndarray:
+    """Shape quantized values (G, O, F) as the layer stores its weight."""
     if layer.kind == "dense":
-        return levels[0] if layer.transposed else np.ascontiguousarray(levels[0].T)
-    return levels.reshape(layer.weight_shape)
+        return values[0] if layer.transposed else np.ascontiguousarray(values[0].T)
+    return values.reshape(layer.weight_shape)

@@ -13,7 +13,7 @@ from adaspring.frontend.from_onnx.importer import from_onnx
 from adaspring.ir.layers import layers
 from adaspring.ir.quantized_layers import integer_layers, is_quantized
 from adaspring.passes import Factorize, Kept, Prune, Quantize, run
-from adaspring.passes.quantize.imported import Arrived, arrived
+from adaspring.passes.quantize.imported import ImportedLayer, imported_layers
 
 from ..support.cli import adaspring, answer, measure_briefly
 from ..support.networks import Mlp
@@ -110,12 +110,14 @@ def test_a_network_with_quantized_activations_alone_is_refused_too(tmp_path):
     model = from_onnx(path)
     with pytest.raises(PassError, match="half is quantized already"):
         run(model, (Quantize(),), data(model, 8))
-    assert arrived(model) == (Kept(layer="fc", why="in floats: its weight is in floats"),)
+    assert imported_layers(model) == (Kept(layer="fc", why="in floats: its weight is in floats"),)
 
 
 def test_layers_say_how_they_came(model):
-    found = {decision.layer: decision for decision in arrived(model)}
-    assert found["conv"] == Arrived(layer="conv", scale=np.float32(0.05).item(), zero_point=128)
+    found = {decision.layer: decision for decision in imported_layers(model)}
+    assert found["conv"] == ImportedLayer(
+        layer="conv", scale=np.float32(0.05).item(), zero_point=128
+    )
     assert isinstance(found["mixed"], Kept)
     integers = [layer.name for layer in integer_layers(model)]
     assert integers == ["conv", "depthwise", "fc"]
@@ -128,7 +130,7 @@ def test_a_weight_alone_leaves_its_layer_in_floats(tmp_path):
     graph = Graph(1, 4)
     w = graph.weight("fc.weight", levels((4, 3)))
     model = from_onnx(graph.save(tmp_path / "alone.onnx", graph.node("MatMul", "x", w)))
-    assert arrived(model) == (Kept(layer="fc", why="in floats: its input is in floats"),)
+    assert imported_layers(model) == (Kept(layer="fc", why="in floats: its input is in floats"),)
 
 
 def test_an_activation_by_channel_leaves_its_layer_in_floats(tmp_path):
@@ -138,13 +140,13 @@ def test_an_activation_by_channel_leaves_its_layer_in_floats(tmp_path):
     y = graph.node("Conv", x, graph.weight("conv.weight", levels((2, 4, 1, 1))))
     model = from_onnx(graph.save(tmp_path / "channels.onnx", y))
     why = "in floats: its input has a scale for each channel"
-    assert arrived(model) == (Kept(layer="conv", why=why),)
+    assert imported_layers(model) == (Kept(layer="conv", why=why),)
 
 
 def test_a_float_network_did_not_come_quantized():
     model = known(Mlp)
     assert not is_quantized(model)
-    assert arrived(model) == ()
+    assert imported_layers(model) == ()
     assert integer_layers(model) == ()
 
 

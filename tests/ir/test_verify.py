@@ -17,9 +17,9 @@ from adaspring.passes import (
     DynamicQuantize,
     Equalize,
     Factorize,
-    Half,
     Prune,
     Quantize,
+    SixteenBit,
     Smooth,
     WeightOnly,
     run,
@@ -40,8 +40,8 @@ PASSES = (
     Quantize(),
     Quantize(rounding="gptq"),
     DynamicQuantize(),
-    Half(),
-    Half(dtype="float16"),
+    SixteenBit(),
+    SixteenBit(dtype="float16"),
     WeightOnly(),
     WeightOnly(bits=4),
     WeightOnly(bits=4, group_size=8),
@@ -314,7 +314,7 @@ def test_activations_of_other_types_are_refused():
 
 
 def test_sixteen_bits_that_are_not_multiplied_by_sixteen_bits_are_refused():
-    model = run(known(Mlp), (Half(),), None).model
+    model = run(known(Mlp), (SixteenBit(),), None).model
     verify(model)
     first, *_ = layers(model)
     source = model.function.params[0]

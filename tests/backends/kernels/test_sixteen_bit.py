@@ -28,7 +28,7 @@ from adaspring.ir.layers import macs_count
 from adaspring.ir.model import Model
 from adaspring.library.loader import load
 from adaspring.library.weights import map_tensors
-from adaspring.passes import Half
+from adaspring.passes import SixteenBit
 from adaspring.reference.executor import Reference
 
 from ...support import networks
@@ -47,7 +47,7 @@ TYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16), "float16": np.dtype(np.float1
 
 
 def halved(model: Model, dtype: str = "bfloat16") -> Model:
-    half = Half(dtype=dtype)
+    half = SixteenBit(dtype=dtype)
     return half.apply(model, half.plan(model, data(model, 4) if half.needs_data else None))
 
 

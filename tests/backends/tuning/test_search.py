@@ -29,7 +29,7 @@ from adaspring.frontend.data import Dataset
 from adaspring.frontend.from_torch.importer import from_torch
 from adaspring.passes import run
 from adaspring.passes.prune.prune import Prune
-from adaspring.passes.quantize.float16 import Half
+from adaspring.passes.quantize.sixteen_bit import SixteenBit
 from adaspring.passes.quantize.static import Quantize
 
 from ...support import networks
@@ -236,7 +236,7 @@ def test_layers_of_bfloat16_are_tiled_around_the_instruction_of_the_board(model)
         target={"kind": "llvm", "mtriple": "x86_64-linux-gnu", "mcpu": "znver4", "num-cores": 1},
         architecture="x86_64",
     )
-    prepared = prepare(run(model, (Half(),), None).model, board)
+    prepared = prepare(run(model, (SixteenBit(),), None).model, board)
     tasks = [t for t in tasks_of([prepared.module], prepared.isa) if t.dot_dtype == "uint16"]
     assert len(tasks) >= 4
     space = sketch_space(prepared.isa, dot_dtype="uint16")
@@ -249,7 +249,9 @@ def test_a_schedule_of_floats_is_not_carried_over_to_bfloat16(model, board):
     """Other extents aside, it has another instruction."""
     dense, half = (
         {signature(task.module).kind for task in tasks_of([prepared.module], prepared.isa)}
-        for prepared in (prepare(m, board) for m in (model, run(model, (Half(),), None).model))
+        for prepared in (
+            prepare(m, board) for m in (model, run(model, (SixteenBit(),), None).model)
+        )
     )
     assert any("uint16" in reads for kind in half for _, _, reads, _ in kind)
     assert not any("uint16" in reads for kind in dense for _, _, reads, _ in kind)
@@ -257,7 +259,7 @@ def test_a_schedule_of_floats_is_not_carried_over_to_bfloat16(model, board):
 
 def test_layers_of_bfloat16_are_tuned(model, tmp_path):
     host = targets.host()
-    prepared = prepare(run(model, (Half(),), None).model, host)
+    prepared = prepare(run(model, (SixteenBit(),), None).model, host)
     task = next(t for t in tasks_of([prepared.module], prepared.isa) if t.dot_dtype == "uint16")
     log = TuningLog(tmp_path)
     report = tune([task], host, log, Tuning(trials=3, tuner="template"))

@@ -6,7 +6,7 @@ from adaspring import targets
 from adaspring.explore.board.site import find_site
 from adaspring.explore.measure.layer_times import LayerTimes, with_layer_times
 from adaspring.explore.recipes import DENSE, Recipe
-from adaspring.ir.extract import alone
+from adaspring.ir.extract import extract_layer
 from adaspring.ir.layers import layers
 from adaspring.passes import Factorize, Kept, Prune
 from adaspring.passes.factorize.factorize import Split
@@ -29,7 +29,7 @@ def test_a_heavy_layer_takes_longer_than_a_light_one_and_both_are_timed_once(mon
         light=nn.Conv2d(8, 64, 1),
     )
     model = imported(net, (1, 8, 32, 32))
-    pair = [alone(model, layer) for layer in layers(model)]
+    pair = [extract_layer(model, layer) for layer in layers(model)]
     times = LayerTimes(targets.null(), lambda module: None, lambda module: None)
     heavy_ms, light_ms = times(pair)  # 25 times as many multiply-adds
     assert 0 < light_ms < heavy_ms

@@ -11,7 +11,7 @@ from torch import nn
 from tvm import relax
 
 from adaspring.errors import PassError
-from adaspring.ir.extract import alone
+from adaspring.ir.extract import extract_layer
 from adaspring.ir.layers import layers
 from adaspring.passes import ByCost, ByEnergy, ByError, ByVbmf, Factorize, Kept, run
 from adaspring.passes.factorize.factorize import Split
@@ -131,7 +131,7 @@ def test_a_layer_alone_gives_what_it_gives_in_the_network():
     model = known(SmallCnn)
     samples = data(model, 3)
     for layer in layers(model):
-        small = alone(model, layer)
+        small = extract_layer(model, layer)
         relax.analysis.well_formed(small.module)
         seen = observe(model, samples, [layer.input.name, layer.output.name])
         read = seen[layer.input.name].reshape(-1, *layer.input_shape[1:])

@@ -1,4 +1,4 @@
-"""Each layer's harm is measured alone, and only as many as it takes are given back to float."""
+"""Each layer's error is measured alone, and only as many as it takes are given back to float."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,12 @@ from adaspring.ir.layers import layers
 from adaspring.passes import Kept, MixedPrecision, Quantize, run
 from adaspring.passes.quantize.int8_layer import Integer
 from adaspring.passes.quantize.mixed_precision import Chosen
-from adaspring.passes.quantize.sensitivity import Sensitivity, error_ratio, harm, sensitivities
+from adaspring.passes.quantize.sensitivity import (
+    Sensitivity,
+    error_ratio,
+    quantization_error,
+    sensitivities,
+)
 from adaspring.reference.executor import accuracy, evaluate
 
 from ...support.networks import Mlp, SmallCnn
@@ -52,12 +57,12 @@ def test_a_layer_alone_has_the_error_of_its_own_rounding():
     samples = data(model, 48)
     integers = Quantize().plan(model, samples)
     wanted = evaluate(model, samples)
-    found = {each.layer: each.harm for each in sensitivities(model, integers, samples, wanted)}
+    found = {each.layer: each.error for each in sensitivities(model, integers, samples, wanted)}
     decision = next(d for d in integers if d.layer == "a")
     span, x = decision.input_range, samples.inputs[0].astype(np.float64)
     x = (np.clip(np.rint(x / span.scale) + span.zero_point, 0, 255) - span.zero_point) * span.scale
     w = {name: array.astype(np.float64) for name, array in model.weights.items()}
-    w["a.weight"] = decision.levels * decision.scales[:, None].astype(np.float64)
+    w["a.weight"] = decision.values * decision.scales[:, None].astype(np.float64)
     if decision.bias is not None:
         w["a.bias"] = decision.bias.astype(np.float64)
     for name in "ab":
@@ -72,7 +77,7 @@ def test_the_most_sensitive_layer_comes_first_and_says_so():
     samples = labelled(model)
     integers = Quantize().plan(model, samples)
     found = sensitivities(model, integers, samples, evaluate(model, samples))
-    errors = [each.harm.error_ratio for each in found]
+    errors = [each.error.error_ratio for each in found]
     assert found[0].layer == "c"
     assert errors == sorted(errors, reverse=True)
     assert errors[0] > 10 * errors[1]
@@ -98,8 +103,8 @@ def test_only_the_layer_that_breaks_the_bound_is_float():
         "b": True,
         "c": False,
     }
-    given = harm(evaluate(small, samples), evaluate(model, samples), samples)
-    assert given == chosen.harm
+    given = quantization_error(evaluate(small, samples), evaluate(model, samples), samples)
+    assert given == chosen.error
     assert given.error_ratio <= 0.005
     assert fingerprint(model) == before
 
@@ -109,7 +114,7 @@ def test_no_fewer_layers_would_do():
     samples = data(model, 32)
     wanted = evaluate(model, samples)
     whole = run(model, (Quantize(),), samples).model
-    bound = harm(evaluate(whole, samples), wanted, samples).error_ratio / 3
+    bound = quantization_error(evaluate(whole, samples), wanted, samples).error_ratio / 3
     decisions = MixedPrecision(max_error_ratio=bound).plan(model, samples)
     floats, _, chosen = parts(decisions)
     ranked = [d.layer for d in decisions if isinstance(d, Sensitivity)]
@@ -117,9 +122,9 @@ def test_no_fewer_layers_would_do():
     assert floats == set(ranked[: chosen.float_count])
     fewer = run(model, (Quantize(keep=tuple(ranked[: chosen.float_count - 1])),), samples).model
     assert (
-        harm(evaluate(fewer, samples), wanted, samples).error_ratio
+        quantization_error(evaluate(fewer, samples), wanted, samples).error_ratio
         > bound
-        >= (chosen.harm.error_ratio)
+        >= (chosen.error.error_ratio)
     )
 
 
@@ -152,8 +157,8 @@ def test_the_bound_on_accuracy_counts_calibration_samples():
     floats, integers, chosen = parts(decisions)
     assert "c" in floats
     assert integers
-    assert accuracy(given, samples.labels) == pytest.approx(1 - chosen.harm.drop)
-    assert chosen.harm.drop <= 0.03
+    assert accuracy(given, samples.labels) == pytest.approx(1 - chosen.error.drop)
+    assert chosen.error.drop <= 0.03
 
 
 def test_the_settings_of_quantize_hold():

@@ -11,7 +11,7 @@ from adaspring.ir.layers import layers
 from adaspring.passes import Kept, run
 from adaspring.passes.quantize.int8_layer import Integer
 from adaspring.passes.quantize.static import Quantize
-from adaspring.passes.quantize.weight_rounding import ROUNDINGS, plainly
+from adaspring.passes.quantize.weight_rounding import ROUNDINGS, round_to_nearest
 
 from ...support.networks import Mlp, MobileNetStyle, SmallCnn, TinyEncoder
 from ...support.passes import Small, data, error_ratio, fingerprint, imported, known
@@ -53,8 +53,8 @@ def test_gptq_rounds_weights_so_that_their_errors_cancel(kind):
     errors = {}
     for name in ROUNDINGS:
         (decision,) = Quantize(rounding=name).plan(model, calibration)
-        scales = decision.scales.reshape(-1, *[1] * (decision.levels.ndim - 1))
-        reals = (decision.levels * scales).astype(np.float32)
+        scales = decision.scales.reshape(-1, *[1] * (decision.values.ndim - 1))
+        reals = (decision.values * scales).astype(np.float32)
         rounded = model.evolved(model.module, {**model.weights, "part.weight": reals})
         errors[name] = error_ratio(model, rounded, unseen)
     assert errors["gptq"] < 0.7 * errors["nearest"]
@@ -67,10 +67,10 @@ def test_gptq_moves_levels_by_little_and_says_so():
     moved = 0
     for decision in decisions:
         layer = by_name[decision.layer]
-        plain = plainly(layer, model.weights[layer.weight])
-        assert decision.levels.shape == layer.weight_shape
+        plain = round_to_nearest(layer, model.weights[layer.weight])
+        assert decision.values.shape == layer.weight_shape
         assert decision.scales.shape == plain.scales.shape
-        moved += int((decision.levels != plain.levels).sum())
+        moved += int((decision.values != plain.values).sum())
         assert f"weight rounded by {decision.rounding}" in decision.describe()
     assert moved
     assert any(decision.rounding.startswith("gptq") for decision in decisions)

@@ -21,7 +21,7 @@ from adaspring.passes import Kept
 from adaspring.passes.quantize.calibrators import affine, auto
 from adaspring.passes.quantize.int8_layer import Integer
 from adaspring.passes.quantize.static import Quantize
-from adaspring.passes.quantize.weight_rounding import plainly
+from adaspring.passes.quantize.weight_rounding import round_to_nearest
 from adaspring.reference.executor import Reference, evaluate
 
 from ...support.networks import ALL, MobileNetStyle, SmallCnn, SmallResNet, TinyEncoder
@@ -136,8 +136,8 @@ def test_a_weight_is_rounded_by_output_channel(transposed):
         net.w = nn.Parameter(torch.randn(6, 4, generator=torch.Generator().manual_seed(0)))
     model = imported(net, (1, 6))
     (layer,) = layers(model)
-    plain = plainly(layer, model.weights[stored])
-    levels, scale = plain.levels, plain.scales
+    plain = round_to_nearest(layer, model.weights[stored])
+    levels, scale = plain.values, plain.scales
     per_output = scale[:, None] if transposed else scale[None, :]
     assert layer.transposed is transposed
     assert scale.shape == (4,)

@@ -12,8 +12,8 @@ from adaspring.frontend.data import Dataset
 from adaspring.ir.graph import Graph
 from adaspring.ir.layers import layers, macs_count, weight_bytes
 from adaspring.ir.quantized_layers import integer_layers, why_float
-from adaspring.passes import Half, Kept, MixedPrecision, Prune, Quantize, WeightOnly, run
-from adaspring.passes.quantize.weight_only import Narrowed
+from adaspring.passes import Kept, MixedPrecision, Prune, Quantize, SixteenBit, WeightOnly, run
+from adaspring.passes.quantize.weight_only import LowBitWeight
 from adaspring.reference.executor import evaluate
 
 from ...support.models import dense, model_of
@@ -128,7 +128,7 @@ def test_a_dense_layer_multiplies_levels_times_scales(seed, shape, bits, group_s
 def test_every_network_keeps_its_layers_and_gets_smaller(network, setting):
     model = known(network)
     small, decisions = narrowed(model, setting)
-    chosen = [d for d in decisions if isinstance(d, Narrowed)]
+    chosen = [d for d in decisions if isinstance(d, LowBitWeight)]
     saved = sum(d.bytes_before - d.bytes_after for d in chosen)
     assert chosen
     assert weight_bytes(small) == weight_bytes(model) - saved
@@ -190,7 +190,11 @@ def test_constant_activations_are_rounded_for():
     [
         (np.zeros((8, 8)), WeightOnly(), "its weights are all zero"),
         (np.full((8, 8), 1e-42), WeightOnly(), "its weights are so small that all would become"),
-        (np.ones((8, 1)), WeightOnly(), "saves nothing: levels and scales would be 40 bytes"),
+        (
+            np.ones((8, 1)),
+            WeightOnly(),
+            "saves nothing: quantized values and scales would be 40 bytes",
+        ),
         (np.ones((8, 2)), WeightOnly(bits=4, group_size=2), None),
         (np.ones((1, 1)), WeightOnly(bits=4), "saves nothing"),
     ],
@@ -199,7 +203,7 @@ def test_a_layer_left_alone_says_why(weight, setting, why):
     model = dense(weight.astype(np.float32))
     small, (decision,) = narrowed(model, setting)
     if why is None:
-        assert isinstance(decision, Narrowed)
+        assert isinstance(decision, LowBitWeight)
         return
     assert isinstance(decision, Kept)
     assert decision.why.startswith(why)
@@ -265,16 +269,18 @@ def test_gptq_without_data_says_what_to_give():
     assert not WeightOnly().needs_data
 
 
-@pytest.mark.parametrize("earlier", [Quantize(), Half(), WeightOnly(), SETTINGS[-1]], ids=repr)
+@pytest.mark.parametrize(
+    "earlier", [Quantize(), SixteenBit(), WeightOnly(), SETTINGS[-1]], ids=repr
+)
 def test_a_rounded_network_is_refused(earlier):
     model = known(SmallCnn)
     small = run(model, (earlier,), data(model, 8)).model
-    for late in (WeightOnly(), Prune(keep_ratio=0.5), Half(), Quantize()):
+    for late in (WeightOnly(), Prune(keep_ratio=0.5), SixteenBit(), Quantize()):
         with pytest.raises(PassError, match=r"is (quantized|rounded to bfloat16) already"):
             late.plan(small, data(model, 8))
 
 
-LAST = (WeightOnly(bits=4), Half(), MixedPrecision(max_error_ratio=0.1), Quantize())
+LAST = (WeightOnly(bits=4), SixteenBit(), MixedPrecision(max_error_ratio=0.1), Quantize())
 
 
 @pytest.mark.parametrize("last", LAST, ids=repr)

@@ -14,8 +14,8 @@ from ...ir.stored_weights import decode, decode_scales
 from .values import Static
 
 
-def packed_weights(model: Model) -> dict[relax.Var, Static]:
-    """Read levels and scales of such weights; gives what layers read, by its variable."""
+def low_bit_weights(model: Model) -> dict[relax.Var, Static]:
+    """Decode such weights and their scales; gives what layers read, by its variable."""
     graph, found = Graph.of(model), {}
     for layer in layers(model):
         form, shape = layer.stored, layer.weight_shape

@@ -15,7 +15,7 @@ from ...ir.stored_weights import StoredForm, read_weight
 InputReader = Callable[[Body, relax.Var, Hashable], relax.Var]
 
 
-class ReadRounded:
+class ReduceLayerPrecision:
     """Rewrites bindings: each weight and each input is rounded once, where it is first read.
 
     Whatever else reads an image that a layer reads rounded (a residual add, a concatenation) reads

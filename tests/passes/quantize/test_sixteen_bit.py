@@ -13,8 +13,8 @@ from adaspring.errors import DataError, PassError
 from adaspring.frontend.data import Dataset
 from adaspring.ir.graph import Graph, is_call
 from adaspring.ir.layers import layers, weight_bytes
-from adaspring.passes import Factorize, Half, Kept, Prune, Quantize, run
-from adaspring.passes.quantize.float16 import Rounded
+from adaspring.passes import Factorize, Kept, Prune, Quantize, SixteenBit, run
+from adaspring.passes.quantize.sixteen_bit import SixteenBitLayer
 from adaspring.reference.executor import evaluate
 
 from ...support.models import dense
@@ -25,7 +25,7 @@ BF16 = np.dtype(ml_dtypes.bfloat16)
 
 
 def rounded(model, dtype="bfloat16", calibration=None):
-    half = Half(dtype=dtype)
+    half = SixteenBit(dtype=dtype)
     decisions = half.plan(model, calibration)
     small = half.apply(model, decisions)
     relax.analysis.well_formed(small.module)
@@ -53,7 +53,7 @@ def test_before_and_after():
 def test_outputs_stay_near_the_float_networks(network, dtype):
     model = known(network)
     small, decisions = rounded(model, dtype, data(model, 8))
-    changed = [d for d in decisions if isinstance(d, Rounded)]
+    changed = [d for d in decisions if isinstance(d, SixteenBitLayer)]
     saved = sum(2 * model.weights[f"{d.layer}.weight"].size for d in changed)
     assert weight_bytes(small) == weight_bytes(model) - saved
     assert changed
@@ -118,7 +118,7 @@ def test_a_layer_whose_input_overflows_float16_stays_and_the_one_before_does_not
     model = imported(net, (1, 4))
     samples = Dataset(inputs=(np.full((3, 4), 250.0, np.float32),))
     small, (first, second) = rounded(model, "float16", samples)
-    assert isinstance(first, Rounded)
+    assert isinstance(first, SixteenBitLayer)
     assert second.describe().startswith("b: kept, its input reaches 1e+05, above 65504")
     assert np.isfinite(evaluate(small, samples)[0]).all()
 
@@ -128,14 +128,14 @@ def test_a_network_input_that_overflows_float16_counts_too():
     _, (decision,) = rounded(model, "float16", Dataset(inputs=(np.full((2, 4), 1e5, np.float32),)))
     assert "its input reaches 1e+05" in decision.why
     samples = Dataset(inputs=(np.full((2, 4), 65504.0, np.float32),))
-    assert isinstance(rounded(model, "float16", samples)[1][0], Rounded)
+    assert isinstance(rounded(model, "float16", samples)[1][0], SixteenBitLayer)
 
 
 def test_weights_that_vanish_in_float16_stay():
     model = dense(np.full((2, 4), 3e-8, np.float32))
     _, (decision,) = rounded(model, "float16", data(model, 4))
     assert decision.why == "its weights are so small that float16 changes them by 98.7%"
-    assert isinstance(rounded(model)[1][0], Rounded)
+    assert isinstance(rounded(model)[1][0], SixteenBitLayer)
 
 
 def test_all_zero_weights_give_the_bias():
@@ -161,29 +161,29 @@ def test_rounding_is_to_nearest_ties_to_even():
 
 def test_float16_without_data_says_what_to_give():
     with pytest.raises(PassError, match=r"float16 needs calibration data.*give a data set"):
-        Half(dtype="float16").plan(known(SmallCnn), None)
-    assert not Half().needs_data
-    assert Half(dtype="float16").needs_data
+        SixteenBit(dtype="float16").plan(known(SmallCnn), None)
+    assert not SixteenBit().needs_data
+    assert SixteenBit(dtype="float16").needs_data
 
 
 def test_nan_in_the_data_is_refused():
     model = dense(np.ones((2, 4), np.float32))
     samples = Dataset(inputs=(np.full((2, 4), np.nan, np.float32),))
     with pytest.raises(DataError, match="holds NaN"):
-        Half(dtype="float16").plan(model, samples)
+        SixteenBit(dtype="float16").plan(model, samples)
 
 
 def test_nan_in_a_weight_is_refused():
     with pytest.raises(PassError, match="weight of fc holds NaN or infinity"):
-        Half().plan(dense(np.array([[1.0, np.nan]], np.float32)), None)
+        SixteenBit().plan(dense(np.array([[1.0, np.nan]], np.float32)), None)
 
 
 def test_another_type_is_refused():
     with pytest.raises(PassError, match="'float8'; choose one of bfloat16, float16"):
-        Half(dtype="float8")
+        SixteenBit(dtype="float8")
 
 
-@pytest.mark.parametrize("later", [Half(), Quantize(), Prune(keep_ratio=0.5)])
+@pytest.mark.parametrize("later", [SixteenBit(), Quantize(), Prune(keep_ratio=0.5)])
 def test_a_rounded_network_is_rounded_no_more(later):
     model = known(SmallCnn)
     small, _ = rounded(model)
@@ -195,12 +195,12 @@ def test_a_quantized_network_is_not_rounded():
     model = known(SmallCnn)
     small = run(model, (Quantize(),), data(model, 4)).model
     with pytest.raises(PassError, match="is quantized already"):
-        Half().plan(small, None)
+        SixteenBit().plan(small, None)
 
 
 def test_it_comes_after_factorizing_and_pruning():
     model = known(SmallCnn)
-    passes = (Prune(keep_ratio=0.5), Factorize(max_error_ratio=0.3), Half())
+    passes = (Prune(keep_ratio=0.5), Factorize(max_error_ratio=0.3), SixteenBit())
     small = run(model, passes, data(model, 16)).model
     assert any(weight.dtype == BF16 for weight in small.weights.values())
 

@@ -30,7 +30,7 @@ from ...ir.stored_weights import SIXTEEN_BIT_TYPES, StoredForm, decode, encode
 from ...reference.execution import Execution
 from ...reference.executor import calibration_inputs
 from ..decision import Decision, Kept, Pass
-from .insert_qdq import ReadRounded
+from .reduce_precision import ReduceLayerPrecision
 
 if TYPE_CHECKING:
     from ...frontend.data import Dataset
@@ -42,7 +42,7 @@ _LARGEST_ERROR_RATIO = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rounded:
+class SixteenBitLayer:
     """A layer that will read 16-bit values: |w - w16| / |w| is `weight_error_ratio`."""
 
     layer: str
@@ -55,7 +55,7 @@ class Rounded:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Half(Pass):
+class SixteenBit(Pass):
     """Convolutions and dense layers on values of 16 bits, `dtype` "bfloat16" or "float16"."""
 
     rounds_weights: ClassVar[bool] = True
@@ -91,7 +91,7 @@ class Half(Pass):
 
     def _decide(
         self, model: Model, layer: Layer, reach: Mapping[relax.Var, float]
-    ) -> Rounded | Kept:
+    ) -> SixteenBitLayer | Kept:
         weight, limit = model.weights[layer.weight], _LARGEST[self.dtype]
         largest = float(np.abs(weight).max(initial=0.0))
         if layer.kind == "depthwise":
@@ -109,11 +109,11 @@ class Half(Pass):
         if error_ratio > _LARGEST_ERROR_RATIO:
             why = f"its weights are so small that {self.dtype} changes them by {error_ratio:.1%}"
             return Kept(layer=layer.name, why=why)
-        return Rounded(layer=layer.name, dtype=self.dtype, weight_error_ratio=error_ratio)
+        return SixteenBitLayer(layer=layer.name, dtype=self.dtype, weight_error_ratio=error_ratio)
 
     def apply(self, model: Model, decisions: Sequence[Decision]) -> Model:
         """Return the network with the chosen layers' weights and inputs rounded."""
-        dtypes = {d.layer: d.dtype for d in decisions if isinstance(d, Rounded)}
+        dtypes = {d.layer: d.dtype for d in decisions if isinstance(d, SixteenBitLayer)}
         chosen = {layer.call: layer for layer in layers(model) if layer.name in dtypes}
         forms = {layer.weight: StoredForm(dtype=dtypes[layer.name]) for layer in chosen.values()}
         weights = {
@@ -121,13 +121,13 @@ class Half(Pass):
             for name, array in model.weights.items()
         }
         roundings = {var: dtypes[layer.name] for var, layer in chosen.items()}
-        rewrite = ReadRounded(model, chosen, roundings, forms, _real_input)
+        rewrite = ReduceLayerPrecision(model, chosen, roundings, forms, _round_input)
         return rebuild(model, weights, rewrite)
 
 
-def _real_input(body: Body, old: relax.Var, rounding: Hashable) -> relax.Var:
+def _round_input(body: Body, old: relax.Var, rounding: Hashable) -> relax.Var:
     small = body.emit(relax.op.astype(body.of(old), str(rounding)), f"{old.name}_{rounding}")
-    return body.emit(relax.op.astype(small, "float32"), f"{old.name}_real")
+    return body.emit(relax.op.astype(small, "float32"), f"{old.name}_float32")
 
 
 def _error_ratio(weight: np.ndarray, rounded: np.ndarray) -> float:
