@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from adaspring.cli.demo.network import DigitsNet
-from adaspring.cli.demo.train import fit, shifted
+from adaspring.cli.demo.train import fit, shift
 from adaspring.reference.executor import accuracy
 
 Augment = Callable[[Tensor], Tensor]
@@ -44,7 +44,7 @@ class Task:
 
 
 TASKS = (
-    Task(digits, DigitsNet, epochs=8, augment=shifted),
+    Task(digits, DigitsNet, epochs=8, augment=shift),
     Task(keyword, DsCnn, epochs=12),
     Task(activity, ActivityNet, epochs=12),
 )

@@ -26,7 +26,7 @@ from adaspring.passes import (
 )
 from adaspring.passes.factorize.forms.separated import Fire, Spatial
 
-from ..support.backends import model_of
+from ..support.models import model_of
 from ..support.networks import ALL, Mlp, SmallCnn, SmallResNet, TinyEncoder, TwoInputs
 from ..support.passes import Small, data, imported, known
 from ..support.quantized_networks import quantized_by_onnx_runtime
