@@ -35,6 +35,7 @@ def heeds_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.mark.slow
 def test_a_run_broken_off_while_tuning_is_continued_by_the_next(tmp_path, monkeypatch):
     path = exported(Mlp, ".pt2")
     arguments = ["compile", str(path), "--recipe", "dense", "--trials", str(TRIALS), "-o", "c.lib"]
@@ -136,6 +137,7 @@ def test_a_disk_that_is_full_leaves_no_outputs(tiny_disk, tmp_path):
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_leaves_the_older_library(tmp_path, monkeypatch):
     from adaspring.library import writer
 

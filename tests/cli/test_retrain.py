@@ -16,6 +16,8 @@ from adaspring.training import pt2_bytes
 from ..support.cli import adaspring, answer, refused
 from ..support.training import part, wide
 
+pytestmark = pytest.mark.slow
+
 
 def save(path: Path, samples: Dataset) -> Path:
     labels = {} if samples.labels is None else {"y": samples.labels}

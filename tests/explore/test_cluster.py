@@ -32,6 +32,8 @@ from ..support.cli import adaspring, answer, exported, measure_briefly, refused
 from ..support.cluster import kill, running
 from ..support.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 TIMEOUT_S = 120.0
 
 

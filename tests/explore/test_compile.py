@@ -23,6 +23,8 @@ from adaspring.reference.executor import evaluate
 
 from ..support import networks
 
+pytestmark = pytest.mark.slow
+
 QUICK = (
     DENSE,
     Recipe(name="pruned", passes=(Prune(keep_ratio=0.5, multiple_of=4),)),

@@ -51,6 +51,7 @@ def request(folder: Path, **changes) -> Request:
     return Request(model=known(Mlp), **(settings | changes))
 
 
+@pytest.mark.slow
 def test_the_library_holds_what_was_planned(tmp_path):
     planned = plan(request(tmp_path))
     assert list(tmp_path.iterdir()) == []
@@ -63,6 +64,7 @@ def test_the_library_holds_what_was_planned(tmp_path):
             assert made[each.recipe.name].decisions == each.decisions
 
 
+@pytest.mark.slow
 def test_passes_run_once_although_two_recipes_begin_alike(tmp_path, monkeypatch):
     ran = []
     original = Prune.plan

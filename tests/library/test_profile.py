@@ -30,6 +30,8 @@ from ..support.cli import adaspring, answer, exported, measure_briefly, refused
 from ..support.libraries import forge, parts
 from ..support.networks import ALL, SmallCnn, example_inputs
 
+pytestmark = pytest.mark.slow
+
 
 def records(model, board=None, winograd=None):
     prepared = prepare(model, board or targets.host(), winograd or {})
@@ -112,7 +114,6 @@ def test_after_a_profile_the_variant_runs_as_before(library):
     np.testing.assert_array_equal(np.from_dlpack(before), np.from_dlpack(after))
 
 
-@pytest.mark.slow
 def test_bench_shows_each_layers_share_of_the_peak(library):
     shown = answer("bench", library, "--profile", "--seconds", 0.2)
     assert shown["peak_obstacle"] is None

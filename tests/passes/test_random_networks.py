@@ -44,12 +44,14 @@ def test_each_kind_of_step_on_tokens_prunes_rightly(step, number):
     assert check_pruned(build([(ON_IMAGES[1], 0)], (TO_TOKENS[2], 0), [(step, number)]), 0.5)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(recipe=RECIPES, keep_ratio=st.sampled_from([0.2, 0.5, 0.8]))
 def test_a_pruned_network_is_the_dense_one_with_those_channels_zeroed(recipe, keep_ratio):
     check_pruned(build(*recipe), keep_ratio)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(recipe=RECIPES)
 def test_pruned_factorized_and_quantized_any_network_still_runs(recipe):

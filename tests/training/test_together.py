@@ -17,6 +17,8 @@ from ..support.networks import ALL, SmallCnn, SmallResNet
 from ..support.passes import data, fingerprint, known
 from ..support.training import part, wide
 
+pytestmark = pytest.mark.slow
+
 QUICK = Settings(epochs=8, batch=50, learning_rate=5e-3, patience=8)
 HALF = Prune(keep_ratio=0.5, multiple_of=1)
 

@@ -222,6 +222,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernels", ["host", "signed", "avx2"])
 @pytest.mark.parametrize("case", CASES)
 def test_a_quantized_layer_agrees_with_the_reference(case, kernels, tmp_path):

@@ -29,6 +29,8 @@ from ...support.models import model_of
 from ...support.outputs import assert_close
 from ...support.passes import Small, data, imported, known
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = settings(max_examples=10, deadline=None)
 SETTINGS = [
     WeightOnly(),
@@ -164,7 +166,6 @@ def test_a_convolution_reads_groups_and_4_bits(seed, channels, kernel, padding, 
     assert_summed_in_float32(run_fresh(small, x), exact, magnitude, terms)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("board", [HOST, NULL], ids=["host", "null"])
 def test_every_tile_reads_words_of_eight_levels(board):
     isa = instruction_set(board)
@@ -182,7 +183,6 @@ def test_every_tile_reads_words_of_eight_levels(board):
         np.testing.assert_allclose(found, x.astype(np.float64) @ reals, rtol=1e-5, atol=1e-4)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("setting", SETTINGS, ids=repr)
 @pytest.mark.parametrize("network", [networks.TinyEncoder, networks.SmallResNet])
 @pytest.mark.parametrize("board", [HOST, NULL], ids=["host", "null"])

@@ -41,6 +41,8 @@ from ...support.outputs import assert_close
 from ...support.passes import data, known
 from ...support.requirements import missing
 
+pytestmark = pytest.mark.slow
+
 # "null" has no instruction: widened, then multiplied and added as floats.
 KERNELS = {"host": instruction_set(HOST), "null": instruction_set(NULL)}
 TYPES = {"bfloat16": np.dtype(ml_dtypes.bfloat16), "float16": np.dtype(np.float16)}

@@ -25,6 +25,8 @@ from ...support.models import model_of
 from ...support.networks import example_inputs
 from ...support.outputs import assert_close
 
+pytestmark = pytest.mark.slow
+
 HOST, NULL = targets.host(), targets.null()
 ODD = (*odd_layers.NETWORKS, *odd_layouts.NETWORKS)
 
@@ -47,14 +49,12 @@ def check(network, board, folder) -> None:
     assert_close(run(imported(network), board, folder, *inputs), computed(network), 1e-4)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("board", [HOST, NULL], ids=["host", "null"])
 @pytest.mark.parametrize("network", networks.ALL, ids=lambda network: network.__name__)
 def test_a_network_computes_what_torch_computes(network, board, tmp_path):
     check(network(), board, tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")  # torch, an even kernel
 @pytest.mark.parametrize("network", ODD, ids=lambda network: network.__name__)
 def test_an_odd_network_computes_what_torch_computes(network, tmp_path):

@@ -27,6 +27,8 @@ from adaspring.library.weights import aligned_copy
 
 from ...support import networks
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def board():

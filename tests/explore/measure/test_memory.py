@@ -28,6 +28,8 @@ from adaspring.passes.prune.prune import Prune
 
 from ...support.libraries import parts
 
+pytestmark = pytest.mark.slow
+
 MOST_OFF_RATIO, MOST_OFF_BYTES = 0.25, 2_000_000
 WIDE = 96
 

@@ -20,6 +20,8 @@ from ...support.cli import adaspring, refused
 from ...support.passes import fingerprint
 from ...support.training import part, wide
 
+pytestmark = pytest.mark.slow
+
 HEAVY = Prune(keep_ratio=0.1, multiple_of=1)
 RECIPES = (
     DENSE,

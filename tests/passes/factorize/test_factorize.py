@@ -20,6 +20,8 @@ from adaspring.reference.executor import observe
 from ...support.networks import MobileNetStyle, SmallCnn, SmallResNet
 from ...support.passes import Small, data, error_ratio, fingerprint, imported, known, shapes
 
+pytestmark = pytest.mark.slow
+
 
 def low_rank_dense(rank, k=32, n=24, seed=0):
     random = np.random.default_rng(seed)
@@ -185,7 +187,6 @@ def test_data_that_lives_in_few_directions_allows_a_low_rank():
     assert isinstance(factorized(model, 0.01)[1][0], Kept)
 
 
-@pytest.mark.slow
 def test_refitting_after_the_split_brings_outputs_nearer():
     model = known(SmallResNet)
     samples, unseen = data(model, 64), data(model, 32, seed=1)

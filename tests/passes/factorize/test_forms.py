@@ -17,6 +17,8 @@ from adaspring.passes.factorize.forms.separated import Fire, Spatial
 from ...support.networks import SmallCnn
 from ...support.passes import Small, data, error_ratio, fingerprint, imported, known, shapes
 
+pytestmark = pytest.mark.slow
+
 FITTED = (Spatial(), Cp(), Bottleneck(), Separable(), Fire())
 MOVES = {
     "strided": {"stride": 2, "padding": 1},
@@ -183,7 +185,6 @@ def test_of_several_forms_the_one_of_the_fewest_macs_is_taken():
     assert decision.form == min(counts, key=counts.get) == "cp"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("form", ALL_FORMS, ids=lambda form: form.name)
 def test_thin_layers_and_single_places_are_split_rightly_or_kept(form):
     draw = random_factors()
@@ -211,7 +212,6 @@ def test_fitting_twice_gives_the_same_and_leaves_the_input_untouched(form):
     assert fingerprint(model) == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("form", [Tucker(), *FITTED], ids=lambda form: form.name)
 def test_prune_factorize_quantize_works_with_every_form(form):
     model = known(SmallCnn)

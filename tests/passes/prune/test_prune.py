@@ -261,6 +261,7 @@ def test_a_senseless_ratio_is_refused(ratio):
         Prune(keep_ratio=ratio)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(
     width=st.integers(2, 20),

@@ -126,6 +126,7 @@ def test_scales_pass_pooling_reshapes_and_every_kind_of_layer(between, second, s
     assert error_ratio(model, after, data(model, 16)) < 1e-5
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(
     sizes=st.tuples(st.integers(1, 5), st.integers(1, 9), st.integers(1, 5)),
@@ -226,6 +227,7 @@ def test_pruning_still_works_after_it():
     assert any("limit" in name for name in result.model.weights)
 
 
+@pytest.mark.slow
 def test_a_build_computes_the_same(tmp_path):
     model = known(MobileNetStyle)
     small = run(model, (Equalize(), Quantize()), data(model, 16)).model

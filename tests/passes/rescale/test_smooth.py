@@ -155,6 +155,7 @@ def bert_with_outliers():
     return network
 
 
+@pytest.mark.slow
 def test_int8_errors_of_a_bert_with_outlier_channels_fall():
     model = imported(bert_with_outliers(), (1, 128, 256))
     samples, unseen = data(model, 4), data(model, 4, seed=1)
