@@ -133,7 +133,8 @@ def test_networks_of_several_inputs_and_outputs_run_on_the_board(where, tmp_path
     network = networks.TwoInputs()
     model = from_torch(network, networks.example_inputs(network), name="two")
     with rpc.board(where, "lab-box"):
-        result = compile_libraries(request(model, None, where, tmp_path, recipes=(DENSE,)))
+        asked = request(model, None, where, tmp_path, recipes=(DENSE,))
+        result = compile_libraries(plan(asked))
     (dense,) = result.boards[0].manifest.variants
     assert dense.agreement.max_error_ratio < 1e-4
     assert dense.cost.accuracy is None
