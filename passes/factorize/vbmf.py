@@ -21,6 +21,8 @@ NOISE_POWERS_TRIED = 256
 REFINEMENTS = 4
 LEAST_SHARE = 1e-24
 """Singular values whose squares are less than this share of all are rounding, not noise."""
+CLEAR_SHARE = 1e-16
+"""Those above this share are no noise where the next one is rounding; noise has no such gap."""
 
 
 def vbmf_rank(matrix: np.ndarray) -> int:
@@ -28,9 +30,13 @@ def vbmf_rank(matrix: np.ndarray) -> int:
     rows, columns = sorted(matrix.shape)
     squares = np.square(np.linalg.svd(matrix.astype(np.float64), compute_uv=False))
     total = float(squares.sum())
-    real = squares > LEAST_SHARE * total
-    if not total or real.sum() < rows:  # without noise the rank is plain to see
-        return int(real.sum())
+    if not total:
+        return 0
+    rounding = LEAST_SHARE * total
+    count = int(np.sum(squares > rounding))
+    if count < rows and squares[count - 1] > CLEAR_SHARE * total:
+        return count  # without noise the rank is plain to see
+    squares = np.maximum(squares, rounding)
     ratio = rows / columns
     tau = 2.5129 * np.sqrt(ratio)
     edge = (1 + tau) * (1 + ratio / tau)

@@ -54,6 +54,13 @@ def test_vbmf_recovers_the_rank_of_a_noisy_matrix(rows, columns, rank, noise, se
     assert vbmf_rank(matrix) == vbmf_rank(matrix.T) == vbmf_rank(1e4 * matrix) == rank
 
 
+def test_vbmf_tells_the_least_noise_from_rounding():
+    # noise of nearly square matrices has singular values down to nothing
+    assert vbmf_rank(noisy(69, 71, 8, 1e-9, seed=97)) == 8
+    assert vbmf_rank(noisy(47, 47, 8, 1e-11, seed=59)) == 8
+    assert vbmf_rank(noisy(40, 50, 30, 0.0)) == 30
+
+
 def test_vbmf_finds_nothing_in_noise_and_the_rank_itself_without_any():
     assert vbmf_rank(np.random.default_rng(0).normal(size=(60, 90))) == 0
     assert vbmf_rank(np.zeros((5, 7))) == 0
