@@ -121,6 +121,7 @@ def test_bounds_that_nothing_can_keep_are_refused():
         Bounds(max_drop=2.0)
 
 
+@pytest.mark.slow
 def test_python_compiles_tunes_and_opens_as_the_commands_do(tmp_path):
     samples = labelled()
     np.savez(tmp_path / "data.npz", x=samples.inputs[0], y=samples.labels)
