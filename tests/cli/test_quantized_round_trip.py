@@ -156,6 +156,6 @@ def test_what_our_own_pass_quantized_computes_in_integers_alone():
     assert [layer.name for layer in integer_layers(small)] == [x.name for x in layers(small)]
 
 
-def test_agreement_of_levels_counts_the_lowest_too():
+def test_agreement_of_quantized_values_counts_the_lowest_too():
     lowest, next_to_it = np.full(3, -128, np.int8), np.full(3, -127, np.int8)
     assert agreement_ratio([next_to_it], [lowest]) == pytest.approx(1 / 128)

@@ -104,13 +104,13 @@ def test_another_runs_checkpoint_is_refused(tmp_path, other):
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "best.safetensors", "counters.json"])
-@pytest.mark.parametrize("harm", ["cut", "gone"])
-def test_a_damaged_checkpoint_is_refused_and_named(tmp_path, name, harm):
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_a_damaged_checkpoint_is_refused_and_named(tmp_path, name, damage):
     with pytest.raises(Killed):
         short(checkpoints=tmp_path, progress=KillAt(5))
     (folder,) = tmp_path.iterdir()
     file = folder / name
-    if harm == "gone":
+    if damage == "gone":
         file.unlink()
     else:
         file.write_bytes(file.read_bytes()[:-7])

@@ -59,7 +59,7 @@ def test_after_training_the_quantized_network_gives_what_was_trained():
     assert fingerprint(model) == before
 
 
-def test_training_moves_the_levels():
+def test_training_moves_the_quantized_values():
     model = learned().model
     decisions = planned(model, part(0, 128))
     aware = QuantizationAware(model, decisions)

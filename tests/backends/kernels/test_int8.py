@@ -237,7 +237,9 @@ def test_a_quantized_layer_agrees_with_the_reference(case, kernels, tmp_path):
 
 @pytest.mark.parametrize("kernels", ["host", "signed"])
 @pytest.mark.parametrize(("dtype", "zero"), [("uint8", 77), ("int8", -5)])
-def test_levels_that_leave_the_network_are_the_networks_own(dtype, zero, kernels, tmp_path):
+def test_quantized_values_that_leave_the_network_are_the_networks_own(
+    dtype, zero, kernels, tmp_path
+):
     """Whatever the board's kernels read."""
 
     def body(x, w, s):
@@ -254,7 +256,7 @@ def test_levels_that_leave_the_network_are_the_networks_own(dtype, zero, kernels
     np.testing.assert_array_equal(levels, expected)
 
 
-def test_between_the_convolutions_of_a_residual_network_nothing_is_kept_as_reals():
+def test_between_the_convolutions_of_a_residual_network_nothing_is_kept_in_floats():
     """Every image that is written has a byte a value: pooling's and the residual adds' too."""
     torch.manual_seed(0)
     model = from_torch(PooledResidual().eval(), (torch.zeros(1, 3, 16, 16),), name="residual")

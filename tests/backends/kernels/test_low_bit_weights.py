@@ -60,7 +60,7 @@ def real(w, scale, axis):
     shape=st.tuples(st.integers(1, 5), st.integers(1, 67), st.integers(1, 40)),
     transposed=st.booleans(),
 )
-def test_a_dense_layer_sums_products_of_levels(seed, shape, transposed):
+def test_a_dense_layer_sums_products_of_quantized_values(seed, shape, transposed):
     rows, k, n = shape
     x, w = drawn(seed, (rows, k)), levels(seed + 1, (k, n))
     scale = np.abs(drawn(seed + 2, (n,))) + np.float32(1e-3)
@@ -88,7 +88,7 @@ def test_a_dense_layer_sums_products_of_levels(seed, shape, transposed):
     kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     padding=st.tuples(*[st.integers(0, 2)] * 4),
 )
-def test_a_convolution_sums_products_of_levels(seed, groups, channels, kernel, padding):
+def test_a_convolution_sums_products_of_quantized_values(seed, groups, channels, kernel, padding):
     into, out = channels
     x, w = drawn(seed, (2, into * groups, 7, 6)), levels(seed + 1, (out * groups, into, *kernel))
     scale = np.abs(drawn(seed + 2, (out * groups,))) + np.float32(1e-3)
@@ -167,7 +167,7 @@ def test_a_convolution_reads_groups_and_4_bits(seed, channels, kernel, padding, 
 
 
 @pytest.mark.parametrize("board", [HOST, NULL], ids=["host", "null"])
-def test_every_tile_reads_words_of_eight_levels(board):
+def test_every_tile_reads_words_of_eight_values(board):
     isa = instruction_set(board)
     x = drawn(0, (6, 19))
     w = np.random.default_rng(1).integers(-8, 8, (19, 40)).astype(np.int8)
@@ -199,10 +199,10 @@ def test_a_network_agrees_with_the_reference(network, board, setting, tmp_path):
 def test_weights_stay_int8_in_the_library(network):
     model = narrowed(known(network))
     lowered = lower(model, instruction_set(HOST))
-    narrow = {name for name, array in model.weights.items() if array.dtype == np.int8}
-    assert narrow
-    assert {name for name, array in lowered.weights.items() if array.dtype == np.int8} == narrow
-    assert not narrow & lowered.direct
+    low_bit = {name for name, array in model.weights.items() if array.dtype == np.int8}
+    assert low_bit
+    assert {name for name, array in lowered.weights.items() if array.dtype == np.int8} == low_bit
+    assert not low_bit & lowered.direct
 
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=repr)
@@ -264,7 +264,7 @@ def test_a_library_is_smaller_and_gives_the_same(setting, share, tmp_path):
     model = known(networks.SmallCnn)
     small = narrowed(model, setting)
     whole = library_of(model, HOST, tmp_path / "whole.lib")
-    narrow = library_of(small, HOST, tmp_path / "small.lib")
-    assert weight_bytes(narrow) < share * weight_bytes(whole)
+    low_bit = library_of(small, HOST, tmp_path / "small.lib")
+    assert weight_bytes(low_bit) < share * weight_bytes(whole)
     x = data(model, 1, seed=3).inputs[0]
-    assert_close([load(narrow).open()(x)], Reference(small).run(x), 1e-4)
+    assert_close([load(low_bit).open()(x)], Reference(small).run(x), 1e-4)

@@ -298,9 +298,9 @@ def test_a_library_maps_the_weights_as_they_are_stored(cnn, tmp_path):
     folder = library_of(cnn, HOST, tmp_path / "net.lib")
     with (folder / "weights" / "shared.safetensors").open("rb") as file:
         mapped = map_tensors(file)
-    narrow = [array for array in mapped.values() if array.dtype == np.uint16]
-    assert len(narrow) == sum(w.dtype == TYPES["bfloat16"] for w in cnn.weights.values())
-    assert all(array.base is not None for array in narrow)
+    stored = [array for array in mapped.values() if array.dtype == np.uint16]
+    assert len(stored) == sum(w.dtype == TYPES["bfloat16"] for w in cnn.weights.values())
+    assert all(array.base is not None for array in stored)
     x = data(cnn, 1, seed=3).inputs[0]
     found = load(folder).open()(x)
     assert_close([found], Reference(cnn).run(x), 0.01)

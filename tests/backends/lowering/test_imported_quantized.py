@@ -139,7 +139,7 @@ def test_a_quantized_convolution_is_built_as_onnx_runtime_has_it(case, kernels, 
     assert_within_a_level(path, tmp_path, values((1, 4, 6, 6)), isa=INT8_KERNELS[kernels])
 
 
-def test_levels_read_by_a_computed_scale_are_left_to_tvm(tmp_path):
+def test_quantized_values_read_by_a_computed_scale_are_left_to_tvm(tmp_path):
     """No importer makes it, but the IR may say it."""
     x = relax.Var("x", relax.TensorType((2, 8), "float32"))
     zero = relax.const(np.array(3, "uint8"))

@@ -223,7 +223,7 @@ def test_where_the_time_went_is_told(board, tasks, tmp_path):
     assert all(seconds >= 0 for seconds in report.stages_s.values())
 
 
-def test_the_space_of_a_function_without_reals_is_not_empty(board, integer_tasks):
+def test_the_space_of_a_function_without_floats_is_not_empty(board, integer_tasks):
     target = tvm.target.Target(dict(board.target))
     space = sketch_space(instruction_set(board), dot_dtype="int8")
     context = Context(integer_tasks[0].module, target, space=space)

@@ -121,9 +121,9 @@ def test_steps_of_coupled_layers_are_kept_together():
     model = known(MobileNetStyle)
     multiples = {"blocks.0.expand.0": 4, "blocks.0.depthwise.0": 6}
     decisions = Prune(keep_ratio=0.4, multiple_of=1, multiples=multiples).plan(model, None)
-    (narrow,) = [d for d in decisions if "blocks.0.expand.0" in d.layer]
-    assert isinstance(narrow, ChannelSlice)
-    assert len(narrow.kept) == 24  # of 32: 12.8 up to a multiple of 4 and of 6
+    (channels,) = [d for d in decisions if "blocks.0.expand.0" in d.layer]
+    assert isinstance(channels, ChannelSlice)
+    assert len(channels.kept) == 24  # of 32: 12.8 up to a multiple of 4 and of 6
 
 
 @pytest.mark.parametrize(

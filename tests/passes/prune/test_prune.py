@@ -147,8 +147,8 @@ def test_the_least_important_channels_go():
     with torch.no_grad():
         net.a.weight.copy_(torch.ones(6, 4) * torch.tensor([3.0, 1, 2, 6, 5, 4])[:, None])
         net.b.weight.fill_(1.0)
-    (narrow, _) = Prune(keep_ratio=0.5, multiple_of=1).plan(imported(net, shape), None)
-    assert narrow.kept == (3, 4, 5)
+    (channels, _) = Prune(keep_ratio=0.5, multiple_of=1).plan(imported(net, shape), None)
+    assert channels.kept == (3, 4, 5)
 
 
 def test_with_data_a_channel_that_never_fires_goes_however_large_its_weights():
@@ -157,8 +157,8 @@ def test_with_data_a_channel_that_never_fires_goes_however_large_its_weights():
         net.a.weight[1] *= 10
         net.a.bias[1] = -1000.0
     model = imported(net, (1, 4))
-    narrow = Prune(keep_ratio=0.75, multiple_of=1).plan(model, data(model, 32))[0]
-    assert narrow.kept == (0, 2, 3)
+    channels = Prune(keep_ratio=0.75, multiple_of=1).plan(model, data(model, 32))[0]
+    assert channels.kept == (0, 2, 3)
     assert 1 in Prune(keep_ratio=0.75, multiple_of=1).plan(model, None)[0].kept
 
 

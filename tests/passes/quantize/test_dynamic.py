@@ -133,7 +133,7 @@ def test_an_input_of_zeros_gives_what_it_gave():
     np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
 
 
-def test_an_outlier_costs_the_others_their_levels_but_nothing_breaks():
+def test_an_outlier_costs_the_others_their_resolution_but_nothing_breaks():
     model = two()
     small, _ = quantized(model)
     x = data(model, 1).inputs[0].copy()

@@ -39,7 +39,7 @@ def by_elimination(weight, scales, moment, grid):
 
 
 @pytest.mark.parametrize(("bits", "group_size"), [(8, None), (4, 4), (3, 5), (2, 1)])
-def test_the_levels_are_those_of_elimination_step_by_step(bits, group_size):
+def test_the_quantized_values_are_those_of_elimination_step_by_step(bits, group_size):
     grid, (weight, moment) = Grid(bits=bits, group_size=group_size), drawn(2, 3, 11)
     scales = largest_scales(weight, grid)
     given = gptq(weight, scales, moment, grid)

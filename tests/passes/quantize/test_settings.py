@@ -60,7 +60,7 @@ def test_gptq_rounds_weights_so_that_their_errors_cancel(kind):
     assert errors["gptq"] < 0.7 * errors["nearest"]
 
 
-def test_gptq_moves_levels_by_little_and_says_so():
+def test_gptq_moves_quantized_values_by_little_and_says_so():
     model = known(MobileNetStyle)
     decisions = Quantize(rounding="gptq").plan(model, like_images(model, 32))
     by_name = {layer.name: layer for layer in layers(model)}

@@ -89,7 +89,7 @@ def test_what_reads_a_quantized_image_reads_the_same_8_bits():
         assert one.value.numpy() == other.value.numpy()
 
 
-def test_an_image_that_the_network_returns_stays_real():
+def test_an_image_that_the_network_returns_stays_float():
     net = Small(
         lambda self, x: (y := torch.relu(self.a(x)), self.b(y)),
         a=nn.Conv2d(3, 8, 3),

@@ -94,7 +94,9 @@ def expected(weight, bits, group_size):
     group_size=st.sampled_from([None, 2, 8, 16, 64]),
     transposed=st.booleans(),
 )
-def test_a_dense_layer_multiplies_levels_times_scales(seed, shape, bits, group_size, transposed):
+def test_a_dense_layer_multiplies_quantized_values_with_scales(
+    seed, shape, bits, group_size, transposed
+):
     random = np.random.default_rng(seed)
     weight = random.standard_normal(shape).astype(np.float32)
     x = random.standard_normal((3, shape[1])).astype(np.float32)

@@ -340,7 +340,7 @@ def test_a_damaged_packed_log_is_refused(tmp_path, keep):
         TuningLog(tmp_path)
 
 
-def test_a_packed_log_that_unfolds_to_far_more_than_any_log_is_refused(tmp_path, monkeypatch):
+def test_a_packed_log_that_decompresses_to_far_more_than_any_log_is_refused(tmp_path, monkeypatch):
     packed(tmp_path)
     monkeypatch.setattr("adaspring.backends.tuning.log.files.MAX_UNPACKED_BYTES", 100)
     with pytest.raises(BuildError, match="decompresses to more than"):
