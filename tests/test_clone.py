@@ -30,6 +30,10 @@ def test_style_does_not_depend_on_the_folders_name(clone):
 
 def test_the_makefile_works_in_any_folder(clone):
     done = subprocess.run(
-        ["make", "--dry-run", "test", "demo"], cwd=clone, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "--dry-run", "test", "demo"],
+        cwd=clone,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert str(clone) not in done.stdout  # a path with a space would have to be quoted

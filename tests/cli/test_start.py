@@ -107,7 +107,7 @@ def test_every_command_teaches_with_an_example(name):
 
 
 def test_a_closed_pipe_is_not_an_error(library):
-    command = f"{sys.executable} -m adaspring inspect {library} --json | head -1"
+    command = f"'{sys.executable}' -m adaspring inspect '{library}' --json | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=True)
     assert done.stdout == "{\n"
     assert "Traceback" not in done.stderr
