@@ -49,6 +49,7 @@ PASSES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", PASSES, ids=repr)
 @pytest.mark.parametrize("network", ALL, ids=lambda network: network.__name__)
 def test_every_network_holds_after_import_and_after_each_pass(network, settings):
