@@ -24,10 +24,9 @@ from .shared.options import (
     Trials,
     TunerName,
 )
-from .shared.parse import parse_duration, parse_shapes, parse_tracker
+from .shared.parse import parse_shapes, parse_tracker, parse_tuning
 
 if TYPE_CHECKING:
-    from ..backends.tuning.settings import TuningReport
     from ..explore.compile import BoardFailure
     from ..explore.request import Request
     from ..explore.tune import TunedBoard, TuneResult
@@ -60,7 +59,6 @@ def tune(
       adaspring tune net.onnx --target raspberry-pi-5 --tracker 127.0.0.1:9190
       adaspring tune net.pt2 --data held-out.npz --recipe int8 --tuner template
     """
-    from ..backends.tuning.settings import Tuning
     from ..explore.request import Bounds, Request, default_logs, find_boards
 
     request = Request(
@@ -69,12 +67,7 @@ def tune(
         data=data,
         recipes=tuple(recipe or ()),
         bounds=Bounds(max_drop=max_drop),
-        tuning=Tuning(
-            trials=trials,
-            time_limit_s=parse_duration("--time-limit", time_limit),
-            tuner=tuner,  # type: ignore[arg-type]
-            seed=seed,
-        ),
+        tuning=parse_tuning(trials, time_limit, tuner, seed),
         shapes=parse_shapes(shape),
         logs=logs or default_logs(),
         tracker=parse_tracker(tracker),
@@ -103,7 +96,10 @@ def _answer(result: TuneResult) -> Answer:
         table("Tuned", columns, [_row(board) for board in result.boards]),
         line(f"variants: {', '.join(result.variants)}", "dim"),
     ]
-    reports = {board.board.name: _report(board) for board in result.boards}
+    reports = {
+        board.board.name: None if isinstance(board, BoardFailure) else board.report
+        for board in result.boards
+    }
     for name, report in reports.items():
         if report is not None and report.stages_s:
             parts = [f"{stage} {seconds:.1f} s" for stage, seconds in report.stages_s.items()]
@@ -127,14 +123,15 @@ def _answer(result: TuneResult) -> Answer:
     return Answer(data=data, shown=tuple(shown), failed=failed)
 
 
-def _report(board: TunedBoard | BoardFailure) -> TuningReport | None:
-    return getattr(board, "report", None)
-
-
 def _row(board: TunedBoard | BoardFailure) -> tuple[str, ...]:
-    name, log, report = board.board.name, str(board.plan.site.log_folder), _report(board)
+    from ..explore.compile import BoardFailure
+
+    name, log = board.board.name, str(board.plan.site.log_folder)
+    if isinstance(board, BoardFailure):
+        return (name, "-", "-", "-", "-", log, board.error)
+    report = board.report
     if report is None:
-        why = getattr(board, "error", "only CPUs are tuned; GPUs get TVM's default schedules")
+        why = "only CPUs are tuned; GPUs get TVM's default schedules"
         return (name, "-", "-", "-", "-", log, why)
     return (
         name,

@@ -131,7 +131,7 @@ def _begin(
     try:
         tuning, jobs = order_code(board.site, chosen, plan.request.tuning, farms, progress)
     except AdaspringError as error:
-        return _failure(plan, board, error, start_s)
+        return fail_board(plan, board, error, start_s)
     return _BoardWork(board, start_s, chosen, unsuited, tuning, jobs)
 
 
@@ -147,7 +147,7 @@ def _finish(
     try:
         return _write_library(plan, work, skipped, probe, progress)
     except AdaspringError as error:
-        return _failure(plan, work.plan, error, work.start_s)
+        return fail_board(plan, work.plan, error, work.start_s)
 
 
 def _write_library(
@@ -183,7 +183,8 @@ def _write_library(
     )
 
 
-def _failure(plan: Plan, board: BoardPlan, error: AdaspringError, start_s: float) -> BoardFailure:
+def fail_board(plan: Plan, board: BoardPlan, error: AdaspringError, start_s: float) -> BoardFailure:
+    """A failure that does not stop the other boards; raised where there are none."""
     if len(plan.boards) == 1:
         raise error
     return BoardFailure(plan=board, error=str(error), elapsed_s=time.monotonic() - start_s)

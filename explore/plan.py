@@ -90,10 +90,10 @@ def plan(request: Request, progress: Progress | None = None) -> Plan:
     recipes = find_recipes(request.recipes)
     boards = plan_boards(request)
     progress.step("read", 0, 2, str(getattr(request.model, "name", request.model)))
-    model = _read_model(request)
+    model = load_model(request.model, request.shapes or None)
     progress.step("read", 1, 2, "no data" if request.data is None else "data")
     splits = _read_splits(request, model)
-    training = None if request.training is None else check(_read(request.training), model)
+    training = None if request.training is None else check(load_data(request.training), model)
     progress.step("read", 2, 2, "done")
     compressor = Compressor(model, None if splits is None else splits.calibration)
     timed = with_layer_times(recipes, [board.site for board in boards])
@@ -179,18 +179,8 @@ def _output(request: Request, board: Board, boards_count: int) -> Path | None:
     return request.output / board.name
 
 
-def _read_model(request: Request) -> Model:
-    if isinstance(request.model, Model):
-        return request.model
-    return load_model(request.model, dict(request.shapes or {}) or None)
-
-
-def _read(source: str | Path | Dataset) -> Dataset:
-    return source if isinstance(source, Dataset) else load_data(source)
-
-
 def _read_splits(request: Request, model: Model) -> Splits | None:
     """The labelled data in three parts, or None where none were given."""
     if request.data is None or isinstance(request.data, Splits):
         return request.data
-    return split(check(_read(request.data), model, needs_labels=True), request.seed)
+    return split(check(load_data(request.data), model, needs_labels=True), request.seed)

@@ -15,7 +15,7 @@ from ..library import manifest as record
 from ..targets import Board
 from .board.farms import Farms, farms_of
 from .board.tuned_code import tune_board
-from .compile import BoardFailure
+from .compile import BoardFailure, fail_board
 from .plan import BoardPlan, Plan
 from .plan import plan as make_plan
 from .progress import Progress, Silent
@@ -82,7 +82,5 @@ def _tune(
     try:
         report = tune_board(board.site, chosen, plan.request.tuning, farms, progress)
     except AdaspringError as error:
-        if len(plan.boards) == 1:
-            raise
-        return BoardFailure(plan=board, error=str(error), elapsed_s=time.monotonic() - start_s)
+        return fail_board(plan, board, error, start_s)
     return TunedBoard(plan=board, report=report)

@@ -56,12 +56,15 @@ class Splits:
     test: Dataset
 
 
-def load_data(source: str | Path) -> Dataset:
+def load_data(source: str | Path | Dataset) -> Dataset:
     """Read an ``.npz`` file, a folder of class folders, or what ``package.module:function`` gives.
 
     An ``.npz`` holds ``x``, or one array under each input's name, and ``y`` if there are labels.
-    The function takes nothing and returns a `Dataset`, ``x``, or ``(x, y)``.
+    The function takes nothing and returns a `Dataset`, ``x``, or ``(x, y)``. A `Dataset` is given
+    back.
     """
+    if isinstance(source, Dataset):
+        return source
     if isinstance(source, str) and is_factory(source) and not Path(source).exists():
         return _from_factory(source)
     path = Path(source)

@@ -15,12 +15,14 @@ if TYPE_CHECKING:
 _FORMS = "an .onnx file, a .pt2 file, or package.module:function"
 
 
-def load_model(source: str | Path, shapes: Shapes | None = None) -> Model:
+def load_model(source: str | Path | Model, shapes: Shapes | None = None) -> Model:
     """Import a network from `source`: an ``.onnx`` or ``.pt2`` file or ``package.module:function``.
 
     The function takes nothing and returns a `Model`, or a torch module and its example inputs.
-    `shapes` fixes the free dimensions of an ONNX file's inputs, by name.
+    `shapes` fixes the free dimensions of an ONNX file's inputs, by name. A `Model` is given back.
     """
+    if isinstance(source, Model):
+        return source
     if isinstance(source, str) and is_factory(source) and not Path(source).exists():
         return _from_factory(source)
     path = Path(source)

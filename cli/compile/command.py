@@ -25,7 +25,7 @@ from ..shared.options import (
     Trials,
     TunerName,
 )
-from ..shared.parse import parse_duration, parse_shapes, parse_tracker
+from ..shared.parse import parse_shapes, parse_tracker, parse_tuning
 
 if TYPE_CHECKING:
     from ...explore.request import Request
@@ -99,7 +99,6 @@ def compile_model(
       adaspring compile net.pt2 --target host --target raspberry-pi-5 -o libs
       adaspring compile net.onnx --data held-out.npz -o net.lib --dry-run
     """
-    from ...backends.tuning.settings import Tuning
     from ...explore.request import Bounds, Request, default_logs, find_boards
 
     request = Request(
@@ -111,12 +110,7 @@ def compile_model(
         together=together,
         recipes=tuple(recipe or ()),
         bounds=Bounds(max_drop=max_drop, latency_ms=latency_ms, front_only=not keep_dominated),
-        tuning=Tuning(
-            trials=trials,
-            time_limit_s=parse_duration("--time-limit", time_limit),
-            tuner=tuner,  # type: ignore[arg-type]
-            seed=seed,
-        ),
+        tuning=parse_tuning(trials, time_limit, tuner, seed),
         shapes=parse_shapes(shape),
         logs=logs or default_logs(),
         tracker=parse_tracker(tracker),

@@ -8,7 +8,13 @@ from tempfile import TemporaryDirectory
 
 from ...errors import AdaspringError
 from ...explore.progress import Progress, Silent
-from ...explore.retrain.retrain import RetrainPlan, RetrainRequest, plan_retraining, retrain
+from ...explore.retrain.retrain import (
+    RetrainPlan,
+    RetrainRequest,
+    plan_retraining,
+    read_inputs,
+    retrain,
+)
 from ...ir.layers import macs_count, weight_bytes
 from ...training import Epoch, Ranks, join_group, launch, pt2_bytes
 from ..shared.bars import Bars
@@ -68,7 +74,8 @@ def run_in_processes(request: RetrainRequest, output: Path, count: int) -> Repor
     They go on from the checkpoints, which are in a temporary folder if the user gave none.
     """
     with Bars() as bars:
-        plan(request, output, Ranks(), bars)  # what is wrong is said here, and once
+        check_folder(output)
+        read_inputs(request, bars)  # what is wrong is said here, and once
     with TemporaryDirectory(prefix="adaspring-checkpoints-") as folder:
         kept = replace(request, checkpoints=request.checkpoints or Path(folder))
         outcome = launch(_in_group, (kept, output), count)

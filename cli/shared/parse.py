@@ -10,6 +10,7 @@ from ...errors import UsageError
 
 if TYPE_CHECKING:
     from ...backends.rpc.protocol import Address
+    from ...backends.tuning.settings import Tuning
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h)?")
 _SHAPE = re.compile(r"([^=]+)=(\d+(?:,\d+)*)")
@@ -39,6 +40,18 @@ def parse_shapes(texts: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
             )
         found[match[1]] = tuple(int(extent) for extent in match[2].split(","))
     return found
+
+
+def parse_tuning(trials: int, time_limit: str | None, tuner: str, seed: int) -> Tuning:
+    """Read what --trials, --time-limit, --tuner and --seed say of tuning."""
+    from ...backends.tuning.settings import Tuning
+
+    return Tuning(
+        trials=trials,
+        time_limit_s=parse_duration("--time-limit", time_limit),
+        tuner=tuner,  # type: ignore[arg-type]
+        seed=seed,
+    )
 
 
 def parse_tracker(text: str | None) -> Address | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,6 @@ from ...backends.build import build
 from ...backends.conv_algorithms import Known, alternatives, fastest
 from ...ir.model import Model
 from ...library.writer import write_library
-from ...targets import Board
 from ..assemble import library_parts, variant_parts
 from ..board.logs import Best, best_schedules, known_times, open_log
 from ..board.site import Site
@@ -32,9 +32,15 @@ class LayerTimes:
     What was timed before is not timed again: layers of one shape take the same time.
     """
 
-    def __init__(self, board: Board, best: Best, known: Known) -> None:
-        self._board, self._best, self._known = board, best, known
+    def __init__(self, site: Site) -> None:
+        self._site, self._board = site, site.board
         self._done: dict[tuple[int, ...], tuple[float, ...]] = {}
+
+    @cached_property
+    def _schedules(self) -> tuple[Best, Known]:
+        """The log is read when a layer is first timed: most recipes split none."""
+        log = open_log(self._site)
+        return best_schedules(self._site, log), known_times(self._site, log)
 
     def __call__(self, models: Sequence[Model]) -> tuple[float, ...]:
         """Median milliseconds of one call of each network, timed in turn."""
@@ -46,9 +52,10 @@ class LayerTimes:
     def _timed(self, models: Sequence[Model]) -> tuple[float, ...]:
         with tempfile.TemporaryDirectory(prefix="adaspring-layer-") as folder:
             work, parts = Path(folder), []
+            best, known = self._schedules
             for index, model in enumerate(models):
-                ready = fastest(alternatives(model, self._board), self._known)
-                built = build(ready, self._best, work / f"{index}.so")
+                ready = fastest(alternatives(model, self._board), known)
+                built = build(ready, best, work / f"{index}.so")
                 one = Variant(
                     recipe=Recipe(name=f"form{index}"),
                     model=model,
@@ -78,8 +85,7 @@ def with_layer_times(recipes: Sequence[Recipe], sites: Sequence[Site]) -> tuple[
     if len(sites) != 1 or not sites[0].here or sites[0].board.device != "cpu":
         return tuple(recipes)
     (site,) = sites
-    log = open_log(site)
-    timer = LayerTimes(site.board, best_schedules(site, log), known_times(site, log))
+    timer = LayerTimes(site)
     return tuple(
         replace(recipe, passes=tuple(each.with_layer_timer(timer) for each in recipe.passes))
         for recipe in recipes

@@ -96,16 +96,7 @@ def plan_retraining(request: RetrainRequest, ranks: Ranks, progress: Progress) -
 
     The leading process compresses for all: on other hosts, sums may round to other decisions.
     """
-    recipe = _find_recipe(request)
-    progress.step("read", 0, 3, str(getattr(request.model, "name", request.model)))
-    model = request.model
-    if not isinstance(model, Model):
-        model = load_model(model, dict(request.shapes or {}) or None)
-    progress.step("read", 1, 3, "data")
-    data = check(_read(request.data), model)
-    progress.step("read", 2, 3, "validation data")
-    validation = check(_read(request.validation), model)
-    progress.step("read", 3, 3, "done")
+    recipe, model, data, validation = read_inputs(request, progress)
     progress.step("compress", 0, 1, recipe.name)
     compressed, quantized = ranks.from_leader(lambda: _compress(request, recipe, model, data))
     progress.step("compress", 1, 1, "done")
@@ -117,6 +108,21 @@ def plan_retraining(request: RetrainRequest, ranks: Ranks, progress: Progress) -
         compressed=compressed,
         quantized=quantized,
     )
+
+
+def read_inputs(
+    request: RetrainRequest, progress: Progress
+) -> tuple[Recipe, Model, Dataset, Dataset]:
+    """The recipe, the network, the data and the validation data, or what is wrong with them."""
+    recipe = _find_recipe(request)
+    progress.step("read", 0, 3, str(getattr(request.model, "name", request.model)))
+    model = load_model(request.model, request.shapes or None)
+    progress.step("read", 1, 3, "data")
+    data = check(load_data(request.data), model)
+    progress.step("read", 2, 3, "validation data")
+    validation = check(load_data(request.validation), model)
+    progress.step("read", 3, 3, "done")
+    return recipe, model, data, validation
 
 
 def retrain(plan: RetrainPlan, ranks: Ranks, progress: Progress) -> Retrained:
@@ -165,10 +171,6 @@ def _compress(
     aware = (each for each in recipe.passes if each.trains_under_rounding)
     quantize = next(aware, Quantize())
     return made, quantize.plan(made.model, calibration) if request.aware else ()
-
-
-def _read(source: str | Path | Dataset) -> Dataset:
-    return source if isinstance(source, Dataset) else load_data(source)
 
 
 def _accuracy(model: Model, held_out: Dataset) -> float | None:
