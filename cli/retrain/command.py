@@ -14,7 +14,7 @@ from ...errors import UsageError
 from ..shared.answer import Answer, AsJson, Verbose
 from ..shared.bars import Bars
 from ..shared.faults import Interrupted
-from ..shared.options import Model, Shapes
+from ..shared.options import CheckImport, Model, Shapes
 from ..shared.parse import parse_shapes
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def retrain(
     checkpoints: Checkpoints = None,
     nproc: Processes = 1,
     shape: Shapes = None,
+    check_import: CheckImport = True,
     seed: Seed = 0,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -127,6 +128,7 @@ def retrain(
         ),
         aware=qat,
         shapes=shapes,
+        check_import=check_import,
         checkpoints=checkpoints,
     )
     return _plan(request, output) if dry_run else _carry_out(request, output, nproc)

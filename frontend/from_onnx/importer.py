@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +123,8 @@ def _fixed_shape(
     if tensor.elem_type not in _INPUT_TYPES:
         found = TensorProto.DataType.Name(tensor.elem_type).lower()
         raise ModelError(
-            f"{path}: input {value.name} is {found}; only float32, bool, uint8 and signed integers work"
+            f"{path}: input {value.name} is {found}; only float32, bool, uint8 and signed integers "
+            "can be inputs"
         )
     dims = [d.dim_value if d.dim_value > 0 else d.dim_param or "?" for d in tensor.shape.dim]
     free = [d for d in dims if not isinstance(d, int)]

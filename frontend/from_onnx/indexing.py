@@ -116,7 +116,7 @@ def one_hot(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
         np.arange(count).astype(dtype).reshape([count if i == axis else 1 for i in range(rank)])
     )
     hit = relax.op.equal(relax.op.expand_dims(places, axis), relax.const(classes, dtype))
-    values = array(inputs, 2, held)
+    values = np.asarray(array(inputs, 2, held))
     kind = values.dtype.name
     return relax.op.where(hit, relax.const(values[1], kind), relax.const(values[0], kind))
 

@@ -209,7 +209,8 @@ def _resized(
         exact = [size / lengths[axis] for axis, size in zip(axes, sizes.tolist(), strict=True)]
         if policy != "stretch":
             same = min(exact) if policy == "not_larger" else max(exact)
-            exact, sizes = [same] * len(axes), [int(same * lengths[a] + 0.5) for a in axes]
+            exact = [same] * len(axes)
+            sizes = np.array([int(same * lengths[a] + 0.5) for a in axes])
         for axis, size, factor in zip(axes, sizes, exact, strict=True):
             wanted[axis], factors[axis] = int(size), factor
     return wanted, factors

@@ -47,7 +47,7 @@ def from_torch(
         elif example_inputs is None:
             raise ModelError(f"{name}: a torch module needs example inputs, which fix its shapes")
         else:
-            program = _export(network, tuple(example_inputs), name)
+            program = export(network, tuple(example_inputs), name)
         _check(program, name)
         program = _decompose(program)
         _check_outputs(program, name)
@@ -62,9 +62,8 @@ def hide_torch_warnings() -> Iterator[None]:
         yield
 
 
-def _export(
-    module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], name: str
-) -> ExportedProgram:
+def export(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], name: str) -> ExportedProgram:
+    """Trace a module in eval mode, and give it its modes back."""
     modes = {child: child.training for child in module.modules()}
     module.eval()
     try:
