@@ -9,6 +9,7 @@ import onnx.inliner
 from onnx import ModelProto, TensorProto
 
 from ...errors import ModelError
+from .rewrite import expand_deprecated
 
 
 def read(path: Path) -> ModelProto:
@@ -20,12 +21,13 @@ def read(path: Path) -> ModelProto:
     if not proto.graph.node:
         raise ModelError(f"{path} is not an ONNX file, or its graph is empty")
     _check_external_data(path, proto)
+    checked = expand_deprecated(proto)
     try:
-        onnx.checker.check_model(path)
-        onnx.load_external_data_for_model(proto, str(path.parent))
+        onnx.checker.check_model(path if checked is proto else checked)
+        onnx.load_external_data_for_model(checked, str(path.parent))
     except Exception as error:
         raise ModelError(f"{path} is not a valid ONNX model: {first_line(error)}") from error
-    return onnx.inliner.inline_local_functions(proto) if proto.functions else proto
+    return onnx.inliner.inline_local_functions(checked) if checked.functions else checked
 
 
 def _check_external_data(path: Path, proto: ModelProto) -> None:

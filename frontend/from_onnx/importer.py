@@ -206,6 +206,6 @@ def _convert(path: Path, proto: ModelProto, inputs: dict[str, tuple[int, ...]]) 
     with contextlib.redirect_stdout(io.StringIO()):  # the importer prints what it raises
         try:
             return importer.from_onnx(proto.graph, opset_of(proto))
-        except UnsupportedOperator:
+        except Exception:
             importer.bb._end_block()  # or TVM reports on stderr that one was left open
             raise

@@ -1,4 +1,4 @@
-"""Reductions: axes as an attribute or an input, none of them meaning all or nothing."""
+"""Reductions: axes as an attribute or an input, no axis meaning all of them or none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tvm import relax
 
-from .arguments import Inputs, integers
+from .arguments import Inputs, integers, scalar
 
 Convert = Callable[[Inputs, dict[str, Any], Any], relax.Expr]
 _op = relax.op
@@ -87,8 +87,18 @@ def _extreme(operator: Callable[..., relax.Expr]) -> Convert:
     return convert
 
 
+def cumulative_sum(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
+    """CumSum from either end, with or without the element itself."""
+    x = inputs[0]
+    axis, exclusive = scalar(inputs, 1, held) % x.ty.ndim, bool(attrs.get("exclusive", 0))
+    if not attrs.get("reverse", 0):
+        return _op.cumsum(x, axis, exclusive=exclusive)
+    return _op.flip(_op.cumsum(_op.flip(x, axis), axis, exclusive=exclusive), axis)
+
+
 OWN: dict[str, Convert] = {
     **{name: _reduction(name) for name in _KEEPING},
     "ArgMax": _extreme(_op.argmax),
     "ArgMin": _extreme(_op.argmin),
+    "CumSum": cumulative_sum,
 }

@@ -13,6 +13,8 @@ from onnx import AttributeProto, ModelProto, NodeProto, helper, shape_inference
 
 from .table import EXPANDED, why_refused
 
+_GROUP_NORM_BY_CHANNEL = 21  # before it, a scale for each group
+
 
 def drop_unread_outputs(proto: ModelProto) -> None:
     """Drop the last outputs of nodes, where they are optional and nothing reads them; in place."""
@@ -75,9 +77,15 @@ def _with_types_of_weights(proto: ModelProto) -> ModelProto:
     return typed
 
 
+def expand_deprecated(proto: ModelProto) -> ModelProto:
+    """Write GroupNormalization of opsets 18 to 20 in others: exporters use it, the checker not."""
+    used = any(node.op_type == "GroupNormalization" for node in proto.graph.node)
+    return expand(proto) if used and opset_of(proto) < _GROUP_NORM_BY_CHANNEL else proto
+
+
 def _needed(node: NodeProto, opset: int) -> bool:
     return why_refused(node, opset) is not None or (
-        node.op_type == "GroupNormalization" and opset < 21  # its scale is one for each group
+        node.op_type == "GroupNormalization" and opset < _GROUP_NORM_BY_CHANNEL
     )
 
 

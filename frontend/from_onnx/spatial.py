@@ -153,8 +153,8 @@ def conv_transpose(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Ex
             - wanted[len(wanted) - rank + i]
             for i in range(rank)
         ]
-        if min(totals) < 0:
-            raise ValueError("its output_shape is larger than what it computes")
+        attrs["output_padding"] = [m - min(0, t) for m, t in zip(more, totals, strict=True)]
+        totals = [max(0, total) for total in totals]
         attrs["pads"] = _halves(totals, more_at_end=mode != "SAME_LOWER")
     return ConvTranspose._impl_v1(relax.BlockBuilder.current(), inputs, attrs, held)
 
