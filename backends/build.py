@@ -126,6 +126,20 @@ def build(prepared: Prepared, best: Best | None, code: Path) -> Built:
     return scheduled.built(code)
 
 
+def build_unscheduled(prepared: Prepared, board: Board, code: Path) -> Built:
+    """Build what was lowered for one board for another, each function as plain loops.
+
+    So a lowering can be run where its board is not: slowly, and without its schedules.
+    """
+    target = board_target(board)
+    with _name_board(board):
+        module = relax.transform.BundleModelParams()(prepared.module)
+        planned = _apply(module, _PLAN, target)
+        compile_library(_apply(planned, _FINISH, target), board, code)
+    functions = functions_of(prepared.module, tuple(prepared.weights))
+    return Built(code, prepared.weights, functions, planned_bytes(planned), 0)
+
+
 def compile_library(module: IRModule, board: Board, code: Path) -> None:
     """Compile and link a scheduled network to `code`; nine tenths of a build's time."""
     with _name_board(board):

@@ -19,6 +19,7 @@ from .board.code_jobs import CodeJob, build_all
 from .board.farms import Farms, farms_of
 from .board.tuned_code import order_code
 from .contenders import make_contender, pass_gate
+from .measure.elsewhere import agreement_elsewhere
 from .measure.variants import measure_variants
 from .plan import BoardPlan, Plan
 from .plan import plan as make_plan
@@ -164,8 +165,20 @@ def _write_library(
         measured = measure_variants(
             site, plan.model, work.variants, built, probe, Path(name), progress
         )
+        elsewhere: dict[str, float] = {}
+        if not site.at_hand:
+            elsewhere = agreement_elsewhere(
+                plan.model, work.variants, work.jobs, probe, Path(name), progress
+            )
         contenders = [
-            make_contender(each, built[each.name], site, measured.get(each.name), probe)
+            make_contender(
+                each,
+                built[each.name],
+                site,
+                measured.get(each.name),
+                probe,
+                elsewhere.get(each.name),
+            )
             for each in work.variants
         ]
         kept, dropped = pass_gate(contenders, plan.request.bounds)

@@ -17,17 +17,26 @@ from .variants import Probe, Variant, agreement_ratio
 
 
 def make_contender(
-    variant: Variant, built: Built, site: Site, run: Measured | None, probe: Probe
+    variant: Variant,
+    built: Built,
+    site: Site,
+    run: Measured | None,
+    probe: Probe,
+    elsewhere_ratio: float | None = None,
 ) -> Contender:
-    """Compare what a variant answered with its reference; `run` is None where it was not run."""
+    """Compare what a variant answered with its reference.
+
+    `run` is None where it was not run; its lowering's agreement elsewhere stands in for its own.
+    """
     board = site.board
     if run is None:
         return Contender(
             variant=variant,
             cost=make_cost(variant, built, board, None, None),
-            agreement_ratio=None,
+            agreement_ratio=elsewhere_ratio,
             validation_accuracy=variant.validation_accuracy,
             latency_ratio=None,
+            ran=False,
         )
     test_accuracy = probe.test_accuracy(run.outputs[0])
     return Contender(

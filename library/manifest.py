@@ -65,11 +65,16 @@ class Cost(Record, frozen=True, kw_only=True):
 
 
 class Agreement(Record, frozen=True, kw_only=True):
-    """How near a variant's outputs come to `reference`, the executor it was compared with."""
+    """How near a variant's outputs come to `reference`, the executor it was compared with.
+
+    `ran` says what was run: the variant itself where its board was at hand, else what it was
+    lowered to, elsewhere.
+    """
 
     max_error_ratio: Ratio
     tolerance_ratio: Ratio
     reference: Name
+    ran: Name = "the variant itself, on its board"
 
 
 class DecisionRecord(Record, frozen=True, kw_only=True):
@@ -105,8 +110,7 @@ class Variant(Record, frozen=True, kw_only=True):
 
     `code` is the path of its shared library; `functions` are the calls that it makes, in order;
     `weights` are keys of tensors, in the order in which the compiled `main` takes them, after the
-    inputs, as one array. `agreement` is None where the variant was never run: its board was not at
-    hand.
+    inputs, as one array. `agreement` is None where nothing of the variant was ever run.
     """
 
     name: Name

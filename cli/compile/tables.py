@@ -122,7 +122,7 @@ def _how(result: BoardResult) -> str:
         )
     site = result.plan.site
     if not site.at_hand:
-        parts.append("not run: this is not that board, so no latency is known")
+        parts.append("not run on that board: no latency is known; error: its lowering's, run here")
     elif not site.here:
         parts.append(f"run on {site.describe()}")
         if site.emulated:
