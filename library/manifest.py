@@ -39,25 +39,29 @@ class Figure(Record, frozen=True, kw_only=True):
     """One number of a cost, with where it comes from.
 
     `how` names the method, its settings and the machine; `when` is an ISO 8601 time with a zone.
-    The unit stands in the name of the field that holds the figure.
+    The unit stands in the name of the field that holds the figure. `interval`, where there is one,
+    holds the true value with a confidence of 95 %.
     """
 
     value: Annotated[float, Meta(ge=0)]
     origin: Literal["measured", "modelled"]
     how: Name
     when: str
+    interval: tuple[float, float] | None = None
 
 
 class Cost(Record, frozen=True, kw_only=True):
     """What a variant costs and what it yields. None: not known, never a guess.
 
-    `accuracy` is the share of right answers on held-out samples, in [0, 1]; `size_bytes` is code
+    `accuracy` is the share of right answers on held-out samples, in [0, 1], that no decision was
+    made by; `validation_accuracy` that on those which decided what is kept. `size_bytes` is code
     and weights of this variant alone, as stored; a latency is of one call.
     """
 
     size_bytes: Figure
     macs_count: Figure
     accuracy: Figure | None = None
+    validation_accuracy: Figure | None = None
     latency_p50_ms: Figure | None = None
     latency_p90_ms: Figure | None = None
     peak_memory_bytes: Figure | None = None

@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from ...errors import UsageError
+from ...library.score import Score
 from ..shared.answer import Answer, AsJson, Verbose
 from ..shared.bars import Bars
 from ..shared.faults import Interrupted
@@ -166,10 +167,11 @@ def _answer(report: Report) -> Answer:
     from ..shared.tables import bytes_text, count_text, line, table
 
     start, best, sizes = report.history[0], report.best, report.sizes
+    count = sizes["validation_count"]
     rows = [
-        ("before compression", "-", _percent(report.dense_accuracy)),
-        ("compressed", f"{start.validation_loss:.4g}", _percent(start.validation_accuracy)),
-        ("retrained", f"{best.validation_loss:.4g}", _percent(best.validation_accuracy)),
+        ("before compression", "-", _percent(report.dense_accuracy, count)),
+        ("compressed", f"{start.validation_loss:.4g}", _percent(start.validation_accuracy, count)),
+        ("retrained", f"{best.validation_loss:.4g}", _percent(best.validation_accuracy, count)),
     ]
     macs = (count_text(sizes[f"macs_count_{when}"]) for when in ("before", "after"))
     weights = (bytes_text(sizes[f"weights_bytes_{when}"]) for when in ("before", "after"))
@@ -182,10 +184,10 @@ def _answer(report: Report) -> Answer:
     return Answer(data=_data(report), shown=shown)
 
 
-def _percent(ratio: float | None) -> str:
-    from ..shared.tables import percent_text
+def _percent(ratio: float | None, count: int) -> str:
+    from ..shared.tables import score_text
 
-    return "-" if ratio is None else percent_text(ratio)
+    return "-" if ratio is None else score_text(ratio, Score(value=ratio, count=count).interval)
 
 
 def _data(report: Report) -> dict[str, Any]:
