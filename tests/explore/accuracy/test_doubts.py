@@ -42,7 +42,7 @@ def samples(count=400):
     rng = np.random.default_rng(0)
     labels = rng.integers(CLASSES, size=count)
     noise = rng.normal(size=(count, 3, 8, 8), scale=0.1)
-    return np.clip(NETWORK.means.numpy()[labels] + noise, 0, 1).astype("float32"), labels
+    return np.clip(NETWORK.means.numpy()[labels] + noise, 0.01, 1).astype("float32"), labels
 
 
 def told(inputs, labels):
