@@ -45,7 +45,7 @@ def guarded(rules: Mapping[str, Rule]) -> dict[str, Rule]:
 def _with_arguments(rule: Rule | None, walk: Walk, call: relax.Call) -> Value | None:
     """Lower the call, with what could not be folded as arguments."""
     args = [_as_argument(walk, arg, divides=index == 1) for index, arg in enumerate(call.args)]
-    if any(new is not old for new, old in zip(args, call.args, strict=True)):
+    if not all(new.same_as(old) for new, old in zip(args, call.args, strict=True)):
         return walk.opaque(relax.Call(call.op, args, call.attrs))
     return rule(walk, call) if rule else None
 
