@@ -19,7 +19,7 @@ from ..errors import AdaspringError, BuildError
 from ..ir.model import Model
 from ..library.manifest import FunctionRecord
 from ..targets import Board
-from .codegen import cuda, elementary
+from .codegen import cuda, tir_pipeline
 from .codegen.link import linker
 from .kernels.isa import InstructionSet, instruction_set
 from .lowering.lower import lower
@@ -146,10 +146,11 @@ def compile_library(module: IRModule, board: Board, code: Path) -> None:
         if board.device == "cuda":
             cuda.compile_library(tvm.ir.save_json(module), board, code)
             return
-        elementary.register()
         link, target = linker(board.architecture), board_target(board)
         with target:
-            executable = relax.build(module, target, relax_pipeline=None)
+            executable = relax.build(
+                module, target, relax_pipeline=None, tir_pipeline=tir_pipeline.register()
+            )
         executable.export_library(str(code), fcompile=link)
 
 
