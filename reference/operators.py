@@ -48,6 +48,10 @@ def _reduce(function: Operator) -> Operator:
     return lambda attrs, x: function(x, dim=_axes(attrs.axis, x), keepdim=attrs.keepdims)
 
 
+def _sum(x: Tensor, dim: tuple[int, ...], keepdim: bool) -> Tensor:
+    return torch.sum(x, dim=dim, keepdim=keepdim, dtype=x.dtype)
+
+
 def _variance(x: Tensor, dim: tuple[int, ...], keepdim: bool) -> Tensor:
     return torch.var(x, dim=dim, keepdim=keepdim, correction=0)
 
@@ -174,7 +178,7 @@ _BINARY: dict[str, Operator] = {
 }
 _REDUCE: dict[str, Operator] = {
     "mean": torch.mean,
-    "sum": torch.sum,
+    "sum": _sum,
     "max": torch.amax,
     "min": torch.amin,
     "variance": _variance,
