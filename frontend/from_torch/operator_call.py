@@ -136,6 +136,12 @@ def constant(x: Any) -> np.ndarray | None:
     return x.value.numpy() if isinstance(x, GenericConst) else None
 
 
+def constants(parts: Sequence[Any]) -> list[np.ndarray] | None:
+    """Give the values of all, None where one is no constant."""
+    known = [part.value.numpy() for part in parts if isinstance(part, GenericConst)]
+    return known if len(known) == len(parts) else None
+
+
 def dtype_name(dtype: torch.dtype) -> str:
     """``float32`` for torch.float32."""
     return str(dtype).removeprefix("torch.")

@@ -12,7 +12,7 @@ from torch._decomp import get_decompositions
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 
-from ...errors import ModelError
+from ...errors import ModelError, UnsupportedOperator
 
 _aten = torch.ops.aten
 # Kept whole: torch would decompose them into reshapes and broadcasts that hide the layer.
@@ -110,11 +110,19 @@ def check_outputs(program: ExportedProgram, name: str) -> None:
                 "value as an output, or change a copy (clone)"
             )
         if spec.kind is not OutputKind.USER_OUTPUT:
-            raise ModelError(f"{name} returns {spec.kind.name.lower()}, not only tensors")
+            raise UnsupportedOperator(f"{name}: {_effect(program)} cannot be imported")
         if not isinstance(spec.arg, TensorArgument):
             raise ModelError(f"{name} returns something that is not a tensor; return only tensors")
     if not program.graph_signature.output_specs:
         raise ModelError(f"{name} has no outputs; return a tensor")
+
+
+def _effect(program: ExportedProgram) -> str:
+    """Name the operator whose effect torch hands on as a token."""
+    for node in program.graph.nodes:
+        if node.target is torch.ops.higher_order.with_effects:
+            return f"operator {node.args[1]} in {layer_of(node)}, which has side effects,"
+    return "an operator with side effects"
 
 
 def layer_of(node: fx.Node) -> str:

@@ -40,7 +40,7 @@ def _each(overloads: str, converters: Mapping[str, Converter]) -> dict[str, Conv
     }
 
 
-_ARITHMETIC = {
+_ARITHMETIC: dict[str, Converter] = {
     **_each(
         "Tensor Scalar",
         {
@@ -81,7 +81,7 @@ _ARITHMETIC = {
         arithmetic.same,
     ),
 }
-_UNARY = {
+_UNARY: dict[str, Converter] = {
     **_each(
         "default",
         {
@@ -117,9 +117,8 @@ _UNARY = {
     "round.decimals": unary.round_decimals,
     **_each("default Tensor", {"clamp": unary.clamp}),
 }
-_SHAPES = {
+_SHAPES: dict[str, Converter] = {
     "view.default": shapes.view,
-    "reshape.default": shapes.view,
     "unsqueeze.default": shapes.unsqueeze,
     "squeeze.dims": shapes.squeeze,
     "expand.default": shapes.expand,
@@ -131,7 +130,7 @@ _SHAPES = {
     "diagonal.default": shapes.diagonal,
     "unfold.default": shapes.unfold,
 }
-_INDEXING = {
+_INDEXING: dict[str, Converter] = {
     "select.int": indexing.select,
     "slice.Tensor": indexing.slice_,
     "index_select.default": indexing.index_select,
@@ -146,7 +145,7 @@ _INDEXING = {
     "slice_scatter.default": scattering.slice_scatter,
     "select_scatter.default": scattering.select_scatter,
 }
-_REDUCTIONS = {
+_REDUCTIONS: dict[str, Converter] = {
     "amax.default": reductions.reduce(op.max),
     "amin.default": reductions.reduce(op.min),
     "max.default": reductions.reduce_all(op.max),
@@ -165,7 +164,7 @@ _REDUCTIONS = {
     "median.dim": reductions.median,
 }
 # What their type is, the result says: they compute in it.
-_TYPED_REDUCTIONS = {
+_TYPED_REDUCTIONS: dict[str, Converter] = {
     "sum.dim_IntList": reductions.reduce(op.sum),
     "mean.dim": reductions.reduce(op.mean),
     "mean.default": reductions.reduce_all(op.mean),
@@ -175,7 +174,7 @@ _TYPED_REDUCTIONS = {
     "cumprod.default": reductions.accumulate(op.cumprod),
     "linalg_vector_norm.default": reductions.vector_norm,
 }
-_LAYERS = {
+_LAYERS: dict[str, Converter] = {
     "linear.default": layers.linear,
     "matmul.default": layers.matmul,
     "mm.default": layers.mm,
@@ -194,11 +193,10 @@ _LAYERS = {
     "native_layer_norm.default": norms.layer_norm,
     "scaled_dot_product_attention.default": attention.attention,
 }
-_SOFTMAX = {
+_SOFTMAX: dict[str, Converter] = {
     "_softmax.default": unary.softmax(op.nn.softmax),
     "_log_softmax.default": unary.softmax(op.nn.log_softmax),
 }
-_TRAINING = ("momentum", "training")
 
 TABLE: dict[str, Entry] = {
     **_entries(_ARITHMETIC),
@@ -210,16 +208,19 @@ TABLE: dict[str, Entry] = {
     **_entries(_LAYERS),
     # That is for float16, in which nothing is imported.
     **_entries(_SOFTMAX, "half_to_float"),
-    **_entries({"_native_batch_norm_legit_no_training.default": norms.batch_norm}, *_TRAINING),
-    **_entries({"_native_batch_norm_legit.no_stats": norms.batch_norm_of_itself}, *_TRAINING),
+    **_entries({"_native_batch_norm_legit_no_training.default": norms.batch_norm}, "momentum"),
+    **_entries(
+        {"_native_batch_norm_legit.no_stats": norms.batch_norm_of_itself}, "momentum", "training"
+    ),
     **_entries({"native_group_norm.default": norms.group_norm}, "N", "HxW"),
     # It steers gradients alone, as sparse_grad does.
     **_entries(
         {"embedding.default": indexing.embedding}, "padding_idx", "scale_grad_by_freq", "sparse"
     ),
     **_entries({"gather.default": indexing.gather}, "sparse_grad"),
-    # Of equal elements the order is unspecified; every order of them is stable here.
-    **_entries({"sort.default": reductions.sort}, "stable"),
+    # Of equal elements the order is kept in any case.
+    **_entries({"sort.default": reductions.sort}),
+    **_entries({"sort.stable": reductions.sort}, "stable"),
     **_entries({"topk.default": reductions.topk}, "sorted"),
     **_entries({"_cdist_forward.default": reductions.distances}, "compute_mode"),
     **_entries({"_trilinear.default": layers.trilinear}, "unroll_dim"),

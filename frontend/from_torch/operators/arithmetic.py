@@ -9,7 +9,7 @@ import numpy as np
 from tvm import relax
 
 from ....ir.edit import shape_of
-from ..operator_call import Converter, OperatorCall, constant, dtype_name
+from ..operator_call import Converter, OperatorCall, constant, constants, dtype_name
 from ..operator_call import promoted as promoted_type
 
 _LOGICAL = {
@@ -199,8 +199,8 @@ def bitwise_not(call: OperatorCall, x: relax.Expr) -> relax.Expr:
 def where(call: OperatorCall, condition: relax.Expr, x: Any, other: Any) -> relax.Expr:
     """Choose; TVM's where broadcasts all three."""
     parts = (call.cast(condition, "bool"), call.cast(x), call.cast(other))
-    known = [constant(part) for part in parts]
-    if all(value is not None for value in known):
+    known = constants(parts)
+    if known is not None:
         return relax.const(np.where(*known), call.dtype)
     return call.emit(relax.op.where, *parts)
 

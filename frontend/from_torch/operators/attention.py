@@ -11,15 +11,13 @@ from tvm import relax
 from ....ir.edit import shape_of
 from ..operator_call import OperatorCall, constant
 
-Maybe = relax.Expr | None
-
 
 def attention(
     call: OperatorCall,
     query: relax.Expr,
     key: relax.Expr,
     value: relax.Expr,
-    attn_mask: Maybe,
+    attn_mask: relax.Expr | None,
     is_causal: bool,
     scale: float | None,
     enable_gqa: bool,
@@ -49,7 +47,9 @@ def _repeat_heads(call: OperatorCall, x: relax.Expr, times: int) -> relax.Expr:
     return call.reshape(x, (*front, heads * times, length, width))
 
 
-def _mask(call: OperatorCall, given: Maybe, causal: bool, shape: Sequence[int]) -> Maybe:
+def _mask(
+    call: OperatorCall, given: relax.Expr | None, causal: bool, shape: Sequence[int]
+) -> relax.Expr | None:
     if causal:
         return relax.const(np.triu(np.full(shape, -np.inf, "float32"), k=1))
     if given is None or str(given.ty.dtype) != "bool":

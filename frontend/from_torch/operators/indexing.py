@@ -87,7 +87,7 @@ def flip(call: OperatorCall, x: relax.Expr, dims: Sequence[int]) -> relax.Expr:
 
 def gather(call: OperatorCall, x: relax.Expr, dim: int, index: relax.Expr) -> relax.Expr:
     """``x[i, index[i, j], …]``: an element of the axis for each place of the index."""
-    return _at(call, x, _places(call, shape_of(x), dim, index))
+    return _at(call, x, places_along(call, shape_of(x), dim, index))
 
 
 def _at(call: OperatorCall, x: relax.Expr, places: relax.Expr) -> relax.Expr:
@@ -100,10 +100,6 @@ def places_along(
     call: OperatorCall, shape: Sequence[int], dim: int, index: relax.Expr
 ) -> relax.Expr:
     """Where gather reads and scatter writes: places in the flattened tensor of that shape."""
-    return _places(call, shape, dim, index)
-
-
-def _places(call: OperatorCall, shape: Sequence[int], dim: int, index: relax.Expr) -> relax.Expr:
     rank = len(shape)
     if rank == 0:
         return relax.const(np.zeros(shape_of(index), np.int64), "int64")

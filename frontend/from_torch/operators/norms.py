@@ -11,10 +11,8 @@ from tvm import relax
 from ....ir.edit import shape_of
 from ..operator_call import OperatorCall
 
-Maybe = relax.Expr | None
 
-
-def _or_const(value: Maybe, shape: Sequence[int], number: float) -> relax.Expr:
+def _or_const(value: relax.Expr | None, shape: Sequence[int], number: float) -> relax.Expr:
     if value is not None:
         return value
     return relax.const(np.full(tuple(shape), number, "float32"), "float32")
@@ -23,8 +21,8 @@ def _or_const(value: Maybe, shape: Sequence[int], number: float) -> relax.Expr:
 def batch_norm(
     call: OperatorCall,
     input: relax.Expr,
-    weight: Maybe,
-    bias: Maybe,
+    weight: relax.Expr | None,
+    bias: relax.Expr | None,
     running_mean: relax.Expr,
     running_var: relax.Expr,
     eps: float,
@@ -46,7 +44,11 @@ def batch_norm(
 
 
 def batch_norm_of_itself(
-    call: OperatorCall, input: relax.Expr, weight: Maybe, bias: Maybe, eps: float
+    call: OperatorCall,
+    input: relax.Expr,
+    weight: relax.Expr | None,
+    bias: relax.Expr | None,
+    eps: float,
 ) -> list[Any]:
     """By the statistics of this input: batch norm without running ones, and instance norm."""
     shape = shape_of(input)
@@ -67,8 +69,8 @@ def layer_norm(
     call: OperatorCall,
     input: relax.Expr,
     normalized_shape: Sequence[int],
-    weight: Maybe,
-    bias: Maybe,
+    weight: relax.Expr | None,
+    bias: relax.Expr | None,
     eps: float,
 ) -> list[Any]:
     """Over the last axes."""
@@ -86,8 +88,8 @@ def layer_norm(
 def group_norm(
     call: OperatorCall,
     input: relax.Expr,
-    weight: Maybe,
-    bias: Maybe,
+    weight: relax.Expr | None,
+    bias: relax.Expr | None,
     C: int,
     group: int,
     eps: float,

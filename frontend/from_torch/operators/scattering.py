@@ -85,8 +85,9 @@ def index_put(
     inside = int(np.prod([shape[axis] for axis in rest]))
     offsets = np.arange(inside).reshape([shape[axis] for axis in rest])
     places = call.reshape(places, (*together, *(1 for _ in rest)))
-    if constant(places) is not None:
-        places = relax.const(constant(places) * inside + offsets, "int64")
+    known = constant(places)
+    if known is not None:
+        places = relax.const(known * inside + offsets, "int64")
     else:
         places = call.emit(relax.op.multiply, places, relax.const(inside, "int64"))
         places = call.emit(relax.op.add, places, relax.const(offsets, "int64"))

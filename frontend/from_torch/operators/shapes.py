@@ -8,16 +8,11 @@ import numpy as np
 from tvm import relax
 
 from ....ir.edit import shape_of
-from ..operator_call import OperatorCall, axis_of, constant
+from ..operator_call import OperatorCall, axis_of, constants
 
 
 def view(call: OperatorCall, x: relax.Expr, size: Sequence[int]) -> relax.Expr:
     """Reshape; torch says to what, a -1 resolved."""
-    return call.reshape(x, call.shape)
-
-
-def to_result_shape(call: OperatorCall, x: relax.Expr, dim: int | Sequence[int]) -> relax.Expr:
-    """Squeeze and unsqueeze."""
     return call.reshape(x, call.shape)
 
 
@@ -48,8 +43,8 @@ def cat(call: OperatorCall, tensors: Sequence[relax.Expr], dim: int) -> relax.Ex
     kept = [t for t in tensors if 0 not in shape_of(t)]
     axis = axis_of(dim, len(call.shape))
     parts = [call.cast(t) for t in kept]
-    known = [constant(part) for part in parts]
-    if all(value is not None for value in known):
+    known = constants(parts)
+    if known is not None:
         return relax.const(np.concatenate(known, axis), call.dtype)
     return parts[0] if len(parts) == 1 else call.emit(relax.op.concat, parts, axis)
 

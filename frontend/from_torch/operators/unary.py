@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tvm import relax
 
-from ..operator_call import Converter, OperatorCall, constant
+from ..operator_call import Converter, OperatorCall
 
 
 def floating(operator: Callable[..., relax.Expr]) -> Converter:
@@ -170,9 +170,3 @@ def softmax(operator: Callable[..., relax.Expr]) -> Converter:
         return call.emit(operator, x, axis=dim % rank)
 
     return convert
-
-
-def is_constant_true(x: relax.Expr) -> bool:
-    """Whether it is a constant that holds everywhere."""
-    known = constant(x)
-    return known is not None and bool(known.all())
