@@ -86,7 +86,7 @@ def _from_factory(source: str) -> Imported:
             f"{source} returned {type(made).__name__}; it must return a Model, or a torch module "
             "and its example inputs"
         )
-    from .from_torch.importer import export
+    from .from_torch.program import export
 
     (module, example), name = made, source.partition(":")[2]
     return _from_program(export(module, _as_tuple(example), name), name)

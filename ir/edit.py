@@ -6,6 +6,7 @@ stays and its value is replaced, so that folding is a plain edit; `emit` writes 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ import numpy as np
 from tvm import IRModule, relax
 from tvm.ir import GenericConst, Op
 from tvm.tirx import IntImm
+
+_INTERMEDIATE = re.compile(r"(lv|gv)\d*")
 
 
 @dataclass
@@ -160,9 +163,10 @@ def emit(graph: EditableGraph) -> tuple[IRModule, dict[str, np.ndarray]]:
     bindings = _live(graph)
     order = dict.fromkeys(v for _, value in bindings for v in reads(value) if v in graph.weights)
     order.update(dict.fromkeys(v for v in reads(graph.output) if v in graph.weights))
-    env: dict[relax.Var, relax.Expr] = {v: relax.Var(v.name, v.ty) for v in graph.inputs}
-    for var in order:
-        env[var] = relax.Var(_identifier(graph.weights[var].name), var.ty)
+    env: dict[relax.Var, relax.Expr] = {}
+    for var in (*graph.inputs, *order):
+        held = graph.weights.get(var)
+        env[var] = relax.Var(_identifier(var.name if held is None else held.name), var.ty)
     params = [env[var] for var in (*graph.inputs, *order)]
     builder = relax.BlockBuilder()
     with builder.function("main", params, attrs={"num_input": len(graph.inputs)}):
@@ -190,4 +194,6 @@ def _live(graph: EditableGraph) -> list[tuple[relax.Var, relax.Expr]]:
 
 
 def _identifier(name: str) -> str:
-    return "".join(c if c.isalnum() else "_" for c in name)
+    """Name a parameter as no intermediate is named: a block builder calls those lv, lv1, gv, and so on."""
+    name = "".join(c if c.isalnum() else "_" for c in name)
+    return f"{name}_" if _INTERMEDIATE.fullmatch(name) else name

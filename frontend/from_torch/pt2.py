@@ -26,6 +26,7 @@ from torch.export import ExportedProgram
 from ...errors import ModelError, UnsupportedOperator
 from ...ir.model import Model
 from .importer import from_torch
+from .program import describe_symbols
 from .quantized import register_operators
 
 _MODEL = "models/model.json"
@@ -123,15 +124,15 @@ def _json(path: Path, members: dict[str, bytes], name: str) -> Any:
 
 def _check_program(path: Path, text: bytes) -> bytes:
     program = _json(path, {_MODEL: text}, _MODEL)
+    symbols = [value for key, value in _items(program) if key in ("expr_str", "as_expr")]
+    if symbols or program.get("range_constraints"):
+        known = f"{symbols} {list(program.get('range_constraints', ()))}"
+        raise ModelError(f"{path} {describe_symbols(known)}")
     for key, value in _items(program):
-        if key in ("expr_str", "as_expr"):
-            raise ModelError(f"{path} has free dimensions; export it without dynamic_shapes")
         if key in ("as_graph", "as_custom_obj", "as_operator"):
             raise UnsupportedOperator(f"{path}: control flow and custom objects cannot be imported")
         if key in ("in_spec", "out_spec"):
             _check_treespec(path, value)
-    if program.get("range_constraints"):
-        raise ModelError(f"{path} has free dimensions; export it without dynamic_shapes")
     for node in program["graph_module"]["graph"]["nodes"]:
         stack = node["metadata"].get("nn_module_stack", "")
         node["metadata"] = {"nn_module_stack": stack} if stack else {}

@@ -60,17 +60,16 @@ class Quantization:
 
     @property
     def converters(self) -> dict[str, Callable[[fx.Node, Any], relax.Expr]]:
-        """By the operator's name, as TVM's importer asks for them."""
-        made: dict[str, Callable[[fx.Node, Any], relax.Expr]] = {}
-        for kind in ("per_tensor.default", "per_tensor.tensor", "per_tensor.tensor2"):
-            made[f"quantize_{kind}"] = self._quantize
-            made[f"dequantize_{kind}"] = self._dequantize
-        made["quantize_per_channel.default"] = self._quantize
-        made["dequantize_per_channel.default"] = self._dequantize
-        return made
+        """By the operator's name."""
+        kinds = [f"per_tensor.{form}" for form in ("default", "tensor", "tensor2")]
+        return {
+            f"quantized_decomposed.{name}_{kind}": convert
+            for kind in (*kinds, "per_channel.default")
+            for name, convert in (("quantize", self._quantize), ("dequantize", self._dequantize))
+        }
 
-    def _quantize(self, node: fx.Node, importer: Any) -> relax.Expr:
-        x = importer.env[node.args[0]]
+    def _quantize(self, node: fx.Node, translation: Any) -> relax.Expr:
+        x = translation.read(node.args[0])
         params, (low, high) = self._params(node, x)
         limits = np.iinfo(params.dtype)
         if node.args[0].name in self._tensors:
@@ -78,7 +77,7 @@ class Quantization:
             quantized = np.clip(params.quantize_array(array), low, high).astype(params.dtype)
             self.names[digest(quantized)] = name
             return relax.const(quantized, params.dtype)
-        emit = importer.block_builder.emit
+        emit = translation.builder.emit
         for bound, limit, keep in (
             (low, limits.min, relax.op.maximum),
             (high, limits.max, relax.op.minimum),
@@ -88,16 +87,16 @@ class Quantization:
                 x = emit(keep(x, relax.const(value, "float32")))
         return emit(params.quantize(x))
 
-    def _dequantize(self, node: fx.Node, importer: Any) -> relax.Expr:
+    def _dequantize(self, node: fx.Node, translation: Any) -> relax.Expr:
         if node.kwargs.get("out_dtype") not in (None, torch.float32):
             raise ValueError(f"it gives {node.kwargs['out_dtype']}; only float32 can be imported")
-        x = importer.env[node.args[0]]
+        x = translation.read(node.args[0])
         tensor = self._tensors.get(node.args[0].name)
         if tensor is not None:
             name, array = tensor
             self.names[digest(array)] = _layer_weight_name(node, name)
         params, _ = self._params(node, x)
-        return importer.block_builder.emit(params.dequantize(x))
+        return translation.builder.emit(params.dequantize(x))
 
     def _params(self, node: fx.Node, x: relax.Expr) -> tuple[QuantParams, tuple[int, int]]:
         """Read the arguments: scale, zero point, axis where per channel, limits, dtype."""

@@ -1,0 +1,159 @@
+"""A torch module or program, checked and decomposed before it is translated."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx
+from torch._decomp import get_decompositions
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
+
+from ...errors import ModelError, UnsupportedOperator
+
+_aten = torch.ops.aten
+# Kept whole: torch would decompose them into reshapes and broadcasts that hide the layer.
+_KEPT_WHOLE = (
+    _aten.linear.default,
+    _aten.matmul.default,
+    _aten.scaled_dot_product_attention.default,
+)
+# Decomposed though they belong to the core of ATen: by torch's own definitions.
+_DECOMPOSED = (_aten.grid_sampler_2d.default,)
+_INPUT_TYPES = (
+    *(torch.float32, torch.bool, torch.uint8),
+    *(torch.int8, torch.int16, torch.int32, torch.int64),
+)
+_EVAL = "export the network in eval mode (network.eval())"
+FREE_DIMENSIONS = "has free dimensions; export it without dynamic_shapes"
+DATA_DEPENDENT = (
+    "has shapes that depend on its data (an index by a boolean mask, nonzero, item, …); "
+    "use torch.where, or indices that are known"
+)
+_UNBACKED = re.compile(r"\bu\d+\b")
+
+
+def describe_symbols(symbols: str) -> str:
+    """Say what makes a shape symbolic: torch calls u0, u1, … what data decides."""
+    return DATA_DEPENDENT if _UNBACKED.search(symbols) else FREE_DIMENSIONS
+
+
+def export(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], name: str) -> ExportedProgram:
+    """Export a module in eval mode, and leave it in the mode that it was in."""
+    modes = {child: child.training for child in module.modules()}
+    module.eval()
+    try:
+        return torch.export.export(module, inputs)
+    except Exception as error:
+        raise ModelError(
+            f"{name}: torch.export cannot trace this network: {first_line(error)}"
+        ) from error
+    finally:
+        for child, training in modes.items():
+            child.training = training
+
+
+def check(program: ExportedProgram, name: str) -> None:
+    """Refuse what cannot be imported, as the source wrote it."""
+    if program.range_constraints:
+        symbols = " ".join(str(symbol) for symbol in program.range_constraints)
+        raise ModelError(f"{name} {describe_symbols(symbols)}")
+    for key, tensor in program.state_dict.items():
+        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+            raise ModelError(f"{name}: {key} is {tensor.dtype}; convert the network with .float()")
+    for spec in program.graph_signature.input_specs:
+        if spec.kind is InputKind.USER_INPUT and not isinstance(spec.arg, TensorArgument):
+            raise ModelError(
+                f"{name}: input {spec.arg.name} is not a tensor; fix it before exporting"
+            )
+    wanted = set(program.graph_signature.user_inputs)
+    if not wanted:
+        raise ModelError(f"{name} has no inputs, so its outputs never change; export one that has")
+    for node in program.graph.nodes:
+        if node.op == "placeholder" and node.name in wanted:
+            _check_input(node, name)
+        if node.op == "call_function":
+            _check_mode(node, name)
+
+
+def _check_input(node: fx.Node, name: str) -> None:
+    value = node.meta.get("val")
+    if not isinstance(value, torch.Tensor):
+        raise ModelError(f"{name}: input {node.name} is not a tensor; fix it before exporting")
+    if value.dtype not in _INPUT_TYPES:
+        raise ModelError(
+            f"{name}: input {node.name} is {value.dtype}; only float32, bool, uint8 and signed "
+            "integers can be inputs"
+        )
+    if value.numel() == 0:
+        raise ModelError(f"{name}: input {node.name} is empty, {tuple(value.shape)}")
+
+
+def _check_mode(node: fx.Node, name: str) -> None:
+    if node.target in (_aten.dropout.default, _aten.dropout_.default) and node.args[2]:
+        raise ModelError(f"{name}: dropout in {layer_of(node)} is on; {_EVAL}")
+    statistics = node.args[3] if len(node.args) > 5 else None
+    if node.target is _aten.batch_norm.default and node.args[5] and statistics is not None:
+        raise ModelError(f"{name}: batch norm in {layer_of(node)} is in training mode; {_EVAL}")
+
+
+def check_outputs(program: ExportedProgram, name: str) -> None:
+    """Refuse side effects, which show once the program is decomposed."""
+    changed = {
+        OutputKind.BUFFER_MUTATION: "its buffer",
+        OutputKind.PARAMETER_MUTATION: "its parameter",
+        OutputKind.USER_INPUT_MUTATION: "its input",
+    }
+    for spec in program.graph_signature.output_specs:
+        if spec.kind in changed:
+            raise ModelError(
+                f"{name} modifies {changed[spec.kind]} {spec.target} as it runs; return the new "
+                "value as an output, or change a copy (clone)"
+            )
+        if spec.kind is not OutputKind.USER_OUTPUT:
+            raise UnsupportedOperator(f"{name}: {_effect(program)} cannot be imported")
+        if not isinstance(spec.arg, TensorArgument):
+            raise ModelError(f"{name} returns something that is not a tensor; return only tensors")
+    if not program.graph_signature.output_specs:
+        raise ModelError(f"{name} has no outputs; return a tensor")
+
+
+def _effect(program: ExportedProgram) -> str:
+    """Name the operator whose effect torch hands on as a token."""
+    for node in program.graph.nodes:
+        if node.target is torch.ops.higher_order.with_effects:
+            return f"operator {node.args[1]} in {layer_of(node)}, which has side effects,"
+    return "an operator with side effects"
+
+
+def layer_of(node: fx.Node) -> str:
+    """Name the innermost module that a node belongs to."""
+    stack = list(node.meta.get("nn_module_stack", {}).values())
+    return f"layer {stack[-1][0]!r}" if stack and stack[-1][0] else "the network itself"
+
+
+def decompose(program: ExportedProgram, name: str) -> ExportedProgram:
+    """Break a program down to the operators that the table knows."""
+    table = torch.export.default_decompositions()
+    for operator in _KEPT_WHOLE:
+        table.pop(operator)
+    table.update(get_decompositions(_DECOMPOSED))
+    try:
+        return program.run_decompositions(table)
+    except Exception as error:
+        raise ModelError(
+            f"{name}: torch cannot decompose this network: {first_line(error)}"
+        ) from error
+
+
+def array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+    """Copy a tensor to NumPy."""
+    return tensor.detach().cpu().contiguous().numpy().copy()
+
+
+def first_line(error: Exception) -> str:
+    """Give an error's first line, or its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
