@@ -106,6 +106,8 @@ def _inputs(path: Path, proto: ModelProto, shapes: Shapes) -> dict[str, tuple[in
     for name in shapes:
         if name not in names:
             raise ModelError(f"{path} has no input {name!r}; it has {', '.join(names)}")
+    if not real:
+        raise ModelError(f"{path} has no inputs: whatever it computes is a constant")
     fixed = {value.name: _fixed_shape(path, value, shapes.get(value.name)) for value in real}
     for value in proto.graph.input:
         value.CopyFrom(
