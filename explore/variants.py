@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..frontend.data import Dataset, Splits
-from ..ir.model import Model
+from ..ir.index_ranges import draw_integers, index_ranges
+from ..ir.model import Model, sample_shape
 from ..library.manifest import DecisionRecord
 from ..passes import Compressed, Kept, Step
 from ..passes.quantize.imported import imported_layers
 from ..reference.executor import accuracy, evaluate
 from .recipes import Recipe
+
+# What counts as the largest value of an output that is zero everywhere.
+_ALL_ZERO = 1e-2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,12 +96,22 @@ def decision_records(model: Model, steps: Sequence[Step]) -> tuple[DecisionRecor
 
 
 def make_probe(model: Model, splits: Splits | None, seed: int = 0) -> Probe:
-    """The probe of a network: its validation and test splits, or eight random samples."""
+    """The probe of a network: its validation and test splits, or eight random runs.
+
+    Random floats are normal; random integers are those that the network can index with, else all
+    of a type of 8 bits, or 0 to 255.
+    """
     if splits is None:
-        generator = np.random.default_rng(seed)
-        count = 8 * model.inputs[0].shape[0]
+        generator, ranges = np.random.default_rng(seed), index_ranges(model)
+        count = 8 * model.batch
         inputs = tuple(
-            _random(generator, (count, *spec.shape[1:]), spec.dtype) for spec in model.inputs
+            _random(
+                generator,
+                (count, *sample_shape(spec, model.batch)),
+                spec.dtype,
+                ranges.get(spec.name),
+            )
+            for spec in model.inputs
         )
         return Probe(inputs=inputs, labels=None, validation_count=count)
     parts = (splits.validation, splits.test)
@@ -124,18 +139,28 @@ def make_variant(
 
 
 def agreement_ratio(outputs: Sequence[np.ndarray], reference: Sequence[np.ndarray]) -> float:
-    """The largest difference over the largest value of the reference, the worst output's."""
-    return max(
-        float(np.abs(ours - theirs).max() / max(np.abs(theirs).max(), 1e-30))
-        for ours, theirs in zip(_as_float64(outputs), _as_float64(reference), strict=True)
-    )
+    """The largest difference over the largest value of the reference, the worst output's.
+
+    NaN and infinity agree with the same alone; beside anything else the ratio is infinite.
+    """
+    return max(_difference_ratio(*pair) for pair in zip(outputs, reference, strict=True))
 
 
-def _as_float64(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    return [array.astype(np.float64) for array in arrays]
+def _difference_ratio(output: np.ndarray, reference: np.ndarray) -> float:
+    ours, theirs = output.astype(np.float64), reference.astype(np.float64)
+    finite = np.isfinite(theirs)
+    if not np.array_equal(ours[~finite], theirs[~finite], equal_nan=True):
+        return math.inf
+    ours, theirs = ours[finite], theirs[finite]
+    if not np.isfinite(ours).all():
+        return math.inf
+    largest = float(np.abs(theirs).max(initial=0.0))
+    return float(np.abs(ours - theirs).max(initial=0.0)) / (largest or _ALL_ZERO)
 
 
-def _random(generator: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    if np.issubdtype(np.dtype(dtype), np.floating):
+def _random(
+    generator: np.random.Generator, shape: tuple[int, ...], dtype: str, index_range: int | None
+) -> np.ndarray:
+    if np.dtype(dtype).kind == "f":
         return generator.standard_normal(shape).astype(dtype)
-    return generator.integers(0, 2, shape).astype(dtype)
+    return draw_integers(generator, shape, dtype, index_range)

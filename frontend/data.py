@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from ..ir.model import Model, TensorSpec
+from ..ir.model import Model, TensorSpec, batch_of, sample_shape
 from .factory import call_factory, is_factory
 
 _FORMS = "an .npz file, a folder of class folders, or package.module:function"
@@ -104,12 +104,15 @@ def split(dataset: Dataset, seed: int) -> Splits:
 
 def check(dataset: Dataset, model: Model, *, needs_labels: bool = False) -> Dataset:
     """Give the data in the network's order and types, or say why they do not fit it."""
-    arrays = _in_order(dataset, model.inputs)
-    inputs = tuple(_fit_samples(a, spec) for a, spec in zip(arrays, model.inputs, strict=True))
+    arrays, batch = _in_order(dataset, model.inputs), batch_of(model.inputs)
+    inputs = tuple(
+        _fit_samples(array, spec, sample_shape(spec, batch))
+        for array, spec in zip(arrays, model.inputs, strict=True)
+    )
     if needs_labels and dataset.labels is None:
         raise DataError("the data have no labels, so accuracy cannot be measured; add y")
     if dataset.labels is not None:
-        _check_range(dataset.labels, model.outputs[0].shape[-1])
+        _check_range(dataset.labels, (1, *model.outputs[0].shape)[-1])
     names = tuple(spec.name for spec in model.inputs)
     return Dataset(inputs=inputs, labels=dataset.labels, names=names)
 
@@ -132,16 +135,16 @@ def _in_order(dataset: Dataset, specs: Sequence[TensorSpec]) -> tuple[np.ndarray
     return tuple(by_name[name] for name in wanted)
 
 
-def _fit_samples(array: np.ndarray, spec: TensorSpec) -> np.ndarray:
-    if array.shape[1:] != spec.shape[1:]:
-        if (*array.shape[-1:], *array.shape[1:-1]) == spec.shape[1:]:
+def _fit_samples(array: np.ndarray, spec: TensorSpec, shape: tuple[int, ...]) -> np.ndarray:
+    if array.shape[1:] != shape:
+        if (*array.shape[-1:], *array.shape[1:-1]) == shape:
             raise DataError(
                 f"samples for {spec.name} have the shape {array.shape[1:]}, channels last; the "
-                f"network takes {spec.shape[1:]}; give np.moveaxis(x, -1, 1)"
+                f"network takes {shape}; give np.moveaxis(x, -1, 1)"
             )
         raise DataError(
             f"samples for {spec.name} have the shape {array.shape[1:]}; the network takes "
-            f"{spec.shape[1:]}; resize them as the network was trained"
+            f"{shape}; resize them as the network was trained"
         )
     if np.dtype(spec.dtype).kind != array.dtype.kind:
         raise DataError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -48,6 +48,22 @@ class Model:
         """The network's one function."""
         return self.module["main"]
 
+    @property
+    def batch(self) -> int:
+        """How many samples one run takes (`batch_of`)."""
+        return batch_of(self.inputs)
+
+    def holds_batch(self, spec: TensorSpec) -> bool:
+        """Whether the leading axis of an input or output counts the samples of a run."""
+        return spec.shape[:1] == (self.batch,)
+
+    def cut_runs(self, samples: Sequence[np.ndarray], rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Give each input (S, *shape) of S runs: `rows` (S, batch) says which samples they take."""
+        return tuple(
+            value[rows] if self.holds_batch(spec) else value[rows[:, 0]]
+            for spec, value in zip(self.inputs, samples, strict=True)
+        )
+
     def weight_vars(self) -> dict[str, relax.Var]:
         """Give the function's parameter for each named weight."""
         params = self.function.params[len(self.inputs) :]
@@ -65,6 +81,21 @@ class Model:
     def evolved(self, module: IRModule, weights: Mapping[str, np.ndarray]) -> Model:
         """Keep the network's interface, around another body and other weights."""
         return replace(self, module=module, weights=weights)
+
+
+def batch_of(inputs: Sequence[TensorSpec]) -> int:
+    """How many samples one run takes: the leading extent of all inputs.
+
+    Where they have none in common (a recurrent state of (layers, batch, width)) a run is one
+    sample.
+    """
+    extents = {spec.shape[:1] for spec in inputs}
+    return next(iter(extents))[0] if len(extents) == 1 and extents != {()} else 1
+
+
+def sample_shape(spec: TensorSpec, batch: int) -> tuple[int, ...]:
+    """Give the shape of one sample of an input: less the batch, where it holds that."""
+    return spec.shape[1:] if spec.shape[:1] == (batch,) else spec.shape
 
 
 def _rebuilt(name: str, module: IRModule, weights: Any, inputs: Any, outputs: Any) -> Model:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ..errors import DataError, InputError
 from ..ir.graph import Graph
-from ..ir.model import Model
+from ..ir.model import Model, sample_shape
 from .arrays import to_array, to_tensor
 from .device import best_device, full_float32
 from .execution import Execution
@@ -78,7 +78,7 @@ def evaluate(model: Model, dataset: Dataset) -> tuple[np.ndarray, ...]:
 
 def unbatch(model: Model, value: np.ndarray, count: int) -> np.ndarray:
     """Turn an output of every run (runs, batch, …) into that of `count` samples (count, …)."""
-    if value.shape[1:2] != model.inputs[0].shape[:1]:
+    if value.shape[1:2] != (model.batch,):
         return value
     return value.reshape(-1, *value.shape[2:])[:count]
 
@@ -110,20 +110,20 @@ def accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
 def mapped_chunks(model: Model, inputs: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:
     """Cut samples (N, …) into pieces (S, batch, …) of the network's own batch, the last padded."""
     for spec, value in zip(model.inputs, inputs, strict=True):
-        if value.shape[1:] != spec.shape[1:] or len(value) == 0:
+        wanted = sample_shape(spec, model.batch)
+        if value.shape[1:] != wanted or value.size == 0:
             raise DataError(
                 f"samples of input {spec.name} are {value.shape[1:]} ({len(value)} of them), "
-                f"the network takes {spec.shape[1:]}"
+                f"the network takes {wanted}"
             )
         _check_finite(spec.name, value)
-    batch = model.inputs[0].shape[0]
-    count = len(inputs[0])
+    batch, count = model.batch, len(inputs[0])
     order = np.minimum(np.arange(-(-count // batch) * batch), count - 1).reshape(-1, batch)
     for start in range(0, len(order), CHUNK_SAMPLES):
         rows = order[start : start + CHUNK_SAMPLES]
         yield [
-            np.ascontiguousarray(value[rows], dtype=spec.dtype)
-            for spec, value in zip(model.inputs, inputs, strict=True)
+            np.ascontiguousarray(value, dtype=spec.dtype)
+            for spec, value in zip(model.inputs, model.cut_runs(inputs, rows), strict=True)
         ]
 
 
@@ -135,6 +135,6 @@ def _check_finite(name: str, value: np.ndarray) -> None:
 
 def calibration_inputs(model: Model, data: Dataset) -> list[Tensor]:
     """Return up to `CALIBRATION_RUNS` runs of samples, (S, batch, …), for passes to watch."""
-    count = CALIBRATION_RUNS * model.inputs[0].shape[0]
+    count = CALIBRATION_RUNS * model.batch
     chunks = list(mapped_chunks(model, [value[:count] for value in data.inputs]))
     return [torch.from_numpy(np.concatenate(parts)) for parts in zip(*chunks, strict=True)]

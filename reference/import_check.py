@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import AdaspringError, ModelError
 from ..frontend.load import import_model
 from ..frontend.source import Imported, Source, SourceFailure
-from ..ir.index_ranges import integer_limits
+from ..ir.index_ranges import draw_integers, index_ranges
 from ..ir.model import Model
 from .executor import Reference
 
@@ -73,7 +73,7 @@ def check_import(imported: Imported, seed: int = 0) -> None:
 
 
 def _samples(model: Model, seed: int) -> Iterator[list[np.ndarray]]:
-    rng, limits = np.random.default_rng(seed), integer_limits(model)
+    rng, ranges = np.random.default_rng(seed), index_ranges(model)
     draws: list[Callable[[tuple[int, ...]], Any]] = [
         lambda shape: rng.normal(size=shape),
         lambda shape: rng.uniform(size=shape),
@@ -81,11 +81,9 @@ def _samples(model: Model, seed: int) -> Iterator[list[np.ndarray]]:
     ]
     for draw in draws:
         yield [
-            np.asarray(
-                rng.integers(limits[spec.name], size=spec.shape)
-                if spec.name in limits
-                else draw(spec.shape)
-            ).astype(spec.dtype)
+            np.asarray(draw(spec.shape)).astype(spec.dtype)
+            if spec.dtype.startswith("float")
+            else np.asarray(draw_integers(rng, spec.shape, spec.dtype, ranges.get(spec.name)))
             for spec in model.inputs
         ]
 

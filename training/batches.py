@@ -36,7 +36,7 @@ class Batches:
     def __init__(
         self, model: Model, data: Dataset, batch: int, seed: int, ranks: Ranks, device: torch.device
     ):
-        self._runs_of = model.inputs[0].shape[0]
+        self._model, self._runs_of = model, model.batch
         share = self._runs_of * ranks.count
         if batch % share:
             raise UsageError(
@@ -71,8 +71,8 @@ class Batches:
     def _cut(self, rows: np.ndarray, count: int, data: Dataset | None = None) -> Batch:
         source = data or self._data
         inputs = tuple(
-            torch.from_numpy(array[rows.reshape(-1, self._runs_of)]).to(self._device)
-            for array in source.inputs
+            torch.from_numpy(array).to(self._device)
+            for array in self._model.cut_runs(source.inputs, rows.reshape(-1, self._runs_of))
         )
         labels = None
         if source.labels is not None:

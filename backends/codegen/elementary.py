@@ -17,6 +17,7 @@ from functools import cache
 from tvm import tirx
 from tvm.ir import Call, Op
 from tvm.ir.op import register_op_attr
+from tvm.ir.prim.expr import Let, Var
 
 _LOG2_E = 1.44269504088896341
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
@@ -63,7 +64,9 @@ def _rule(formula: Callable, former: Callable) -> Callable:
         dtype = str(call.ty.dtype)
         if not dtype.startswith("float32"):
             return former(call)
-        return formula(call.args[0], lambda value: tirx.const(value, dtype), dtype)
+        # Named, since the formula reads it many times: of tanh(tanh(tanh(x))) nothing grows.
+        x = Var("x", call.args[0].ty)
+        return Let(x, call.args[0], formula(x, lambda value: tirx.const(value, dtype), dtype))
 
     return lower
 

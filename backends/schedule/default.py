@@ -7,9 +7,11 @@ default schedules (DLight). Nothing is left as the naive loops that an operator 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
+import tvm_ffi
 from tvm import IRModule, relax, s_tir
+from tvm.ir import GlobalVar, TensorLoad
 from tvm.s_tir import Schedule, dlight, renew_defs
 from tvm.s_tir.schedule import SBlockRV, ScheduleError, Trace
 from tvm.target import Target
@@ -28,6 +30,10 @@ from .contraction import (
 from .winograd import apply_template
 
 SCHEDULED = "tirx.is_scheduled"
+_LONGEST_NAME = 100
+
+# Loads in one expression: x * tanh(x) doubles them each time that it follows itself.
+_LARGEST_INLINED = 16
 
 # The fastest known schedule of a task, or None: what a tuning log answers.
 Best = Callable[[IRModule], Trace | None]
@@ -47,7 +53,26 @@ def fuse_operators(module: IRModule, tvm_target: Target) -> IRModule:
     with tvm_target:
         for step in steps:
             module = step(module)
-    return module
+    return _shorten_names(module)
+
+
+def _shorten_names(module: IRModule) -> IRModule:
+    """Cut the names of functions, which list every operator fused, and number them."""
+    short: dict[GlobalVar, GlobalVar] = {}
+    for var in module.get_global_vars():
+        if len(var.name_hint) > _LONGEST_NAME:
+            name = f"{var.name_hint[:_LONGEST_NAME]}_cut{len(short)}"
+            short[var] = GlobalVar(name)
+            relax.expr._update_type(short[var], var.ty)
+    if not short:
+        return module
+    functions = {
+        short.get(var, var): tvm_ffi.structural_map(
+            function, (GlobalVar, lambda read: short.get(read, read))
+        )
+        for var, function in module.functions_items()
+    }
+    return IRModule(functions, attrs=module.attrs)
 
 
 def schedule_cpu(module: IRModule, isa: InstructionSet, best: Best | None) -> IRModule:
@@ -157,12 +182,16 @@ def default_schedule(function: PrimFunc, isa: InstructionSet) -> Schedule:
 
 def _schedule_by_rule(sch: Schedule, isa: InstructionSet) -> None:
     """Inline what can be, run outer loops in parallel, vectorise the innermost spatial one."""
+    sizes: dict[object, int] = {}
     for block in sch.get_child_blocks(sch.get_sblock("root"))[:-1]:
-        if not _reductions(sch, block):
+        size = _inlined_size(sch, block, sizes)
+        if not _reductions(sch, block) and size <= _LARGEST_INLINED:
+            (written,) = (region.source for region in sch.get(block).writes)
             try:
                 sch.compute_inline(block)
             except ScheduleError:
                 continue  # read by more than a plain copy could serve; it stays a loop of its own
+            sizes[written] = size
     for block in sch.get_child_blocks(sch.get_sblock("root")):
         loops = sch.get_loops(block)
         kinds = [var.iter_type for var in sch.get(block).iter_vars]
@@ -173,6 +202,18 @@ def _schedule_by_rule(sch: Schedule, isa: InstructionSet) -> None:
                 schedule_spatial(sch, block, isa.float_lanes)
             continue
         _schedule_reduction(sch, block, isa)
+
+
+def _inlined_size(sch: Schedule, block: SBlockRV, sizes: Mapping[object, int]) -> int:
+    """How many loads a block has, each counted as those of what was inlined in its place."""
+    count = 0
+
+    def add(load: TensorLoad) -> None:
+        nonlocal count
+        count += sizes.get(load.source, 1)
+
+    tvm_ffi.structural_walk(sch.get(block).body, (TensorLoad, add))
+    return count
 
 
 def _schedule_reduction(sch: Schedule, block: SBlockRV, isa: InstructionSet) -> None:

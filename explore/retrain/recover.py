@@ -55,6 +55,6 @@ def retrain_variant(
 
 def training_settings(model: Model, seed: int) -> Settings:
     """Distillation in steps of about 64 samples, in whole runs of the network."""
-    runs_of = model.inputs[0].shape[0]
+    runs_of = model.batch
     batch = max(1, _BATCH_SAMPLES // runs_of) * runs_of
     return Settings(batch=batch, seed=seed, distillation=Distillation())

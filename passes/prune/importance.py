@@ -106,7 +106,7 @@ def taylor(model: Model, data: Dataset | None) -> Score:
     """Estimate how the loss changes by its gradient at the weights that read the group."""
     assert data is not None, "Prune asks for data first"
     inputs = calibration_inputs(model, data)
-    samples = np.arange(len(inputs[0]) * model.inputs[0].shape[0])
+    samples = np.arange(len(inputs[0]) * model.batch)
     labels = None
     if data.labels is not None:
         labels = torch.from_numpy(data.labels[np.minimum(samples, len(data) - 1)])

@@ -1,12 +1,18 @@
 """Every operator that an importer may leave, in many forms: built, against the reference."""
 
+import numpy as np
 import pytest
+from tvm import relax
+from tvm.relax import op
 
 from adaspring import targets
+from adaspring.backends.build import prepare, schedule
+from adaspring.errors import BuildError
 from adaspring.reference.executor import Reference
 
-from ...support.backends import run
+from ...support.backends import built_and_run, run
 from ...support.forms import FORMS, assert_same, model_of_constants, model_of_form
+from ...support.models import model_of, single_call
 
 
 def check(made, folder):
@@ -26,3 +32,25 @@ def test_a_form_is_built_as_the_reference_has_it(name, tmp_path):
 @pytest.mark.parametrize("name", [name for name, (_, arrays) in FORMS.items() if len(arrays) > 1])
 def test_a_form_of_constants_is_built_as_the_reference_has_it(name, tmp_path):
     check(model_of_constants(name), tmp_path)
+
+
+def test_a_long_chain_of_operators_is_built_and_has_a_short_name(tmp_path):
+    def chain(x):
+        for step in range(25):
+            x = op.add(op.multiply(x, relax.const(np.float32(1.01 + step / 100))), op.abs(x))
+        return x
+
+    x = np.random.default_rng(0).normal(size=(2, 8)).astype(np.float32)
+    model = single_call(chain, (2, 8))
+    prepared = prepare(model, targets.null())
+    names = [record.name for record in schedule(prepared, None).functions]
+    assert max(map(len, names)) < 200
+    (found,) = built_and_run(prepared, tmp_path, x)
+    assert_same(found, Reference(model).run(x)[0])
+
+
+def test_integers_divided_by_a_constant_zero_are_refused():
+    x = relax.Var("x", relax.TensorType((2, 8), "int32"))
+    model = model_of([x], {}, lambda x: op.divide(x, relax.const(0, "int32")))
+    with pytest.raises(BuildError, match="divides integers by 0"):
+        prepare(model, targets.null())
