@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LibraryError, ManifestError
+from ..files.replace import CannotExchange, folder_beside, put_in_place
 from .manifest import (
     CODE_FOLDER,
     DIGEST_NAME,
@@ -35,7 +36,7 @@ from .manifest import (
     TensorSpec,
     Variant,
 )
-from .reader import decode_manifest, digest_line, file_sha256
+from .reader import decode_manifest, digest_line
 from .weights import TensorPool
 
 _OURS = {MANIFEST_NAME, DIGEST_NAME, CODE_FOLDER, WEIGHTS_FOLDER, RUNTIME_FOLDER}
@@ -79,8 +80,9 @@ class LibraryParts:
 def write_library(folder: Path, parts: LibraryParts) -> Manifest:
     """Write `parts` as the library `folder`, replacing a library that is there.
 
-    Everything is written to a temporary folder beside it, synced, then renamed; on any failure,
-    Ctrl-C included, what was there before stays as it was.
+    Everything is written to a temporary folder beside it, synced, then put in its place in one
+    step. On any failure, Ctrl-C and a kill included, what was there before stays as it was, and
+    whoever opens the library meanwhile finds the old or the new one.
 
     Returns:
         The manifest as written.
@@ -91,19 +93,20 @@ def write_library(folder: Path, parts: LibraryParts) -> Manifest:
 
     """
     check_replaceable(folder)
-    temporary = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        manifest = _fill(temporary, parts)
-        _sync(temporary)
-        temporary.chmod(0o755)
-        _swap(temporary, folder)
+        with folder_beside(folder) as temporary:
+            manifest = _fill(temporary, parts)
+            _sync(temporary)
+            temporary.chmod(0o755)
+            put_in_place(temporary, folder)
+    except CannotExchange as error:
+        raise LibraryError(
+            f"{folder}: this file system cannot replace a library in one step; remove the library "
+            "first, or choose another path"
+        ) from error
     except OSError as error:
         raise LibraryError(f"{folder}: cannot be written: {error}; it is as it was") from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
     return manifest
 
 
@@ -176,11 +179,16 @@ def _file_records(folder: Path) -> tuple[FileRecord, ...]:
     return tuple(
         FileRecord(
             path=path.relative_to(folder).as_posix(),
-            sha256=file_sha256(path),
+            sha256=_sha256(path),
             size_bytes=path.stat().st_size,
         )
         for path in paths
     )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(folder: Path) -> None:
@@ -191,18 +199,3 @@ def _sync(folder: Path) -> None:
         finally:
             os.close(descriptor)
 
-
-def _swap(new: Path, folder: Path) -> None:
-    """Put `new` in the place of `folder`; what is there is set aside, and put back on failure."""
-    aside = new.with_name(f"{new.name}.old")
-    replaced = folder.exists()
-    try:
-        if replaced:
-            folder.rename(aside)
-        new.rename(folder)
-    except BaseException:
-        if aside.exists() and not folder.exists():
-            aside.rename(folder)
-        raise
-    if replaced:
-        shutil.rmtree(aside)
