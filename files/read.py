@@ -83,9 +83,7 @@ def open_regular(
     return os.fdopen(descriptor, "rb")
 
 
-def read_regular(
-    path: Path, error: type[AdaspringError], todo: str, *, most_bytes: int
-) -> bytes:
+def read_regular(path: Path, error: type[AdaspringError], todo: str, *, most_bytes: int) -> bytes:
     """Read a small file that a user named; `open_regular` says what is refused."""
     try:
         with open_regular(path, error, todo, most_bytes=most_bytes) as file:

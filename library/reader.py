@@ -61,7 +61,9 @@ class LibraryFolder:
         path = self.path / MANIFEST_NAME
         data, expected = self._read_small(MANIFEST_NAME), self._read_small(DIGEST_NAME)
         if expected != digest_line(data):
-            raise LibraryError(f"{path}: its SHA-256 is not the one in {DIGEST_NAME}; copy it again")
+            raise LibraryError(
+                f"{path}: its SHA-256 is not the one in {DIGEST_NAME}; copy it again"
+            )
         return decode_manifest(data, path)
 
     def verify(self, records: Sequence[FileRecord]) -> None:
@@ -91,7 +93,9 @@ class LibraryFolder:
         with _refusal(path):
             size_bytes = self._opened.size_bytes(record.path)
         if size_bytes != record.size_bytes:
-            raise LibraryError(f"{path}: {size_bytes} bytes, not {record.size_bytes}; copy it again")
+            raise LibraryError(
+                f"{path}: {size_bytes} bytes, not {record.size_bytes}; copy it again"
+            )
 
     def _chunks(self, record: FileRecord) -> Iterator[bytes]:
         """Give as many bytes as the record says, and one more where there are more."""
@@ -128,7 +132,9 @@ def _refusal(path: Path, absence: str = "is missing; copy the library again") ->
     except (FileNotFoundError, NotADirectoryError) as error:
         raise LibraryError(f"{path}: {absence}") from error
     except (OSError, ValueError) as error:
-        raise LibraryError(f"{path}: {why_unreadable(error)}; fix that, or copy it again") from error
+        raise LibraryError(
+            f"{path}: {why_unreadable(error)}; fix that, or copy it again"
+        ) from error
 
 
 def read_manifest(path: Path) -> Manifest:

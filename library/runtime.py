@@ -172,7 +172,9 @@ def _fresh_name(descriptor: int) -> str:
     number is used again. So each bit of a count becomes a part of the path that leads nowhere else.
     """
     count = f"{next(_names):b}"
-    return "/proc/self/fd" + "".join("/." if bit == "1" else "//" for bit in count) + f"/{descriptor}"
+    return (
+        "/proc/self/fd" + "".join("/." if bit == "1" else "//" for bit in count) + f"/{descriptor}"
+    )
 
 
 def runtime_path(tvm_version: str, name: str = "libtvm_runtime.so") -> Path:
