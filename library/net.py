@@ -56,7 +56,7 @@ class Net:
     """A library's network in use; made by `Library.open`.
 
     `inputs` and `outputs` say name, shape and type of each; `variants` are the names that `use`
-    takes. `close`, or the end of a `with` block, gives up the variants; a call that runs ends first.
+    takes. `close`, or the end of a `with` block, gives up the variants; a running call goes on.
     """
 
     def __init__(
