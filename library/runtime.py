@@ -171,10 +171,8 @@ def _fresh_name(descriptor: int) -> str:
     The loader takes a name that it has seen for the file that it had then, and a descriptor's
     number is used again. So each bit of a count becomes a part of the path that leads nowhere else.
     """
-    count = f"{next(_names):b}"
-    return (
-        "/proc/self/fd" + "".join("/." if bit == "1" else "//" for bit in count) + f"/{descriptor}"
-    )
+    detour = "".join("/." if bit == "1" else "//" for bit in f"{next(_names):b}")
+    return f"/proc/self/fd{detour}/{descriptor}"
 
 
 def runtime_path(tvm_version: str, name: str = "libtvm_runtime.so") -> Path:

@@ -15,6 +15,7 @@ import adaspring
 from adaspring.errors import LibraryError, ManifestError, RuntimeMissing, UsageError
 from adaspring.library import reader, runtime, writer
 from adaspring.library.manifest import FileRecord
+from adaspring.library.weights import aligned_copy
 
 from ..support import hostile
 from ..support.libraries import INPUTS, OUTPUTS, expected, forge, parts, weights
@@ -67,7 +68,7 @@ def test_a_closed_net_says_so_and_its_library_opens_another(folder):
         assert_dense(net(ONES, ONES))
     for use in (
         lambda: net(ONES, ONES),
-        lambda: net.run_dlpack(ONES, ONES),
+        lambda: net.run_dlpack(aligned_copy(ONES), aligned_copy(ONES)),
         lambda: net.use("rank4"),
         lambda: net.adapt(adaspring.Context()),
         lambda: net.variant,
