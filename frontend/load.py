@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
+from ..files.read import check_regular, memory_bytes
 from ..ir.model import Model
 from .factory import call_factory, is_factory
 
@@ -23,7 +25,7 @@ def load_model(source: str | Path | Model, shapes: Shapes | None = None) -> Mode
     """
     if isinstance(source, Model):
         return source
-    if isinstance(source, str) and is_factory(source) and not Path(source).exists():
+    if isinstance(source, str) and is_factory(source) and not os.path.exists(source):
         return _from_factory(source)
     path = Path(source)
     _check_file(path)
@@ -39,10 +41,9 @@ def load_model(source: str | Path | Model, shapes: Shapes | None = None) -> Mode
 
 
 def _check_file(path: Path) -> None:
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ModelError(f"{path} is a folder, not a model; give {_FORMS}")
-    if not path.is_file():
-        raise ModelError(f"{path} does not exist; give {_FORMS}")
+    check_regular(path, ModelError, f"give {_FORMS}", most_bytes=memory_bytes())
     if path.suffix in (".pt", ".pth"):
         raise ModelError(
             f"{path} is a pickle, which can run arbitrary code when it is read; save the network "

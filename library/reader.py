@@ -14,13 +14,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import msgspec
 
 from ..errors import LibraryError, ManifestError
 from ..files.folder import OpenFolder
 from ..files.read import NotRegular, why_unreadable
+from ..targets.toml_board import MAX_TARGET_DEPTH, depth_of
 from .manifest import (
     DIGEST_NAME,
     MANIFEST_NAME,
@@ -33,7 +34,6 @@ from .manifest import (
 )
 
 MAX_MANIFEST_BYTES = 16 * 2**20
-_MAX_TARGET_DEPTH = 8  # of tables in tables; a TVM target needs two
 _NO_LIBRARY = "no such file, so this is not a library; make one with `adaspring compile`"
 _PART = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"
 _PATH = re.compile(rf"{_PART}(/{_PART})*")
@@ -189,8 +189,8 @@ def _faults(manifest: Manifest) -> Iterable[str]:
     for dropped in manifest.dropped:
         if dropped.cost is not None:
             yield from _cost_faults(f"dropped {dropped.name!r}", dropped.cost)
-    if _depth(manifest.board.target) > _MAX_TARGET_DEPTH:
-        yield f"board.target is nested more than {_MAX_TARGET_DEPTH} deep"
+    if depth_of(manifest.board.target) > MAX_TARGET_DEPTH:
+        yield f"board.target is nested more than {MAX_TARGET_DEPTH} deep"
     if not _is_time(manifest.created):
         yield f"created {manifest.created!r} is not an ISO 8601 time with a zone"
 
@@ -249,16 +249,3 @@ def _is_time(text: str) -> bool:
         return datetime.fromisoformat(text).tzinfo is not None
     except ValueError:
         return False
-
-
-def _depth(value: Any) -> int:
-    """How deep lists and tables are nested; not by recursion, which has a limit of its own."""
-    depth, level = 0, [value]
-    while level := [
-        inner
-        for outer in level
-        if isinstance(outer, dict | list)
-        for inner in (outer.values() if isinstance(outer, dict) else outer)
-    ]:
-        depth += 1
-    return depth

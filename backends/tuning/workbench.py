@@ -23,6 +23,7 @@ from ...targets import Board
 from .. import candidate_worker
 from ..farm import Farm, JobLost, local_farm
 from .local import LocalRunner
+from .log.lines import are_times
 from .runner import CandidateLost, Runner
 from .state import Round
 
@@ -154,6 +155,8 @@ class Workbench:
         if step.code is None:
             self._time(step, value)
             return None
+        if not are_times(value):
+            return Outcome(step.round, step.position, None, f"run: {value} are no times")
         return Outcome(step.round, step.position, value)
 
     def _time(self, step: _Step, built: candidate_worker.BuiltCandidate) -> None:

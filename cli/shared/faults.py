@@ -41,7 +41,17 @@ def exit_status(error: Exception) -> int:
 
 def explain(error: Exception) -> str:
     """Say in one line what was wrong and what to do."""
-    return " ".join(_explain(error).split())
+    return printable(" ".join(_explain(error).split()))
+
+
+def printable(text: str) -> str:
+    r"""Write out what would command a terminal: ESC becomes the four characters \x1b.
+
+    Names out of files and file names may hold anything. Line breaks stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def _explain(error: Exception) -> str:

@@ -79,7 +79,7 @@ def test_a_wrong_toml_board_is_refused_with_its_file_and_key(toml, old, new, mes
 
 
 def test_a_missing_toml_file_says_so(tmp_path):
-    with pytest.raises(BoardError, match=r"none\.toml: no such file"):
+    with pytest.raises(BoardError, match=r"none\.toml does not exist; give a board"):
         targets.find(tmp_path / "none.toml")
 
 

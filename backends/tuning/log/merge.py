@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from ....errors import UsageError
+from ....errors import BuildError, UsageError
 from .contents import Contents, read_contents
 from .files import write_error, write_synced
 from .lines import LOST, RECORDS, WORKLOADS, RecordLine, WorkloadLine
@@ -75,10 +75,15 @@ def _same_functions(lines: Iterable[WorkloadLine]) -> dict[WorkloadLine, Workloa
 def _plain(record: RecordLine) -> RecordLine:
     """The record with one spelling for equal values: TVM writes a number with 20 digits."""
     found = record.measurement
-    trace, arguments = (
-        msgspec.Raw(msgspec.json.encode(msgspec.json.decode(text)))
-        for text in (found.trace, found.arguments)
-    )
+    try:
+        trace, arguments = (
+            msgspec.Raw(msgspec.json.encode(msgspec.json.decode(text)))
+            for text in (found.trace, found.arguments)
+        )
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise BuildError(
+            f"a schedule in {RECORDS} cannot be read: {error}; delete its line"
+        ) from error
     plain = msgspec.structs.replace(found, trace=trace, arguments=arguments)
     return msgspec.structs.replace(record, measurement=plain)
 
