@@ -79,5 +79,5 @@ def _open_within(folder: int, name: str) -> int:
 
 def _open_folder(outer: int, name: str) -> int:
     if stat.S_ISLNK(os.stat(name, dir_fd=outer, follow_symlinks=False).st_mode):
-        raise NotRegular("a symbolic link")
+        raise NotRegular("a symbolic link", name)
     return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=outer)

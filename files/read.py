@@ -34,8 +34,8 @@ _REASONS = {
 class NotRegular(OSError):
     """A name stands for something other than a regular file; `kind` says what."""
 
-    def __init__(self, kind: str) -> None:
-        super().__init__(errno.EINVAL, f"is {kind}, not a file")
+    def __init__(self, kind: str, name: str | Path) -> None:
+        super().__init__(errno.EINVAL, f"is {kind}, not a file", str(name))
         self.kind = kind
 
 
@@ -50,10 +50,10 @@ def open_descriptor(name: str | Path, folder: int | None = None, flags: int = 0)
 
     """
     follow = not flags & os.O_NOFOLLOW
-    _check_kind(os.stat(name, dir_fd=folder, follow_symlinks=follow))
+    _check_kind(os.stat(name, dir_fd=folder, follow_symlinks=follow), name)
     descriptor = os.open(name, _FLAGS | flags, dir_fd=folder)
     try:
-        _check_kind(os.fstat(descriptor))
+        _check_kind(os.fstat(descriptor), name)
     except OSError:
         os.close(descriptor)
         raise
@@ -119,8 +119,8 @@ def memory_bytes() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _check_kind(status: os.stat_result) -> None:
+def _check_kind(status: os.stat_result, name: str | Path) -> None:
     if stat.S_ISREG(status.st_mode):
         return
     kinds = (name for holds, name in _KINDS if holds(status.st_mode))
-    raise NotRegular(next(kinds, "a symbolic link"))
+    raise NotRegular(next(kinds, "a symbolic link"), name)

@@ -12,6 +12,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ from pathlib import Path
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _MARK = "adaspring."
 
 
@@ -26,30 +28,41 @@ class CannotExchange(OSError):
     """The file system has no way to exchange two folders in one step."""
 
 
-@contextmanager
-def temporary_folder(purpose: str) -> Iterator[Path]:
-    """A folder among the system's temporary ones, removed at the end, or swept by a later run."""
-    with _locked_folder(Path(tempfile.gettempdir()), f"{_MARK}{purpose}.", _MARK) as folder:
-        yield folder
+class TemporaryFolder:
+    """A folder among the system's temporary ones, as `tempfile.TemporaryDirectory` is.
+
+    One whose process was killed is swept by the next that is made.
+    """
+
+    def __init__(self, purpose: str) -> None:
+        parent = Path(tempfile.gettempdir())
+        _sweep(parent, _MARK)
+        folder, lock = _make_locked(parent, f"{_MARK}{purpose}.")
+        self.name = str(folder)
+        self.cleanup = weakref.finalize(self, _remove, folder, lock)
+
+    def __enter__(self) -> str:
+        return self.name
+
+    def __exit__(self, *_: object) -> None:
+        self.cleanup()
 
 
 @contextmanager
 def folder_beside(path: Path) -> Iterator[Path]:
     """A temporary folder on the file system of `path`, from where something is renamed to it."""
     prefix = f".{path.name}.{_MARK}"
-    with _locked_folder(path.parent, prefix, prefix) as folder:
-        yield folder
-
-
-@contextmanager
-def _locked_folder(parent: Path, prefix: str, swept_prefix: str) -> Iterator[Path]:
-    _sweep(parent, swept_prefix)
-    folder, lock = _make_locked(parent, prefix)
+    _sweep(path.parent, prefix)
+    folder, lock = _make_locked(path.parent, prefix)
     try:
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
+        _remove(folder, lock)
+
+
+def _remove(folder: Path, lock: int) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    os.close(lock)
 
 
 def _make_locked(parent: Path, prefix: str) -> tuple[Path, int]:
@@ -101,6 +114,41 @@ def put_in_place(new: Path, folder: Path) -> None:
     else:
         new.rename(folder)
     _sync(folder.parent)
+
+
+def check_can_replace(folder: Path) -> None:
+    """Try what `put_in_place` will do, with empty folders: OSError where it cannot be done.
+
+    Where `folder` is not there yet, nor the one that is to hold it, the nearest one is tried.
+    """
+    while not folder.parent.is_dir():
+        folder = folder.parent
+    with folder_beside(folder) as beside:
+        first, second = beside / "first", beside / "second"
+        first.mkdir()
+        second.mkdir()
+        if folder.exists():
+            exchange(first, second)
+
+
+def free_bytes(folder: Path) -> int:
+    """What the disk of a folder, or of the nearest one that is there, has left for this user."""
+    while not folder.is_dir():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def reserve(folder: Path, count: int) -> None:
+    """Raise OSError where the disk does not take `count` bytes more; nothing stays written.
+
+    For writers that end the process, or say nothing, where the disk is full.
+    """
+    path = folder / ".room"
+    with path.open("wb") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, count)
+        finally:
+            path.unlink()
 
 
 def exchange(first: Path, second: Path) -> None:

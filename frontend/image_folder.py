@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 MOST_PIXELS = 2**26  # of one image: 8192 by 8192
 _IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
 _FORMATS = ("PNG", "JPEG", "BMP")
+_SCALE = "scale it down to what the network takes"
 _REPAIR = "remove it or save it again"
 # A PNG's header: bits of a channel, then what the channels are (0: grey alone).
 _PNG_START, _PNG_DEPTH_AT, _PNG_COLOUR_AT = b"\x89PNG\r\n\x1a\n", 24, 25
@@ -86,7 +88,13 @@ def _image(path: Path, file: BinaryIO) -> np.ndarray:
     from PIL import Image
 
     deep = _is_deep_grey(path, file)
-    with Image.open(file, formats=_FORMATS) as image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # ours is the lower limit
+        try:
+            image = Image.open(file, formats=_FORMATS)
+        except Image.DecompressionBombError as error:
+            raise DataError(f"{path} has more than {MOST_PIXELS} pixels; {_SCALE}") from error
+    with image:
         _check_size(path, image)
         if deep:
             return np.asarray(image, dtype=np.float32)[np.newaxis] / np.float32(65535)
@@ -99,10 +107,7 @@ def _check_size(path: Path, image: Image) -> None:
     """Refuse by the header, before a pixel is decoded."""
     width, height = image.size
     if width * height > MOST_PIXELS:
-        raise DataError(
-            f"{path} has {width} x {height} pixels, more than {MOST_PIXELS}; scale it down to what "
-            "the network takes"
-        )
+        raise DataError(f"{path} has {width} x {height} pixels, more than {MOST_PIXELS}; {_SCALE}")
 
 
 def _is_deep_grey(path: Path, file: BinaryIO) -> bool:

@@ -16,7 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LibraryError, ManifestError
-from ..files.replace import CannotExchange, folder_beside, put_in_place
+from ..files.replace import (
+    CannotExchange,
+    check_can_replace,
+    folder_beside,
+    free_bytes,
+    put_in_place,
+)
 from .manifest import (
     CODE_FOLDER,
     DIGEST_NAME,
@@ -100,26 +106,49 @@ def write_library(folder: Path, parts: LibraryParts) -> Manifest:
             _sync(temporary)
             temporary.chmod(0o755)
             put_in_place(temporary, folder)
-    except CannotExchange as error:
-        raise LibraryError(
-            f"{folder}: this file system cannot replace a library in one step; remove the library "
-            "first, or choose another path"
-        ) from error
     except OSError as error:
-        raise LibraryError(f"{folder}: cannot be written: {error}; it is as it was") from error
+        raise _cannot_write(folder, error) from error
     return manifest
 
 
 def check_replaceable(folder: Path) -> None:
-    """Refuse a path that holds anything but a library: LibraryError. Call it before long work."""
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise LibraryError(f"{folder}: is not a folder; choose another path for the library")
-    names = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
-    if names and (MANIFEST_NAME not in names or not names <= _OURS):
-        other = sorted(names - _OURS) or sorted(names)
+    """Refuse, before long work, a path where `write_library` could not put a library.
+
+    Raises:
+        LibraryError: it holds anything but a library, or cannot be written or replaced.
+
+    """
+    try:
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            raise LibraryError(f"{folder}: is not a folder; choose another path for the library")
+        names = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+        if names and (MANIFEST_NAME not in names or not names <= _OURS):
+            other = sorted(names - _OURS) or sorted(names)
+            raise LibraryError(
+                f"{folder}: holds {other[0]!r}, which no library has; choose another path"
+            )
+        check_can_replace(folder)
+    except (OSError, ValueError) as error:
+        raise _cannot_write(folder, error) from error
+
+
+def check_room(folder: Path, needed_bytes: int) -> None:
+    """Refuse a disk that has less than a library needs at least: LibraryError."""
+    left_bytes = free_bytes(folder)
+    if left_bytes < needed_bytes:
         raise LibraryError(
-            f"{folder}: holds {other[0]!r}, which no library has; choose another path"
+            f"{folder}: the library needs at least {needed_bytes} bytes, its disk has {left_bytes} "
+            "left; free some space, or choose another path"
         )
+
+
+def _cannot_write(folder: Path, error: OSError | ValueError) -> LibraryError:
+    if isinstance(error, CannotExchange):
+        return LibraryError(
+            f"{folder}: this file system cannot replace a library in one step; remove the library "
+            "first, or choose another path"
+        )
+    return LibraryError(f"{folder}: cannot be written: {error}; it is as it was")
 
 
 def _fill(folder: Path, parts: LibraryParts) -> Manifest:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import threading
 import time
 from collections import defaultdict
@@ -19,6 +18,7 @@ from queue import SimpleQueue
 import tvm
 
 from ...errors import BoardError, BuildError
+from ...files.replace import DISK_FULL, TemporaryFolder
 from ...targets import Board
 from .. import candidate_worker
 from ..farm import Farm, JobLost, local_farm
@@ -79,7 +79,7 @@ class Workbench:
         self._serial = 0
         self._timed_until_s = 0.0
         self._machine = threading.Lock()
-        self._folder = tempfile.TemporaryDirectory(prefix="adaspring-tune-")
+        self._folder = TemporaryFolder("tune")
         self.core_count = len(os.sched_getaffinity(0))
         self._owns_farm, self._owns_runner = farm is None, runner is None
         self._farm = farm or build_farm(self.core_count, timeout_s)
@@ -145,6 +145,10 @@ class Workbench:
             return Outcome(step.round, step.position, None, f"{stage}: {lost}")
         except (BoardError, BuildError):
             raise
+        except OSError as error:
+            if error.errno in DISK_FULL:  # no candidate's fault, and the same for the next
+                raise BuildError(f"no candidate can be built: {error}") from error
+            return Outcome(step.round, step.position, None, f"{stage}: {error}")
         except Exception as error:  # whatever TVM raises for a schedule that cannot be compiled
             last = (str(error).strip() or type(error).__name__).splitlines()[-1]
             return Outcome(step.round, step.position, None, f"{stage}: {last}")

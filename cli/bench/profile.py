@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ...explore.measure import ChildFailed, answer_of
+from ...files.replace import TemporaryFolder
 from ..shared.answer import Answer
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def measured_peaks(board: BoardRecord) -> Peaks:
             obstacle="the compiler is not installed; pip install 'adaspring[compiler]' on a "
             "machine that can hold it"
         )
-    with tempfile.TemporaryDirectory(prefix="adaspring-peak-") as folder:
+    with TemporaryFolder("peak") as folder:
         path = Path(folder) / "board.json"
         path.write_bytes(msgspec.json.encode(board))
         try:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ... import interrupts
 from ...errors import AdaspringError, UsageError
+from ...files.replace import DISK_FULL
 
 FAILED_STATUS, WRONG_USE_STATUS, INTERRUPTED_STATUS = 1, 2, 130
 
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FREE_SPACE = "free some space, or write elsewhere, and run the same command again"
 _EXTRAS = {"sklearn": "demo", "distributed": "cluster"}
 
@@ -55,7 +54,7 @@ def printable(text: str) -> str:
 
 
 def _explain(error: Exception) -> str:
-    if any(isinstance(e, OSError) and e.errno in _DISK_FULL for e in _chain(error)):
+    if any(isinstance(e, OSError) and e.errno in DISK_FULL for e in _chain(error)):
         return f"{_without_advice(error)}: the disk is full; {_FREE_SPACE}"
     if isinstance(error, AdaspringError):
         return str(error)

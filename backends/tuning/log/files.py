@@ -71,7 +71,7 @@ def _open_regular(path: Path, flags: int) -> int:
     descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)  # a pipe does not hold us up
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise NotRegular("a pipe or a device")
+        raise NotRegular("a pipe or a device", path)
     return descriptor
 
 
@@ -163,8 +163,11 @@ def packed_path(path: Path) -> Path:
 def _unpack(packed: Path) -> bytes:
     """What `packed` holds; nothing where it is not there either."""
     try:
-        with os.fdopen(open_descriptor(packed), "rb") as raw, lzma.open(raw) as file:
-            data = file.read(MAX_UNPACKED_BYTES + 1)
+        with os.fdopen(open_descriptor(packed), "rb") as raw:
+            if os.fstat(raw.fileno()).st_size > MAX_UNPACKED_BYTES:
+                raise OSError(f"{packed} has more than {MAX_UNPACKED_BYTES >> 20} MB")
+            with lzma.open(raw, format=lzma.FORMAT_XZ) as file:
+                data = file.read(MAX_UNPACKED_BYTES + 1)
     except FileNotFoundError:
         return b""
     except (EOFError, lzma.LZMAError) as error:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from ....errors import BuildError, UsageError
+from ....files.replace import folder_beside
 from .contents import Contents, read_contents
 from .files import write_error, write_synced
 from .lines import LOST, RECORDS, WORKLOADS, RecordLine, WorkloadLine
@@ -97,8 +97,8 @@ def _write(output: Path, union: Contents) -> None:
     files = {RECORDS: union.records, WORKLOADS: union.workloads, LOST: union.lost}
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as name:
-            new = Path(name) / output.name
+        with folder_beside(output) as beside:
+            new = beside / output.name
             new.mkdir()  # within the temporary one, which others may not read
             for file, lines in files.items():
                 write_synced(new / file, b"".join(_encode(line) + b"\n" for line in lines))

@@ -168,11 +168,10 @@ def test_a_damaged_program_gives_a_model_error_or_a_model(saved, tmp_path, place
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("depth", [900, 100_000])
 @pytest.mark.parametrize("member", [MODEL, WEIGHTS])
-def test_json_that_is_nested_without_end_is_refused(saved, tmp_path, member, depth):
+def test_json_that_is_nested_without_end_is_refused(saved, tmp_path, member):
     content = members(saved)
-    nested = b"[" * depth + b"]" * depth
+    nested = b"[" * 100_000 + b"]" * 100_000
     content[member] = content[member].rstrip()[:-1] + b', "deep": ' + nested + b"}"
     with pytest.raises(ModelError, match=r"deep\.pt2"):
         load_model(write(tmp_path / "deep.pt2", content))
