@@ -121,7 +121,7 @@ def check_can_replace(folder: Path) -> None:
 
     Where `folder` is not there yet, nor the one that is to hold it, the nearest one is tried.
     """
-    while not folder.parent.is_dir():
+    while not folder.parent.exists():
         folder = folder.parent
     with folder_beside(folder) as beside:
         first, second = beside / "first", beside / "second"

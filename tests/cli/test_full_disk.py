@@ -125,8 +125,9 @@ except OSError as error:
     assert "the disk is full; free some space" in done.stdout, done.stderr
 
 
-def test_a_merged_log_and_a_retrained_network_are_refused_early_too(folder):
-    refused(adaspring("retrain", "nowhere.pt2", "--data", "d.npz", "-o", "/proc/n.pt2"), "/proc")
+def test_a_network_to_retrain_is_not_read_where_the_result_cannot_be_written():
+    data = ("--data", "d.npz", "--validation", "v.npz")
+    refused(adaspring("retrain", "nowhere.pt2", *data, "-o", "/proc/n.pt2"), "/proc/n.pt2")
 
 
 def test_escape_bytes_of_names_never_reach_the_terminal(folder):

@@ -164,8 +164,8 @@ def _unpack(packed: Path) -> bytes:
     """What `packed` holds; nothing where it is not there either."""
     try:
         with os.fdopen(open_descriptor(packed), "rb") as raw:
-            if os.fstat(raw.fileno()).st_size > MAX_UNPACKED_BYTES:
-                raise OSError(f"{packed} has more than {MAX_UNPACKED_BYTES >> 20} MB")
+            if os.fstat(raw.fileno()).st_size > MAX_BYTES:
+                raise OSError(f"{packed} has more than {MAX_BYTES >> 20} MB")
             with lzma.open(raw, format=lzma.FORMAT_XZ) as file:
                 data = file.read(MAX_UNPACKED_BYTES + 1)
     except FileNotFoundError:
