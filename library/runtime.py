@@ -177,8 +177,8 @@ def _fresh_name(descriptor: int) -> str:
 
 def runtime_path(tvm_version: str, name: str = "libtvm_runtime.so") -> Path:
     """Where a part of the installed apache-tvm's runtime is, of the release that is asked for."""
-    spec = find_spec("tvm")
-    if spec is None or spec.origin is None:
+    package = installed_tvm()
+    if package is None:
         raise RuntimeMissing(
             f"{name} is neither in the library nor installed; "
             f"`pip install apache-tvm=={tvm_version}`, or compile the library anew: it is packed "
@@ -190,10 +190,19 @@ def runtime_path(tvm_version: str, name: str = "libtvm_runtime.so") -> Path:
             f"the library was built with TVM {tvm_version}, installed is {installed}; "
             f"`pip install apache-tvm=={tvm_version}`, or compile the library anew"
         )
-    path = Path(spec.origin).parent / "lib" / name
+    path = package / "lib" / name
     if not path.is_file():
         raise RuntimeMissing(f"{path}: no such file, so code that needs it cannot run here")
     return path
+
+
+def installed_tvm() -> Path | None:
+    """The folder of the installed apache-tvm, which is not imported; None where there is none."""
+    try:
+        spec = find_spec("tvm")
+    except ImportError:  # hidden from this process
+        return None
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent
 
 
 def _installed_version() -> str:

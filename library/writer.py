@@ -69,7 +69,11 @@ class VariantParts:
 
 @dataclass(frozen=True, kw_only=True)
 class LibraryParts:
-    """All that a library is made of. `runtime_path`: a libtvm_runtime to pack, for apps without."""
+    """All that a library is made of.
+
+    `runtime_paths`: a libtvm_runtime to pack, for apps without, then its licence and notice; or
+    none.
+    """
 
     name: str
     board: BoardRecord
@@ -80,7 +84,7 @@ class LibraryParts:
     dropped: tuple[Dropped, ...]
     tvm_version: str
     created: str
-    runtime_path: Path | None = None
+    runtime_paths: tuple[Path, ...] = ()
 
 
 def write_library(folder: Path, parts: LibraryParts) -> Manifest:
@@ -158,10 +162,11 @@ def _fill(folder: Path, parts: LibraryParts) -> Manifest:
     variants = tuple(_add_variant(folder, variant, pool) for variant in parts.variants)
     pool.save(folder / WEIGHTS_FOLDER / "shared.safetensors")
     runtime = None
-    if parts.runtime_path is not None:
+    if parts.runtime_paths:
         (folder / RUNTIME_FOLDER).mkdir()
-        runtime = f"{RUNTIME_FOLDER}/{parts.runtime_path.name}"
-        shutil.copyfile(parts.runtime_path, folder / runtime)
+        runtime = f"{RUNTIME_FOLDER}/{parts.runtime_paths[0].name}"
+        for path in parts.runtime_paths:
+            shutil.copyfile(path, folder / RUNTIME_FOLDER / path.name)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         name=parts.name,

@@ -148,7 +148,7 @@ def with_runtime(tmp_path: Path, board: str = "cuda") -> Path:
     lib = tmp_path / "libtvm_runtime.so"
     lib.write_bytes(b"not a library")
     folder = tmp_path / "packed.lib"
-    writer.write_library(folder, replace(parts(), runtime_path=lib))
+    writer.write_library(folder, replace(parts(), runtime_paths=(lib,)))
     forge(folder, lambda raw: raw["board"].update(device=board))
     return folder
 

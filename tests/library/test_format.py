@@ -332,7 +332,7 @@ def test_a_runtime_is_packed_and_hashed(tmp_path, code):
     runtime = tmp_path / "libtvm_runtime.so"
     runtime.write_bytes(b"runtime")
     folder = tmp_path / "x"
-    manifest = writer.write_library(folder, replace(parts(code), runtime_path=runtime))
+    manifest = writer.write_library(folder, replace(parts(code), runtime_paths=(runtime,)))
     assert manifest.runtime == "runtime/libtvm_runtime.so"
     assert (folder / manifest.runtime).read_bytes() == b"runtime"
     assert manifest.runtime in {record.path for record in manifest.files}

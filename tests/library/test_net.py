@@ -419,7 +419,7 @@ def test_no_runtime_at_all_says_what_to_install(monkeypatch):
 
 def test_a_packed_runtime_serves_where_tvm_is_not_installed(tmp_path):
     lib = Path(importlib.util.find_spec("tvm").origin).parent / "lib" / "libtvm_runtime.so"
-    writer.write_library(tmp_path / "packed.lib", replace(parts(), runtime_path=lib))
+    writer.write_library(tmp_path / "packed.lib", replace(parts(), runtime_paths=(lib,)))
     code = f"""
 import numpy as np
 import adaspring
