@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,8 @@ def faults(board: Board) -> tuple[str, ...]:
 def _target_faults(board: Board) -> tuple[str, ...]:
     if depth_of(board.target) > MAX_TARGET_DEPTH:
         return (f"target is nested more than {MAX_TARGET_DEPTH} deep",)
+    if (odd := next(_odd_values(board.target), None)) is not None:
+        return (f"target holds {odd!r}; give texts, finite numbers, true or false",)
     kind = _KINDS[board.device]
     if board.target.get("kind") != kind:
         return (f"target.kind must be {kind!r} for device {board.device!r}",)
@@ -81,6 +84,17 @@ def depth_of(value: Any) -> int:
     ]:
         depth += 1
     return depth
+
+
+def _odd_values(value: Any) -> Iterator[Any]:
+    """What a target cannot hold, such as TOML's dates; to be called where `depth_of` is small."""
+    if isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _odd_values(inner)
+    elif not isinstance(value, str | int | float) or (
+        isinstance(value, float) and not math.isfinite(value)
+    ):
+        yield value
 
 
 def _affinity_faults(board: Board) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from tvm import IRModule, relax
 from tvm.relax.frontend.onnx import onnx_frontend
 
 from ...errors import ModelError, UnsupportedOperator
+from ...files.read import check_regular, memory_bytes
 from ...ir.edit import has_fixed_shape, op_name, reads
 from ...ir.model import Model
 from ..canonical import canonicalize
@@ -78,17 +80,24 @@ def _check_external_data(path: Path, proto: ModelProto) -> None:
         for entry in tensor.external_data:
             if entry.key != "location":
                 continue
-            target = (folder / entry.value).resolve()
+            try:
+                target = (folder / entry.value).resolve()
+            except (OSError, ValueError, RuntimeError) as error:  # a loop of links is the last
+                raise ModelError(
+                    f"{path}: the data of {tensor.name!r} are at no path ({error})"
+                ) from error
             if not target.is_relative_to(folder):
                 raise ModelError(
                     f"{path}: the data of {tensor.name!r} lie outside the model's folder "
                     f"({entry.value}); save the model with its data beside it"
                 )
-            if not target.is_file():
+            if not os.path.isfile(target):
                 raise ModelError(
                     f"{path}: the data of {tensor.name!r} are missing; "
                     f"put {entry.value} beside the model"
                 )
+            todo = f"put {entry.value} beside the model"
+            check_regular(target, ModelError, todo, most_bytes=memory_bytes())
 
 
 def _tensors(proto: ModelProto) -> Iterator[TensorProto]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from adaspring.errors import DataError, ModelError
 from adaspring.frontend import load_data, load_model
@@ -156,3 +157,29 @@ def test_a_postscript_file_under_an_images_name_is_not_run(tmp_path):
     (tmp_path / "a" / "one.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n")
     with pytest.raises(DataError, match=r"one\.png cannot be read"):
         load_data(tmp_path)
+
+
+def with_external_data(path: Path, location: str) -> Path:
+    weight = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[2, 2])
+    weight.data_location = TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value=location)
+    value = [helper.make_tensor_value_info(n, TensorProto.FLOAT, (1, 2)) for n in ("x", "y")]
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    graph = helper.make_graph([node], "graph", value[:1], value[1:], [weight])
+    opset = [helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=9)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("kind", hostile.KINDS)
+def test_external_data_that_are_no_plain_file_are_refused(tmp_path, kind):
+    hostile.put(tmp_path / "w.bin", kind)
+    with pytest.raises(ModelError, match=r"w\.bin|'w'"):
+        load_model(with_external_data(tmp_path / "net.onnx", "w.bin"))
+
+
+@pytest.mark.parametrize("location", ["a\0b", "a" * 300, "", "."])
+def test_external_data_at_no_path_are_refused(tmp_path, location):
+    with pytest.raises(ModelError, match=r"net\.onnx"):
+        load_model(with_external_data(tmp_path / "net.onnx", location))
