@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,11 +15,12 @@ from tvm.ir import Op
 from tvm.target import Target
 
 from ..errors import AdaspringError, BuildError
+from ..files.replace import TemporaryFolder, reserve
 from ..ir.model import Model
 from ..library.manifest import FunctionRecord
 from ..targets import Board
 from .codegen import cuda, tir_pipeline
-from .codegen.link import linker
+from .codegen.link import OBJECT_BYTES, linker
 from .kernels.isa import InstructionSet, instruction_set
 from .lowering.lower import lower
 from .report.functions import functions_of
@@ -151,12 +151,14 @@ def compile_library(module: IRModule, board: Board, code: Path) -> None:
             executable = relax.build(
                 module, target, relax_pipeline=None, tir_pipeline=tir_pipeline.register()
             )
-        executable.export_library(str(code), fcompile=link)
+        with TemporaryFolder("objects") as objects:
+            reserve(Path(objects), OBJECT_BYTES)
+            executable.export_library(str(code), fcompile=link, workspace_dir=objects)
 
 
 def compile_bytes(module_json: str, board: Board) -> bytes:
     """`compile_library` for another process or host: from text to bytes, no file is shared."""
-    with tempfile.TemporaryDirectory(prefix="adaspring-code-") as folder:
+    with TemporaryFolder("code") as folder:
         code = Path(folder) / "code.so"
         compile_library(tvm.ir.load_json(module_json), board, code)
         return code.read_bytes()
@@ -167,8 +169,10 @@ def _name_board(board: Board) -> Iterator[None]:
     """What TVM raises, as one line that names the board."""
     try:
         yield
-    except (AdaspringError, OSError, MemoryError):
+    except (AdaspringError, MemoryError):
         raise
+    except OSError as error:
+        raise BuildError(f"the code for {board.name} cannot be written: {error}") from error
     except Exception as error:
         last = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise BuildError(f"could not compile for {board.name}: {last}") from error

@@ -48,7 +48,8 @@ def build_candidate(module_json: str, target_json: str, architecture: str) -> Bu
     from tvm.tirx.build import codegen_build
 
     from adaspring.backends.codegen import tir_pipeline
-    from adaspring.backends.codegen.link import linker
+    from adaspring.backends.codegen.link import OBJECT_BYTES, linker
+    from adaspring.files.replace import reserve
 
     begin = time.perf_counter()
     target = Target(target_json)
@@ -66,8 +67,11 @@ def build_candidate(module_json: str, target_json: str, architecture: str) -> Bu
     # The checks of its arguments, which the tuner makes itself, are a third of what LLVM compiles.
     unchecked = tvm.transform.PassContext(config={"tirx.disable_assert": True})
     with unchecked, tempfile.TemporaryDirectory(prefix="adaspring-candidate-") as folder:
+        reserve(Path(folder), OBJECT_BYTES)
         path = Path(folder) / f"{os.getpid()}.so"
-        codegen_build(lowered, target).export_library(str(path), fcompile=timed_link)
+        codegen_build(lowered, target).export_library(
+            str(path), fcompile=timed_link, workspace_dir=folder
+        )
         code = path.read_bytes()
     generated_s = time.perf_counter() - lowered_at - linking_s
     stages = {"lower": lowered_at - begin, "llvm": generated_s, "link": linking_s}

@@ -19,7 +19,7 @@ def main() -> None:
             raise
         sys.exit(
             f"error: the commands need {error.name}, which is not installed; "
-            "pip install 'adaspring[compiler]'"
+            "pip install 'adaspring[cli]' to run libraries, 'adaspring[compiler]' to make them"
         )
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

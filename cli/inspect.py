@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,10 +36,11 @@ def inspect(
       adaspring inspect net.lib --decisions
       adaspring inspect net.lib --json
     """
-    from ..library.reader import read_manifest, verify_files
+    from ..library.reader import LibraryFolder
 
-    manifest = read_manifest(lib)
-    verify_files(lib, manifest)
+    with closing(LibraryFolder(lib)) as folder:
+        manifest = folder.read_manifest()
+        folder.verify(manifest.files)
     obstacle = _obstacle(manifest.board)
     data = msgspec.to_builtins(manifest)
     data |= {"library": str(lib), "verified": True, "runs_here": obstacle is None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -99,7 +100,7 @@ def _find(log: Path) -> Path:
     from ..explore.request import default_logs
 
     own = default_logs() / log
-    return own if own.is_dir() and not log.exists() else log
+    return own if os.path.isdir(own) and not os.path.exists(log) else log
 
 
 def _shown(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-
-from tvm.libinfo import find_libtvm_runtime
 
 from ..backends.build import Built
 from ..ir.model import Model, TensorSpec
 from ..library import manifest as record
 from ..library.writer import LibraryParts, VariantParts, write_library
-from ..targets import Board, is_this_machine
+from ..targets import Board
+from .board.runtime import runtime_files
 from .gate import Contender
 from .variants import Variant
 
@@ -41,7 +41,8 @@ def write_contenders(
             )
         made = built[contender.name]
         parts.append(variant_parts(contender.variant, made, contender.cost, agreement))
-    return write_library(folder, library_parts(model, board, tuple(parts), tuple(dropped)))
+    whole = library_parts(model, board, tuple(parts), tuple(dropped))
+    return write_library(folder, replace(whole, runtime_paths=runtime_files(board)))
 
 
 def variant_parts(
@@ -66,7 +67,7 @@ def library_parts(
     variants: tuple[VariantParts, ...],
     dropped: tuple[record.Dropped, ...],
 ) -> LibraryParts:
-    """A library as the writer takes it, plainest variant first, this machine's runtime packed."""
+    """A library as the writer takes it, plainest variant first; no runtime is packed in it."""
     return LibraryParts(
         name=model.name,
         board=record.board_record(board),
@@ -77,7 +78,6 @@ def library_parts(
         dropped=dropped,
         tvm_version=version("apache-tvm"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        runtime_path=Path(find_libtvm_runtime()) if is_this_machine(board) else None,
     )
 
 

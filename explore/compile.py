@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from ..backends.tuning.settings import TuningReport
 from ..errors import AdaspringError
+from ..files.replace import TemporaryFolder
 from ..ir.model import Model
 from ..library import manifest as record
 from ..targets import Board
@@ -170,7 +170,7 @@ def _write_library(
 ) -> BoardResult:
     board, site, folder = work.plan.board, work.plan.site, work.plan.output
     assert folder is not None, "a library is compiled into a folder"
-    with tempfile.TemporaryDirectory(prefix="adaspring-build-") as name:
+    with TemporaryFolder("build") as name:
         built = build_all(work.jobs, board, Path(name), progress)
         measured = measure_variants(
             site, plan.model, work.variants, built, probe, Path(name), progress

@@ -17,7 +17,7 @@ from ..frontend.data import Dataset, Splits
 from ..ir.model import Model
 from ..ir.quantized_layers import is_quantized
 from ..library.manifest import DecisionRecord
-from ..library.writer import check_replaceable
+from ..library.writer import check_replaceable, check_room
 from ..passes import Compressed
 from ..reference.import_check import load_checked
 from ..targets import Board
@@ -81,7 +81,7 @@ class Plan:
 
 
 def plan(request: Request, progress: Progress | None = None) -> Plan:
-    """Read, find and decide; find out now what would fail after long work. Writes nothing.
+    """Read, find and decide; find out now what would fail after long work. Leaves nothing behind.
 
     Raises:
         AdaspringError: something given is missing, wrong, or does not fit the rest.
@@ -92,6 +92,9 @@ def plan(request: Request, progress: Progress | None = None) -> Plan:
     boards = plan_boards(request)
     progress.step("read", 0, 2, str(getattr(request.model, "name", request.model)))
     model = load_checked(request.model, request.shapes or None, check=request.check_import)
+    for board in boards:
+        if board.output is not None:
+            check_room(board.output, _least_bytes(model))
     progress.step("read", 1, 2, "no data" if request.data is None else "data")
     splits = _read_splits(request, model)
     training = None if request.training is None else check(load_data(request.training), model)
@@ -178,6 +181,11 @@ def _output(request: Request, board: Board, boards_count: int) -> Path | None:
     if request.output is None or boards_count == 1:
         return request.output
     return request.output / board.name
+
+
+def _least_bytes(model: Model) -> int:
+    """What a library holds at least: the weights of the plainest variant."""
+    return sum(value.nbytes for value in model.weights.values())
 
 
 def _read_splits(request: Request, model: Model) -> Splits | None:

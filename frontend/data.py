@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from ..files.arrays import read_npz
+from ..files.read import check_regular
 from ..ir.model import Model, TensorSpec, batch_of, sample_shape
 from .factory import call_factory, is_factory
 
@@ -65,16 +68,15 @@ def load_data(source: str | Path | Dataset) -> Dataset:
     """
     if isinstance(source, Dataset):
         return source
-    if isinstance(source, str) and is_factory(source) and not Path(source).exists():
+    if isinstance(source, str) and is_factory(source) and not os.path.exists(source):
         return _from_factory(source)
     path = Path(source)
-    if path.is_dir():
+    if os.path.isdir(path):
         from .image_folder import from_folder
 
         samples, labels = from_folder(path)
         return Dataset(inputs=(samples,), labels=labels)
-    if not path.exists():
-        raise DataError(f"{path} does not exist; give {_FORMS}")
+    check_regular(path, DataError, f"give {_FORMS}")
     if path.suffix != ".npz":
         raise DataError(f"{path} is not a data set; give {_FORMS}")
     return _from_npz(path)
@@ -186,14 +188,7 @@ def _check_labels(labels: np.ndarray, count: int) -> np.ndarray:
 
 
 def _from_npz(path: Path) -> Dataset:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except Exception as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(
-            f"{path} is not a readable .npz file ({why}); save it with np.savez(path, x=…, y=…)"
-        ) from error
+    arrays = read_npz(path, DataError, f"give {_FORMS}")
     labels = arrays.pop("y", None)
     if not arrays:
         raise DataError(f"{path} has no samples; save them as x, or under each input's name")

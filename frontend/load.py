@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError
+from ..files.read import check_regular, memory_bytes
 from ..ir.model import Model
 from .factory import call_factory, is_factory
 from .source import Imported
@@ -31,7 +33,7 @@ def import_model(source: str | Path | Model, shapes: Shapes | None = None) -> Im
     """Import a network as `load_model` does, with its source, which can be run beside it."""
     if isinstance(source, Model):
         return Imported(source, None)
-    if isinstance(source, str) and is_factory(source) and not Path(source).exists():
+    if isinstance(source, str) and is_factory(source) and not os.path.exists(source):
         return _from_factory(source)
     path = Path(source)
     _check_file(path)
@@ -60,10 +62,9 @@ def _from_program(program: ExportedProgram, name: str) -> Imported:
 
 
 def _check_file(path: Path) -> None:
-    if path.is_dir():
+    if os.path.isdir(path):
         raise ModelError(f"{path} is a folder, not a model; give {_FORMS}")
-    if not path.is_file():
-        raise ModelError(f"{path} does not exist; give {_FORMS}")
+    check_regular(path, ModelError, f"give {_FORMS}", most_bytes=memory_bytes())
     if path.suffix in (".pt", ".pth"):
         raise ModelError(
             f"{path} is a pickle, which can run arbitrary code when it is read; save the network "

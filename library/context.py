@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
+from numbers import Real
+from typing import Any
 
 from ..errors import UsageError
 
-_UPPER = {"battery_ratio": 1.0, "accuracy_floor_ratio": 1.0}
+# The most that makes sense of each; above, the caller has mistaken the unit.
+_UPPER = {
+    "battery_ratio": 1.0,
+    "latency_budget_ms": 1e9,
+    "memory_budget_bytes": 1e18,
+    "accuracy_floor_ratio": 1.0,
+    "load_ratio": 10.0,
+}
+_MEANT = {
+    "battery_ratio": "0.2 for a battery at 20 %",
+    "accuracy_floor_ratio": "0.95 for 95 %",
+    "load_ratio": "0.37 for calls that take 37 % longer",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +31,14 @@ class Context:
     latency_budget_ms     what one call may take
     memory_budget_bytes   what the network may use at its peak, weights included
     accuracy_floor_ratio  the least share of right answers, in [0, 1]
-    load_ratio            what other work adds to a call's time: 0.5 makes it half as long again
+    load_ratio            what other work adds to a call's time, in [0, 10]: 0.5 makes it half as
+                          long again
+
+    Any real number will do, NumPy's scalars too; it is kept as a float.
+
+    Raises:
+        UsageError: a field is no number, or out of its range.
+
     """
 
     battery_ratio: float | None = None
@@ -30,8 +50,25 @@ class Context:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is None:
-                continue
-            upper = _UPPER.get(field.name, math.inf)
-            if not isinstance(value, int | float) or not 0 <= value <= upper or math.isinf(value):
-                raise UsageError(f"{field.name} is {value!r}; it must be in [0, {upper:g}]")
+            if value is not None:
+                object.__setattr__(self, field.name, _checked(field.name, value))
+
+
+def _checked(name: str, value: Any) -> float:
+    """Return a number within the field's range, which NaN is in none of."""
+    upper, meant = _UPPER[name], _MEANT.get(name)
+    number = _number(value)
+    if number is None or not 0 <= number <= upper:
+        example = f", for example {meant}" if meant else ""
+        raise UsageError(f"{name} is {value!r}; it must be in [0, {upper:g}]{example}")
+    return number
+
+
+def _number(value: Any) -> float | None:
+    """A real number of Python or NumPy as a float; None for anything else, truth values too."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None

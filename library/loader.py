@@ -7,26 +7,32 @@ import threading
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from types import TracebackType
+from typing import NoReturn
 
 import numpy as np
 
-from ..errors import LibraryError, UsageError
+from ..errors import AdaspringError, LibraryError, UsageError
 from .context import Context
 from .executable import CPU, DEVICES, Executable, copy_to
 from .ffi import Tensor, tvm_ffi
 from .manifest import WEIGHTS_FOLDER, Manifest
 from .net import Net, unknown_variant
 from .policy import LambdaPolicy, Policy
-from .reader import open_verified, read_manifest, verify_file
+from .reader import LibraryFolder
 from .runtime import check_machine, load_code, load_runtime
 from .weights import Array, map_tensors
+
+_MOST_REPLACED = 1000  # times in one opening, each time by a whole library
 
 
 def load(path: str | Path) -> Library:
     """Open the library in a folder.
 
     Every file is compared with its SHA-256 first. That protects against damage, not against
-    malice: a library is native code, so open only those that you trust.
+    malice: a library is native code, so open only those that you trust. The library that is opened
+    is one, also where the folder is replaced meanwhile; it stays that one when it is replaced,
+    moved or deleted later.
 
     Raises:
         LibraryError: it is missing or damaged; ManifestError: its manifest is wrong.
@@ -34,13 +40,27 @@ def load(path: str | Path) -> Library:
         RuntimeMissing: libtvm_runtime is neither packed in it nor installed.
 
     """
-    folder = Path(path)
-    manifest = read_manifest(folder)
+    absolute = Path(path).absolute()
+    for _ in range(_MOST_REPLACED):
+        folder = LibraryFolder(absolute)
+        try:
+            return _open(folder)
+        except AdaspringError:
+            replaced = folder.was_replaced()
+            folder.close()
+            if not replaced:
+                raise
+    raise LibraryError(f"{absolute}: is replaced again and again; open it when that has ended")
+
+
+def _open(folder: LibraryFolder) -> Library:
+    manifest = folder.read_manifest()
     check_machine(manifest.board)
+    folder.verify(manifest.files)
     arrays: dict[str, Array] = {}
     for record in manifest.files:
-        with open_verified(folder, record) as file:
-            if record.path.startswith(f"{WEIGHTS_FOLDER}/"):
+        if record.path.startswith(f"{WEIGHTS_FOLDER}/"):
+            with folder.open(record) as file:
                 arrays |= map_tensors(file)
     load_runtime(folder, manifest)
     return Library(folder, manifest, arrays)
@@ -51,14 +71,42 @@ class Library:
 
     On a CPU the weights are the mapped file's own pages (`map_tensors`): the folder may be replaced
     or deleted meanwhile, but no file in it may be cut or overwritten in its place.
+
+    `close`, or the end of a `with` block, closes the folder: no variant can be loaded from then on,
+    while those that are loaded go on running.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, arrays: Mapping[str, Array]) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: LibraryFolder, manifest: Manifest, arrays: Mapping[str, Array]
+    ) -> None:
+        self.folder = folder.path
         self.manifest = manifest
+        self.close = folder.close
+        self._files = folder
         self._arrays = arrays
         self._weights: dict[str, Tensor] = {}
         self._loading = threading.Lock()
+
+    def __enter__(self) -> Library:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        board, names = self.manifest.board.name, ", ".join(self.variants)
+        return f"<Library {self.manifest.name} for {board} in {self.folder}: {names}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise UsageError(
+            "a library cannot be pickled or copied; hand on its folder, and open it there with "
+            f"adaspring.load({str(self.folder)!r})"
+        )
 
     @cached_property
     def variants(self) -> tuple[str, ...]:
@@ -86,11 +134,11 @@ class Library:
             context: what the app sees now.
             policy: decides in `net.adapt`; LambdaPolicy() where left out.
             preload: load every variant now, so that a switch only changes a reference. False
-                loads a variant when it is first used, from the folder as it is then.
+                loads a variant when it is first used.
 
         Raises:
             UsageError: no such variant, or both a variant and a context.
-            LibraryError: a variant's code is not, or no longer, what the manifest says.
+            LibraryError: the library was closed, or a variant's code was overwritten in its place.
 
         """
         if variant is not None and context is not None:
@@ -104,7 +152,7 @@ class Library:
                 loaded[name] = self.executable(name)
             return loaded[name]
 
-        net = Net(self.manifest.inputs, provide, decide, first)
+        net = Net(self.manifest, provide, decide, first)
         for name in self.variants if preload else ():
             provide(name)
         return net
@@ -113,13 +161,14 @@ class Library:
         """Load one variant, its weights shared with all others; UsageError where there is none."""
         if name not in self.variants:
             raise unknown_variant(name, self.variants)
+        if not self.close.alive:
+            raise UsageError(f"this library is closed; load {self.folder} again")
         variant, board = self.manifest.variant(name), self.manifest.board
         device = DEVICES[board.device]
         devices = (device,) if device == CPU else (device, CPU)
         code = next(record for record in self.manifest.files if record.path == variant.code)
         with self._loading:
-            verify_file(self.folder, code)
-            machine = load_code(self.folder / variant.code, devices)
+            machine = load_code(self._files.read(code), self.folder / variant.code, devices)
             weights = tvm_ffi.Array([self._weight(key, device) for key in variant.weights])
         return Executable(name, machine, weights, board.device, board.thread_count, board.affinity)
 

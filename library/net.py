@@ -13,14 +13,15 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Any, NoReturn, cast
 
 import numpy as np
 
 from ..errors import UsageError
 from .context import Context
 from .executable import Executable
-from .manifest import TensorSpec
+from .manifest import Manifest
 from .policy import Decision
 from .runtime import give_back_unused
 from .tensors import bind, borrowed_tensor, checked_array, to_tensor
@@ -44,21 +45,62 @@ class Switch:
     switch_ms: float
 
 
+class _Closed:
+    """Stands where the variant was."""
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise UsageError("this net is closed; open another with library.open()")
+
+
 class Net:
-    """A library's network in use; made by `Library.open`."""
+    """A library's network in use; made by `Library.open`.
+
+    `inputs` and `outputs` say name, shape and type of each; `variants` are the names that `use`
+    takes. `close`, or the end of a `with` block, gives up the variants; a running call goes on.
+    """
 
     def __init__(
         self,
-        inputs: Sequence[TensorSpec],
+        manifest: Manifest,
         load: Callable[[str], Executable],
         decide: Callable[[Context], Decision],
         variant: str,
     ) -> None:
-        self._inputs = tuple(inputs)
+        self.inputs, self.outputs = manifest.inputs, manifest.outputs
+        self.variants = tuple(variant.name for variant in manifest.variants)
+        self._inputs = self.inputs
+        self._name = manifest.name
         self._load = load
         self._decide = decide
         self._switching = threading.Lock()
         self._active = load(variant)
+
+    def __enter__(self) -> Net:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        now = "closed" if isinstance(self._active, _Closed) else f"runs {self.variant}"
+        return f"<Net {self._name}: {now}, of {', '.join(self.variants)}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise UsageError(
+            "a net cannot be pickled or copied; hand on the library's folder, and open it there "
+            "with adaspring.load(folder).open()"
+        )
+
+    def close(self) -> None:
+        """Give up the variants and what they hold; UsageError if it is called from then on."""
+        with self._switching:
+            self._active = self._load = self._decide = cast(Any, _Closed())
+            give_back_unused()
 
     @property
     def variant(self) -> str:

@@ -1,4 +1,8 @@
-"""Reads a manifest and verifies every file; whatever does not fit is refused, by name."""
+"""Reads a manifest and verifies every file; whatever does not fit is refused, by name.
+
+The folder is opened once, and every file in it from there: whatever the folder's name stands for
+by then, manifest, weights and code are of one library. What is read of a file is what was verified.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +19,9 @@ from typing import BinaryIO
 import msgspec
 
 from ..errors import LibraryError, ManifestError
+from ..files.folder import OpenFolder
+from ..files.read import NotRegular, why_unreadable
+from ..targets.toml_board import MAX_TARGET_DEPTH, depth_of
 from .manifest import (
     DIGEST_NAME,
     MANIFEST_NAME,
@@ -26,6 +34,7 @@ from .manifest import (
 )
 
 MAX_MANIFEST_BYTES = 16 * 2**20
+_NO_LIBRARY = "no such file, so this is not a library; make one with `adaspring compile`"
 _PART = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"
 _PATH = re.compile(rf"{_PART}(/{_PART})*")
 _NAME = re.compile(_PART)
@@ -35,7 +44,100 @@ class _Schema(msgspec.Struct):
     schema_version: int
 
 
-def read_manifest(folder: Path) -> Manifest:
+class LibraryFolder:
+    """A library's folder, opened. Every method raises LibraryError, and says which file is wrong.
+
+    The files stay open until `close`, so that they can be read after the folder was replaced.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with _refusal(path, _NO_LIBRARY):
+            self._opened = OpenFolder(path)
+        self.was_replaced, self.close = self._opened.was_replaced, self._opened.close
+
+    def read_manifest(self) -> Manifest:
+        """Read and check `manifest.json`; ManifestError says what is wrong in it."""
+        path = self.path / MANIFEST_NAME
+        data, expected = self._read_small(MANIFEST_NAME), self._read_small(DIGEST_NAME)
+        if expected != digest_line(data):
+            raise LibraryError(
+                f"{path}: its SHA-256 is not the one in {DIGEST_NAME}; copy it again"
+            )
+        return decode_manifest(data, path)
+
+    def verify(self, records: Sequence[FileRecord]) -> None:
+        """Compare files with their records, the sizes of all before the content of any."""
+        for record in records:
+            self._compare_size(record)
+        for record in records:
+            digest = hashlib.sha256()
+            for chunk in self._chunks(record):
+                digest.update(chunk)
+            self._compare(record, digest.hexdigest())
+
+    def read(self, record: FileRecord) -> bytes:
+        """Return a file's content; what was compared with its record is what is returned."""
+        self._compare_size(record)
+        data = b"".join(self._chunks(record))
+        self._compare(record, hashlib.sha256(data).hexdigest())
+        return data
+
+    def open(self, record: FileRecord) -> BinaryIO:
+        """Return a file that `verify` compared, open for reading."""
+        with _refusal(self.path / record.path):
+            return os.fdopen(self._opened.duplicate(record.path), "rb")
+
+    def _compare_size(self, record: FileRecord) -> None:
+        path = self.path / record.path
+        with _refusal(path):
+            size_bytes = self._opened.size_bytes(record.path)
+        if size_bytes != record.size_bytes:
+            raise LibraryError(
+                f"{path}: {size_bytes} bytes, not {record.size_bytes}; copy it again"
+            )
+
+    def _chunks(self, record: FileRecord) -> Iterator[bytes]:
+        """Give as many bytes as the record says, and one more where there are more."""
+        with _refusal(self.path / record.path):
+            yield from self._opened.chunks(record.path, record.size_bytes + 1)
+
+    def _compare(self, record: FileRecord, digest: str) -> None:
+        if digest != record.sha256:
+            raise LibraryError(
+                f"{self.path / record.path}: its SHA-256 is not the manifest's; copy the library "
+                "again"
+            )
+
+    def _read_small(self, name: str) -> bytes:
+        path = self.path / name
+        with _refusal(path, _NO_LIBRARY):
+            if self._opened.size_bytes(name) > MAX_MANIFEST_BYTES:
+                raise ManifestError(
+                    f"{path}: larger than {MAX_MANIFEST_BYTES} bytes; rebuild the library"
+                )
+            return b"".join(self._opened.chunks(name, MAX_MANIFEST_BYTES))
+
+
+@contextmanager
+def _refusal(path: Path, absence: str = "is missing; copy the library again") -> Iterator[None]:
+    """What the system says of `path`, as an error that says what to do."""
+    try:
+        yield
+    except NotRegular as error:
+        what = "is a symbolic link, or behind one; a library holds regular files"
+        if error.kind != "a symbolic link":
+            what = f"is missing, {error.kind} is in its place; copy the library again"
+        raise LibraryError(f"{path}: {what}") from None
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise LibraryError(f"{path}: {absence}") from error
+    except (OSError, ValueError) as error:
+        raise LibraryError(
+            f"{path}: {why_unreadable(error)}; fix that, or copy it again"
+        ) from error
+
+
+def read_manifest(path: Path) -> Manifest:
     """Read and check `manifest.json`; the other files are left to `verify_files`.
 
     Raises:
@@ -43,12 +145,19 @@ def read_manifest(folder: Path) -> Manifest:
         ManifestError: another schema, an unknown key, a value out of range, a contradiction.
 
     """
-    path = folder / MANIFEST_NAME
-    data = _read_small(path)
-    expected = _read_small(folder / DIGEST_NAME)
-    if expected != digest_line(data):
-        raise LibraryError(f"{path}: its SHA-256 is not the one in {DIGEST_NAME}; copy it again")
-    return decode_manifest(data, path)
+    with closing(LibraryFolder(path)) as folder:
+        return folder.read_manifest()
+
+
+def verify_files(path: Path, manifest: Manifest) -> None:
+    """Compare every listed file with its size and SHA-256.
+
+    Raises:
+        LibraryError: a file is missing, is reached through a link, or was changed.
+
+    """
+    with closing(LibraryFolder(path)) as folder:
+        folder.verify(manifest.files)
 
 
 def digest_line(data: bytes) -> bytes:
@@ -64,72 +173,11 @@ def decode_manifest(data: bytes, path: Path) -> Manifest:
             todo = "upgrade adaspring" if schema > SCHEMA_VERSION else "rebuild the library"
             raise ManifestError(f"{path}: schema {schema}, this reads {SCHEMA_VERSION}; {todo}")
         manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ManifestError(f"{path}: {error}; rebuild the library, or copy it again") from error
     for fault in _faults(manifest):
         raise ManifestError(f"{path}: {fault}; rebuild the library")
     return manifest
-
-
-def verify_files(folder: Path, manifest: Manifest) -> None:
-    """Compare every listed file with its size and SHA-256.
-
-    Raises:
-        LibraryError: a file is missing, is reached through a link, or was changed.
-
-    """
-    for record in manifest.files:
-        verify_file(folder, record)
-
-
-def verify_file(folder: Path, record: FileRecord) -> None:
-    """Compare one file with its record."""
-    open_verified(folder, record).close()
-
-
-def open_verified(folder: Path, record: FileRecord) -> BinaryIO:
-    """Return one file, open for reading, once it was compared with its record.
-
-    What is read of it later is what was compared, whatever the name stands for by then.
-    """
-    path = folder / record.path
-    if path.resolve() != folder.resolve() / record.path:
-        raise LibraryError(
-            f"{path}: is a symbolic link, or behind one; a library holds regular files"
-        )
-    if not path.is_file():
-        raise LibraryError(f"{path}: is missing; copy the library again")
-    file = path.open("rb")
-    size, digest = os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
-    if size == record.size_bytes and digest == record.sha256:
-        return file
-    file.close()
-    if size != record.size_bytes:
-        raise LibraryError(f"{path}: {size} bytes, not {record.size_bytes}; copy it again")
-    raise LibraryError(f"{path}: its SHA-256 is not the manifest's; copy the library again")
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _read_small(path: Path) -> bytes:
-    if path.is_symlink():
-        raise LibraryError(f"{path}: is a symbolic link; a library holds regular files")
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_MANIFEST_BYTES + 1)
-    except FileNotFoundError:
-        raise LibraryError(
-            f"{path}: no such file, so this is not a library; make one with `adaspring compile`"
-        ) from None
-    except OSError as error:
-        raise LibraryError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(data) > MAX_MANIFEST_BYTES:
-        raise ManifestError(f"{path}: larger than {MAX_MANIFEST_BYTES} bytes; rebuild the library")
-    return data
 
 
 def _faults(manifest: Manifest) -> Iterable[str]:
@@ -141,6 +189,8 @@ def _faults(manifest: Manifest) -> Iterable[str]:
     for dropped in manifest.dropped:
         if dropped.cost is not None:
             yield from _cost_faults(f"dropped {dropped.name!r}", dropped.cost)
+    if depth_of(manifest.board.target) > MAX_TARGET_DEPTH:
+        yield f"board.target is nested more than {MAX_TARGET_DEPTH} deep"
     if not _is_time(manifest.created):
         yield f"created {manifest.created!r} is not an ISO 8601 time with a zone"
 

@@ -7,8 +7,9 @@ installed apache-tvm that is located but not run.
 from __future__ import annotations
 
 import ctypes
+import hashlib
+import itertools
 import os
-import tempfile
 import threading
 import warnings
 from collections.abc import Iterable
@@ -23,13 +24,16 @@ from ..targets.board import Affinity
 from ..targets.detect import this_architecture
 from ..targets.machine import cpu_flags, fastest_cpus
 from .ffi import tvm_ffi
-from .manifest import BoardRecord, Manifest
+from .manifest import RUNTIME_FOLDER, BoardRecord, Manifest
+from .reader import LibraryFolder
 
 _SHARE_CPUS = -3  # kSpecifyThreadShareAllCore: threads roam over the given processors, unpinned
 _ONE_CPU_EACH = -2  # kSpecifyOneCorePerThread: the n-th thread stays on the n-th of them
 ROAMING = Affinity()
 _ANY_TVM_FUNCTION = "runtime.config_threadpool"
 _loading = threading.Lock()
+_modules: dict[bytes, Any] = {}  # by the SHA-256 of their code
+_names = itertools.count(1)
 _configured = threading.local()
 
 
@@ -50,8 +54,11 @@ def check_machine(board: BoardRecord) -> None:
     check_affinity(board.affinity, board.name)
 
 
-def load_runtime(folder: Path, manifest: Manifest) -> None:
+def load_runtime(folder: LibraryFolder | None, manifest: Manifest) -> None:
     """Load libtvm_runtime, and the device's part of it, unless this process has them already.
+
+    What is packed in the library is used only where its manifest lists it, from the file that was
+    verified; else the installed one.
 
     Raises:
         RuntimeMissing: it is in neither place, or the installed one has another version.
@@ -59,14 +66,14 @@ def load_runtime(folder: Path, manifest: Manifest) -> None:
     """
     with _loading:
         if not _has(_ANY_TVM_FUNCTION):
-            _open(runtime_path(folder, manifest))
+            _open(folder, manifest, manifest.runtime)
         device = manifest.board.device
         if device == "cpu" or _has(f"device_api.{device}"):
             return
-        part = runtime_path(folder, manifest).with_name(f"libtvm_runtime_{device}.so")
-        if not part.is_file():
-            raise RuntimeMissing(f"{part}: no such file, so {device} code cannot run here")
-        _open(part)
+        name = f"libtvm_runtime_{device}.so"
+        packed = f"{RUNTIME_FOLDER}/{name}"
+        listed = packed in {record.path for record in manifest.files}
+        _open(folder, manifest, packed if listed else None, name)
 
 
 def check_affinity(affinity: Affinity, board: str) -> None:
@@ -128,17 +135,14 @@ def give_back_unused() -> None:
     tvm_ffi.get_global_func("vm.builtin.memory_manager.clear")()
 
 
-def load_code(path: Path, devices: tuple[tuple[int, int], ...]) -> Any:
-    """Return the compiled library's virtual machine, started on (type, index) devices.
+def load_code(code: bytes, path: Path, devices: tuple[tuple[int, int], ...]) -> Any:
+    """Return the virtual machine of a compiled library, started on (type, index) devices.
 
-    It is opened through a name of its own: the loader takes a name that it has seen for the file
-    that it had then, so a library compiled anew in the same place would run its old code.
+    The bytes given are what is run: they are loaded from memory of this process, not from a file
+    that may be another by then. TVM never unloads code, so equal bytes are loaded once.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix="adaspring-") as folder:
-            fresh = Path(folder) / path.name
-            fresh.symlink_to(path.resolve())
-            machine = tvm_ffi.load_module(str(fresh))["vm_load_executable"]()
+        machine = _module(code, path.name)["vm_load_executable"]()
         pooled = 2
         machine["vm_initialization"](*(word for pair in devices for word in (*pair, pooled)))
     except (OSError, RuntimeError, ValueError, AttributeError) as error:
@@ -147,23 +151,58 @@ def load_code(path: Path, devices: tuple[tuple[int, int], ...]) -> Any:
     return machine
 
 
-def runtime_path(folder: Path, manifest: Manifest) -> Path:
-    """Where libtvm_runtime is: in the library's folder, else in the installed apache-tvm."""
-    if manifest.runtime is not None:
-        return folder / manifest.runtime
-    spec = find_spec("tvm")
-    if spec is None or spec.origin is None:
+def _module(code: bytes, name: str) -> Any:
+    digest = hashlib.sha256(code).digest()
+    with _loading:
+        if digest not in _modules:
+            with open(os.memfd_create(f"adaspring:{name}"), "wb") as file:
+                file.write(code)
+                file.flush()
+                load = tvm_ffi.get_global_func("ffi.Module.load_from_file.so")
+                module = load(_fresh_name(file.fileno()), "so")
+            tvm_ffi.get_global_func("ffi.ModuleGlobalsAdd")(module)  # as tvm_ffi.load_module does
+            _modules[digest] = module
+        return _modules[digest]
+
+
+def _fresh_name(descriptor: int) -> str:
+    """A name of an open file, each time another.
+
+    The loader takes a name that it has seen for the file that it had then, and a descriptor's
+    number is used again. So each bit of a count becomes a part of the path that leads nowhere else.
+    """
+    detour = "".join("/." if bit == "1" else "//" for bit in f"{next(_names):b}")
+    return f"/proc/self/fd{detour}/{descriptor}"
+
+
+def runtime_path(tvm_version: str, name: str = "libtvm_runtime.so") -> Path:
+    """Where a part of the installed apache-tvm's runtime is, of the release that is asked for."""
+    package = installed_tvm()
+    if package is None:
         raise RuntimeMissing(
-            "libtvm_runtime is neither in the library nor installed; "
-            f"`pip install apache-tvm=={manifest.tvm_version}`, or pack it when compiling"
+            f"{name} is neither in the library nor installed; "
+            f"`pip install apache-tvm=={tvm_version}`, or compile the library anew: it is packed "
+            "for CPU boards"
         )
     installed = _installed_version()
-    if _release(installed) != _release(manifest.tvm_version):
+    if _release(installed) != _release(tvm_version):
         raise RuntimeMissing(
-            f"the library was built with TVM {manifest.tvm_version}, installed is {installed}; "
-            f"`pip install apache-tvm=={manifest.tvm_version}`, or pack the runtime when compiling"
+            f"the library was built with TVM {tvm_version}, installed is {installed}; "
+            f"`pip install apache-tvm=={tvm_version}`, or compile the library anew"
         )
-    return Path(spec.origin).parent / "lib" / "libtvm_runtime.so"
+    path = package / "lib" / name
+    if not path.is_file():
+        raise RuntimeMissing(f"{path}: no such file, so code that needs it cannot run here")
+    return path
+
+
+def installed_tvm() -> Path | None:
+    """The folder of the installed apache-tvm, which is not imported; None where there is none."""
+    try:
+        spec = find_spec("tvm")
+    except ImportError:  # hidden from this process
+        return None
+    return None if spec is None or spec.origin is None else Path(spec.origin).parent
 
 
 def _installed_version() -> str:
@@ -177,11 +216,23 @@ def _release(text: str) -> tuple[str, ...]:
     return tuple(text.split(".")[:3])
 
 
-def _open(path: Path) -> None:
+def _open(
+    folder: LibraryFolder | None,
+    manifest: Manifest,
+    packed: str | None,
+    name: str = "libtvm_runtime.so",
+) -> None:
+    """Open a part of the runtime for all libraries: a packed file, or where None the installed."""
     try:
-        ctypes.CDLL(str(path), ctypes.RTLD_GLOBAL)
+        if folder is None or packed is None:
+            ctypes.CDLL(str(runtime_path(manifest.tvm_version, name)), ctypes.RTLD_GLOBAL)
+            return
+        record = next(record for record in manifest.files if record.path == packed)
+        folder.verify((record,))
+        with folder.open(record) as file:
+            ctypes.CDLL(_fresh_name(file.fileno()), ctypes.RTLD_GLOBAL)
     except OSError as error:
-        raise RuntimeMissing(f"{path}: cannot be loaded: {error}") from error
+        raise RuntimeMissing(f"{packed or name}: cannot be loaded: {error}") from error
 
 
 def _has(function: str) -> bool:

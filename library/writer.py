@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,6 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LibraryError, ManifestError
+from ..files.replace import (
+    CannotExchange,
+    check_can_replace,
+    folder_beside,
+    free_bytes,
+    put_in_place,
+)
 from .manifest import (
     CODE_FOLDER,
     DIGEST_NAME,
@@ -35,7 +42,7 @@ from .manifest import (
     TensorSpec,
     Variant,
 )
-from .reader import decode_manifest, digest_line, file_sha256
+from .reader import decode_manifest, digest_line
 from .weights import TensorPool
 
 _OURS = {MANIFEST_NAME, DIGEST_NAME, CODE_FOLDER, WEIGHTS_FOLDER, RUNTIME_FOLDER}
@@ -62,7 +69,11 @@ class VariantParts:
 
 @dataclass(frozen=True, kw_only=True)
 class LibraryParts:
-    """All that a library is made of. `runtime_path`: a libtvm_runtime to pack, for apps without."""
+    """All that a library is made of.
+
+    `runtime_paths`: a libtvm_runtime to pack, for apps without, then its licence and notice; or
+    none.
+    """
 
     name: str
     board: BoardRecord
@@ -73,14 +84,15 @@ class LibraryParts:
     dropped: tuple[Dropped, ...]
     tvm_version: str
     created: str
-    runtime_path: Path | None = None
+    runtime_paths: tuple[Path, ...] = ()
 
 
 def write_library(folder: Path, parts: LibraryParts) -> Manifest:
     """Write `parts` as the library `folder`, replacing a library that is there.
 
-    Everything is written to a temporary folder beside it, synced, then renamed; on any failure,
-    Ctrl-C included, what was there before stays as it was.
+    Everything is written to a temporary folder beside it, synced, then put in its place in one
+    step. On any failure, Ctrl-C and a kill included, what was there before stays as it was, and
+    whoever opens the library meanwhile finds the old or the new one.
 
     Returns:
         The manifest as written.
@@ -91,32 +103,56 @@ def write_library(folder: Path, parts: LibraryParts) -> Manifest:
 
     """
     check_replaceable(folder)
-    temporary = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        manifest = _fill(temporary, parts)
-        _sync(temporary)
-        temporary.chmod(0o755)
-        _swap(temporary, folder)
+        with folder_beside(folder) as temporary:
+            manifest = _fill(temporary, parts)
+            _sync(temporary)
+            temporary.chmod(0o755)
+            put_in_place(temporary, folder)
     except OSError as error:
-        raise LibraryError(f"{folder}: cannot be written: {error}; it is as it was") from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+        raise _cannot_write(folder, error) from error
     return manifest
 
 
 def check_replaceable(folder: Path) -> None:
-    """Refuse a path that holds anything but a library: LibraryError. Call it before long work."""
-    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise LibraryError(f"{folder}: is not a folder; choose another path for the library")
-    names = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
-    if names and (MANIFEST_NAME not in names or not names <= _OURS):
-        other = sorted(names - _OURS) or sorted(names)
+    """Refuse, before long work, a path where `write_library` could not put a library.
+
+    Raises:
+        LibraryError: it holds anything but a library, or cannot be written or replaced.
+
+    """
+    try:
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            raise LibraryError(f"{folder}: is not a folder; choose another path for the library")
+        names = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+        if names and (MANIFEST_NAME not in names or not names <= _OURS):
+            other = sorted(names - _OURS) or sorted(names)
+            raise LibraryError(
+                f"{folder}: holds {other[0]!r}, which no library has; choose another path"
+            )
+        check_can_replace(folder)
+    except (OSError, ValueError) as error:
+        raise _cannot_write(folder, error) from error
+
+
+def check_room(folder: Path, needed_bytes: int) -> None:
+    """Refuse a disk that has less than a library needs at least: LibraryError."""
+    left_bytes = free_bytes(folder)
+    if left_bytes < needed_bytes:
         raise LibraryError(
-            f"{folder}: holds {other[0]!r}, which no library has; choose another path"
+            f"{folder}: the library needs at least {needed_bytes} bytes, its disk has {left_bytes} "
+            "left; free some space, or choose another path"
         )
+
+
+def _cannot_write(folder: Path, error: OSError | ValueError) -> LibraryError:
+    if isinstance(error, CannotExchange):
+        return LibraryError(
+            f"{folder}: this file system cannot replace a library in one step; remove the library "
+            "first, or choose another path"
+        )
+    return LibraryError(f"{folder}: cannot be written: {error}; it is as it was")
 
 
 def _fill(folder: Path, parts: LibraryParts) -> Manifest:
@@ -126,10 +162,11 @@ def _fill(folder: Path, parts: LibraryParts) -> Manifest:
     variants = tuple(_add_variant(folder, variant, pool) for variant in parts.variants)
     pool.save(folder / WEIGHTS_FOLDER / "shared.safetensors")
     runtime = None
-    if parts.runtime_path is not None:
+    if parts.runtime_paths:
         (folder / RUNTIME_FOLDER).mkdir()
-        runtime = f"{RUNTIME_FOLDER}/{parts.runtime_path.name}"
-        shutil.copyfile(parts.runtime_path, folder / runtime)
+        runtime = f"{RUNTIME_FOLDER}/{parts.runtime_paths[0].name}"
+        for path in parts.runtime_paths:
+            shutil.copyfile(path, folder / RUNTIME_FOLDER / path.name)
     manifest = Manifest(
         schema_version=SCHEMA_VERSION,
         name=parts.name,
@@ -176,11 +213,16 @@ def _file_records(folder: Path) -> tuple[FileRecord, ...]:
     return tuple(
         FileRecord(
             path=path.relative_to(folder).as_posix(),
-            sha256=file_sha256(path),
+            sha256=_sha256(path),
             size_bytes=path.stat().st_size,
         )
         for path in paths
     )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync(folder: Path) -> None:
@@ -190,19 +232,3 @@ def _sync(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _swap(new: Path, folder: Path) -> None:
-    """Put `new` in the place of `folder`; what is there is set aside, and put back on failure."""
-    aside = new.with_name(f"{new.name}.old")
-    replaced = folder.exists()
-    try:
-        if replaced:
-            folder.rename(aside)
-        new.rename(folder)
-    except BaseException:
-        if aside.exists() and not folder.exists():
-            aside.rename(folder)
-        raise
-    if replaced:
-        shutil.rmtree(aside)

@@ -9,8 +9,8 @@ from msgspec import Meta, Struct
 
 Architecture = Literal["x86_64", "aarch64"]
 Device = Literal["cpu", "opencl", "cuda"]
-PositiveInt = Annotated[int, Meta(ge=1)]
-Positive = Annotated[float, Meta(gt=0)]
+PositiveInt = Annotated[int, Meta(ge=1, le=2**53)]
+Positive = Annotated[float, Meta(gt=0, le=1e12)]  # what is infinite is no figure
 
 
 class EnergyModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -19,7 +19,7 @@ class EnergyModel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     pj_per_mac_fp32: Positive
     pj_per_mac_int8: Positive
     pj_per_byte_dram: Positive
-    idle_w: Annotated[float, Meta(ge=0)]
+    idle_w: Annotated[float, Meta(ge=0, le=1e6)]
 
 
 class Affinity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

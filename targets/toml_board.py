@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from ..errors import BoardError
+from ..files.read import read_regular
 from .board import Affinity, Board
 
+MAX_BOARD_BYTES = 2**20
+_ADVICE = "give a board's name or its .toml file"
+MAX_TARGET_DEPTH = 8  # of tables in tables; what TVM takes needs two
 _KINDS = {"cpu": "llvm", "opencl": "opencl", "cuda": "cuda"}
 _FIGURES = (
     "target",
@@ -30,14 +37,13 @@ def load_board(path: Path) -> Board:
 
     """
     try:
-        board = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), Board)
-    except FileNotFoundError:
-        raise BoardError(f"{path}: no such file; give a board's name or its .toml file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BoardError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
+        text = read_regular(path, BoardError, _ADVICE, most_bytes=MAX_BOARD_BYTES).decode()
+        board = msgspec.convert(tomllib.loads(text), Board)
+    except UnicodeDecodeError as error:
+        raise BoardError(f"{path} is not UTF-8, so it is no TOML: {error}") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BoardError(f"{path}: not TOML: {error}") from error
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, ValueError, OverflowError) as error:
         raise BoardError(f"{path}: {error}; see docs/architecture.md for a board's keys") from error
     for fault in faults(board):
         raise BoardError(f"{path}: {fault}")
@@ -50,6 +56,10 @@ def faults(board: Board) -> tuple[str, ...]:
 
 
 def _target_faults(board: Board) -> tuple[str, ...]:
+    if depth_of(board.target) > MAX_TARGET_DEPTH:
+        return (f"target is nested more than {MAX_TARGET_DEPTH} deep",)
+    if (odd := next(_odd_values(board.target), None)) is not None:
+        return (f"target holds {odd!r}; give texts, finite numbers, true or false",)
     kind = _KINDS[board.device]
     if board.target.get("kind") != kind:
         return (f"target.kind must be {kind!r} for device {board.device!r}",)
@@ -61,6 +71,30 @@ def _target_faults(board: Board) -> tuple[str, ...]:
     if board.device == "cpu" and host.get("num-cores") != board.core_count:
         return (f"target.num-cores must be {board.core_count}, the core_count",)
     return ()
+
+
+def depth_of(value: Any) -> int:
+    """How deep lists and tables are nested; not by recursion, which has a limit of its own."""
+    depth, level = 0, [value]
+    while level := [
+        inner
+        for outer in level
+        if isinstance(outer, Mapping | list)
+        for inner in (outer.values() if isinstance(outer, Mapping) else outer)
+    ]:
+        depth += 1
+    return depth
+
+
+def _odd_values(value: Any) -> Iterator[Any]:
+    """What a target cannot hold, such as TOML's dates; to be called where `depth_of` is small."""
+    if isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _odd_values(inner)
+    elif not isinstance(value, str | int | float) or (
+        isinstance(value, float) and not math.isfinite(value)
+    ):
+        yield value
 
 
 def _affinity_faults(board: Board) -> tuple[str, ...]:

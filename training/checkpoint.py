@@ -8,6 +8,7 @@ after that: whenever the run is killed, one whole checkpoint is there. Nothing i
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,8 +20,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ..errors import TrainingError
+from ..files.read import check_regular, read_regular
 
 SCHEMA = 1
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
+_MOST_COUNTERS_BYTES = 2**26
 _FILES = ("weights", "best", "optimizer")
 
 
@@ -80,7 +84,7 @@ def save(folder: Path, state: State, done: int) -> None:
     partial.mkdir()
     for name in _FILES:
         tensors = {key: value.contiguous() for key, value in getattr(state, name).items()}
-        save_file(tensors, partial / f"{name}.safetensors")
+        _save(tensors, partial / f"{name}.safetensors")
     (partial / "counters.json").write_bytes(msgspec.json.encode(state.counters))
     for file in (*partial.iterdir(), partial):
         _flush(file)
@@ -89,6 +93,17 @@ def save(folder: Path, state: State, done: int) -> None:
     for old in _checkpoints(folder):
         if old != final:
             shutil.rmtree(old, ignore_errors=True)
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write a safetensors file; what the system says comes as text, and is an OSError again."""
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        code = _OS_ERROR.search(str(error))
+        if code is None:
+            raise
+        raise OSError(int(code[1]), os.strerror(int(code[1])), str(path)) from error
 
 
 def load(folder: Path, run: str) -> State | None:
@@ -101,11 +116,16 @@ def load(folder: Path, run: str) -> State | None:
     found = _checkpoints(folder)
     if not found:
         return None
-    last = found[-1]
+    last, todo = found[-1], f"remove {folder} to start over"
     try:
-        counters = msgspec.json.decode((last / "counters.json").read_bytes(), type=Counters)
+        for name in _FILES:
+            check_regular(last / f"{name}.safetensors", TrainingError, todo)
+        text = read_regular(
+            last / "counters.json", TrainingError, todo, most_bytes=_MOST_COUNTERS_BYTES
+        )
+        counters = msgspec.json.decode(text, type=Counters)
         tensors = [load_file(last / f"{name}.safetensors") for name in _FILES]
-    except (OSError, msgspec.MsgspecError, SafetensorError) as error:
+    except (OSError, msgspec.MsgspecError, SafetensorError, RecursionError) as error:
         raise TrainingError(
             f"{last} is damaged ({error}); remove {folder} to start over"
         ) from error

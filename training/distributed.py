@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -17,6 +16,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ..errors import AdaspringError, TrainingError
+from ..files.replace import TemporaryFolder
 from ..reference.device import best_device
 
 Result = TypeVar("Result")
@@ -120,7 +120,7 @@ def launch(function: Callable[..., Result], args: Sequence[object], count: int) 
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    with TemporaryDirectory(prefix="adaspring-training-") as logs:
+    with TemporaryFolder("training") as logs:
         config = LaunchConfig(
             min_nodes=1,
             max_nodes=1,

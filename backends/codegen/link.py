@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import subprocess
@@ -9,11 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ...errors import BuildError
+from ...files.replace import DISK_FULL
 
 _LINKERS: dict[str, tuple[str, ...]] = {
     "x86_64": ("x86_64-linux-gnu-ld", "ld.lld"),
     "aarch64": ("aarch64-linux-gnu-ld", "ld.lld"),
 }
+# What the disk must take before LLVM writes objects: where it is full, LLVM ends the process.
+OBJECT_BYTES = 2**24
 _PACKAGES = {"x86_64": "binutils", "aarch64": "binutils-aarch64-linux-gnu"}
 
 
@@ -31,6 +35,17 @@ def find_linker(architecture: str) -> str:
     )
 
 
+def _failure(command: str, output: str, said: str) -> BuildError:
+    """What a linker said, with the system's error as its cause where the disk is full."""
+    text = f"{command} could not link {output}"
+    for code in DISK_FULL:
+        if os.strerror(code).lower() in said.lower():
+            failure = BuildError(f"{text}: {OSError(code, os.strerror(code))}")
+            failure.__cause__ = OSError(code, os.strerror(code), output)
+            return failure
+    return BuildError(f"{text}: {said.strip()[-500:]}")
+
+
 def linker(architecture: str) -> Callable[..., None]:
     """The `fcompile` of `export_library` that links for an architecture."""
     command = find_linker(architecture)
@@ -44,6 +59,6 @@ def linker(architecture: str) -> Callable[..., None]:
         )
         if done.returncode:
             Path(output).unlink(missing_ok=True)
-            raise BuildError(f"{command} could not link {output}: {done.stderr.strip()[-500:]}")
+            raise _failure(command, output, done.stderr)
 
     return link

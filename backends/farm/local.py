@@ -7,7 +7,6 @@ import os
 import pickle
 import queue
 import signal
-import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError, wait
@@ -19,6 +18,7 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
+from ...files.replace import TemporaryFolder
 from .farm import Farm, JobLost
 from .processes import Workers
 from .worker import OUT_OF_MEMORY_STATUS, Outcome, Setting, call, log_file, start
@@ -73,7 +73,7 @@ class LocalFarm(Farm):
     ) -> None:
         self.width = worker_count
         self._timeout_s = timeout_s
-        self._temporary = tempfile.TemporaryDirectory(prefix="adaspring-farm-")
+        self._temporary = TemporaryFolder("farm")
         self._folder = Path(self._temporary.name)
         self._setting = Setting(os.getpid(), self._folder, memory_bytes, initializer)
         pickle.dumps(initializer)  # now, for whoever gave it, not later in a worker

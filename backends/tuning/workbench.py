@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import threading
 import time
 from collections import defaultdict
@@ -19,10 +18,12 @@ from queue import SimpleQueue
 import tvm
 
 from ...errors import BoardError, BuildError
+from ...files.replace import DISK_FULL, TemporaryFolder
 from ...targets import Board
 from .. import candidate_worker
 from ..farm import Farm, JobLost, local_farm
 from .local import LocalRunner
+from .log.lines import are_times
 from .runner import CandidateLost, Runner
 from .state import Round
 
@@ -78,7 +79,7 @@ class Workbench:
         self._serial = 0
         self._timed_until_s = 0.0
         self._machine = threading.Lock()
-        self._folder = tempfile.TemporaryDirectory(prefix="adaspring-tune-")
+        self._folder = TemporaryFolder("tune")
         self.core_count = len(os.sched_getaffinity(0))
         self._owns_farm, self._owns_runner = farm is None, runner is None
         self._farm = farm or build_farm(self.core_count, timeout_s)
@@ -144,6 +145,10 @@ class Workbench:
             return Outcome(step.round, step.position, None, f"{stage}: {lost}")
         except (BoardError, BuildError):
             raise
+        except OSError as error:
+            if error.errno in DISK_FULL:  # no candidate's fault, and the same for the next
+                raise BuildError(f"no candidate can be built: {error}") from error
+            return Outcome(step.round, step.position, None, f"{stage}: {error}")
         except Exception as error:  # whatever TVM raises for a schedule that cannot be compiled
             last = (str(error).strip() or type(error).__name__).splitlines()[-1]
             return Outcome(step.round, step.position, None, f"{stage}: {last}")
@@ -154,6 +159,8 @@ class Workbench:
         if step.code is None:
             self._time(step, value)
             return None
+        if not are_times(value):
+            return Outcome(step.round, step.position, None, f"run: {value} are no times")
         return Outcome(step.round, step.position, value)
 
     def _time(self, step: _Step, built: candidate_worker.BuiltCandidate) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ...explore.measure import ChildFailed, answer_of
+from ...files.replace import TemporaryFolder
+from ...library.runtime import installed_tvm
 from ..shared.answer import Answer
 
 if TYPE_CHECKING:
@@ -78,12 +78,12 @@ def profile_answer(lib: Path, seconds: float) -> Answer:
 
 def measured_peaks(board: BoardRecord) -> Peaks:
     """Measure what this processor can do, in a process that has the compiler."""
-    if find_spec("tvm") is None:
+    if installed_tvm() is None:
         return Peaks(
             obstacle="the compiler is not installed; pip install 'adaspring[compiler]' on a "
             "machine that can hold it"
         )
-    with tempfile.TemporaryDirectory(prefix="adaspring-peak-") as folder:
+    with TemporaryFolder("peak") as folder:
         path = Path(folder) / "board.json"
         path.write_bytes(msgspec.json.encode(board))
         try:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from ...backends.tuning.log.files import LineFile
+from ...backends.tuning.log.lines import RECORDS
 from ...backends.tuning.log.shipped import shipped_logs
 from ...explore.notes import notes
 from ...explore.plan import BoardPlan, Plan, RecipePlan
@@ -80,5 +83,8 @@ def _board(plan: Plan, planned: BoardPlan) -> dict[str, Any]:
 
 
 def _records_count(log: Path) -> int:
-    records = log / "records.jsonl"
-    return records.read_bytes().count(b"\n") if records.is_file() else 0
+    """How many there are; none where they cannot be read, which the plan's work then tells."""
+    records = LineFile(log / RECORDS)
+    with suppress(OSError):
+        records.read_on()
+    return records.lines_count

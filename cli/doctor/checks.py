@@ -7,8 +7,6 @@ import re
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Literal
 
 from ...errors import AdaspringError
@@ -17,6 +15,7 @@ from ...targets import host
 _LEAST_PYTHON = (3, 11)
 # name, operator and version, extra: 'apache-tvm==0.27.0.post1; extra == "compiler"'
 _REQUIREMENT = re.compile(r"([\w.-]+)\s*([^;]*?)\s*(?:;.*extra\s*==\s*[\"'](\w+)[\"'])?")
+_COMPILER = ("apache-tvm", "torch")  # either of them, and networks are to be compiled here
 _NEEDED_EXTRAS = (None, "compiler")
 _OPTIONAL_EXTRAS = ("demo",)
 
@@ -34,12 +33,13 @@ class Check:
 
 def check_all() -> tuple[Check, ...]:
     """Check everything, in the order in which it is worth mending."""
+    app_side = is_app_side()
     return (
         check_python(),
-        *check_packages(),
-        check_runtime(),
+        *check_packages(app_side),
+        check_runtime(app_side),
         check_processor(),
-        *(check_linker(architecture) for architecture in ("x86_64", "aarch64")),
+        *(check_linker(architecture, app_side) for architecture in ("x86_64", "aarch64")),
         check_cuda(),
     )
 
@@ -53,8 +53,9 @@ def check_python() -> Check:
     return Check(name="python", status="ok", detail=f"{platform.python_version()} (≥ {least})")
 
 
-def check_packages() -> tuple[Check, ...]:
+def check_packages(app_side: bool) -> tuple[Check, ...]:
     """Check what adaspring's own metadata asks for; pins are compared."""
+    needed = _NEEDED_EXTRAS[:1] if app_side else _NEEDED_EXTRAS
     try:
         asked = requires("adaspring") or []
     except PackageNotFoundError:
@@ -64,7 +65,7 @@ def check_packages() -> tuple[Check, ...]:
     for text in asked:
         match = _REQUIREMENT.fullmatch(text)
         if match and match[3] in (*_NEEDED_EXTRAS, *_OPTIONAL_EXTRAS):
-            found.append(check_package(match[1], match[2], essential=match[3] in _NEEDED_EXTRAS))
+            found.append(check_package(match[1], match[2], essential=match[3] in needed))
     return tuple(found)
 
 
@@ -83,16 +84,35 @@ def check_package(name: str, specifier: str, *, essential: bool) -> Check:
     return Check(name=name, status="ok", detail=detail, essential=essential)
 
 
-def check_runtime() -> Check:
+def is_app_side() -> bool:
+    """Whether nothing of the compiler is installed: libraries are run here, not made."""
+    return not any(_is_installed(name) for name in _COMPILER)
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        version(name)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def check_runtime(app_side: bool) -> Check:
     """Find the libtvm_runtime that is packed, or that libraries without a packed one run on."""
-    spec = find_spec("tvm")
-    path = Path(spec.origin).parent / "lib" / "libtvm_runtime.so" if spec and spec.origin else None
+    from ...library.runtime import installed_tvm
+
+    package = installed_tvm()
+    path = None if package is None else package / "lib" / "libtvm_runtime.so"
     if path is None or not path.is_file():
+        todo = "reinstall apache-tvm in the version above"
+        if app_side:
+            todo = "libraries for CPU boards bring it along; for others pip install apache-tvm"
         return Check(
             name="libtvm_runtime",
             status="missing",
             detail="not found",
-            todo="reinstall apache-tvm in the version above",
+            todo=todo,
+            essential=not app_side,
         )
     return Check(name="libtvm_runtime", status="ok", detail=str(path))
 
@@ -112,12 +132,12 @@ def check_processor() -> Check:
     )
 
 
-def check_linker(architecture: str) -> Check:
+def check_linker(architecture: str, app_side: bool) -> Check:
     """Find what links code for an architecture; needed for this machine's own."""
     from ...backends.codegen.link import find_linker
 
     name = f"linker for {architecture}"
-    essential = platform.machine() == architecture
+    essential = platform.machine() == architecture and not app_side
     try:
         return Check(name=name, status="ok", detail=find_linker(architecture), essential=essential)
     except AdaspringError as error:

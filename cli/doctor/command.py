@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from ..shared.answer import Answer, AsJson, Verbose
-from .checks import Check, check_all
+from .checks import Check, check_all, is_app_side
 
 
 def doctor(as_json: AsJson = False, verbose: Verbose = False) -> Answer:
     """Check Python, packages, processor, linkers, CUDA and the runtime.
 
-    Exit status 0 where everything needed is there.
+    Exit status 0 where everything needed is there. Where nothing of the compiler is installed,
+    that is what an app needs.
 
     For example:
       adaspring doctor
@@ -41,6 +42,9 @@ def _shown(checks: tuple[Check, ...], bad_count: int) -> tuple[object, ...]:
         for c in checks
     ]  # fmt: skip
     verdict = line("everything needed is here", "green")
+    if is_app_side():
+        todo = "to compile, pip install 'adaspring[compiler]'"
+        verdict = line(f"everything that an app needs is here; {todo}", "green")
     if bad_count:
         verdict = line(f"{bad_count} of what is needed is missing or wrong", "bold red")
     return table("", ("what", "status", "found", "to do"), rows), verdict

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from ...errors import AdaspringError
 from ...explore.progress import Progress, Silent
@@ -15,6 +14,7 @@ from ...explore.retrain.retrain import (
     read_inputs,
     retrain,
 )
+from ...files.replace import TemporaryFolder
 from ...ir.layers import macs_count, weight_bytes
 from ...training import Epoch, Ranks, join_group, launch, pt2_bytes
 from ..shared.bars import Bars
@@ -76,7 +76,7 @@ def run_in_processes(request: RetrainRequest, output: Path, count: int) -> Repor
     with Bars() as bars:
         check_folder(output)
         read_inputs(request, bars)  # what is wrong is said here, and once
-    with TemporaryDirectory(prefix="adaspring-checkpoints-") as folder:
+    with TemporaryFolder("checkpoints") as folder:
         kept = replace(request, checkpoints=request.checkpoints or Path(folder))
         outcome = launch(_in_group, (kept, output), count)
     if isinstance(outcome, AdaspringError):

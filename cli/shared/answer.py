@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .faults import INTERRUPTED_STATUS, exit_status, explain
+from .faults import INTERRUPTED_STATUS, exit_status, explain, printable
 
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")
@@ -43,7 +43,7 @@ def command(function: Callable[..., Answer]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def run(*, as_json: bool, verbose: bool, **options: Any) -> None:
-        logging.basicConfig(format="%(name)s: %(message)s")
+        logging.basicConfig(handlers=[_stderr_handler()])
         ours = logging.getLogger(__name__.partition(".")[0])
         ours.setLevel(logging.DEBUG if verbose else logging.WARNING)
         try:
@@ -53,7 +53,7 @@ def command(function: Callable[..., Answer]) -> Callable[..., None]:
         except (typer.Exit, BrokenPipeError):
             raise
         except KeyboardInterrupt as interrupt:
-            typer.echo(str(interrupt) or "interrupted", err=True)
+            typer.echo(printable(str(interrupt) or "interrupted"), err=True)
             raise typer.Exit(INTERRUPTED_STATUS) from None
         except Exception as error:
             if verbose:
@@ -63,6 +63,17 @@ def command(function: Callable[..., Answer]) -> Callable[..., None]:
         raise typer.Exit(int(answer.failed))
 
     return run
+
+
+class _Printable(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+def _stderr_handler() -> logging.Handler:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Printable("%(name)s: %(message)s"))
+    return handler
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from .faults import printable
 from .lines import Lines
 from .tables import console
 
@@ -57,6 +58,7 @@ class Bars:
 
     def step(self, stage: str, done: int, total: int, detail: str) -> None:
         """Draw that `done` of `total` parts of `stage` are finished; the stage before is over."""
+        detail = printable(detail)
         if self._lines is not None:
             self._lines.step(stage, done, total, detail)
         if stage not in self._tasks:
@@ -74,4 +76,4 @@ class Bars:
 
     def note(self, text: str) -> None:
         """Print a line on stderr above the bars, terminal or not."""
-        self._progress.console.print(text, markup=False, style="dim")
+        self._progress.console.print(printable(text), markup=False, style="dim")

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ... import interrupts
 from ...errors import AdaspringError, UsageError
+from ...files.replace import DISK_FULL
 
 FAILED_STATUS, WRONG_USE_STATUS, INTERRUPTED_STATUS = 1, 2, 130
 
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FREE_SPACE = "free some space, or write elsewhere, and run the same command again"
 _EXTRAS = {"sklearn": "demo", "distributed": "cluster"}
 
@@ -41,11 +40,21 @@ def exit_status(error: Exception) -> int:
 
 def explain(error: Exception) -> str:
     """Say in one line what was wrong and what to do."""
-    return " ".join(_explain(error).split())
+    return printable(" ".join(_explain(error).split()))
+
+
+def printable(text: str) -> str:
+    r"""Write out what would command a terminal: ESC becomes the four characters \x1b.
+
+    Names out of files and file names may hold anything. Line breaks stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def _explain(error: Exception) -> str:
-    if any(isinstance(e, OSError) and e.errno in _DISK_FULL for e in _chain(error)):
+    if any(isinstance(e, OSError) and e.errno in DISK_FULL for e in _chain(error)):
         return f"{_without_advice(error)}: the disk is full; {_FREE_SPACE}"
     if isinstance(error, AdaspringError):
         return str(error)

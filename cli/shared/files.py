@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 from ...errors import UsageError
+from ...files.replace import check_can_replace, folder_beside
 
 
 def check_folder(path: Path) -> None:
-    """Refuse a file whose folder is not there."""
-    if not path.parent.is_dir():
+    """Refuse, before long work, a file that cannot be written then."""
+    if not os.path.isdir(path.parent):
         raise UsageError(f"{path}: the folder {path.parent} does not exist; make it first")
+    if os.path.isdir(path):
+        raise UsageError(f"{path} is a folder; give the name of a file")
+    try:
+        check_can_replace(path.with_name(f"{path.name}.new"))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file whole or not at all: to a temporary one beside it, which is then renamed."""
     check_folder(path)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        with folder_beside(path) as beside:
+            new = beside / path.name
+            with new.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(new, path)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        Path(name).unlink(missing_ok=True)

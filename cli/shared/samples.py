@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import DataError, InputError
+from ...files.arrays import read_npz
 from ...library.manifest import TensorSpec
 from .files import write_whole
 
@@ -42,7 +43,7 @@ def random_samples(specs: Sequence[TensorSpec], count: int | None, seed: int = 0
 
 def read_samples(path: Path, specs: Sequence[TensorSpec], limit: int | None) -> Samples:
     """Read arrays under each input's name, or `x` for a single input, and labels `y` if any."""
-    arrays = _read_npz(path)
+    arrays = read_npz(path, DataError, "give an .npz with the inputs under their names")
     labels = arrays.pop("y", None)
     inputs = tuple(_in_order(path, arrays, specs))
     if all(a.shape == spec.shape for a, spec in zip(inputs, specs, strict=True)):
@@ -96,19 +97,6 @@ def _random(rng: np.random.Generator, shape: tuple[int, ...], spec: TensorSpec) 
     if np.dtype(spec.dtype).kind == "f":
         return rng.standard_normal(shape).astype(spec.dtype)
     return rng.integers(0, 2, shape).astype(spec.dtype)
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; give an .npz with the inputs under their names")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except Exception as error:
-        why = (str(error) or type(error).__name__).splitlines()[0]
-        raise DataError(
-            f"{path} is not a readable .npz file ({why}); save it with np.savez(path, x=…, y=…)"
-        ) from error
 
 
 def _in_order(

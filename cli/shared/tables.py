@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .faults import printable
+
 if TYPE_CHECKING:
     from ...library.manifest import Cost, Figure
 
@@ -27,20 +29,22 @@ def console(*, stderr: bool = False) -> Console:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """Draw a table; columns whose name begins with '>' are aligned right. Cells are plain text."""
-    drawn = Table(title=Text(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    drawn = Table(
+        title=Text(printable(title)), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD
+    )
     for name in columns:
         right = name.startswith(">")
         drawn.add_column(
             Text(name.removeprefix(">")), justify="right" if right else "left", overflow="fold"
         )
     for row in rows:
-        drawn.add_row(*(Text(cell) for cell in row))
+        drawn.add_row(*(Text(printable(cell)) for cell in row))
     return drawn
 
 
 def line(text: str, style: str = "") -> Text:
     """Give a line of plain text."""
-    return Text(text, style=style)
+    return Text(printable(text), style=style)
 
 
 def bytes_text(count: float) -> str:

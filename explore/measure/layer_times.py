@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -13,6 +12,7 @@ import tvm_ffi
 
 from ...backends.build import build
 from ...backends.conv_algorithms import Known, alternatives, fastest
+from ...files.replace import TemporaryFolder
 from ...ir.model import Model
 from ...library.writer import write_library
 from ..assemble import library_parts, variant_parts
@@ -50,7 +50,7 @@ class LayerTimes:
         return self._done[key]
 
     def _timed(self, models: Sequence[Model]) -> tuple[float, ...]:
-        with tempfile.TemporaryDirectory(prefix="adaspring-layer-") as folder:
+        with TemporaryFolder("layer") as folder:
             work, parts = Path(folder), []
             best, known = self._schedules
             for index, model in enumerate(models):

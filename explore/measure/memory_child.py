@@ -31,11 +31,13 @@ def peak_growth_bytes(
 ) -> int:
     """By how much this process grows, at most, while it opens variants and runs them in turn.
 
-    Counted are anonymous memory, and those pages of their code and weights that are mapped;
-    the pages of TVM's runtime that come into memory at its first call are not.
+    Counted are anonymous memory, their code, which is run from memory, and those pages of their
+    weights that are mapped; the pages of TVM's runtime that come into memory at its first call are
+    not.
     """
-    codes = [library.folder / library.manifest.variant(name).code for name in variants]
-    files = {str(path.resolve()) for path in (*codes, *(library.folder / WEIGHTS_FOLDER).iterdir())}
+    codes = {library.manifest.variant(name).code for name in variants}
+    code_bytes = sum(file.size_bytes for file in library.manifest.files if file.path in codes)
+    files = {str(path.resolve()) for path in (library.folder / WEIGHTS_FOLDER).iterdir()}
     before_bytes = _resident_bytes(files)
     _CLEAR.write_text(_RESET_PEAK)
     net = library.open(variants[0], preload=False)
@@ -45,7 +47,7 @@ def peak_growth_bytes(
             net(*inputs)
     status = _status()
     passing_bytes = max(0, status["VmHWM"] - status["VmRSS"])
-    return _resident_bytes(files) - before_bytes + passing_bytes
+    return _resident_bytes(files) - before_bytes + code_bytes + passing_bytes
 
 
 def _resident_bytes(files: Collection[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import onnx.inliner
 from onnx import ModelProto, TensorProto
 
 from ...errors import ModelError
+from ...files.read import check_regular, memory_bytes
 from .rewrite import expand_deprecated
 
 
@@ -36,17 +38,24 @@ def _check_external_data(path: Path, proto: ModelProto) -> None:
         for entry in tensor.external_data:
             if entry.key != "location":
                 continue
-            target = (folder / entry.value).resolve()
+            try:
+                target = (folder / entry.value).resolve()
+            except (OSError, ValueError, RuntimeError) as error:  # a loop of links is the last
+                raise ModelError(
+                    f"{path}: the data of {tensor.name!r} are at no path ({error})"
+                ) from error
             if not target.is_relative_to(folder):
                 raise ModelError(
                     f"{path}: the data of {tensor.name!r} lie outside the model's folder "
                     f"({entry.value}); save the model with its data beside it"
                 )
-            if not target.is_file():
+            if not os.path.isfile(target):
                 raise ModelError(
                     f"{path}: the data of {tensor.name!r} are missing; "
                     f"put {entry.value} beside the model"
                 )
+            todo = f"put {entry.value} beside the model"
+            check_regular(target, ModelError, todo, most_bytes=memory_bytes())
 
 
 def _tensors(proto: ModelProto) -> Iterator[TensorProto]:

@@ -54,7 +54,9 @@ def read_program(path: Path) -> ExportedProgram:
     try:
         _check_payloads(path, members)
         members[_MODEL] = _check_program(path, members[_MODEL])
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+    except (
+        KeyError, TypeError, AttributeError, IndexError, ValueError, RecursionError
+    ) as error:  # fmt: skip
         raise ModelError(f"{path} is damaged; export the network again") from error
     _check_examples(path, members)
     if b"torch.ops.quantized_decomposed" in members[_MODEL]:

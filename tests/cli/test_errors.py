@@ -219,7 +219,7 @@ def test_wrong_inputs_of_run_are_refused(library, folder, change, words):
 def test_an_input_that_is_no_npz_is_refused(library, folder):
     (folder / "in.npz").write_text("no")
     refused(adaspring("run", library, "--input", "in.npz"), "np.savez")
-    refused(adaspring("run", library, "--input", "none.npz"), "no such file")
+    refused(adaspring("run", library, "--input", "none.npz"), "none.npz does not exist")
     np.savez(folder / "objects.npz", x=np.array([{}], dtype=object))
     refused(adaspring("run", library, "--input", "objects.npz"), "objects.npz")
 

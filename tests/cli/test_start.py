@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 import pytest
 
+from adaspring import targets
 from adaspring.cli.app import COMMANDS
+from adaspring.explore.board.runtime import runtime_files
 from adaspring.library.writer import write_library
 
 from ..support.cli import adaspring
@@ -75,7 +78,74 @@ def test_without_typer_the_command_says_what_to_install():
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
-    assert "pip install 'adaspring[compiler]'" in done.stderr
+    assert "pip install 'adaspring[cli]'" in done.stderr
+    assert "'adaspring[compiler]'" in done.stderr
+
+
+# Refuses what only the compiler needs, and says that none of it is installed.
+APP_SIDE = """
+import importlib.metadata as metadata, sys
+from importlib.abc import MetaPathFinder
+
+REFUSED = {"tvm", "torch", "onnx", "pebble", "safetensors", "xgboost", "PIL", "tornado"}
+real = metadata.version
+
+class Refuse(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in REFUSED:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+def version(name):
+    if name in REFUSED | {"apache-tvm", "pillow", "xgboost-cpu"}:
+        raise metadata.PackageNotFoundError(name)
+    return real(name)
+
+metadata.version = version
+sys.meta_path.insert(0, Refuse())
+from adaspring.cli import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory) -> Path:
+    """A library that brings its runtime along."""
+    folder = tmp_path_factory.mktemp("start") / "packed.lib"
+    write_library(folder, replace(parts(), runtime_paths=runtime_files(targets.host())))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("inspect", "LIB"),
+        ("run", "LIB"),
+        ("bench", "LIB", "--seconds", "0.1"),
+        ("bench", "LIB", "--switch", "--seconds", "0.1"),
+        ("targets", "host"),
+        ("doctor",),
+        ("--help",),
+    ],
+    ids=" ".join,
+)
+def test_where_the_compiler_is_not_installed_the_commands_of_an_app_run(arguments, packed):
+    done = python(APP_SIDE, *(packed if word == "LIB" else word for word in arguments))
+    assert done.returncode == 0, done.stdout + done.stderr
+    if arguments == ("doctor",):
+        assert "everything that an app needs is here; to compile, pip install" in done.stdout
+
+
+def test_a_profile_without_the_compiler_says_what_the_peak_would_need(packed):
+    done = python(APP_SIDE, "bench", packed, "--profile", "--seconds", "0.1")
+    assert done.returncode == 1  # these functions are not the ones that the tiny manifest lists
+    assert "calls" in done.stderr
+    assert "unexpected" not in done.stderr
+
+
+def test_a_library_without_a_runtime_says_what_to_install_where_there_is_none(library):
+    done = python(APP_SIDE, "run", library)
+    assert done.returncode == 1
+    assert "pip install apache-tvm==0.27.0.post1" in done.stderr
 
 
 def test_without_the_compiler_compile_says_what_to_install():

@@ -40,7 +40,7 @@ def test_a_users_board_is_shown_from_its_file(tmp_path):
     assert answer("targets", path)["name"] == "mine"
     path.write_text("colour = 'blue'\n" + as_toml(board))
     refused(adaspring("targets", path), "colour")
-    refused(adaspring("targets", tmp_path / "none.toml"), "no such file")
+    refused(adaspring("targets", tmp_path / "none.toml"), "none.toml does not exist")
 
 
 def as_toml(board: dict) -> str:

@@ -16,6 +16,7 @@ import pytest
 
 import adaspring
 from adaspring.errors import LibraryError, ManifestError
+from adaspring.files import replace as replacing
 from adaspring.library import reader, writer
 from adaspring.library.manifest import DIGEST_NAME, MANIFEST_NAME, FileRecord, Manifest
 from adaspring.library.weights import ALIGNMENT_BYTES, TensorPool, aligned_copy, map_tensors
@@ -218,7 +219,7 @@ def test_a_linked_folder_inside_is_refused_but_the_library_itself_may_be_linked(
 def test_a_file_record_for_a_folder_is_refused(library):
     record = FileRecord(path="code", sha256="0" * 64, size_bytes=0)
     with pytest.raises(LibraryError, match="is missing"):
-        reader.verify_file(library, record)
+        reader.LibraryFolder(library).verify((record,))
 
 
 def test_no_library_says_how_to_make_one(tmp_path):
@@ -253,7 +254,7 @@ def test_a_file_is_not_overwritten(tmp_path, code):
         writer.write_library(code, parts(code))
 
 
-@pytest.mark.parametrize("fail_at", ["copyfile", "fsync", "rename", "save"])
+@pytest.mark.parametrize("fail_at", ["copyfile", "fsync", "exchange", "save"])
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), KeyboardInterrupt()])
 def test_a_failure_leaves_the_old_library_and_nothing_else(
     library, code, monkeypatch, fail_at, error
@@ -265,19 +266,8 @@ def test_a_failure_leaves_the_old_library_and_nothing_else(
         calls["count"] += 1
         raise error
 
-    if fail_at == "rename":
-        rename = Path.rename
-
-        def second_rename_fails(self, target):
-            calls["count"] += 1
-            if calls["count"] == 2:
-                raise error
-            return rename(self, target)
-
-        monkeypatch.setattr(Path, "rename", second_rename_fails)
-    else:
-        owner = {"copyfile": shutil, "fsync": os, "save": TensorPool}[fail_at]
-        monkeypatch.setattr(owner, fail_at, fail)
+    owner = {"copyfile": shutil, "fsync": os, "save": TensorPool, "exchange": replacing}
+    monkeypatch.setattr(owner[fail_at], fail_at, fail)
     kind = LibraryError if isinstance(error, OSError) else KeyboardInterrupt
     with pytest.raises(kind):
         writer.write_library(library, replace(parts(code), name="second"))
@@ -342,7 +332,7 @@ def test_a_runtime_is_packed_and_hashed(tmp_path, code):
     runtime = tmp_path / "libtvm_runtime.so"
     runtime.write_bytes(b"runtime")
     folder = tmp_path / "x"
-    manifest = writer.write_library(folder, replace(parts(code), runtime_path=runtime))
+    manifest = writer.write_library(folder, replace(parts(code), runtime_paths=(runtime,)))
     assert manifest.runtime == "runtime/libtvm_runtime.so"
     assert (folder / manifest.runtime).read_bytes() == b"runtime"
     assert manifest.runtime in {record.path for record in manifest.files}

@@ -19,7 +19,7 @@ from adaspring.library import writer
 from adaspring.library.manifest import TensorSpec
 from adaspring.library.weights import ALIGNMENT_BYTES, TensorPool, map_tensors
 
-from ..support.libraries import parts, variant, with_variant
+from ..support.libraries import doubled, parts, variant
 
 WIDTH = 2048
 ONES = [np.ones((2, 48), np.float32)] * 2
@@ -128,10 +128,17 @@ def folder(tmp_path) -> Path:
     return path
 
 
-def doubled():
-    """The same library, the dense variant's weights doubled."""
-    twice = {name: 2 * value for name, value in parts().variants[0].weights.items()}
-    return with_variant(parts(), weights=twice)
+def swapped():
+    """The same library, the code and weights of `dense` and `rank16` under each other's names."""
+    first, second, third = parts().variants
+    return replace(
+        parts(),
+        variants=(
+            replace(first, code_path=second.code_path, weights=second.weights),
+            replace(second, code_path=first.code_path, weights=first.weights),
+            third,
+        ),
+    )
 
 
 def test_an_open_library_computes_the_same_after_its_folder_is_replaced_and_deleted(folder):
@@ -153,17 +160,46 @@ def test_weights_come_from_the_file_that_was_verified_even_when_first_used_later
     np.testing.assert_array_equal(run(net), run(fresh))
 
 
-def test_code_that_was_exchanged_before_it_was_loaded_is_refused(folder):
+def test_a_variant_that_is_loaded_after_the_library_was_replaced_and_deleted_is_the_old_one(folder):
     net = adaspring.load(folder).open("dense", preload=False)
+    wanted = {name: run(adaspring.load(folder).open(name)) for name in ("rank4", "rank16")}
     other = replace(variant("rank4", None), name="rank4")
     first, second, _ = parts().variants
     writer.write_library(folder, replace(parts(), variants=(first, second, other)))
+    net.use("rank4")
+    np.testing.assert_array_equal(run(net), wanted["rank4"])
+    shutil.rmtree(folder)
+    net.use("rank16")
+    np.testing.assert_array_equal(run(net), wanted["rank16"])
+
+
+@pytest.mark.parametrize("change", ["overwrite", "cut", "append"])
+def test_code_that_is_changed_in_its_place_before_it_is_loaded_is_refused(folder, change):
+    net = adaspring.load(folder).open("dense", preload=False)
+    code = folder / "code" / "rank4.so"
+    size_bytes = code.stat().st_size
+    with code.open("r+b") as file:
+        if change == "overwrite":
+            file.write((folder / "code" / "rank16.so").read_bytes()[:size_bytes])
+        file.truncate(size_bytes + {"overwrite": 0, "cut": -1, "append": 1}[change])
     with pytest.raises(LibraryError, match=r"rank4\.so: .*not"):
         net.use("rank4")
     assert net.variant == "dense"
-    shutil.rmtree(folder)
-    with pytest.raises(LibraryError, match=r"rank16\.so: is missing"):
-        net.use("rank16")
+
+
+def test_code_that_is_overwritten_in_its_place_runs_as_the_manifest_of_each_opening_says(folder):
+    """The inode stays the same, and the system's loader would take it for what it had."""
+    old = adaspring.load(folder).open("dense", preload=False)
+    before = run(old)
+    other = folder.parent / "other.lib"
+    writer.write_library(other, swapped())
+    weights = folder / "weights" / "shared.safetensors"
+    weights.unlink()  # what is mapped must not be overwritten
+    for path in (path for path in other.rglob("*") if path.is_file()):
+        (folder / path.relative_to(other)).write_bytes(path.read_bytes())
+    new = adaspring.load(folder).open("dense")
+    np.testing.assert_array_equal(run(new), run(adaspring.load(other).open("dense")))
+    np.testing.assert_array_equal(run(old), before)
 
 
 def wide_library(folder: Path) -> None:

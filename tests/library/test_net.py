@@ -295,7 +295,7 @@ def test_calls_of_one_variant_take_turns_and_a_switch_waits_for_none(library, ar
 
     slow = Executable("dense", {"main": main}, [], "cpu", 1)
     fast = library.executable("rank4")
-    net = Net(library.manifest.inputs, {"dense": slow, "rank4": fast}.get, None, "dense")
+    net = Net(library.manifest, {"dense": slow, "rank4": fast}.get, None, "dense")
     threads = [threading.Thread(target=net, args=arrays) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -405,23 +405,21 @@ thread.join()
     assert set(run_python(code).split()) == {"True"}
 
 
-def test_a_runtime_of_another_version_is_refused(monkeypatch, tmp_path):
+def test_a_runtime_of_another_version_is_refused(monkeypatch):
     monkeypatch.setattr(runtime, "version", lambda _: "0.28.0")
-    manifest = type("M", (), {"runtime": None, "tvm_version": "0.27.0.post1"})
     with pytest.raises(RuntimeMissing, match=r"built with TVM 0.27.0.post1, installed is 0.28.0"):
-        runtime.runtime_path(tmp_path, manifest)
+        runtime.runtime_path("0.27.0.post1")
 
 
-def test_no_runtime_at_all_says_what_to_install(monkeypatch, tmp_path):
+def test_no_runtime_at_all_says_what_to_install(monkeypatch):
     monkeypatch.setattr(runtime, "find_spec", lambda _: None)
-    manifest = type("M", (), {"runtime": None, "tvm_version": "0.27.0.post1"})
     with pytest.raises(RuntimeMissing, match=r"pip install apache-tvm==0.27.0.post1"):
-        runtime.runtime_path(tmp_path, manifest)
+        runtime.runtime_path("0.27.0.post1")
 
 
 def test_a_packed_runtime_serves_where_tvm_is_not_installed(tmp_path):
     lib = Path(importlib.util.find_spec("tvm").origin).parent / "lib" / "libtvm_runtime.so"
-    writer.write_library(tmp_path / "packed.lib", replace(parts(), runtime_path=lib))
+    writer.write_library(tmp_path / "packed.lib", replace(parts(), runtime_paths=(lib,)))
     code = f"""
 import numpy as np
 import adaspring

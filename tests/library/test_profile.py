@@ -131,7 +131,7 @@ def test_bench_shows_each_layers_share_of_the_peak(library):
 
 
 def test_without_the_compiler_the_profile_says_so(library, monkeypatch):
-    monkeypatch.setattr("adaspring.cli.bench.profile.find_spec", lambda name: None)
+    monkeypatch.setattr("adaspring.cli.bench.profile.installed_tvm", lambda: None)
     shown = answer("bench", library, "--profile", "--seconds", 0.1)
     assert shown["peak_gops"] is None
     assert "the compiler is not installed" in shown["peak_obstacle"]

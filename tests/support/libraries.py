@@ -170,6 +170,12 @@ def with_variant(base: LibraryParts, **changes: object) -> LibraryParts:
     return replace(base, variants=(replace(first, **changes), *rest))
 
 
+def doubled() -> LibraryParts:
+    """The same library under another name, the dense variant's weights doubled."""
+    twice = {name: 2 * value for name, value in weights(None).items()}
+    return with_variant(replace(parts(), name="doubled"), weights=twice)
+
+
 def forge(folder: Path, change: Callable[[dict], object]) -> None:
     """Rewrite the manifest with a matching digest, as someone who knows the format would."""
     raw = json.loads((folder / MANIFEST_NAME).read_bytes())

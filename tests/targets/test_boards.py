@@ -12,6 +12,7 @@ from adaspring.errors import BoardError
 from adaspring.targets import toml_board, x86
 from adaspring.targets.machine import read_machine
 
+from ..support import hostile
 from ..support.boards import BOARD_TOML
 
 ALL = (*targets.BOARDS, targets.host(), targets.null())
@@ -78,8 +79,44 @@ def test_a_wrong_toml_board_is_refused_with_its_file_and_key(toml, old, new, mes
     assert str(path) in str(caught.value)
 
 
+ENERGY = """
+[energy]
+pj_per_mac_fp32 = 1.0
+pj_per_mac_int8 = 1.0
+pj_per_byte_dram = 1.0
+idle_w = 1.0
+[sources]
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("description =", "x = " + "[" * 5000 + "]" * 5000 + "\ndescription =", "not TOML"),
+        ("[target]", "[target]\nz = " + "[" * 20 + "]" * 20, "nested more than 8 deep"),
+        ("[target]", "[target]\nz = 2020-01-01", "target holds datetime.date"),
+        ("[target]", "[target]\nz = nan", "target holds nan"),
+        ("= 1073741824", "= 1" + "0" * 30, "memory_bytes|out of range"),
+        ("= 1073741824", "= 1" + "0" * 5000, "digits"),
+        ("[sources]", ENERGY.replace("idle_w = 1.0", "idle_w = inf"), "idle_w"),
+        ("[sources]", ENERGY.replace("dram = 1.0", "dram = inf"), "pj_per_byte_dram"),
+        ("[sources]", ENERGY.replace("dram = 1.0", "dram = nan"), "pj_per_byte_dram"),
+    ],
+)
+def test_a_board_without_end_or_measure_is_refused(toml, old, new, message):
+    with pytest.raises(BoardError, match=message) as caught:
+        targets.load_board(toml(BOARD_TOML.replace(old, new, 1)))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", hostile.KINDS)
+def test_a_board_that_is_no_plain_file_is_refused(tmp_path, kind):
+    with pytest.raises(BoardError, match=r"b\.toml"):
+        targets.find(hostile.put(tmp_path / "b.toml", kind))
+
+
 def test_a_missing_toml_file_says_so(tmp_path):
-    with pytest.raises(BoardError, match=r"none\.toml: no such file"):
+    with pytest.raises(BoardError, match=r"none\.toml does not exist; give a board"):
         targets.find(tmp_path / "none.toml")
 
 

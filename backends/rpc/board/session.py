@@ -9,7 +9,6 @@ import os
 import select
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ....errors import RuntimeMissing
+from ....files.replace import TemporaryFolder
 from ....library.ffi import tvm_ffi
 from ....library.runtime import use_threads
 from ....targets import Affinity
@@ -65,7 +65,7 @@ class BoardSession:
         self.deadline_s = time.monotonic() + limit_s
         line.settimeout(None)
         enable_keepalive(line)
-        self._folder = tempfile.TemporaryDirectory(prefix="adaspring-session-")
+        self._folder = TemporaryFolder("session")
         # A copy of this process has the runtime loaded and starts in no time; this process has
         # one thread, and never uses TVM's pool, so that the copy is sound.
         self._process = multiprocessing.get_context("fork").Process(

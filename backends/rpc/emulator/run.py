@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ....errors import BoardError
+from ....files.replace import TemporaryFolder
 from ....targets import Board
 from ..description import EMULATED_SUFFIX
 from ..protocol import Address
@@ -46,7 +46,7 @@ def emulated_board(
     """
     cpu = _cpu(image, board)
     # The package by itself: beside it may lie packages of this machine's architecture.
-    with tempfile.TemporaryDirectory(prefix="adaspring-board-") as folder:
+    with TemporaryFolder("board") as folder:
         (Path(folder) / "adaspring").symlink_to(_PACKAGE)
         command = [
             *(str(image.emulator), "-cpu", cpu, "-L", str(image.root), str(image.python)),

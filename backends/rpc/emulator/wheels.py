@@ -6,12 +6,13 @@ import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 from ....errors import BoardError
 
-_PLATFORMS = ("manylinux_2_28_aarch64", "manylinux2014_aarch64", "manylinux_2_17_aarch64")
+_PLATFORMS = ("manylinux_2_28", "manylinux2014", "manylinux_2_17")
 _DOWNLOAD_S = 900
 PINNED = ("apache-tvm", "apache-tvm-ffi")
 _APP_SIDE = ("msgspec", "numpy")
@@ -25,12 +26,20 @@ _LEFT_OUT = re.compile(
 
 def fetch_wheels(folder: Path, python: str) -> list[Path]:
     """Download the wheels, with what they depend on, for an aarch64 Python (as "3.11")."""
-    folder.mkdir()
     wanted = [f"{name}=={version(name)}" for name in PINNED] + list(_APP_SIDE)
+    return download(folder, wanted, python, "aarch64")
+
+
+def download(
+    folder: Path, wanted: Sequence[str], python: str, architecture: str, *options: str
+) -> list[Path]:
+    """Download wheels for a Python of another architecture; BoardError where pip cannot."""
+    folder.mkdir()
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     command += ["--dest", str(folder), "--only-binary", ":all:", "--python-version", python]
     for platform in _PLATFORMS:
-        command += ["--platform", platform]
+        command += ["--platform", f"{platform}_{architecture}"]
+    command += options
     try:
         done = subprocess.run(
             [*command, *wanted], capture_output=True, text=True, timeout=_DOWNLOAD_S, check=False

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,9 +33,9 @@ def check_is_log(folder: Path) -> None:
         BuildError: there is no such folder, or it holds no records.
 
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise BuildError(f"{folder}: no such folder; give {_ADVICE}")
-    if not (folder / RECORDS).is_file():
+    if not os.path.isfile(folder / RECORDS):
         inner = sorted(path.parent for path in folder.glob(f"*/{RECORDS}"))
         hint = f"did you mean {inner[0]}?" if inner else f"give {_ADVICE}"
         raise BuildError(f"{folder} is not a tuning log: it has no {RECORDS}; {hint}")
@@ -46,9 +49,14 @@ def read_contents(folder: Path) -> Contents:
 
     """
     check_is_log(folder)
+    with _refusal(folder), reading(folder):
+        return contents_of(folder)
+
+
+@contextmanager
+def _refusal(folder: Path) -> Iterator[None]:
     try:
-        with reading(folder):
-            return contents_of(folder)
+        yield
     except OSError as error:
         raise BuildError(
             f"the tuning log {folder} cannot be read: {error}; fix its permissions"
@@ -56,7 +64,12 @@ def read_contents(folder: Path) -> Contents:
 
 
 def contents_of(folder: Path) -> Contents:
-    """Read a log that is locked already."""
+    """Read a log that is locked already; BuildError where it cannot be."""
+    with _refusal(folder):
+        return _contents_of(folder)
+
+
+def _contents_of(folder: Path) -> Contents:
     workloads = tuple(line for line, *_ in new_lines(LineFile(folder / WORKLOADS), WorkloadLine))
     records = []
     for line, _, number in new_lines(LineFile(folder / RECORDS), RecordLine):

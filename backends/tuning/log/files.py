@@ -15,15 +15,18 @@ import fcntl
 import logging
 import lzma
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ....errors import BuildError
+from ....files.read import NotRegular, open_descriptor
 from .lines import RECORDS
 
 _log = logging.getLogger(__name__)
 
+MAX_BYTES = 1 << 30  # of one file: a few million records
 # A small packed file may unfold to any size; a shipped log of this size would be a mistake.
 MAX_UNPACKED_BYTES = 1 << 28
 
@@ -56,11 +59,20 @@ def writing(folder: Path) -> Iterator[None]:
 def _open_locked(path: Path, flags: int, operation: int) -> int:
     """Open and lock a file; again where it was replaced while we waited."""
     while True:
-        descriptor = os.open(path, flags, 0o666)
+        descriptor = _open_regular(path, flags)
         fcntl.flock(descriptor, operation)
         if _inode(path) == os.fstat(descriptor).st_ino:
             return descriptor
         os.close(descriptor)
+
+
+def _open_regular(path: Path, flags: int) -> int:
+    """Open a file, which may be new; NotRegular where something else has its name."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK, 0o666)  # a pipe does not hold us up
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotRegular("a pipe or a device", path)
+    return descriptor
 
 
 @contextmanager
@@ -99,10 +111,13 @@ class LineFile:
     def read_on(self) -> list[bytes]:
         """The whole lines that were not read before, without their line breaks."""
         try:
-            with self.path.open("rb") as file:
-                self._inode = os.fstat(file.fileno()).st_ino
+            with os.fdopen(open_descriptor(self.path), "rb") as file:
+                status = os.fstat(file.fileno())
+                if status.st_size - self._whole_bytes > MAX_BYTES:
+                    raise OSError(f"{self.path} has more than {MAX_BYTES >> 20} MB")
+                self._inode = status.st_ino
                 file.seek(self._whole_bytes)
-                data = file.read()
+                data = file.read(MAX_BYTES)
         except FileNotFoundError:
             if self.lines_count:
                 return []
@@ -126,7 +141,7 @@ class LineFile:
                 f"{self._packed} is compressed and read-only; decompress it with unxz to write here"
             )
         try:
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            descriptor = _open_regular(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             try:
                 _write_whole(descriptor, line + b"\n", self._whole_bytes)
                 if sync:
@@ -148,8 +163,11 @@ def packed_path(path: Path) -> Path:
 def _unpack(packed: Path) -> bytes:
     """What `packed` holds; nothing where it is not there either."""
     try:
-        with lzma.open(packed) as file:
-            data = file.read(MAX_UNPACKED_BYTES + 1)
+        with os.fdopen(open_descriptor(packed), "rb") as raw:
+            if os.fstat(raw.fileno()).st_size > MAX_BYTES:
+                raise OSError(f"{packed} has more than {MAX_BYTES >> 20} MB")
+            with lzma.open(raw, format=lzma.FORMAT_XZ) as file:
+                data = file.read(MAX_UNPACKED_BYTES + 1)
     except FileNotFoundError:
         return b""
     except (EOFError, lzma.LZMAError) as error:

@@ -6,20 +6,29 @@ needed to find it again: a schedule stays JSON until someone asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
+import numpy as np
+from msgspec import Meta, Raw, Struct
 
 from ....errors import BuildError
 from .origin import Origin
 
 WORKLOADS, RECORDS, LOST = "workloads.jsonl", "records.jsonl", "lost.jsonl"
 
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+MAX_DEPTH = 200  # of a schedule or a function; those of TVM are nested a dozen deep
+
 # MetaSchedule records a candidate that failed as one of 1e10 s, or without times.
 _FAILED_S = 1e9
+_MOST_S = 1e10
+
+
+Seconds = Annotated[float, Meta(gt=0, le=_MOST_S)]
 
 
 class WorkloadLine(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -33,7 +42,7 @@ class Measurement(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
     """A schedule, its seconds, the target (its tag says the origin), and the arguments."""
 
     trace: Raw
-    run_secs: tuple[float, ...] | None
+    run_secs: tuple[Seconds, ...] | None
     target: dict[str, Any] | None
     arguments: Raw
 
@@ -87,8 +96,13 @@ def decode(kind: type[Line], text: bytes, path: Path, number: int) -> Line:
     """Read one line of `path`; BuildError names file and line where it is damaged."""
     try:
         return msgspec.json.decode(text, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise damaged(path, number, str(error)) from error
+
+
+def are_times(run_secs: Sequence[float]) -> bool:
+    """Whether these can be the seconds of a call: above 0, finite, none of them NaN."""
+    return len(run_secs) > 0 and all(0 < float(second) <= _MOST_S for second in run_secs)
 
 
 def encode(line: Struct) -> bytes:
@@ -102,3 +116,14 @@ def damaged(path: Path, number: int, why: str) -> BuildError:
         f"the tuning log {path.parent} cannot be read: {path.name}, line {number} is damaged "
         f"({why}). {_REMEDIES[path.name]}, or, to tune from scratch without this log, move it away"
     )
+
+
+def check_depth(text: bytes) -> None:
+    """Refuse JSON that must not reach TVM: ValueError.
+
+    Parsers recurse: Python's stop at a limit, TVM's overflows the stack and ends the process.
+    """
+    bare = np.frombuffer(_STRING.sub(b"", text), np.uint8)
+    opens, closes = (np.isin(bare, np.frombuffer(ends, np.uint8)) for ends in (b"[{", b"]}"))
+    if np.cumsum(opens.astype(np.int64) - closes).max(initial=0) > MAX_DEPTH:
+        raise ValueError(f"nested more than {MAX_DEPTH} deep")

@@ -18,10 +18,11 @@ from tvm.s_tir.meta_schedule.database import Workload as SavedWorkload
 from tvm.s_tir.schedule import Trace
 from tvm.target import Target
 
-from .files import writing
+from ....errors import BuildError
+from .files import write_error, writing
 from .folder import LogFolder
 from .index import Index, hash_of
-from .lines import LostLine, Measurement, RecordLine, WorkloadLine, best_of
+from .lines import LostLine, Measurement, RecordLine, WorkloadLine, are_times, best_of
 from .origin import Origin, tvm_version
 from .records import Loss, Record, Workload
 from .trace import trace_as_json, trace_key
@@ -103,9 +104,11 @@ class TuningLog:
         """Append one measured schedule.
 
         Raises:
-            BuildError: it could not be written. The log is as it was.
+            BuildError: these are no times, or it could not be written. The log is as it was.
 
         """
+        if not are_times(run_secs):
+            raise BuildError(f"{list(run_secs)} are no times of a schedule, which lie above 0 s")
         measurement = _measurement(module, trace, run_secs, target, origin)
         with self._writing():
             position = self._own.append_workload(self._line_of(module))
@@ -125,7 +128,10 @@ class TuningLog:
             replaced = self._own.was_replaced()
             if replaced:
                 self._forget()
-            self._own.read_on()
+            try:
+                self._own.read_on()
+            except OSError as error:
+                raise write_error(self.folder, error) from error
             if replaced:
                 self._read_shipped()
             yield

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
-from ....errors import UsageError
+from ....errors import BuildError, UsageError
+from ....files.replace import folder_beside
 from .contents import Contents, read_contents
 from .files import write_error, write_synced
 from .lines import LOST, RECORDS, WORKLOADS, RecordLine, WorkloadLine
@@ -75,10 +75,15 @@ def _same_functions(lines: Iterable[WorkloadLine]) -> dict[WorkloadLine, Workloa
 def _plain(record: RecordLine) -> RecordLine:
     """The record with one spelling for equal values: TVM writes a number with 20 digits."""
     found = record.measurement
-    trace, arguments = (
-        msgspec.Raw(msgspec.json.encode(msgspec.json.decode(text)))
-        for text in (found.trace, found.arguments)
-    )
+    try:
+        trace, arguments = (
+            msgspec.Raw(msgspec.json.encode(msgspec.json.decode(text)))
+            for text in (found.trace, found.arguments)
+        )
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise BuildError(
+            f"a schedule in {RECORDS} cannot be read: {error}; delete its line"
+        ) from error
     plain = msgspec.structs.replace(found, trace=trace, arguments=arguments)
     return msgspec.structs.replace(record, measurement=plain)
 
@@ -92,8 +97,8 @@ def _write(output: Path, union: Contents) -> None:
     files = {RECORDS: union.records, WORKLOADS: union.workloads, LOST: union.lost}
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as name:
-            new = Path(name) / output.name
+        with folder_beside(output) as beside:
+            new = beside / output.name
             new.mkdir()  # within the temporary one, which others may not read
             for file, lines in files.items():
                 write_synced(new / file, b"".join(_encode(line) + b"\n" for line in lines))

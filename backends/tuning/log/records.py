@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import statistics
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from tvm.s_tir.meta_schedule.database import Workload as SavedWorkload
 from tvm.s_tir.schedule import Trace
 
 from ....errors import BuildError
-from .lines import best_of
+from .lines import best_of, check_depth
 from .origin import Origin
 from .trace import trace_from_json, trace_key
 
@@ -47,6 +48,7 @@ class Workload:
     def module(self) -> IRModule:
         """The function as a module of its own, named `main`."""
         try:
+            check_depth(base64.b64decode(self.text))
             return SavedWorkload.from_json([self.hash, self.text]).mod
         except Exception as error:  # whatever TVM raises for text that is not its own
             raise BuildError(

@@ -7,6 +7,7 @@ be put together as they stand in a thirtieth of that.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from tvm.s_tir.schedule import Instruction, InstructionKind, LoopRV, SBlockRV, T
 from tvm.tirx import Var
 
 from ...schedule.contraction import new_schedule
+from .lines import check_depth
 
 _INDEX_DTYPE = "int32"  # as the schedule's own variables have
 
@@ -58,9 +60,20 @@ def _holds_objects(values: Any) -> bool:
 
 
 def _replay(json: Any, module: IRModule) -> Trace:
+    for inner in _strings(json):
+        check_depth(inner.encode())
     sch = new_schedule(module["main"])
     Trace.apply_json_to_schedule(json, sch)
     return sch.trace
+
+
+def _strings(json: Any) -> Iterator[str]:
+    """Every text in JSON, where TVM may have put JSON of its own."""
+    if isinstance(json, str):
+        yield json
+    elif isinstance(json, list | dict):
+        for inner in json.values() if isinstance(json, dict) else json:
+            yield from _strings(inner)
 
 
 def _argument(value: Any, variables: dict[str, Any]) -> Any:

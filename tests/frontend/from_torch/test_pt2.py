@@ -166,3 +166,21 @@ def test_a_damaged_program_gives_a_model_error_or_a_model(saved, tmp_path, place
     else:
         message = ""
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("member", [MODEL, WEIGHTS])
+def test_json_that_is_nested_without_end_is_refused(saved, tmp_path, member):
+    content = members(saved)
+    nested = b"[" * 100_000 + b"]" * 100_000
+    content[member] = content[member].rstrip()[:-1] + b', "deep": ' + nested + b"}"
+    with pytest.raises(ModelError, match=r"deep\.pt2"):
+        load_model(write(tmp_path / "deep.pt2", content))
+
+
+def test_a_tree_of_inputs_that_is_nested_without_end_is_refused(saved, tmp_path):
+    def change(program):
+        call = program["graph_module"]["module_call_graph"][0]
+        call["signature"]["in_spec"] = "[" * 100_000
+
+    with pytest.raises(ModelError, match=r"deep\.pt2 is damaged"):
+        load_model(edited(saved, tmp_path / "deep.pt2", MODEL, change))
