@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tvm import relax
 
-from .arguments import Inputs, integers, scalar
+from .arguments import Inputs, emit, integers, like, scalar
 
 Convert = Callable[[Inputs, dict[str, Any], Any], relax.Expr]
 _op = relax.op
@@ -87,6 +87,14 @@ def _extreme(operator: Callable[..., relax.Expr]) -> Convert:
     return convert
 
 
+def lp_normalization(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
+    """LpNormalization: x over its norm along an axis; 0 where that is 0."""
+    x, axes = inputs[0], [attrs.get("axis", -1) % inputs[0].ty.ndim]
+    reduce = _root_of_squares if attrs.get("p", 2) == 2 else _KEEPING["ReduceL1"]
+    norm = emit(reduce(x, axes))
+    return _op.divide(x, _op.where(_op.equal(norm, like(x, 0)), like(x, 1), norm))
+
+
 def cumulative_sum(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
     """CumSum from either end, with or without the element itself."""
     x = inputs[0]
@@ -101,4 +109,5 @@ OWN: dict[str, Convert] = {
     "ArgMax": _extreme(_op.argmax),
     "ArgMin": _extreme(_op.argmin),
     "CumSum": cumulative_sum,
+    "LpNormalization": lp_normalization,
 }

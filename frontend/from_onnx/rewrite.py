@@ -52,9 +52,10 @@ def expand(proto: ModelProto) -> ModelProto:
             _state_defaults(node, opset)
     names = [("", name) for name in sorted(wanted)]
     try:
-        return onnx.inliner.inline_selected_functions(typed, names, inline_schema_functions=True)
+        made = onnx.inliner.inline_selected_functions(typed, names, inline_schema_functions=True)
     except RuntimeError:  # of some forms ONNX cannot tell the types; they are refused by name
         return proto
+    return expand(made)  # what a definition uses may need one itself
 
 
 def _state_defaults(node: NodeProto, opset: int) -> None:
