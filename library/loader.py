@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +14,11 @@ from .context import Context
 from .executable import CPU, DEVICES, Executable, copy_to
 from .ffi import Tensor, tvm_ffi
 from .manifest import WEIGHTS_FOLDER, Manifest
+from .native.turns import LOAD_VARIANT, Turn
 from .net import Net, unknown_variant
 from .policy import LambdaPolicy, Policy
 from .reader import open_verified, read_manifest, verify_file
-from .runtime import check_machine, load_code, load_runtime
+from .runtime import check_machine, load_runtime, start_machine
 from .weights import Array, map_tensors
 
 
@@ -58,7 +58,7 @@ class Library:
         self.manifest = manifest
         self._arrays = arrays
         self._weights: dict[str, Tensor] = {}
-        self._loading = threading.Lock()
+        self._loading = Turn(LOAD_VARIANT)
 
     @cached_property
     def variants(self) -> tuple[str, ...]:
@@ -119,7 +119,7 @@ class Library:
         code = next(record for record in self.manifest.files if record.path == variant.code)
         with self._loading:
             verify_file(self.folder, code)
-            machine = load_code(self.folder / variant.code, devices)
+            machine = start_machine(self.folder / variant.code, devices)
             weights = tvm_ffi.Array([self._weight(key, device) for key in variant.weights])
         return Executable(name, machine, weights, board.device, board.thread_count, board.affinity)
 

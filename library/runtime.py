@@ -1,4 +1,4 @@
-"""libtvm_runtime without the compiler: found, loaded once, its threads set.
+"""libtvm_runtime without the compiler: found, loaded once, its threads replaced by our pool.
 
 Neither tvm nor torch is imported: the shared library comes from the opened library, or out of an
 installed apache-tvm that is located but not run.
@@ -10,13 +10,14 @@ import ctypes
 import os
 import tempfile
 import threading
-import warnings
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from ..errors import LibraryError, RuntimeMissing, WrongBoard
 from ..targets.board import Affinity
@@ -24,13 +25,15 @@ from ..targets.detect import this_architecture
 from ..targets.machine import cpu_flags, fastest_cpus
 from .ffi import tvm_ffi
 from .manifest import BoardRecord, Manifest
+from .native import pool
+from .native.turns import LOAD_CODE, Turn
 
-_SHARE_CPUS = -3  # kSpecifyThreadShareAllCore: threads roam over the given processors, unpinned
-_ONE_CPU_EACH = -2  # kSpecifyOneCorePerThread: the n-th thread stays on the n-th of them
 ROAMING = Affinity()
-_ANY_TVM_FUNCTION = "runtime.config_threadpool"
-_loading = threading.Lock()
+SPIN_US = 200
+_ANY_TVM_FUNCTION = "runtime.NumThreads"
+_loading = Turn(LOAD_CODE)
 _configured = threading.local()
+_in_use: WeakValueDictionary[tuple[int, int], LoadedCode] = WeakValueDictionary()
 
 
 def check_machine(board: BoardRecord) -> None:
@@ -80,37 +83,23 @@ def check_affinity(affinity: Affinity, board: str) -> None:
         )
 
 
-def use_threads(count: int, affinity: Affinity = ROAMING) -> None:
+def use_threads(count: int, affinity: Affinity = ROAMING, spin_us: int = SPIN_US) -> None:
     """Let this thread's calls use `count` processors, at most those that `affinity` allows.
 
-    TVM keeps a pool for each calling thread, with half of the x86 processors by default; the pool
-    takes its size when first used and can shrink but not grow.
+    `spin_us`: microseconds for which a thread that waits stays awake.
 
     Raises:
         WrongBoard: the affinity names a processor that this process may not use.
+        RuntimeMissing: the thread pool is not compiled, and cannot be.
 
     """
-    if getattr(_configured, "wanted", None) == (count, affinity):
+    if getattr(_configured, "wanted", None) == (count, affinity, spin_us):
         return
     check_affinity(affinity, "the board")
     cpus = affinity.cpus or tuple(sorted(fastest_cpus(Path("/"), _usable())))
-    wanted = min(count, len(cpus))
-    # A pool that has more threads than it is given places for would not be pinned.
-    _configured.places = max(len(cpus), getattr(_configured, "places", 0))
-    places = [str(cpus[index % len(cpus)]) for index in range(_configured.places)]
-    mode = _ONE_CPU_EACH if affinity.pinned else _SHARE_CPUS
-    tvm_ffi.get_global_func(_ANY_TVM_FUNCTION)(mode, wanted, places)
-    if affinity.pinned:  # TVM pins the pool's own threads, and lets the caller roam over all cpus
-        os.sched_setaffinity(0, cpus[:1])
-    got = tvm_ffi.get_global_func("runtime.NumThreads")()
-    if got != wanted:
-        warnings.warn(
-            f"this thread's TVM pool was started with {got} threads before adaspring asked for "
-            f"{wanted}; run the library before other TVM code, or in another thread",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    _configured.wanted = (count, affinity)
+    os.sched_setaffinity(0, cpus[:1] if affinity.pinned else cpus)
+    pool.use(min(count, len(cpus)), cpus, pinned=affinity.pinned, spin_us=spin_us)
+    _configured.wanted = (count, affinity, spin_us)
 
 
 @cache
@@ -128,23 +117,51 @@ def give_back_unused() -> None:
     tvm_ffi.get_global_func("vm.builtin.memory_manager.clear")()
 
 
-def load_code(path: Path, devices: tuple[tuple[int, int], ...]) -> Any:
-    """Return the compiled library's virtual machine, started on (type, index) devices.
+@dataclass(frozen=True, eq=False)
+class LoadedCode:
+    """A variant's compiled functions, in use by all machines that run it."""
+
+    module: Any
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A virtual machine that runs loaded code; `code` keeps that from being loaded twice."""
+
+    code: LoadedCode
+    functions: Any
+
+
+def start_machine(path: Path, devices: tuple[tuple[int, int], ...]) -> Machine:
+    """Return the compiled library's virtual machine, started on (type, index) devices."""
+    try:
+        with _loading:
+            code = _load_code(path)
+        functions = code.module["vm_load_executable"]()
+        pooled = 2
+        functions["vm_initialization"](*(word for pair in devices for word in (*pair, pooled)))
+    except (OSError, RuntimeError, ValueError, AttributeError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise LibraryError(f"{path}: cannot be loaded: {first}; rebuild the library") from error
+    return Machine(code, functions)
+
+
+def _load_code(path: Path) -> LoadedCode:
+    """Load a file once, while it is in use: loading it again would point it at TVM's pool again.
 
     It is opened through a name of its own: the loader takes a name that it has seen for the file
     that it had then, so a library compiled anew in the same place would run its old code.
     """
-    try:
+    status = path.stat()
+    file = (status.st_dev, status.st_ino)
+    if (code := _in_use.get(file)) is None:
         with tempfile.TemporaryDirectory(prefix="adaspring-") as folder:
             fresh = Path(folder) / path.name
             fresh.symlink_to(path.resolve())
-            machine = tvm_ffi.load_module(str(fresh))["vm_load_executable"]()
-        pooled = 2
-        machine["vm_initialization"](*(word for pair in devices for word in (*pair, pooled)))
-    except (OSError, RuntimeError, ValueError, AttributeError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise LibraryError(f"{path}: cannot be loaded: {first}; rebuild the library") from error
-    return machine
+            code = LoadedCode(tvm_ffi.load_module(str(fresh)))
+            pool.give_to(fresh)
+        _in_use[file] = code
+    return code
 
 
 def runtime_path(folder: Path, manifest: Manifest) -> Path:
