@@ -3,7 +3,9 @@
  * A launch has as many shares as its thread may use processors. Share 0 is the caller's; share w
  * is worker w's where that comes in time, else anybody's who is free, the caller first of all: a
  * worker that gets no processor delays nobody, unless it loses it in the middle of a share.
- * Waiting spins for a stated time, then sleeps in the kernel (futex).
+ * Waiting spins for a stated time, then sleeps in the kernel (futex). Sleeping workers are woken
+ * only once launches have followed each other for as long as waking may take: a short call now and
+ * then is done sooner alone.
  *
  * A slot says whether a share may be taken: 2g in launch g, 2g + 1 once taken. Launches are
  * numbered for ever, so who takes 2g knows that launch g is not over before its share is, and
@@ -27,6 +29,7 @@
 #define EXPORT __attribute__((visibility("default")))
 #define MAX_THREADS 256
 #define CACHE_LINE 64
+#define WAKE_AFTER_NS 150000
 
 /* As in tvm/runtime/c_backend_api.h and tvm/ffi/c_api.h. */
 typedef struct {
@@ -72,6 +75,8 @@ static _Atomic int64_t spin_ns;
 
 /* Of the launch that has the pool. */
 static uint64_t launches;
+static int64_t busy_since_ns; /* launches have followed each other since */
+static int64_t last_launch_ns;
 static int worker_count;
 static pthread_t workers[MAX_THREADS];
 static Settings placed; /* where the workers are */
@@ -87,14 +92,17 @@ static int64_t now_ns(void) {
   return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
 
-/* Pause a spinning thread; whether its time is over, which is looked up every 32nd turn. */
+/* Pause a spinning thread; whether its time is over. Every 32nd turn whoever else waits for this
+ * processor has it, for that may be the thread that is waited for. */
 static int spun(unsigned turn, int64_t until) {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
 #elif defined(__aarch64__)
   __asm__ volatile("isb" ::: "memory");
 #endif
-  return turn % 32 == 0 && now_ns() >= until;
+  if (turn % 32 != 0) return 0;
+  sched_yield();
+  return now_ns() >= until;
 }
 
 static void futex_wait(void *word, unsigned seen, unsigned bits) {
@@ -202,8 +210,11 @@ static int compute_alone(Lambda lambda, void *closure) {
 static void wake(int shares) {
   unsigned bits = 0;
   for (int share = 1; share < shares && share <= 32; ++share) bits |= 1u << share % 32;
+  int64_t now = now_ns();
+  if (now - last_launch_ns > settings.spin_ns) busy_since_ns = now;
+  last_launch_ns = now;
   bits &= atomic_load(&asleep);
-  if (!bits) return;
+  if (!bits || now - busy_since_ns < WAKE_AFTER_NS) return;
   atomic_fetch_and(&asleep, ~bits);
   atomic_fetch_add(&wakes, 1);
   futex_wake(&wakes, bits);
