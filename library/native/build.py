@@ -6,7 +6,6 @@ The compiled file's name holds the digest of its source, so that none serves for
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import subprocess
 import tempfile

@@ -26,7 +26,7 @@ class _Errors(ctypes.Structure):
     """tvm_ffi's functions that carry an error from a worker to the caller."""
 
     _names_ = ("MoveFromRaised", "SetRaised", "SetRaisedFromCStr")
-    _fields_ = [(name, ctypes.c_void_p) for name in ("move", "set", "drop", "set_text")]  # noqa: RUF012
+    _fields_ = [(name, ctypes.c_void_p) for name in ("move", "set", "drop", "set_text")]
 
 
 def use(threads: int, cpus: Sequence[int], *, pinned: bool, spin_us: int) -> None:

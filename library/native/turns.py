@@ -64,7 +64,5 @@ def _give_all_back() -> None:
     _gate.release()
 
 
-os.register_at_fork(
-    before=_take_all, after_in_parent=_give_all_back, after_in_child=_give_all_back
-)
+os.register_at_fork(before=_take_all, after_in_parent=_give_all_back, after_in_child=_give_all_back)
 atexit.register(_take_all)
