@@ -31,7 +31,7 @@ class Pool(build_ext):
         return str(Path(*fullname.split(".")).with_name(POOL["file_name"]()))
 
     def build_extension(self, ext: Extension) -> None:
-        """Compile; where that fails, setuptools says so, and the pool is compiled when first used."""
+        """Compile; where that fails setuptools says so, and it is compiled when first used."""
         folder = Path(self.get_ext_fullpath(ext.name)).parent
         try:
             POOL["build"](os.environ.get("CC", "cc"), folder)
@@ -49,6 +49,8 @@ class Wheel(bdist_wheel):
 
 setup(
     packages=["adaspring", *(f"adaspring.{name}" for name in find_packages())],
-    ext_modules=[Extension("adaspring.library.native.pool", ["library/native/pool.c"], optional=True)],
+    ext_modules=[
+        Extension("adaspring.library.native.pool", ["library/native/pool.c"], optional=True)
+    ],
     cmdclass={"bdist_wheel": Wheel, "build_ext": Pool, "build_py": Modules},
 )

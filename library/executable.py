@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..targets.board import Affinity
@@ -22,7 +22,7 @@ class Executable:
     def __init__(
         self,
         name: str,
-        machine: Machine,
+        machine: Mapping[str, Any] | Machine,
         weights: Any,
         device: str,
         thread_count: int,
@@ -31,7 +31,7 @@ class Executable:
     ) -> None:
         self.name = name
         self._machine = machine
-        self._main = machine.functions["main"]
+        self._main = machine["main"]
         self._weights = weights
         self._device = DEVICES[device]
         self._threads = (thread_count, affinity, spin_us)
@@ -56,7 +56,7 @@ class Executable:
                 calls.append((name, 1e3 * (time.perf_counter() - started.pop())))
             return _GO_ON
 
-        set_instrument = self._machine.functions["set_instrument"]
+        set_instrument = self._machine["set_instrument"]
         with self._running:
             use_threads(*self._threads)
             set_instrument(note)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +15,12 @@ from ..errors import LibraryError, UsageError
 from .context import Context
 from .executable import CPU, DEVICES, Executable, copy_to
 from .ffi import Tensor, tvm_ffi
-from .manifest import WEIGHTS_FOLDER, Manifest
+from .manifest import MOST_THREADS, WEIGHTS_FOLDER, Manifest
 from .native.turns import LOAD_VARIANT, Turn
 from .net import Net, unknown_variant
 from .policy import LambdaPolicy, Policy
 from .reader import open_verified, read_manifest, verify_file
-from .runtime import check_machine, load_runtime, start_machine
+from .runtime import SPIN_US, check_machine, load_runtime, start_machine
 from .weights import Array, map_tensors
 
 
@@ -77,6 +79,8 @@ class Library:
         context: Context | None = None,
         policy: Policy | None = None,
         preload: bool = True,
+        threads: int | None = None,
+        spin_us: int = SPIN_US,
     ) -> Net:
         """Return a network that is ready to run.
 
@@ -87,21 +91,25 @@ class Library:
             policy: decides in `net.adapt`; LambdaPolicy() where left out.
             preload: load every variant now, so that a switch only changes a reference. False
                 loads a variant when it is first used, from the folder as it is then.
+            threads: how many threads a call may use; the board's where left out, and at most the
+                processors that this process may use. All nets of a process share one pool.
+            spin_us: for how many microseconds a thread that waits stays awake, in [0, 1e6].
 
         Raises:
-            UsageError: no such variant, or both a variant and a context.
+            UsageError: no such variant, both a variant and a context, or a number out of range.
             LibraryError: a variant's code is not, or no longer, what the manifest says.
 
         """
         if variant is not None and context is not None:
             raise UsageError("give a variant or a context, not both")
+        settings = check_threads(threads, spin_us)
         decide = (policy or LambdaPolicy()).prepare(self.manifest.variants)
         first = variant or (decide(context).variant if context else self.manifest.plainest)
         loaded: dict[str, Executable] = {}
 
         def provide(name: str) -> Executable:
             if name not in loaded:
-                loaded[name] = self.executable(name)
+                loaded[name] = self.executable(name, *settings)
             return loaded[name]
 
         net = Net(self.manifest.inputs, provide, decide, first)
@@ -109,7 +117,9 @@ class Library:
             provide(name)
         return net
 
-    def executable(self, name: str) -> Executable:
+    def executable(
+        self, name: str, threads: int | None = None, spin_us: int = SPIN_US
+    ) -> Executable:
         """Load one variant, its weights shared with all others; UsageError where there is none."""
         if name not in self.variants:
             raise unknown_variant(name, self.variants)
@@ -121,7 +131,8 @@ class Library:
             verify_file(self.folder, code)
             machine = start_machine(self.folder / variant.code, devices)
             weights = tvm_ffi.Array([self._weight(key, device) for key in variant.weights])
-        return Executable(name, machine, weights, board.device, board.thread_count, board.affinity)
+        count = threads or board.thread_count
+        return Executable(name, machine, weights, board.device, count, board.affinity, spin_us)
 
     def _weight(self, key: str, device: tuple[int, int]) -> Tensor:
         """Return a tensor on the device, brought there when first asked for."""
@@ -131,6 +142,23 @@ class Library:
             tensor = tvm_ffi.from_dlpack(self._arrays[key])
             self._weights[key] = tensor if device == CPU else copy_to(tensor, device)
         return self._weights[key]
+
+
+def check_threads(threads: Any, spin_us: Any) -> tuple[int | None, int]:
+    """Return the settings of `Library.open` as integers; UsageError where they are not in range."""
+    if threads is not None:
+        threads = _whole("threads", threads, 1, MOST_THREADS)
+    return threads, _whole("spin_us", spin_us, 0, 1_000_000)
+
+
+def _whole(name: str, value: Any, least: int, most: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if isinstance(value, bool) or not least <= number <= most:
+        raise UsageError(f"{name} is {value!r}; it must be a whole number in [{least}, {most}]")
+    return number
 
 
 def _nbytes(tensor: Tensor) -> int:

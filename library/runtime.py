@@ -126,10 +126,13 @@ class LoadedCode:
 
 @dataclass(frozen=True)
 class Machine:
-    """A virtual machine that runs loaded code; `code` keeps that from being loaded twice."""
+    """A virtual machine's functions by name; it keeps its code from being loaded twice."""
 
     code: LoadedCode
     functions: Any
+
+    def __getitem__(self, name: str) -> Any:
+        return self.functions[name]
 
 
 def start_machine(path: Path, devices: tuple[tuple[int, int], ...]) -> Machine:

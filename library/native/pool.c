@@ -316,7 +316,9 @@ static void forget_workers(void) {
   atomic_flag_clear(&in_use);
 }
 
-EXPORT int adaspring_pool_start(Errors ffi) {
-  errors = ffi;
+EXPORT int adaspring_pool_start(void (*move_raised)(void **), void (*set_raised)(void *),
+                                void (*drop)(void *),
+                                void (*set_raised_text)(const char *, const char *)) {
+  errors = (Errors){move_raised, set_raised, drop, set_raised_text};
   return pthread_atfork(NULL, NULL, forget_workers);
 }

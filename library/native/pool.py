@@ -19,14 +19,13 @@ from ...targets.machine import cache_folder
 from ..ffi import tvm_ffi
 from .build import SOURCE, build, file_name
 
-_LAUNCH, _BARRIER = b"__TVMBackendParallelLaunch", b"__TVMBackendParallelBarrier"
-
-
-class _Errors(ctypes.Structure):
-    """tvm_ffi's functions that carry an error from a worker to the caller."""
-
-    _names_ = ("MoveFromRaised", "SetRaised", "SetRaisedFromCStr")
-    _fields_ = [(name, ctypes.c_void_p) for name in ("move", "set", "drop", "set_text")]
+# Functions of tvm_ffi that bring an error from a worker to the caller, in the order of `pool.c`.
+_ERRORS = (
+    "TVMFFIErrorMoveFromRaised",
+    "TVMFFIErrorSetRaised",
+    "TVMFFIObjectDecRef",
+    "TVMFFIErrorSetRaisedFromCStr",
+)
 
 
 def use(threads: int, cpus: Sequence[int], *, pinned: bool, spin_us: int) -> None:
@@ -51,33 +50,12 @@ def give_to(code: Path) -> None:
         raise LibraryError(f"{code}: cannot be given the thread pool; it is not loaded")
 
 
-def give_to_all() -> None:
-    """Let all code that this process loads from now on launch on the pool, TVM's own too."""
-    pool, ffi = _pool(), _ffi()
-    for symbol, function in (
-        (_LAUNCH, pool.adaspring_pool_launch),
-        (_BARRIER, pool.adaspring_pool_barrier),
-    ):
-        ffi.TVMFFIEnvModRegisterContextSymbol(symbol, ctypes.cast(function, ctypes.c_void_p))
-
-
 @cache
 def _pool() -> ctypes.PyDLL:
     pool = ctypes.PyDLL(str(path()))  # its calls are short: the interpreter is not let go for them
-    ffi = _ffi()
-    functions = (
-        ffi.TVMFFIErrorMoveFromRaised,
-        ffi.TVMFFIErrorSetRaised,
-        ffi.TVMFFIObjectDecRef,
-        ffi.TVMFFIErrorSetRaisedFromCStr,
-    )
-    pool.adaspring_pool_start(_Errors(*(ctypes.cast(f, ctypes.c_void_p) for f in functions)))
+    ffi = ctypes.CDLL(tvm_ffi.libinfo.find_libtvm_ffi())
+    pool.adaspring_pool_start(*(ctypes.cast(ffi[name], ctypes.c_void_p) for name in _ERRORS))
     return pool
-
-
-@cache
-def _ffi() -> ctypes.CDLL:
-    return ctypes.CDLL(tvm_ffi.libinfo.find_libtvm_ffi())
 
 
 def path() -> Path:
