@@ -55,4 +55,4 @@ $(VENV)/dev: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo-out build *.egg-info
+	rm -rf $(VENV) demo-out build *.egg-info library/native/*.so

@@ -1,7 +1,17 @@
-"""Find the packages: setuptools cannot by itself where the repository's root is one of them."""
+"""Find the packages, which setuptools cannot where the root is one, and compile the thread pool."""
 
-from setuptools import find_packages, setup
+import os
+import runpy
+import subprocess
+from pathlib import Path
+
+from setuptools import Extension, find_packages, setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
+from setuptools.errors import CompileError
+
+POOL = runpy.run_path("library/native/build.py")
 
 
 class Modules(build_py):
@@ -13,7 +23,34 @@ class Modules(build_py):
         return [row for row in found if row[:2] != ("adaspring", "setup")]
 
 
+class Pool(build_ext):
+    """Compile the pool as the package does where it comes without: it is no module of Python's."""
+
+    def get_ext_filename(self, fullname: str) -> str:
+        """Return the path of the compiled pool in the package."""
+        return str(Path(*fullname.split(".")).with_name(POOL["file_name"]()))
+
+    def build_extension(self, ext: Extension) -> None:
+        """Compile; where that fails setuptools says so, and it is compiled when first used."""
+        folder = Path(self.get_ext_fullpath(ext.name)).parent
+        try:
+            POOL["build"](os.environ.get("CC", "cc"), folder)
+        except (OSError, subprocess.SubprocessError) as error:
+            raise CompileError(str(error)) from error
+
+
+class Wheel(bdist_wheel):
+    """A wheel for one kind of machine and any Python 3."""
+
+    def get_tag(self) -> tuple[str, str, str]:
+        """Return the tags of Python, its ABI and the machine."""
+        return ("py3", "none", super().get_tag()[2])
+
+
 setup(
     packages=["adaspring", *(f"adaspring.{name}" for name in find_packages())],
-    cmdclass={"build_py": Modules},
+    ext_modules=[
+        Extension("adaspring.library.native.pool", ["library/native/pool.c"], optional=True)
+    ],
+    cmdclass={"bdist_wheel": Wheel, "build_ext": Pool, "build_py": Modules},
 )

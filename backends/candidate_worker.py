@@ -31,12 +31,12 @@ class BuiltCandidate:
 
 
 def start_worker(thread_count: int, affinity: Affinity = _ROAMING) -> None:
-    """Make this worker ready: TVM imported, the threads set as an app sets them."""
+    """Make this worker ready: TVM imported, its threads set."""
     # TVM imports torch where it can, which takes a second: None makes that an ImportError.
     sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
     import tvm  # noqa: F401 - the point of a warm worker
 
-    from adaspring.library.runtime import use_threads
+    from adaspring.backends.tvm_threads import use_threads
 
     use_threads(thread_count, affinity)
 

@@ -36,11 +36,11 @@ from adaspring.backends.tuning.log.shipped import shipped_logs
 from adaspring.backends.tuning.search.transfer import best_known, fastest_known
 from adaspring.backends.tuning.settings import Tuning
 from adaspring.backends.tuning.tasks import tasks_of
+from adaspring.backends.tvm_threads import use_threads
 from adaspring.errors import DataError
 from adaspring.explore.measure.timing import time_in_turn
 from adaspring.explore.request import default_logs
 from adaspring.ir.model import Model
-from adaspring.library.runtime import use_threads
 from adaspring.targets import Board, host
 
 

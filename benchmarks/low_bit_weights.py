@@ -17,9 +17,9 @@ from rich.table import Table
 from torch import nn
 
 from adaspring.backends.build import prepare
+from adaspring.backends.tvm_threads import use_threads
 from adaspring.explore.measure.timing import time_in_turn
 from adaspring.frontend.from_torch.importer import from_torch
-from adaspring.library.runtime import use_threads
 from adaspring.passes import WeightOnly, run
 from adaspring.targets import Board, host
 

@@ -27,10 +27,10 @@ from adaspring.backends.schedule.default import Best, calls_of, schedule_cpu
 from adaspring.backends.tuning.log.log import TuningLog
 from adaspring.backends.tuning.log.shipped import shipped_logs
 from adaspring.backends.tuning.search.transfer import best_known, fastest_known
+from adaspring.backends.tvm_threads import use_threads
 from adaspring.explore.request import default_logs
 from adaspring.ir.model import Model
 from adaspring.library.manifest import FunctionRecord, board_record
-from adaspring.library.runtime import use_threads
 from adaspring.targets import Board, host
 
 KERNELS = ("direct conv", "winograd")

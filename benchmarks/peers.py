@@ -26,9 +26,9 @@ from adaspring.backends.kernels.isa import instruction_set
 from adaspring.backends.tuning.log.log import TuningLog
 from adaspring.backends.tuning.log.shipped import shipped_logs
 from adaspring.backends.tuning.search.transfer import best_known, fastest_known
+from adaspring.backends.tvm_threads import use_threads
 from adaspring.explore.measure.timing import time_in_turn
 from adaspring.explore.request import default_logs
-from adaspring.library.runtime import use_threads
 from adaspring.passes import SixteenBit, run
 from adaspring.targets import Board, host
 

@@ -24,9 +24,9 @@ from adaspring.backends.tuning.engine import tune
 from adaspring.backends.tuning.log.log import TuningLog
 from adaspring.backends.tuning.settings import Tuning
 from adaspring.backends.tuning.tasks import tasks_of
+from adaspring.backends.tvm_threads import use_threads
 from adaspring.explore.measure.timing import time_in_turn
 from adaspring.frontend.from_torch.importer import from_torch
-from adaspring.library.runtime import use_threads
 from adaspring.passes import run
 from adaspring.passes.prune.prune import Prune
 from adaspring.targets import host

@@ -23,9 +23,9 @@ from adaspring.backends.tuning.log.log import TuningLog
 from adaspring.backends.tuning.search.transfer import fastest_known
 from adaspring.backends.tuning.settings import Tuning
 from adaspring.backends.tuning.tasks import tasks_of
+from adaspring.backends.tvm_threads import use_threads
 from adaspring.explore.measure.timing import time_in_turn
 from adaspring.frontend.from_torch.importer import from_torch
-from adaspring.library.runtime import use_threads
 from adaspring.targets import host
 
 SPANS_MIN = (0, 1, 2, 5, 10, 20, 30)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..targets.board import Affinity
 from .ffi import Tensor, tvm_ffi
-from .runtime import ROAMING, use_threads
+from .native.turns import RUN, Turn
+from .runtime import ROAMING, SPIN_US, use_threads
 
 CPU = (1, 0)
 DEVICES = {"cpu": CPU, "cuda": (2, 0), "opencl": (4, 0)}
@@ -22,24 +22,25 @@ class Executable:
     def __init__(
         self,
         name: str,
-        machine: Any,
+        machine: Mapping[str, Any],
         weights: Any,
         device: str,
         thread_count: int,
         affinity: Affinity = ROAMING,
+        spin_us: int = SPIN_US,
     ) -> None:
         self.name = name
         self._machine = machine
         self._main = machine["main"]
         self._weights = weights
         self._device = DEVICES[device]
-        self._thread_count, self._affinity = thread_count, affinity
-        self._running = threading.Lock()
+        self._threads = (thread_count, affinity, spin_us)
+        self._running = Turn(RUN)
 
     def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Run on tensors that lie on the device; the outputs lie there too."""
         with self._running:
-            use_threads(self._thread_count, self._affinity)
+            use_threads(*self._threads)
             result = self._main(*inputs, self._weights)
         return (result,) if isinstance(result, tvm_ffi.Tensor) else tuple(result)
 
@@ -57,7 +58,7 @@ class Executable:
 
         set_instrument = self._machine["set_instrument"]
         with self._running:
-            use_threads(self._thread_count, self._affinity)
+            use_threads(*self._threads)
             set_instrument(note)
             try:
                 self._main(*inputs, self._weights)

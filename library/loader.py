@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import threading
+import operator
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -16,11 +16,12 @@ from ..errors import AdaspringError, LibraryError, UsageError
 from .context import Context
 from .executable import CPU, DEVICES, Executable, copy_to
 from .ffi import Tensor, tvm_ffi
-from .manifest import WEIGHTS_FOLDER, Manifest
+from .manifest import MOST_THREADS, WEIGHTS_FOLDER, Manifest
+from .native.turns import LOAD_VARIANT, Turn
 from .net import Net, unknown_variant
 from .policy import LambdaPolicy, Policy
 from .reader import LibraryFolder
-from .runtime import check_machine, load_code, load_runtime
+from .runtime import SPIN_US, check_machine, load_code, load_runtime
 from .weights import Array, map_tensors
 
 _MOST_REPLACED = 1000  # times in one opening, each time by a whole library
@@ -85,7 +86,7 @@ class Library:
         self._files = folder
         self._arrays = arrays
         self._weights: dict[str, Tensor] = {}
-        self._loading = threading.Lock()
+        self._loading = Turn(LOAD_VARIANT)
 
     def __enter__(self) -> Library:
         return self
@@ -125,6 +126,8 @@ class Library:
         context: Context | None = None,
         policy: Policy | None = None,
         preload: bool = True,
+        threads: int | None = None,
+        spin_us: int = SPIN_US,
     ) -> Net:
         """Return a network that is ready to run.
 
@@ -135,21 +138,25 @@ class Library:
             policy: decides in `net.adapt`; LambdaPolicy() where left out.
             preload: load every variant now, so that a switch only changes a reference. False
                 loads a variant when it is first used.
+            threads: how many threads a call may use; the board's where left out, and at most the
+                processors that this process may use. All nets of a process share one pool.
+            spin_us: for how many microseconds a thread that waits stays awake, in [0, 1e6].
 
         Raises:
-            UsageError: no such variant, or both a variant and a context.
+            UsageError: no such variant, both a variant and a context, or a number out of range.
             LibraryError: the library was closed, or a variant's code was overwritten in its place.
 
         """
         if variant is not None and context is not None:
             raise UsageError("give a variant or a context, not both")
+        settings = check_threads(threads, spin_us)
         decide = (policy or LambdaPolicy()).prepare(self.manifest.variants)
         first = variant or (decide(context).variant if context else self.manifest.plainest)
         loaded: dict[str, Executable] = {}
 
         def provide(name: str) -> Executable:
             if name not in loaded:
-                loaded[name] = self.executable(name)
+                loaded[name] = self.executable(name, *settings)
             return loaded[name]
 
         net = Net(self.manifest, provide, decide, first)
@@ -157,7 +164,9 @@ class Library:
             provide(name)
         return net
 
-    def executable(self, name: str) -> Executable:
+    def executable(
+        self, name: str, threads: int | None = None, spin_us: int = SPIN_US
+    ) -> Executable:
         """Load one variant, its weights shared with all others; UsageError where there is none."""
         if name not in self.variants:
             raise unknown_variant(name, self.variants)
@@ -170,7 +179,8 @@ class Library:
         with self._loading:
             machine = load_code(self._files.read(code), self.folder / variant.code, devices)
             weights = tvm_ffi.Array([self._weight(key, device) for key in variant.weights])
-        return Executable(name, machine, weights, board.device, board.thread_count, board.affinity)
+        count = threads or board.thread_count
+        return Executable(name, machine, weights, board.device, count, board.affinity, spin_us)
 
     def _weight(self, key: str, device: tuple[int, int]) -> Tensor:
         """Return a tensor on the device, brought there when first asked for."""
@@ -180,6 +190,23 @@ class Library:
             tensor = tvm_ffi.from_dlpack(self._arrays[key])
             self._weights[key] = tensor if device == CPU else copy_to(tensor, device)
         return self._weights[key]
+
+
+def check_threads(threads: Any, spin_us: Any) -> tuple[int | None, int]:
+    """Return the settings of `Library.open` as integers; UsageError where they are not in range."""
+    if threads is not None:
+        threads = _whole("threads", threads, 1, MOST_THREADS)
+    return threads, _whole("spin_us", spin_us, 0, 1_000_000)
+
+
+def _whole(name: str, value: Any, least: int, most: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if isinstance(value, bool) or not least <= number <= most:
+        raise UsageError(f"{name} is {value!r}; it must be a whole number in [{least}, {most}]")
+    return number
 
 
 def _nbytes(tensor: Tensor) -> int:

@@ -18,6 +18,7 @@ DIGEST_NAME = "manifest.sha256"
 CODE_FOLDER = "code"
 WEIGHTS_FOLDER = "weights"
 RUNTIME_FOLDER = "runtime"
+MOST_THREADS = 4096
 
 Dtype = Literal[
     "float16", "float32", "float64", "int8", "int16", "int32", "int64",
@@ -162,7 +163,7 @@ class BoardRecord(Record, frozen=True, kw_only=True):
     name: Name
     architecture: Literal["x86_64", "aarch64"]
     device: Literal["cpu", "opencl", "cuda"]
-    thread_count: Annotated[int, Meta(ge=1, le=4096)]
+    thread_count: Annotated[int, Meta(ge=1, le=MOST_THREADS)]
     target: dict[str, Any]
     cpu_features: tuple[Name, ...]
     affinity: Affinity = Affinity()

@@ -9,7 +9,6 @@ Memory: a switch gives back the buffers of activations that TVM keeps for the va
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from ..errors import UsageError
 from .context import Context
 from .executable import Executable
 from .manifest import Manifest
+from .native.turns import SWITCH_VARIANT, Turn
 from .policy import Decision
 from .runtime import give_back_unused
 from .tensors import bind, borrowed_tensor, checked_array, to_tensor
@@ -72,7 +72,7 @@ class Net:
         self._name = manifest.name
         self._load = load
         self._decide = decide
-        self._switching = threading.Lock()
+        self._switching = Turn(SWITCH_VARIANT)
         self._active = load(variant)
 
     def __enter__(self) -> Net:

@@ -1,4 +1,4 @@
-"""libtvm_runtime without the compiler: found, loaded once, its threads set.
+"""libtvm_runtime without the compiler: found, loaded once, its threads replaced by our pool.
 
 Neither tvm nor torch is imported: the shared library comes from the opened library, or out of an
 installed apache-tvm that is located but not run.
@@ -11,7 +11,6 @@ import hashlib
 import itertools
 import os
 import threading
-import warnings
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -25,13 +24,14 @@ from ..targets.detect import this_architecture
 from ..targets.machine import cpu_flags, fastest_cpus
 from .ffi import tvm_ffi
 from .manifest import RUNTIME_FOLDER, BoardRecord, Manifest
+from .native import pool
+from .native.turns import LOAD_CODE, Turn
 from .reader import LibraryFolder
 
-_SHARE_CPUS = -3  # kSpecifyThreadShareAllCore: threads roam over the given processors, unpinned
-_ONE_CPU_EACH = -2  # kSpecifyOneCorePerThread: the n-th thread stays on the n-th of them
 ROAMING = Affinity()
-_ANY_TVM_FUNCTION = "runtime.config_threadpool"
-_loading = threading.Lock()
+SPIN_US = 200
+_ANY_TVM_FUNCTION = "runtime.NumThreads"
+_loading = Turn(LOAD_CODE)
 _modules: dict[bytes, Any] = {}  # by the SHA-256 of their code
 _names = itertools.count(1)
 _configured = threading.local()
@@ -87,37 +87,23 @@ def check_affinity(affinity: Affinity, board: str) -> None:
         )
 
 
-def use_threads(count: int, affinity: Affinity = ROAMING) -> None:
+def use_threads(count: int, affinity: Affinity = ROAMING, spin_us: int = SPIN_US) -> None:
     """Let this thread's calls use `count` processors, at most those that `affinity` allows.
 
-    TVM keeps a pool for each calling thread, with half of the x86 processors by default; the pool
-    takes its size when first used and can shrink but not grow.
+    `spin_us`: microseconds for which a thread that waits stays awake.
 
     Raises:
         WrongBoard: the affinity names a processor that this process may not use.
+        RuntimeMissing: the thread pool is not compiled, and cannot be.
 
     """
-    if getattr(_configured, "wanted", None) == (count, affinity):
+    if getattr(_configured, "wanted", None) == (count, affinity, spin_us):
         return
     check_affinity(affinity, "the board")
     cpus = affinity.cpus or tuple(sorted(fastest_cpus(Path("/"), _usable())))
-    wanted = min(count, len(cpus))
-    # A pool that has more threads than it is given places for would not be pinned.
-    _configured.places = max(len(cpus), getattr(_configured, "places", 0))
-    places = [str(cpus[index % len(cpus)]) for index in range(_configured.places)]
-    mode = _ONE_CPU_EACH if affinity.pinned else _SHARE_CPUS
-    tvm_ffi.get_global_func(_ANY_TVM_FUNCTION)(mode, wanted, places)
-    if affinity.pinned:  # TVM pins the pool's own threads, and lets the caller roam over all cpus
-        os.sched_setaffinity(0, cpus[:1])
-    got = tvm_ffi.get_global_func("runtime.NumThreads")()
-    if got != wanted:
-        warnings.warn(
-            f"this thread's TVM pool was started with {got} threads before adaspring asked for "
-            f"{wanted}; run the library before other TVM code, or in another thread",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    _configured.wanted = (count, affinity)
+    os.sched_setaffinity(0, cpus[:1] if affinity.pinned else cpus)
+    pool.use(min(count, len(cpus)), cpus, pinned=affinity.pinned, spin_us=spin_us)
+    _configured.wanted = (count, affinity, spin_us)
 
 
 @cache
@@ -159,7 +145,9 @@ def _module(code: bytes, name: str) -> Any:
                 file.write(code)
                 file.flush()
                 load = tvm_ffi.get_global_func("ffi.Module.load_from_file.so")
-                module = load(_fresh_name(file.fileno()), "so")
+                fresh = _fresh_name(file.fileno())
+                module = load(fresh, "so")
+                pool.give_to(fresh)
             tvm_ffi.get_global_func("ffi.ModuleGlobalsAdd")(module)  # as tvm_ffi.load_module does
             _modules[digest] = module
         return _modules[digest]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 import subprocess
 import sys
 import zipfile
@@ -10,6 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
+
+from adaspring.library.native import build
 
 from .support.package import ROOT, copy_checkout, package_files
 
@@ -51,6 +55,18 @@ def test_it_holds_the_types_mark_and_the_tuning_logs_that_ship(wheel):
     assert logs
     for file in (Path("py.typed"), *logs):
         assert (wheel / "adaspring" / file).read_bytes() == (ROOT / file).read_bytes()
+
+
+def test_it_holds_the_thread_pool_compiled_from_the_source_that_it_holds(wheel):
+    native = wheel / "adaspring" / "library" / "native"
+    assert (native / "pool.c").read_bytes() == build.SOURCE.read_bytes()
+    assert [file.name for file in native.glob("*.so")] == [build.file_name()]
+    assert hasattr(ctypes.CDLL(str(native / build.file_name())), "adaspring_pool_launch")
+
+
+def test_it_is_for_any_python_3_on_this_kind_of_machine(wheel):
+    (built,) = wheel.parent.glob("*.whl")
+    assert built.name.endswith(f"-py3-none-linux_{platform.machine()}.whl")
 
 
 IMPORT_ALL = """

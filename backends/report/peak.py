@@ -24,10 +24,10 @@ from tvm.target import Target, codegen
 from tvm.tirx import Expr
 
 from ...library.manifest import BoardRecord
-from ...library.runtime import use_threads
 from ..kernels import intrinsics
 from ..kernels.isa import InstructionSet, instruction_set
 from ..kernels.register_loop import Step, register_loop
+from ..tvm_threads import use_threads
 
 DTYPES = ("float32", "int8")
 """What every CPU multiplies; `dtypes` adds bfloat16 where there is an instruction."""

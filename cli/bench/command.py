@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from ..shared.answer import Answer, AsJson, Verbose
 
 if TYPE_CHECKING:
     from ...library.manifest import Manifest
+    from .duty import DutyCycle
     from .switching import Switches
     from .timing import Timed
 
@@ -23,6 +25,10 @@ Switch = Annotated[
 PerFunction = Annotated[
     bool, typer.Option("--profile", help="Time every layer of each variant within the network.")
 ]
+Duty = Annotated[
+    bool,
+    typer.Option("--duty", help="Time calls with pauses between them, and beside a busy process."),
+]
 Seconds = Annotated[
     float, typer.Option("--seconds", min=0.1, help="About how long to measure inference.")
 ]
@@ -32,6 +38,7 @@ def bench(
     lib: LibraryFolder,
     switch: Switch = False,
     profile: PerFunction = False,
+    duty: Duty = False,
     seconds: Seconds = 10.0,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -41,15 +48,20 @@ def bench(
     --profile says for every layer of each variant which kernel ran, how long it took, and how near
     it came to what the processor can do.
 
+    --duty calls without a pause, every 50 ms and every second, alone and beside a busy process, and
+    says what processor time a call costs.
+
     One call takes one input of random numbers, with the board's threads, as in an app.
 
     For example:
       adaspring bench net.lib
       adaspring bench net.lib --switch
       adaspring bench net.lib --profile
+      adaspring bench net.lib --duty
     """
-    if switch and profile:
-        raise UsageError("--switch and --profile measure different things; give one of them")
+    given = [name for name, is_given in _modes(switch, profile, duty) if is_given]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} measure different things; give one of them")
     if profile:
         from .profile import profile_answer
 
@@ -65,10 +77,41 @@ def bench(
             from .switching import time_switches
 
             return _switch_answer(lib, time_switches(library, sample, seconds, bars))
+        if duty:
+            from .duty import duty_cycles
+
+            cycles = duty_cycles(library, sample, seconds, bars)
+            return _duty_answer(lib, library.manifest, cycles)
         from .timing import time_variants
 
         found = time_variants(library, sample, seconds, bars)
     return _latency_answer(lib, library.manifest, found)
+
+
+def _modes(switch: bool, profile: bool, duty: bool) -> tuple[tuple[str, bool], ...]:
+    return ("--switch", switch), ("--profile", profile), ("--duty", duty)
+
+
+def _duty_answer(lib: Path, manifest: Manifest, found: Sequence[DutyCycle]) -> Answer:
+    from ..shared.tables import line, table
+
+    rows = [
+        (c.variant, f"every {c.period_ms:g} ms" if c.period_ms else "without a pause",
+         "a busy process" if c.neighbours_count else "nothing", f"{c.p50_ms:.3g}",
+         f"{c.p90_ms:.3g}", f"{c.processor_ms:.3g}", str(c.calls_count))
+        for c in found
+    ]  # fmt: skip
+    columns = (
+        "variant", "called", "beside", ">p50 ms", ">p90 ms", ">processor ms a call", ">calls",
+    )  # fmt: skip
+    data = {
+        "library": str(lib),
+        "board": manifest.board.name,
+        "threads_count": manifest.board.thread_count,
+        "duty_cycles": [asdict(cycle) for cycle in found],
+    }
+    how = line(f"at most {manifest.board.thread_count} threads, random input", "dim")
+    return Answer(data=data, shown=(table(str(lib), columns, rows), how))
 
 
 def _latency_answer(lib: Path, manifest: Manifest, found: Sequence[Timed]) -> Answer:

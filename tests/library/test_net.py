@@ -383,14 +383,12 @@ def test_the_public_face_has_what_it_lists_and_nothing_else():
 
 
 def test_threads_are_the_boards_cores_whatever_tvm_would_take():
-    """In fresh processes: a pool takes its size when first used."""
     code = """
 from adaspring.library import runtime
-from adaspring.library.ffi import tvm_ffi
+from adaspring.library.native.pool import thread_count as get
 import os, threading
 cpu = type("B", (), {"device": "cpu"})
 runtime.load_runtime(None, type("M", (), {"runtime": None, "tvm_version": "0.27.0", "board": cpu}))
-get = tvm_ffi.get_global_func("runtime.NumThreads")
 before = os.sched_getaffinity(0)
 for count in (1, 2, 1, 64):
     runtime.use_threads(count)

@@ -1,0 +1,1 @@
+"""The library's native part: one thread pool for the process (`pool.c`)."""

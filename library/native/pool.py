@@ -1,0 +1,86 @@
+"""The process's thread pool: found or compiled, then given to code in place of TVM's.
+
+A wheel brings it compiled. Without that (a clone, a board) it is compiled once, by the C compiler,
+into the user's cache.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from ...errors import LibraryError, RuntimeMissing
+from ...targets.machine import cache_folder
+from ..ffi import tvm_ffi
+from .build import SOURCE, build, file_name
+
+# Functions of tvm_ffi that bring an error from a worker to the caller, in the order of `pool.c`.
+_ERRORS = (
+    "TVMFFIErrorMoveFromRaised",
+    "TVMFFIErrorSetRaised",
+    "TVMFFIObjectDecRef",
+    "TVMFFIErrorSetRaisedFromCStr",
+)
+
+
+def use(threads: int, cpus: Sequence[int], *, pinned: bool, spin_us: int) -> None:
+    """Let this thread's launches use `threads` threads on these processors."""
+    numbers = (ctypes.c_int * len(cpus))(*cpus)
+    _pool().adaspring_pool_use(threads, numbers, len(cpus), pinned, ctypes.c_int64(spin_us))
+
+
+def thread_count() -> int:
+    """How many threads a launch of this thread uses, where the pool is free."""
+    return int(_pool().adaspring_pool_threads())
+
+
+def give_to(code: str) -> None:
+    """Let code that is loaded from this file launch on the pool; `code` is its name to the loader.
+
+    Raises:
+        LibraryError: no such file is loaded.
+
+    """
+    if _pool().adaspring_pool_give_to(os.fsencode(code)) != 0:
+        raise LibraryError(f"{code}: cannot be given the thread pool; it is not loaded")
+
+
+@cache
+def _pool() -> ctypes.PyDLL:
+    pool = ctypes.PyDLL(str(path()))  # its calls are short: the interpreter is not let go for them
+    ffi = ctypes.CDLL(tvm_ffi.libinfo.find_libtvm_ffi())
+    pool.adaspring_pool_start(*(ctypes.cast(ffi[name], ctypes.c_void_p) for name in _ERRORS))
+    return pool
+
+
+def path() -> Path:
+    """Return where the compiled pool is; compile it where it is not.
+
+    Raises:
+        RuntimeMissing: there is no C compiler, or it cannot compile the pool.
+
+    """
+    kept = cache_folder() / "native"
+    for folder in (SOURCE.parent, kept):
+        if (folder / file_name()).is_file():
+            return folder / file_name()
+    compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
+    if compiler is None:
+        raise RuntimeMissing(
+            "the thread pool is not compiled for this machine, and no C compiler (cc, gcc) is "
+            "here; install one (apt install gcc), or a wheel of adaspring for this machine"
+        )
+    try:
+        return build(compiler, kept)
+    except (OSError, subprocess.SubprocessError) as error:
+        said = getattr(error, "stderr", None) or str(error).encode()
+        last = said.decode(errors="replace").strip().splitlines()[-1:]
+        raise RuntimeMissing(
+            f"{compiler} cannot compile the thread pool into {kept}: {''.join(last)}; mend that, "
+            "or install a wheel of adaspring for this machine"
+        ) from error
