@@ -34,9 +34,13 @@ class OpenFolder:
         except OSError:
             return False
 
-    def size_bytes(self, name: str) -> int:
-        """Bytes of a file, `name` relative to the folder, with slashes."""
-        return os.fstat(self._descriptor(name)).st_size
+    def size_bytes(self, name: str) -> tuple[int, int]:
+        """Bytes of a file, and those of them that the disk holds, which holes leave out.
+
+        `name` is relative to the folder, with slashes.
+        """
+        status = os.fstat(self._descriptor(name))
+        return status.st_size, 512 * status.st_blocks
 
     def chunks(self, name: str, most_bytes: int) -> Iterator[bytes]:
         """Give a file's content from its beginning, `most_bytes` at most."""

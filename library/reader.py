@@ -34,6 +34,8 @@ from .manifest import (
 )
 
 MAX_MANIFEST_BYTES = 16 * 2**20
+# A large file that is nearly all holes costs its maker nothing, and minutes to hash.
+_LARGE_BYTES, _LEAST_STORED_RATIO = 2**30, 1 / 8
 _NO_LIBRARY = "no such file, so this is not a library; make one with `adaspring compile`"
 _PART = r"[A-Za-z0-9_][A-Za-z0-9._+-]*"
 _PATH = re.compile(rf"{_PART}(/{_PART})*")
@@ -91,10 +93,15 @@ class LibraryFolder:
     def _compare_size(self, record: FileRecord) -> None:
         path = self.path / record.path
         with _refusal(path):
-            size_bytes = self._opened.size_bytes(record.path)
+            size_bytes, stored_bytes = self._opened.size_bytes(record.path)
         if size_bytes != record.size_bytes:
             raise LibraryError(
                 f"{path}: {size_bytes} bytes, not {record.size_bytes}; copy it again"
+            )
+        if size_bytes > _LARGE_BYTES and stored_bytes < _LEAST_STORED_RATIO * size_bytes:
+            raise LibraryError(
+                f"{path}: {size_bytes} bytes, of which {stored_bytes} are on the disk; no weights "
+                "are so; copy it again"
             )
 
     def _chunks(self, record: FileRecord) -> Iterator[bytes]:
@@ -112,7 +119,7 @@ class LibraryFolder:
     def _read_small(self, name: str) -> bytes:
         path = self.path / name
         with _refusal(path, _NO_LIBRARY):
-            if self._opened.size_bytes(name) > MAX_MANIFEST_BYTES:
+            if self._opened.size_bytes(name)[0] > MAX_MANIFEST_BYTES:
                 raise ManifestError(
                     f"{path}: larger than {MAX_MANIFEST_BYTES} bytes; rebuild the library"
                 )
@@ -132,9 +139,8 @@ def _refusal(path: Path, absence: str = "is missing; copy the library again") ->
     except (FileNotFoundError, NotADirectoryError) as error:
         raise LibraryError(f"{path}: {absence}") from error
     except (OSError, ValueError) as error:
-        raise LibraryError(
-            f"{path}: {why_unreadable(error)}; fix that, or copy it again"
-        ) from error
+        todo = "fix its permissions" if isinstance(error, PermissionError) else "copy it again"
+        raise LibraryError(f"{path}: {why_unreadable(error)}; {todo}") from error
 
 
 def read_manifest(path: Path) -> Manifest:

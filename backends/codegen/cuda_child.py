@@ -11,11 +11,11 @@ import json
 import platform
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from ...errors import AdaspringError, BuildError
+from ...files.replace import TemporaryFolder
 from .cuda_toolchain import Toolchain
 from .link import find_linker, linker
 
@@ -77,7 +77,7 @@ def load_runtime(cudart: str) -> None:
     try:
         ctypes.CDLL("libcuda.so.1", ctypes.RTLD_GLOBAL)
     except OSError:
-        with tempfile.TemporaryDirectory() as folder:
+        with TemporaryFolder("cuda") as folder:
             ctypes.CDLL(str(driver_stub(Path(folder))), ctypes.RTLD_GLOBAL)
     ctypes.CDLL(cudart, ctypes.RTLD_GLOBAL)
 
@@ -102,7 +102,7 @@ def machine_code(source: str, toolchain: Toolchain, arch: str) -> bytes:
 
 
 def _nvcc(source: str, toolchain: Toolchain, arch: str) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
+    with TemporaryFolder("cuda") as folder:
         written, cubin = f"{folder}/kernels.cu", f"{folder}/kernels.cubin"
         Path(written).write_text(source)
         command = [toolchain.compiler, "--cubin", "-O3", "-arch", arch, "-o", cubin, written]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 from dataclasses import replace
 from fractions import Fraction
@@ -184,6 +185,32 @@ def test_what_is_no_plain_file_is_refused_at_once_wherever_it_lies(tmp_path, nam
     with pytest.raises(LibraryError, match=name.split("/")[-1]) as caught:
         adaspring.load(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_of_holes_is_not_hashed_for_minutes_though_the_manifest_lists_its_size(tmp_path):
+    folder = tmp_path / "tiny.lib"
+    writer.write_library(folder, parts())
+    with (folder / "weights" / "shared.safetensors").open("r+b") as file:
+        file.truncate(2**40)
+    forge(folder, lambda raw: raw["files"][-1].update(size_bytes=2**40))
+    with pytest.raises(LibraryError, match=r"1099511627776 bytes, of which \d+ are on the disk"):
+        adaspring.load(folder)
+
+
+def test_a_file_that_may_not_be_read_says_so(tmp_path, monkeypatch):
+    """Root may read everything, so the system's answer is given by hand."""
+    folder = tmp_path / "tiny.lib"
+    writer.write_library(folder, parts())
+    opened = os.open
+
+    def forbidden(path, *rest, **named):
+        if path == "dense.so":
+            raise PermissionError(13, "Permission denied", path)
+        return opened(path, *rest, **named)
+
+    monkeypatch.setattr(os, "open", forbidden)
+    with pytest.raises(LibraryError, match=r"dense\.so: .*Permission denied; fix its permissions"):
+        adaspring.load(folder)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "loop", "socket", "sparse"])

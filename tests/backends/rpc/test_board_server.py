@@ -230,7 +230,7 @@ def test_a_board_that_is_told_to_end_leaves_nothing(where, served, tmp_path, mon
             tracker = Address.parse(where)
             opened = connect_tracker(tracker.host, tracker.port).request("null", session_timeout=60)
             opened.get_function(INFO_FUNCTION)()
-            assert [p.name[:18] for p in tmp_path.iterdir()] == ["adaspring-session-"]
+            assert [p.name[:18] for p in tmp_path.iterdir()] == ["adaspring.session."]
             os.kill(board.process.pid, number)
             assert board.process.wait(30) == status
             assert "Traceback" not in said(board.process)
