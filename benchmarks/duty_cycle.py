@@ -1,4 +1,4 @@
-"""What a call costs at an app's pace, ours beside ONNX Runtime's. `python benchmarks/duty_cycle.py`.
+"""What a call costs at an app's pace, beside ONNX Runtime. `python benchmarks/duty_cycle.py`.
 
 Latency and processor time at 1, 5 and 20 calls a second and without a pause, alone and beside one
 and two busy processes; and without a pause, our thread pool against TVM's own.
