@@ -71,4 +71,4 @@ class ManifestError(LibraryError):
 
 
 class RuntimeMissing(LibraryError):
-    """libtvm_runtime was found neither in the library nor in an installed apache-tvm."""
+    """What code runs on is missing: libtvm_runtime, a device's driver, or the thread pool."""

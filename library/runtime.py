@@ -100,7 +100,7 @@ def use_threads(count: int, affinity: Affinity = ROAMING, spin_us: int = SPIN_US
     if getattr(_configured, "wanted", None) == (count, affinity, spin_us):
         return
     check_affinity(affinity, "the board")
-    cpus = affinity.cpus or tuple(sorted(fastest_cpus(Path("/"), _usable())))
+    cpus = affinity.cpus or _fastest()
     os.sched_setaffinity(0, cpus[:1] if affinity.pinned else cpus)
     pool.use(min(count, len(cpus)), cpus, pinned=affinity.pinned, spin_us=spin_us)
     _configured.wanted = (count, affinity, spin_us)
@@ -110,6 +110,11 @@ def use_threads(count: int, affinity: Affinity = ROAMING, spin_us: int = SPIN_US
 def _usable() -> frozenset[int]:
     """The processors of this process, asked once: `use_threads` may narrow a thread's own."""
     return frozenset(os.sched_getaffinity(0))
+
+
+@cache
+def _fastest() -> tuple[int, ...]:
+    return tuple(sorted(fastest_cpus(Path("/"), _usable())))
 
 
 def _listed(cpus: Iterable[int]) -> str:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,7 +56,7 @@ def duty_cycles(
                 for period_ms in PERIODS_MS:
                     bars.step("time the variants", len(found), total, variant)
                     times_ms, processor_ms = time_calls(
-                        lambda net=net: net(*sample), 1e-3 * period_ms, seconds / total
+                        partial(net, *sample), 1e-3 * period_ms, seconds / total
                     )
                     found.append(
                         DutyCycle(

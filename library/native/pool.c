@@ -92,7 +92,7 @@ static int64_t now_ns(void) {
   return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
 
-/* Pause a spinning thread; whether its time is over. Every 32nd turn whoever else waits for this
+/* Pause a spinning thread; whether its time is over. Every 128th turn whoever else waits for this
  * processor has it, for that may be the thread that is waited for. */
 static int spun(unsigned turn, int64_t until) {
 #if defined(__x86_64__)
@@ -100,7 +100,7 @@ static int spun(unsigned turn, int64_t until) {
 #elif defined(__aarch64__)
   __asm__ volatile("isb" ::: "memory");
 #endif
-  if (turn % 32 != 0) return 0;
+  if (turn % 128 != 0) return 0;
   sched_yield();
   return now_ns() >= until;
 }

@@ -41,27 +41,29 @@ class Turn:
 _turns: tuple[WeakSet[Turn], ...] = tuple(WeakSet() for _ in range(RUN + 1))
 _making = threading.RLock()
 _gate = threading.RLock()
-_stopping: list[list[Turn]] = []  # what each stop has taken
+_stopping: list[list[threading.RLock]] = []  # what each stop has taken
 
 
 def _take_all() -> None:
-    _gate.acquire()
-    taken: list[Turn] = []
+    taken: list[threading.RLock] = []
+
+    def take(lock: threading.RLock) -> None:
+        lock.acquire()
+        taken.append(lock)
+
+    take(_gate)
     _stopping.append(taken)
     for turns in _turns:
         with _making:
-            wanted = list(turns)
-        for turn in wanted:
-            turn._lock.acquire()
-            taken.append(turn)
-    _making.acquire()
+            wanted = [turn._lock for turn in turns]
+        for lock in wanted:
+            take(lock)
+    take(_making)
 
 
 def _give_all_back() -> None:
-    _making.release()
-    for turn in _stopping.pop():
-        turn._lock.release()
-    _gate.release()
+    for lock in reversed(_stopping.pop()):
+        lock.release()
 
 
 os.register_at_fork(before=_take_all, after_in_parent=_give_all_back, after_in_child=_give_all_back)
