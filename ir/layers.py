@@ -8,7 +8,7 @@ from math import prod
 
 from tvm import relax
 
-from .graph import Graph, is_call, shape_of
+from .graph import Graph, is_call, shape_of, variables
 from .model import Model
 from .stored_weights import FLOAT32, StoredForm, form_of
 
@@ -61,9 +61,22 @@ def layers(model: Model) -> tuple[Layer, ...]:
 
 
 def layers_of(graph: Graph, names: Mapping[relax.Var, str]) -> tuple[Layer, ...]:
-    """Every layer of a network that was read already; `names` are its weights'."""
+    """Every layer of a network that was read already; `names` are its weights'.
+
+    What multiplies weights alone, the same in every run, is none.
+    """
     found = (_layer(graph, names, var, value) for var, value in graph.bindings)
-    return tuple(layer for layer in found if layer is not None)
+    same = _same_in_every_run(graph, names)
+    return tuple(layer for layer in found if layer is not None and layer.input not in same)
+
+
+def _same_in_every_run(graph: Graph, names: Mapping[relax.Var, str]) -> set[relax.Var]:
+    """Weights, and what is computed of weights and constants alone."""
+    same = set(names)
+    for var, value in graph.bindings:
+        if same.issuperset(variables(value)):
+            same.add(var)
+    return same
 
 
 def shared_weights(model: Model) -> frozenset[str]:
@@ -76,6 +89,14 @@ def shared_weights(model: Model) -> frozenset[str]:
         if len(readers) > 1:
             found.add(name)
     return frozenset(found)
+
+
+def read_both_ways(model: Model) -> frozenset[str]:
+    """Name the weights whose output channels lie along one axis for one layer, not for another."""
+    axes: dict[str, set[int]] = {}
+    for layer in layers(model):
+        axes.setdefault(layer.weight, set()).add(layer.output_axis)
+    return frozenset(name for name, found in axes.items() if len(found) > 1)
 
 
 def macs_count(model: Model) -> int:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+from tvm import relax
+
+from ..errors import PassError
 
 if TYPE_CHECKING:
     from ..frontend.data import Dataset
+    from ..ir.layers import Layer
     from ..ir.model import Model
 
 
@@ -26,6 +31,9 @@ class Decision(Protocol):
         """One line for people."""
 
 
+D = TypeVar("D", bound=Decision)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kept:
     """A layer left alone, and why."""
@@ -36,6 +44,25 @@ class Kept:
     def describe(self) -> str:
         """One line for people."""
         return f"{self.layer}: kept, {self.why}"
+
+
+def by_call(found: Iterable[Layer], decisions: Sequence[D]) -> dict[relax.Var, D]:
+    """Give each layer's call its decision.
+
+    Layers that share a weight share a name: each takes its own of the decisions, in order.
+
+    Raises:
+        PassError: a decision is on a layer that is not there.
+
+    """
+    waiting: dict[str, list[D]] = {}
+    for decision in decisions:
+        waiting.setdefault(decision.layer, []).append(decision)
+    paired = {layer.call: waiting[layer.name].pop(0) for layer in found if waiting.get(layer.name)}
+    left = [name for name, rest in waiting.items() if rest]
+    if left:
+        raise PassError(f"the decision on {min(left)} was made for another network")
+    return paired
 
 
 def changed_settings(settings: Any) -> str:

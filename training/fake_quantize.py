@@ -23,8 +23,8 @@ from torch import Tensor
 
 from ..ir.layers import Layer, layers
 from ..ir.model import Model
-from ..passes.decision import Decision
-from ..passes.quantize.int8_layer import Integer, by_layer, insert_qdq
+from ..passes.decision import Decision, by_call
+from ..passes.quantize.int8_layer import Integer, insert_qdq
 from ..passes.quantize.weight_rounding import INT8, round_to_nearest
 from ..reference.attributes import torch_type
 from ..reference.gradients import GradientExecution
@@ -69,21 +69,20 @@ class QuantizationAware(TorchModel):
     execution = FakeQuantExecution
 
     def __init__(self, model: Model, decisions: Sequence[Decision]):
-        self._integers = by_layer([each for each in decisions if isinstance(each, Integer)])
-        chosen = [layer for layer in layers(model) if layer.name in self._integers]
-        self._layers = tuple(chosen)
+        decided = by_call(layers(model), [each for each in decisions if isinstance(each, Integer)])
+        chosen = [layer for layer in layers(model) if layer.call in decided]
+        self._layers = tuple((layer, decided[layer.call]) for layer in chosen)
         corrected = dict(model.weights)
-        for layer in chosen:
-            bias = self._integers[layer.name].bias
-            if layer.bias is not None and bias is not None:
-                corrected[layer.bias] = bias
+        for layer, decision in self._layers:
+            if layer.bias is not None and decision.bias is not None:
+                corrected[layer.bias] = decision.bias
         start = model.evolved(model.module, corrected)
         super().__init__(start, self._written(start))
 
     def ir_weights(self) -> Mapping[str, Tensor]:
         """Round the float weights as `passes.weight_rounding.round_to_nearest` does."""
         held = self.tensors()
-        for layer in self._layers:
+        for layer, _ in self._layers:
             rounded, scale = quantize_straight_through(layer, held[layer.weight])
             held[layer.weight], held[f"{layer.weight}_scale"] = rounded, scale
         return held
@@ -95,11 +94,11 @@ class QuantizationAware(TorchModel):
     def _written(self, model: Model) -> Model:
         plain = [
             replace(
-                self._integers[layer.name],
+                decision,
                 bias=None,
                 **vars(round_to_nearest(layer, model.weights[layer.weight])),
             )
-            for layer in self._layers
+            for layer, decision in self._layers
         ]
         return insert_qdq(model, plain)
 

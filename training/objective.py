@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import count, takewhile
 
@@ -110,16 +111,22 @@ def scores(model: Model) -> relax.Var:
 def match_layers(model: Model, teacher: Model) -> tuple[tuple[Layer, Layer], ...]:
     """Pair the layers whose outputs have equal shapes; of a split layer its last part counts.
 
+    Uses of one weight are paired in order.
+
     The layer that gives the scores is left out: they are compared anyway.
     """
-    ours = {layer.name: layer for layer in layers(model)}
+    ours: dict[str, list[Layer]] = {}
+    for layer in layers(model):
+        ours.setdefault(layer.name, []).append(layer)
     last = scores(model)
-    pairs = []
+    pairs, seen = [], Counter[str]()
     for theirs in layers(teacher):
         parts = (f"{theirs.name}.{index}" for index in count())
-        found = ours.get(theirs.name)
-        for name in takewhile(ours.__contains__, parts if found is None else ()):
-            found = ours[name]
+        uses, at = ours.get(theirs.name, []), seen[theirs.name]
+        seen[theirs.name] += 1
+        found = uses[at] if at < len(uses) else None
+        for name in takewhile(ours.__contains__, () if uses else parts):
+            found = ours[name][-1]
         if found is None or found.output.same_as(last):
             continue
         if found.output_shape == theirs.output_shape:

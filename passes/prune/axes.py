@@ -151,6 +151,7 @@ def _squeeze(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
     axes = call.attrs.axis
     gone = {int(axis) % len(shape) for axis in axes} if axes is not None else set()
     gone = gone or {i for i, size in enumerate(shape) if size == 1}
+    slots.pin([args[0][i] for i in gone], "squeeze drops it")
     return tuple(axis for i, axis in enumerate(args[0]) if i not in gone)
 
 

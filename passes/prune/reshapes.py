@@ -26,6 +26,8 @@ def reshape(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
     """Match blocks of axes of equal size; merge channels into one axis, or split them."""
     before, after = shape_of(call.args[0]), shape_of(call)
     result: list[Axis] = [None] * len(after)
+    single = [axis for axis, size in zip(args[0], before, strict=True) if size == 1]
+    slots.pin(single, f"reshape to {after} drops it")
     for old, new in _blocks(before, after):
         known = [i for i in old if args[0][i] is not None and not slots.all_pinned(args[0][i])]
         if not known:

@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from tvm import relax
 
-from ...errors import PassError
 from ...ir.checks import refuse_rounded
 from ...ir.graph import Graph, is_call
 from ...ir.layers import layers
 from ...ir.model import Model
 from ...ir.rewrite import Body, rebuild
 from ...ir.stored_weights import Grid, form_in
-from ..decision import Decision, Pass
+from ..decision import Decision, Pass, by_call
 from .reduce_precision import ReduceLayerPrecision
 from .static import chosen_layers, kept_layers
 from .weight_rounding import round_to_nearest
@@ -93,18 +92,13 @@ class DynamicQuantize(Pass):
 
     def apply(self, model: Model, decisions: Sequence[Decision]) -> Model:
         """Return the network with quantize and dequantize around the chosen layers."""
-        waiting = [each for each in decisions if isinstance(each, DynamicInteger)]
-        by_name = {decision.layer: decision for decision in waiting}
-        chosen = {layer.call: layer for layer in layers(model) if layer.name in by_name}
-        missing = by_name.keys() - {layer.name for layer in chosen.values()}
-        if missing:
-            raise PassError(f"the decision on {min(missing)} was made for another network")
+        decided = by_call(layers(model), [d for d in decisions if isinstance(d, DynamicInteger)])
+        chosen = {layer.call: layer for layer in layers(model) if layer.call in decided}
         weights = dict(model.weights)
-        for layer in chosen.values():
-            decision = by_name[layer.name]
-            weights[layer.weight] = decision.values
-            weights[f"{layer.weight}_scale"] = decision.scales
-        roundings = {var: by_name[layer.name].dtype for var, layer in chosen.items()}
+        for call, layer in chosen.items():
+            weights[layer.weight] = decided[call].values
+            weights[f"{layer.weight}_scale"] = decided[call].scales
+        roundings = {call: decision.dtype for call, decision in decided.items()}
         forms = {layer.weight: form_in(layer, Grid()) for layer in chosen.values()}
         rewrite = ReduceLayerPrecision(model, chosen, roundings, forms, _quantize_input)
         return rebuild(model, weights, rewrite)

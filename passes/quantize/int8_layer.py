@@ -18,6 +18,7 @@ from ...ir.layers import layers
 from ...ir.model import Model
 from ...ir.rewrite import Body, rebuild
 from ...ir.stored_weights import Grid, form_in
+from ..decision import by_call
 from .calibrators import Range
 from .reduce_precision import ReduceLayerPrecision
 
@@ -56,29 +57,20 @@ def insert_qdq(model: Model, integers: Sequence[Integer]) -> Model:
     A weight that several layers share has a decision for each, in order: they differ in the range
     of the input alone.
     """
-    waiting = {name: [d for d in integers if d.layer == name] for name in by_layer(integers)}
-    chosen = {layer.call: layer for layer in layers(model) if layer.name in waiting}
-    spans = {var: waiting[layer.name].pop(0).input_range for var, layer in chosen.items()}
-    stored, decided = {layer.weight: layer for layer in chosen.values()}, by_layer(integers)
-    forms, weights = {name: form_in(layer, Grid()) for name, layer in stored.items()}, {}
-    for name, array in model.weights.items():
-        if name in stored:
-            decision = decided[stored[name].name]
-            weights[name], weights[f"{name}_scale"] = decision.values, decision.scales
-        else:
-            weights[name] = array
-    for layer in chosen.values():
-        bias = decided[layer.name].bias
-        if layer.bias and bias is not None:
-            weights[layer.bias] = bias
+    decided = by_call(layers(model), integers)
+    chosen = {layer.call: layer for layer in layers(model) if layer.call in decided}
+    weights = dict(model.weights)
+    for call, layer in chosen.items():
+        decision = decided[call]
+        weights[layer.weight] = decision.values
+        weights[f"{layer.weight}_scale"] = decision.scales
+        if layer.bias and decision.bias is not None:
+            weights[layer.bias] = decision.bias
+    forms = {layer.weight: form_in(layer, Grid()) for layer in chosen.values()}
+    spans = {call: decision.input_range for call, decision in decided.items()}
     roundings = {var: (span.scale, span.zero_point) for var, span in spans.items()}
     rewrite = ReduceLayerPrecision(model, chosen, roundings, forms, _quantize_input)
     return rebuild(model, weights, rewrite)
-
-
-def by_layer(integers: Sequence[Integer]) -> dict[str, Integer]:
-    """Give a decision for each layer's name."""
-    return {decision.layer: decision for decision in integers}
 
 
 def _quantize_input(body: Body, old: relax.Var, rounding: Hashable) -> relax.Var:

@@ -10,7 +10,7 @@ import numpy as np
 
 from ...ir.model import Model
 from ...reference.executor import accuracy, evaluate
-from .int8_layer import Integer, by_layer, insert_qdq
+from .int8_layer import Integer, insert_qdq
 
 if TYPE_CHECKING:
     from ...frontend.data import Dataset
@@ -54,7 +54,7 @@ def sensitivities(
 ) -> tuple[Sensitivity, ...]:
     """Measure each layer, the most sensitive first; `wanted` are the float network's outputs."""
     found = []
-    for name in by_layer(integers):
+    for name in dict.fromkeys(decision.layer for decision in integers):
         alone = insert_qdq(model, [decision for decision in integers if decision.layer == name])
         error = quantization_error(evaluate(alone, data), wanted, data)
         found.append(Sensitivity(layer=name, error=error))

@@ -29,7 +29,7 @@ from ...ir.rewrite import Body, rebuild
 from ...ir.stored_weights import SIXTEEN_BIT_TYPES, StoredForm, decode, encode
 from ...reference.execution import Execution
 from ...reference.executor import calibration_inputs
-from ..decision import Decision, Kept, Pass
+from ..decision import Decision, Kept, Pass, by_call
 from .reduce_precision import ReduceLayerPrecision
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class SixteenBit(Pass):
         for layer in chosen:
             refuse_nan(model, layer)
         reach = _largest(model, calibration, chosen) if calibration and self.needs_data else {}
-        return tuple(self._decide(model, layer, reach) for layer in chosen)
+        return _alike([self._decide(model, layer, reach) for layer in chosen])
 
     def _decide(
         self, model: Model, layer: Layer, reach: Mapping[relax.Var, float]
@@ -113,16 +113,24 @@ class SixteenBit(Pass):
 
     def apply(self, model: Model, decisions: Sequence[Decision]) -> Model:
         """Return the network with the chosen layers' weights and inputs rounded."""
-        dtypes = {d.layer: d.dtype for d in decisions if isinstance(d, SixteenBitLayer)}
-        chosen = {layer.call: layer for layer in layers(model) if layer.name in dtypes}
-        forms = {layer.weight: StoredForm(dtype=dtypes[layer.name]) for layer in chosen.values()}
+        decided = by_call(layers(model), [d for d in decisions if isinstance(d, SixteenBitLayer)])
+        chosen = {layer.call: layer for layer in layers(model) if layer.call in decided}
+        forms = {
+            layer.weight: StoredForm(dtype=decided[call].dtype) for call, layer in chosen.items()
+        }
         weights = {
             name: encode(array, forms[name]) if name in forms else array
             for name, array in model.weights.items()
         }
-        roundings = {var: dtypes[layer.name] for var, layer in chosen.items()}
+        roundings = {call: decision.dtype for call, decision in decided.items()}
         rewrite = ReduceLayerPrecision(model, chosen, roundings, forms, _round_input)
         return rebuild(model, weights, rewrite)
+
+
+def _alike(decisions: Sequence[SixteenBitLayer | Kept]) -> tuple[SixteenBitLayer | Kept, ...]:
+    """Keep every layer that shares its weight with one that is kept: it is stored once."""
+    kept = {each.layer: each for each in decisions if isinstance(each, Kept)}
+    return tuple(kept.get(each.layer, each) for each in decisions)
 
 
 def _round_input(body: Body, old: relax.Var, rounding: Hashable) -> relax.Var:

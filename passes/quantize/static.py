@@ -23,7 +23,7 @@ from tvm import relax
 from ...errors import PassError
 from ...ir.checks import refuse_nan, refuse_rounded
 from ...ir.graph import Graph
-from ...ir.layers import Layer, layers
+from ...ir.layers import Layer, layers, read_both_ways
 from ...ir.model import Model
 from ...reference.executor import calibration_inputs, evaluate
 from ..decision import Decision, Kept, Pass
@@ -95,6 +95,9 @@ class Quantize(Pass):
         return insert_qdq(model, [d for d in decisions if isinstance(d, Integer)])
 
 
+BOTH_WAYS = "float: layers read its weight both ways, and its scales fit one"
+
+
 def chosen_layers(model: Model, keep: Sequence[str]) -> list[Layer]:
     """List the layers to quantize; refuse what cannot be."""
     found = layers(model)
@@ -102,7 +105,8 @@ def chosen_layers(model: Model, keep: Sequence[str]) -> list[Layer]:
     if unknown:
         names = ", ".join(dict.fromkeys(layer.name for layer in found))
         raise PassError(f"no layer named {unknown[0]!r} to keep; the network has {names}")
-    chosen = [layer for layer in found if layer.name not in keep]
+    turned = read_both_ways(model)
+    chosen = [layer for layer in found if layer.name not in keep and layer.weight not in turned]
     for layer in chosen:
         refuse_nan(model, layer)
     return chosen
@@ -112,7 +116,10 @@ def kept_layers(model: Model, keep: Sequence[str]) -> tuple[Kept, ...]:
     """Say why layers, and operators that multiply, stay in floats."""
     names = dict.fromkeys(layer.name for layer in layers(model) if layer.name in keep)
     asked = tuple(Kept(layer=name, why="float, as asked for") for name in names)
-    return (*asked, *_float_operators(model))
+    turned = read_both_ways(model)
+    both = dict.fromkeys(layer.name for layer in layers(model) if layer.weight in turned)
+    ways = tuple(Kept(layer=name, why=BOTH_WAYS) for name in both if name not in names)
+    return (*asked, *ways, *_float_operators(model))
 
 
 def _float_operators(model: Model) -> tuple[Kept, ...]:

@@ -24,7 +24,7 @@ from tvm import relax
 from ...errors import PassError
 from ...ir.checks import refuse_nan, refuse_rounded
 from ...ir.graph import Graph, is_call
-from ...ir.layers import Layer, layers, shared_weights
+from ...ir.layers import Layer, layers, read_both_ways, shared_weights
 from ...ir.model import Model
 from ...ir.rewrite import rebuild
 from ...ir.stored_weights import Grid, ReadStoredWeights, encode, form_in
@@ -186,6 +186,10 @@ def _why_kept(model: Model, layer: Layer, readers: Mapping[str, str]) -> Kept | 
         return Kept(layer=layer.name, why=f"its weights are {weight.dtype.name}")
     if layer.weight in readers:
         return Kept(layer=layer.name, why=f"its weight is read by {readers[layer.weight]}, too")
+    if layer.weight in read_both_ways(model):
+        return Kept(
+            layer=layer.name, why="layers read its weight both ways, and its scales fit one"
+        )
     return None if weight.any() else Kept(layer=layer.name, why="its weights are all zero")
 
 
