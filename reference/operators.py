@@ -102,10 +102,12 @@ def _strided_slice(
 
 
 def _take(attrs: Any, x: Tensor, indices: Tensor) -> Tensor:
-    if attrs.axis is None:
-        return x.flatten()[indices.long()]
-    axis = attrs.axis % x.ndim
-    picked = x.movedim(axis, 0)[indices.long()]
+    axis = 0 if attrs.axis is None else attrs.axis % x.ndim
+    x = x.flatten() if attrs.axis is None else x
+    at = indices.long()
+    if attrs.mode == "clip":
+        at = at.clamp(0, x.shape[axis] - 1)
+    picked = x.movedim(axis, 0)[at]
     front = tuple(range(indices.ndim))
     return picked.movedim(front, tuple(axis + i for i in front)) if front else picked
 

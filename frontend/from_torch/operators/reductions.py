@@ -163,8 +163,10 @@ def sort(call: OperatorCall, x: relax.Expr, dim: int, descending: bool) -> list[
 
 def topk(call: OperatorCall, x: relax.Expr, k: int, dim: int, largest: bool) -> list[relax.Expr]:
     """The k largest or smallest in order, and where each was."""
-    if not shape_of(x) or k == 0:
-        raise ValueError("it takes nothing, or of a number")
+    if not shape_of(x) and k == 1:
+        return [x, relax.const(0, "int64")]
+    if k == 0:
+        raise ValueError("it takes nothing (k is 0)")
     axis = axis_of(dim, len(shape_of(x)))
     both = call.emit(relax.op.topk, x, k, axis, "both", largest, "int64")
     return [call.emit(relax.TupleGetItem, both, i) for i in range(2)]
