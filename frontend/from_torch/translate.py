@@ -7,7 +7,7 @@ torch. Each other result must have the type and shape that torch says it has.
 from __future__ import annotations
 
 import operator as python
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -57,6 +57,7 @@ class Translation:
                     if node.op == "call_function" and node in live:
                         self._call(node)
                 returned = [self._returned(arg) for arg in nodes[-1].args[0]]
+                self._check_computes(nodes[-1].args[0], params)
                 output = returned[0] if len(returned) == 1 else relax.Tuple(returned)
                 output = self.builder.emit_output(output)
             self.builder.emit_func_output(output)
@@ -111,6 +112,13 @@ class Translation:
         if isinstance(value, relax.Var):
             return value
         return self.builder.emit(relax.op.reshape(value, value.ty.shape))
+
+    def _check_computes(self, returned: Sequence[fx.Node], params: list[relax.Var]) -> None:
+        """Refuse a network in which there is nothing to compile."""
+        if all(node in self._known or self.env[node] in params for node in returned):
+            raise ModelError(
+                f"{self._name} computes nothing: all it returns is inputs, weights or constants"
+            )
 
     def _call(self, node: fx.Node) -> None:
         try:

@@ -100,6 +100,14 @@ COMPARISONS = {
         I,
         A,
     ),
+    "comparisons of booleans": form(
+        lambda x, y: ((x > 0) == (y > 0), (x > 0) != (y > 0), (x > 0) > (y > 0), (x > 0) == 1), A, B
+    ),
+    "extremes of booleans": form(
+        lambda x, y: (torch.maximum(x > 0, y > 0), torch.minimum(x > 0, y > 0), (x > 0).amax(1)),
+        A,
+        B,
+    ),
     "bits": form(lambda x, y: (x & y, x | y, x ^ y, ~x, x & 6), *BITS),
     "shifts": form(lambda x: (x << 2, x >> 1), BITS[0]),
     "isnan and isinf": form(

@@ -85,6 +85,11 @@ PROGRAMS = {
         form(lambda s, x: x[:, s.m], X, m=nn.Buffer(torch.ones(5) > 0)),
         "depend on its data",
     ),
+    "identity": (form(lambda x: x, X), "computes nothing"),
+    "constants alone": (
+        form(lambda x: (torch.ones_like(x), x.shape[0] * torch.ones(2)), X),
+        "nothing",
+    ),
     "nonzero": (form(lambda x: torch.nonzero(x), X), "depend on its data"),
 }
 

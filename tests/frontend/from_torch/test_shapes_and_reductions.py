@@ -59,7 +59,12 @@ SHAPES = {
     "constants": form(lambda x: x + torch.ones(5, 1) - torch.full((6,), 2.5) * torch.eye(6)[2], X),
     "like": form(lambda x: torch.ones_like(x) + torch.zeros_like(x) + torch.full_like(x, 3), X),
     "like with a type": form(
-        lambda x: (torch.ones_like(x, dtype=torch.int64), x.new_full((2,), 3), x.new_zeros(1)), X
+        lambda x: (
+            torch.ones_like(x, dtype=torch.int64),
+            x.new_full((2,), 3),
+            x.new_zeros(1) + x[0, 0, 0],
+        ),
+        X,
     ),
     "ranges": form(
         lambda x: x + torch.arange(6) + torch.arange(1, 2, 0.2)[:, None] + torch.linspace(0, 1, 6),
@@ -76,7 +81,6 @@ SHAPES = {
     "the same output twice": form(lambda x: (x + 1,) * 2, X),
     "an output that another reads": form(lambda x: (x.relu(), x.relu() + 1), X),
     "an unused input": form(lambda x, y: x + 1, X, V),
-    "identity": form(lambda x: x, X),
     "aliases": form(lambda x: x.detach().clone().contiguous() + 0, X),
     "0-d": form(lambda x: (x * 2, x.exp(), x[None], x.reshape(1, 1), x.expand(3)), ZERO_D),
 }
@@ -143,7 +147,7 @@ REDUCTIONS = {
     "argsort": form(lambda x: (x.argsort(), x.argsort(0, descending=True)), X),
     "topk": form(lambda x: (*x.topk(3), *x.topk(2, 1, largest=False)), X),
     "median": form(lambda x: (x.median(), x.median(1).values), X),
-    "reductions of 0-d": form(lambda x: (x.sum(), x.mean(), x.amax(), x.sum(0)), ZERO_D),
+    "reductions of 0-d": form(lambda x: (x.sum(), x.mean(), x.amax(), x.sum(0) + 1), ZERO_D),
     "reduction to a number times": form(lambda x: x * x.mean() + x.max(), X),
 }
 FORMS = {
