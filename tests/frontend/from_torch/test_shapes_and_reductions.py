@@ -57,7 +57,7 @@ SHAPES = {
     "pixel unshuffle": form(lambda x: F.pixel_unshuffle(x, 2), floats(1, 2, 4, 6)),
     "channel shuffle": form(lambda x: F.channel_shuffle(x, 2), floats(1, 4, 3, 2)),
     "constants": form(lambda x: x + torch.ones(5, 1) - torch.full((6,), 2.5) * torch.eye(6)[2], X),
-    "like": form(lambda x: torch.ones_like(x) + torch.zeros_like(x) + torch.full_like(x, 3), X),
+    "like": form(lambda x: x * torch.ones_like(x) + torch.zeros_like(x) + torch.full_like(x, 3), X),
     "like with a type": form(
         lambda x: (
             torch.ones_like(x, dtype=torch.int64),
