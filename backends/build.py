@@ -19,7 +19,7 @@ from ..errors import AdaspringError, BuildError
 from ..ir.model import Model
 from ..library.manifest import FunctionRecord
 from ..targets import Board
-from .codegen import cuda, elementary
+from .codegen import cuda, tir_pipeline
 from .codegen.link import linker
 from .kernels.isa import InstructionSet, instruction_set
 from .lowering.lower import lower
@@ -126,16 +126,31 @@ def build(prepared: Prepared, best: Best | None, code: Path) -> Built:
     return scheduled.built(code)
 
 
+def build_unscheduled(prepared: Prepared, board: Board, code: Path) -> Built:
+    """Build what was lowered for one board for another, each function as plain loops.
+
+    So a lowering can be run where its board is not: slowly, and without its schedules.
+    """
+    target = board_target(board)
+    with _name_board(board):
+        module = relax.transform.BundleModelParams()(prepared.module)
+        planned = _apply(module, _PLAN, target)
+        compile_library(_apply(planned, _FINISH, target), board, code)
+    functions = functions_of(prepared.module, tuple(prepared.weights))
+    return Built(code, prepared.weights, functions, planned_bytes(planned), 0)
+
+
 def compile_library(module: IRModule, board: Board, code: Path) -> None:
     """Compile and link a scheduled network to `code`; nine tenths of a build's time."""
     with _name_board(board):
         if board.device == "cuda":
             cuda.compile_library(tvm.ir.save_json(module), board, code)
             return
-        elementary.register()
         link, target = linker(board.architecture), board_target(board)
         with target:
-            executable = relax.build(module, target, relax_pipeline=None)
+            executable = relax.build(
+                module, target, relax_pipeline=None, tir_pipeline=tir_pipeline.register()
+            )
         executable.export_library(str(code), fcompile=link)
 
 

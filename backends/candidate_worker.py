@@ -47,15 +47,12 @@ def build_candidate(module_json: str, target_json: str, architecture: str) -> Bu
     from tvm.target import Target
     from tvm.tirx.build import codegen_build
 
-    from adaspring.backends.codegen import elementary
+    from adaspring.backends.codegen import tir_pipeline
     from adaspring.backends.codegen.link import linker
 
-    elementary.register()
     begin = time.perf_counter()
     target = Target(target_json)
-    module = tvm.tirx.transform.BindTarget(target.with_host(target))(tvm.ir.load_json(module_json))
-    pipeline, finish, _ = tvm.tirx.get_default_tir_pipeline(target)
-    lowered = finish()(pipeline(module))
+    lowered = tir_pipeline.lower(tvm.ir.load_json(module_json), target)
     lowered_at = time.perf_counter()
     linking_s = 0.0
     link = linker(architecture)

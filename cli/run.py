@@ -9,6 +9,7 @@ import numpy as np
 import typer
 
 from ..errors import DataError
+from ..library.score import Score
 from .shared.answer import Answer, AsJson, Verbose
 from .shared.samples import Samples, calls, join_calls, random_samples, read_samples, save_npz
 
@@ -143,7 +144,9 @@ def _shown(data: dict[str, Any]) -> tuple[Any, ...]:
         more = " …" if len(data["top1"]) > _LISTED_SAMPLES else ""
         shown.append(line(f"top-1 classes: {first}{more}"))
     if data["accuracy"] is not None:
-        shown.append(line(f"accuracy: {percent_text(data['accuracy'])}"))
+        score = Score(value=data["accuracy"], count=data["samples_count"])
+        low, high = map(percent_text, score.interval)
+        shown.append(line(f"accuracy: {percent_text(score.value)} ({low} to {high}, 95 %)"))
     if data["output_file"] is not None:
         shown.append(line(f"outputs written to {data['output_file']}"))
     return tuple(shown)

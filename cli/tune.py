@@ -10,6 +10,7 @@ from .shared.answer import Answer, AsJson, Verbose
 from .shared.bars import Bars
 from .shared.faults import resumable
 from .shared.options import (
+    CheckImport,
     Cluster,
     Data,
     Logs,
@@ -44,6 +45,7 @@ def tune(
     cluster: Cluster = None,
     recipe: RecipeNames = None,
     shape: Shapes = None,
+    check_import: CheckImport = True,
     logs: Logs = None,
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -69,6 +71,7 @@ def tune(
         bounds=Bounds(max_drop=max_drop),
         tuning=parse_tuning(trials, time_limit, tuner, seed),
         shapes=parse_shapes(shape),
+        check_import=check_import,
         logs=logs or default_logs(),
         tracker=parse_tracker(tracker),
         cluster=cluster,

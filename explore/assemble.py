@@ -17,6 +17,8 @@ from ..targets import Board, is_this_machine
 from .gate import Contender
 from .variants import Variant
 
+_ELSEWHERE = "what it was lowered to, unscheduled, on the machine that built it, for one call"
+
 
 def write_contenders(
     folder: Path,
@@ -35,6 +37,7 @@ def write_contenders(
                 max_error_ratio=contender.agreement_ratio,
                 tolerance_ratio=contender.tolerance_ratio,
                 reference="the same compressed network, operator by operator in torch float32",
+                ran="the variant itself, on its board" if contender.ran else _ELSEWHERE,
             )
         made = built[contender.name]
         parts.append(variant_parts(contender.variant, made, contender.cost, agreement))

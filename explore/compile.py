@@ -14,11 +14,13 @@ from ..errors import AdaspringError
 from ..ir.model import Model
 from ..library import manifest as record
 from ..targets import Board
+from .accuracy.doubts import doubts
 from .assemble import write_contenders
 from .board.code_jobs import CodeJob, build_all
 from .board.farms import Farms, farms_of
 from .board.tuned_code import order_code
-from .contenders import make_contender, pass_gate
+from .contenders import lost_on_test, make_contender, pass_gate
+from .measure.elsewhere import agreement_elsewhere
 from .measure.variants import measure_variants
 from .plan import BoardPlan, Plan
 from .plan import plan as make_plan
@@ -30,12 +32,17 @@ from .variants import Probe, Variant, make_probe
 
 @dataclass(frozen=True, kw_only=True)
 class BoardResult:
-    """What came out for one board."""
+    """What came out for one board.
+
+    `lost_on_test` names those that pass on the validation split, which decides, but lose more than
+    allowed on the test split.
+    """
 
     plan: BoardPlan
     folder: Path
     manifest: record.Manifest
     latency_ratios: dict[str, float]
+    lost_on_test: tuple[str, ...]
     tuning: TuningReport | None
     elapsed_s: float
 
@@ -61,10 +68,11 @@ class BoardFailure:
 
 @dataclass(frozen=True, kw_only=True)
 class CompileResult:
-    """All boards, and the recipes that could not be tried."""
+    """All boards, the recipes that could not be tried, and what looks wrong with the data."""
 
     boards: tuple[BoardResult | BoardFailure, ...]
     skipped: tuple[record.Dropped, ...]
+    doubts: tuple[str, ...]
 
     @property
     def failures(self) -> tuple[BoardFailure, ...]:
@@ -100,13 +108,16 @@ def compile_libraries(plan: Plan, progress: Progress | None = None) -> CompileRe
     probe = make_probe(plan.model, plan.splits)
     with farms_of(plan.request) as farms:
         variants, skipped = find_variants(plan, probe, progress)
+        doubted = doubts(plan.model, variants[0], probe)
+        for doubt in doubted:
+            progress.note(f"warning: {doubt}")
         begun: Iterable[_BoardWork | BoardFailure] = (
             _begin(plan, board, variants, farms, progress) for board in plan.boards
         )
         if farms.code is not None:
             begun = list(begun)  # the code of all boards is under way before any is waited for
         boards = [_finish(plan, work, skipped, probe, progress) for work in begun]
-    return CompileResult(boards=tuple(boards), skipped=skipped)
+    return CompileResult(boards=tuple(boards), skipped=skipped, doubts=doubted)
 
 
 @dataclass(frozen=True)
@@ -164,8 +175,20 @@ def _write_library(
         measured = measure_variants(
             site, plan.model, work.variants, built, probe, Path(name), progress
         )
+        elsewhere: dict[str, float] = {}
+        if not site.at_hand:
+            elsewhere = agreement_elsewhere(
+                plan.model, work.variants, work.jobs, probe, Path(name), progress
+            )
         contenders = [
-            make_contender(each, built[each.name], site, measured.get(each.name), probe)
+            make_contender(
+                each,
+                built[each.name],
+                site,
+                measured.get(each.name),
+                probe,
+                elsewhere.get(each.name),
+            )
             for each in work.variants
         ]
         kept, dropped = pass_gate(contenders, plan.request.bounds)
@@ -178,6 +201,7 @@ def _write_library(
         latency_ratios={
             n: m.latency.ratio_to_plainest for n, m in measured.items() if m.latency is not None
         },
+        lost_on_test=lost_on_test(contenders[0], kept, plan.request.bounds),
         tuning=work.tuning,
         elapsed_s=time.monotonic() - work.start_s,
     )

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ..backends.build import Built
 from ..errors import GateError
 from ..library import manifest as record
+from ..library.score import Score
+from .accuracy.scores import Scores
 from .board.site import Site
 from .costs import make_cost
 from .gate import Contender, dominated_by, refusal
@@ -17,19 +21,27 @@ from .variants import Probe, Variant, agreement_ratio
 
 
 def make_contender(
-    variant: Variant, built: Built, site: Site, run: Measured | None, probe: Probe
+    variant: Variant,
+    built: Built,
+    site: Site,
+    run: Measured | None,
+    probe: Probe,
+    elsewhere_ratio: float | None = None,
 ) -> Contender:
-    """Compare what a variant answered with its reference; `run` is None where it was not run."""
+    """Compare what a variant answered with its reference.
+
+    `run` is None where it was not run; its lowering's agreement elsewhere stands in for its own.
+    """
     board = site.board
     if run is None:
         return Contender(
             variant=variant,
-            cost=make_cost(variant, built, board, None, None),
-            agreement_ratio=None,
+            cost=make_cost(variant, built, board, scores=_scores(variant.outputs[0], probe, None)),
+            agreement_ratio=elsewhere_ratio,
             validation_accuracy=variant.validation_accuracy,
             latency_ratio=None,
+            ran=False,
         )
-    test_accuracy = probe.test_accuracy(run.outputs[0])
     return Contender(
         variant=variant,
         cost=make_cost(
@@ -37,13 +49,35 @@ def make_contender(
             built,
             board,
             run.latency,
-            test_accuracy,
-            site.describe(),
+            _scores(run.outputs[0], probe, site.describe()),
             run.peak_memory_bytes,
         ),
         agreement_ratio=agreement_ratio(run.outputs, variant.outputs),
         validation_accuracy=probe.validation_accuracy(run.outputs[0]),
         latency_ratio=None if run.latency is None else run.latency.ratio_to_plainest,
+    )
+
+
+def _scores(outputs: np.ndarray, probe: Probe, where: str | None) -> Scores | None:
+    validation, test = probe.validation_accuracy(outputs), probe.test_accuracy(outputs)
+    if validation is None or test is None:
+        return None
+    count, decided = len(outputs), probe.validation_count
+    return Scores(
+        validation=Score(value=validation, count=decided),
+        test=Score(value=test, count=count - decided),
+        where=where,
+    )
+
+
+def lost_on_test(dense: Contender, kept: Sequence[Contender], bounds: Bounds) -> tuple[str, ...]:
+    """Name those whose accuracy falls by more than allowed on the split that decided nothing."""
+    return tuple(
+        each.name
+        for each in kept
+        if dense.cost.accuracy is not None
+        and each.cost.accuracy is not None
+        and dense.cost.accuracy.value - each.cost.accuracy.value > bounds.max_drop
     )
 
 

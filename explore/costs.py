@@ -10,7 +10,9 @@ from ..ir.layers import layers
 from ..ir.model import Model
 from ..ir.quantized_layers import integer_layers
 from ..library.manifest import Cost, Figure
+from ..library.score import Score
 from ..targets import Board, EnergyModel
+from .accuracy.scores import Scores
 from .variants import Variant
 
 _ON_GPU = "planned activations, weights and code; the kernels' scratch is not known"
@@ -68,12 +70,11 @@ def make_cost(
     variant: Variant,
     built: Built,
     board: Board,
-    latency: Latency | None,
-    measured_accuracy: float | None,
-    where: str = "",
+    latency: Latency | None = None,
+    scores: Scores | None = None,
     measured_memory_bytes: int | None = None,
 ) -> Cost:
-    """Everything known of a variant; what is not known is None. `where` is what it was run on."""
+    """Everything known of a variant; what is not known is None."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
 
     def measured(value: float, how: str) -> Figure:
@@ -85,16 +86,24 @@ def make_cost(
     macs = count_macs(variant.model)
     traffic = built.weight_bytes + built.activation_bytes
     memory_bytes = modelled_memory_bytes(built)
-    accuracy = None
-    if measured_accuracy is not None:
-        accuracy = measured(measured_accuracy, f"test split, run on {where}")
-    elif variant.test_accuracy is not None:
-        how = f"test split, reference executor; not run on {board.name}"
-        accuracy = modelled(variant.test_accuracy, how)
+
+    def share(score: Score, split: str) -> Figure:
+        where = f"reference executor; not run on {board.name}"
+        if scores is not None and scores.where is not None:
+            where = f"run on {scores.where}"
+        return Figure(
+            value=score.value,
+            origin="measured" if where.startswith("run on") else "modelled",
+            how=f"{split} split, {score.count} samples, {where}",
+            when=now,
+            interval=score.interval,
+        )
+
     return Cost(
         size_bytes=measured(built.code.stat().st_size + built.weight_bytes, "code and weights"),
         macs_count=measured(macs.total, "convolutions and matrix products of one call, counted"),
-        accuracy=accuracy,
+        accuracy=None if scores is None else share(scores.test, "test"),
+        validation_accuracy=None if scores is None else share(scores.validation, "validation"),
         latency_p50_ms=measured(latency.p50_ms, latency.how) if latency else None,
         latency_p90_ms=measured(latency.p90_ms, latency.how) if latency else None,
         peak_memory_bytes=modelled(memory_bytes, MODELLED_MEMORY[board.device])

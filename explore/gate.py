@@ -21,13 +21,17 @@ _FASTER_RATIO = 0.98
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """A built variant with what was found of it; None where the board was not here."""
+    """A built variant with what was found of it; None where the board was not here.
+
+    Where it was not `ran`, `agreement_ratio` is its lowering's (`explore/measure/elsewhere.py`).
+    """
 
     variant: Variant
     cost: Cost
     agreement_ratio: float | None
     validation_accuracy: float | None
     latency_ratio: float | None
+    ran: bool = True
 
     @property
     def name(self) -> str:

@@ -12,13 +12,14 @@ from pathlib import Path
 from ..backends.codegen import cuda
 from ..backends.codegen.link import find_linker
 from ..errors import AdaspringError
-from ..frontend import check, load_data, load_model, split
+from ..frontend import check, load_data, split
 from ..frontend.data import Dataset, Splits
 from ..ir.model import Model
 from ..ir.quantized_layers import is_quantized
 from ..library.manifest import DecisionRecord
 from ..library.writer import check_replaceable
 from ..passes import Compressed
+from ..reference.import_check import load_checked
 from ..targets import Board
 from .board.site import Site, find_site
 from .compressor import Compressor
@@ -90,7 +91,7 @@ def plan(request: Request, progress: Progress | None = None) -> Plan:
     recipes = find_recipes(request.recipes)
     boards = plan_boards(request)
     progress.step("read", 0, 2, str(getattr(request.model, "name", request.model)))
-    model = load_model(request.model, request.shapes or None)
+    model = load_checked(request.model, request.shapes or None, check=request.check_import)
     progress.step("read", 1, 2, "no data" if request.data is None else "data")
     splits = _read_splits(request, model)
     training = None if request.training is None else check(load_data(request.training), model)

@@ -11,9 +11,15 @@ class Progress(Protocol):
     def step(self, stage: str, done: int, total: int, detail: str) -> None:
         """`done` of `total` parts of `stage` are finished; `detail` is what it is at."""
 
+    def note(self, text: str) -> None:
+        """Tell what a person should know at once."""
+
 
 class Silent:
     """Says nothing."""
 
     def step(self, stage: str, done: int, total: int, detail: str) -> None:
         """Ignore the step."""
+
+    def note(self, text: str) -> None:
+        """Ignore the note."""

@@ -56,6 +56,8 @@ class Request:
     without data only recipes that are named are tried unseen. `shapes` fix the free dimensions of
     an ONNX file's inputs.
 
+    `check_import`: whether what was imported is compared with its source before anything is done.
+
     `tracker`: where boards that are not this machine are registered, so that they are tuned and
     run over RPC. `cluster`: the scheduler of a dask.distributed cluster whose hosts build. `seed`
     is that of the data's split and of training.
@@ -75,6 +77,7 @@ class Request:
     tracker: Address | None = None
     cluster: str | None = None
     seed: int = 0
+    check_import: bool = True
 
     def __post_init__(self) -> None:
         if self.together and self.training is None:

@@ -54,7 +54,6 @@ class Variant:
     steps: tuple[Step, ...]
     outputs: tuple[np.ndarray, ...]
     validation_accuracy: float | None
-    test_accuracy: float | None
     training: str | None = None
 
     @property
@@ -120,7 +119,6 @@ def make_variant(
         steps=made.steps,
         outputs=outputs,
         validation_accuracy=probe.validation_accuracy(outputs[0]),
-        test_accuracy=probe.test_accuracy(outputs[0]),
         training=training,
     )
 

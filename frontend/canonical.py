@@ -13,6 +13,12 @@ from ..ir.model import Model, TensorSpec
 from ..ir.verify import verify
 from . import constants, fold, qdq
 
+_GIVEN = (
+    *("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"),
+    *("uint16", "uint32", "uint64"),
+)
+"""The types of outputs that NumPy has."""
+
 
 def canonicalize(
     module: IRModule,
@@ -42,6 +48,11 @@ def canonicalize(
     canonical = relax.transform.DecomposeOpsForInference()(canonical)
     inputs = _specs(input_names, canonical["main"].params)
     outputs = _specs(output_names, _output_values(canonical["main"]))
+    for spec in outputs:
+        if spec.dtype not in _GIVEN:
+            raise ModelError(
+                f"{name}: output {spec.name} is {spec.dtype}, which an app cannot read"
+            )
     model = Model(name=name, module=canonical, weights=arrays, inputs=inputs, outputs=outputs)
     verify(model)
     return model

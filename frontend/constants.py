@@ -158,7 +158,8 @@ def _evaluate_binding(graph: EditableGraph, var: relax.Var, value: relax.Expr) -
     args = [_constant_value(graph, arg) for arg in _flat_args(value)]
     if not any(read in graph.weights for read in reads(value)) or any(a is None for a in args):
         return None
-    return np.asarray(EVALUATE[name](value, var, *args))
+    with np.errstate(all="ignore"):  # infinity and NaN are results like others
+        return np.asarray(EVALUATE[name](value, var, *args))
 
 
 def _is_dense_read(graph: EditableGraph, call: relax.Call) -> bool:

@@ -134,6 +134,11 @@ def _in_order(dataset: Dataset, specs: Sequence[TensorSpec]) -> tuple[np.ndarray
 
 def _fit_samples(array: np.ndarray, spec: TensorSpec) -> np.ndarray:
     if array.shape[1:] != spec.shape[1:]:
+        if (*array.shape[-1:], *array.shape[1:-1]) == spec.shape[1:]:
+            raise DataError(
+                f"samples for {spec.name} have the shape {array.shape[1:]}, channels last; the "
+                f"network takes {spec.shape[1:]}; give np.moveaxis(x, -1, 1)"
+            )
         raise DataError(
             f"samples for {spec.name} have the shape {array.shape[1:]}; the network takes "
             f"{spec.shape[1:]}; resize them as the network was trained"

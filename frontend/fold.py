@@ -162,7 +162,10 @@ class _Fold:
         if name in ("add", "subtract"):
             self._shift(var, x, layer, vector if name == "add" else -vector, other)
             return True
-        scale = vector if name == "multiply" else 1.0 / vector
+        with np.errstate(divide="ignore", over="ignore"):
+            scale = vector if name == "multiply" else 1.0 / vector
+            if not np.isfinite(scale.astype(np.float32)).all():
+                return False  # a sum of infinite products is not the product of the sum
         if self.uses[layer.weight] != 1 or self.uses[layer.read] != 1:
             return False
         if not layer.read.same_as(layer.weight) and (layer.scale is None or not (scale > 0).all()):

@@ -39,25 +39,29 @@ class Figure(Record, frozen=True, kw_only=True):
     """One number of a cost, with where it comes from.
 
     `how` names the method, its settings and the machine; `when` is an ISO 8601 time with a zone.
-    The unit stands in the name of the field that holds the figure.
+    The unit stands in the name of the field that holds the figure. `interval`, where there is one,
+    holds the true value with a confidence of 95 %.
     """
 
     value: Annotated[float, Meta(ge=0)]
     origin: Literal["measured", "modelled"]
     how: Name
     when: str
+    interval: tuple[float, float] | None = None
 
 
 class Cost(Record, frozen=True, kw_only=True):
     """What a variant costs and what it yields. None: not known, never a guess.
 
-    `accuracy` is the share of right answers on held-out samples, in [0, 1]; `size_bytes` is code
+    `accuracy` is the share of right answers on held-out samples, in [0, 1], that no decision was
+    made by; `validation_accuracy` that on those which decided what is kept. `size_bytes` is code
     and weights of this variant alone, as stored; a latency is of one call.
     """
 
     size_bytes: Figure
     macs_count: Figure
     accuracy: Figure | None = None
+    validation_accuracy: Figure | None = None
     latency_p50_ms: Figure | None = None
     latency_p90_ms: Figure | None = None
     peak_memory_bytes: Figure | None = None
@@ -65,11 +69,16 @@ class Cost(Record, frozen=True, kw_only=True):
 
 
 class Agreement(Record, frozen=True, kw_only=True):
-    """How near a variant's outputs come to `reference`, the executor it was compared with."""
+    """How near a variant's outputs come to `reference`, the executor it was compared with.
+
+    `ran` says what was run: the variant itself where its board was at hand, else what it was
+    lowered to, elsewhere.
+    """
 
     max_error_ratio: Ratio
     tolerance_ratio: Ratio
     reference: Name
+    ran: Name = "the variant itself, on its board"
 
 
 class DecisionRecord(Record, frozen=True, kw_only=True):
@@ -105,8 +114,7 @@ class Variant(Record, frozen=True, kw_only=True):
 
     `code` is the path of its shared library; `functions` are the calls that it makes, in order;
     `weights` are keys of tensors, in the order in which the compiled `main` takes them, after the
-    inputs, as one array. `agreement` is None where the variant was never run: its board was not at
-    hand.
+    inputs, as one array. `agreement` is None where nothing of the variant was ever run.
     """
 
     name: Name

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 from tvm import relax
 
-from ..errors import InputError
+from ..errors import AdaspringError, InputError, UnsupportedOperator
 from ..ir.graph import Graph, variables
 from ..ir.model import Model
+from .arrays import to_tensor
 from .operators import TABLE, Operator
 from .tvm_call import compile_call
 
@@ -50,6 +51,9 @@ class Execution:
         self._device = inputs[0].device if inputs else torch.device("cpu")
         self._constants = {} if constants is None else constants
         params = model.function.params
+        self._axes: dict[relax.Var, Any] = dict.fromkeys(params)
+        if mapped:
+            self._axes.update(dict.fromkeys(params[: len(inputs)], 0))
         self._varying: set[relax.Var] = set(params[: len(inputs)])
         self._weights = model.weight_vars()
         self.values: dict[relax.Var, Any] = dict(zip(params, inputs, strict=False))
@@ -61,12 +65,18 @@ class Execution:
     def __iter__(self) -> Iterator[tuple[relax.Var, Any]]:
         for var, expr in self._graph.bindings:
             self.values[var] = self.evaluate(expr)
-            if any(read in self._varying for read in variables(expr)):
+            self._axes[var] = self._axes_of(expr, self.values[var])
+            if self._depends_on_inputs(expr):
                 self._varying.add(var)
             yield var, self.values[var]
             for read in self._last.get(var, ()):
                 if read in self._varying:
                     self.values.pop(read, None)
+
+    def mapped_value(self, var: relax.Var, runs: int) -> Tensor:
+        """Give a tensor with its axis of runs, also where it is the same in all."""
+        value: Tensor = self.values[var]
+        return value if self._axes[var] == 0 else value.expand(runs, *value.shape)
 
     def replace_weight(self, name: str, value: np.ndarray) -> None:
         """Give a weight another value, and recompute what was made of it alone."""
@@ -85,17 +95,25 @@ class Execution:
 
     def _call(self, call: relax.Call) -> Any:
         args = tuple(self._argument(arg) for arg in call.args)
-        axes = tuple(self._axes(arg) for arg in call.args)
+        axes = tuple(self._axes_of(*each) for each in zip(call.args, args, strict=True))
+        try:
+            return self._compute(call, args, axes)
+        except (AdaspringError, MemoryError):
+            raise
+        except Exception as error:
+            raise UnsupportedOperator(f"{_describe(call)} cannot be run: {_last(error)}") from error
+
+    def _compute(self, call: relax.Call, args: tuple[Any, ...], axes: tuple[Any, ...]) -> Any:
         operator = self.table.get(call.op.name)
         if operator is not None:
             result = _map(lambda *a: operator(call.attrs, *a), args, axes)
             if result is not None:
-                return result
+                return _moved(result, self._device)
         return self._fall_back(call, args, axes)
 
     def _fall_back(self, call: relax.Call, args: tuple[Any, ...], axes: tuple[Any, ...]) -> Any:
         """Compute a call that the table does not cover, through TVM."""
-        return compile_call(call).mapped(args, axes)
+        return compile_call(call).mapped(args, axes, self._device)
 
     def _argument(self, expr: relax.Expr) -> Any:
         if isinstance(expr, relax.Var):
@@ -119,33 +137,62 @@ class Execution:
         return self._constants[key]
 
     def _tensor(self, value: np.ndarray) -> Tensor:
-        """Copy an array; NumPy's bfloat16 is ml_dtypes', which torch does not know."""
-        if value.dtype.name == "bfloat16":
-            bits = torch.from_numpy(value.view(np.int16).copy())
-            return bits.view(torch.bfloat16).to(self._device)
-        return torch.from_numpy(np.array(value)).to(self._device)
+        return to_tensor(value, self._device)
 
-    def _axes(self, expr: relax.Expr) -> Any:
-        """Find vmap's in_dims of an argument: 0 where mapped, None where not."""
+    def _depends_on_inputs(self, expr: relax.Expr) -> bool:
+        return any(read in self._varying for read in variables(expr))
+
+    def _axes_of(self, expr: relax.Expr, value: Any) -> Any:
+        """Find vmap's in_dims of a value: 0 where mapped, None where not; of a tuple, a tuple."""
+        if isinstance(expr, relax.Var):
+            return self._axes[expr]
+        if isinstance(expr, relax.TupleGetItem):
+            return self._axes_of(expr.tuple_value, self.values.get(expr.tuple_value))[expr.index]
         if isinstance(expr, relax.Tuple):
-            return tuple(self._axes(field) for field in expr.fields)
-        varies = self._is_mapped and any(read in self._varying for read in variables(expr))
-        return 0 if varies else None
+            return tuple(self._axes_of(*each) for each in zip(expr.fields, value, strict=True))
+        mapped = self._is_mapped and self._depends_on_inputs(expr)
+        return _like(value, 0 if mapped else None)
+
+
+class _NotCoveredError(Exception):
+    """The table has no meaning for this form of the call."""
 
 
 def _map(function: Any, args: tuple[Any, ...], mapped: tuple[Any, ...]) -> Any:
     if not any(axis is not None for axis in _leaves(mapped)):
         return function(*args)
-    covered = True
 
     def checked(*values: Any) -> Any:
-        nonlocal covered
         result = function(*values)
-        covered = result is not None
-        return values[0] if result is None else result
+        if result is None:
+            raise _NotCoveredError
+        return result
 
-    result = torch.vmap(checked, in_dims=mapped)(*args)
-    return result if covered else None
+    try:
+        return torch.vmap(checked, in_dims=mapped)(*args)
+    except _NotCoveredError:
+        return None
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    """What an operator without arguments made, where the network is run."""
+    if isinstance(value, tuple):
+        return tuple(_moved(item, device) for item in value)
+    return value if value.device == device else value.to(device)
+
+
+def _like(value: Any, axis: int | None) -> Any:
+    """The same axis for every tensor of a value."""
+    return tuple(_like(item, axis) for item in value) if isinstance(value, tuple) else axis
+
+
+def _describe(call: relax.Call) -> str:
+    types = ", ".join(str(arg.ty) for arg in call.args if isinstance(arg.ty, relax.TensorType))
+    return f"{call.op.name}({types})"
+
+
+def _last(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[-1]
 
 
 def _leaves(value: Any) -> Iterator[Any]:

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from tvm import relax
 
 from ..errors import DataError, InputError
-from ..ir.graph import Graph, shape_of
+from ..ir.graph import Graph
 from ..ir.model import Model
+from .arrays import to_array, to_tensor
 from .device import best_device, full_float32
 from .execution import Execution
 
@@ -50,18 +50,17 @@ class Reference:
                 raise InputError(
                     f"input {spec.name} is {value.shape}, the network takes {spec.shape}"
                 )
-        return tuple(value[0] for value in self.mapped([value[None] for value in inputs]))
+        return tuple(value[0] for value in self.mapped([np.stack([value]) for value in inputs]))
 
     def mapped(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         """Run S times at once: each input (S, *shape) gives each output (S, *shape)."""
-        host = [torch.from_numpy(np.ascontiguousarray(value)) for value in inputs]
-        tensors = [value.to(self._device) for value in host]
+        tensors = [to_tensor(value, self._device) for value in inputs]
         execution = Execution(self._model, tensors, keep=self._outputs, constants=self._constants)
         with torch.no_grad(), full_float32():
             for _ in execution:
                 pass
         runs = len(tensors[0])
-        return tuple(_as_mapped(execution, var, runs) for var in self._outputs)
+        return tuple(to_array(execution.mapped_value(var, runs)) for var in self._outputs)
 
 
 def evaluate(model: Model, dataset: Dataset) -> tuple[np.ndarray, ...]:
@@ -97,7 +96,7 @@ def observe(model: Model, dataset: Dataset, names: Sequence[str]) -> Mapping[str
         for _ in execution:
             pass
         for var, name in wanted.items():
-            found[name].append(_as_mapped(execution, var, len(chunk[0])))
+            found[name].append(to_array(execution.mapped_value(var, len(chunk[0]))))
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
@@ -139,10 +138,3 @@ def calibration_inputs(model: Model, data: Dataset) -> list[Tensor]:
     count = CALIBRATION_RUNS * model.inputs[0].shape[0]
     chunks = list(mapped_chunks(model, [value[:count] for value in data.inputs]))
     return [torch.from_numpy(np.concatenate(parts)) for parts in zip(*chunks, strict=True)]
-
-
-def _as_mapped(execution: Execution, var: relax.Var, runs: int) -> np.ndarray:
-    value = execution.values[var]
-    if value.ndim == len(shape_of(var)):
-        value = value.expand(runs, *value.shape)
-    return value.cpu().contiguous().numpy()

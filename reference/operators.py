@@ -16,6 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import operators_nn as nn
+from . import operators_reductions as reductions
+from . import operators_shapes as shapes
+from . import operators_windows as windows
+from .attributes import torch_type
+from .operators_nn import broadcast
 
 Operator = Callable[..., Any]
 
@@ -28,97 +33,29 @@ def _binary(function: Operator) -> Operator:
     return lambda attrs, a, b: function(a, b)
 
 
+def _sign(attrs: Any, x: Tensor) -> Tensor:
+    """Give the sign; of NaN, NaN."""
+    return torch.where(torch.isnan(x), x, torch.sign(x))
+
+
 def _divide(attrs: Any, a: Tensor, b: Tensor) -> Tensor:
     return a / b if a.is_floating_point() else torch.div(a, b, rounding_mode="trunc")
 
 
 def _clip(attrs: Any, x: Tensor, low: float, high: float) -> Tensor:
+    if not x.is_floating_point():
+        limits = torch.iinfo(x.dtype)
+        low, high = (int(min(max(bound, limits.min), limits.max)) for bound in (low, high))
     return torch.clamp(x, low, high)
+
+
+def _matmul(attrs: Any, a: Tensor, b: Tensor) -> Tensor:
+    dtype = torch_type(attrs.out_dtype) if attrs.out_dtype else a.dtype
+    return torch.matmul(a.to(dtype), b.to(dtype))
 
 
 def _astype(attrs: Any, x: Tensor) -> Tensor:
     return x.to(torch_type(attrs.dtype))
-
-
-def _axes(axis: Any, x: Tensor) -> tuple[int, ...]:
-    return tuple(range(x.ndim)) if axis is None else nn.ints(axis)
-
-
-def _reduce(function: Operator) -> Operator:
-    return lambda attrs, x: function(x, dim=_axes(attrs.axis, x), keepdim=attrs.keepdims)
-
-
-def _sum(x: Tensor, dim: tuple[int, ...], keepdim: bool) -> Tensor:
-    return torch.sum(x, dim=dim, keepdim=keepdim, dtype=x.dtype)
-
-
-def _variance(x: Tensor, dim: tuple[int, ...], keepdim: bool) -> Tensor:
-    return torch.var(x, dim=dim, keepdim=keepdim, correction=0)
-
-
-def _std(x: Tensor, dim: tuple[int, ...], keepdim: bool) -> Tensor:
-    return torch.std(x, dim=dim, keepdim=keepdim, correction=0)
-
-
-def _permute(attrs: Any, x: Tensor) -> Tensor:
-    return x.permute(nn.ints(attrs.axes) if attrs.axes is not None else tuple(range(x.ndim))[::-1])
-
-
-def _expand_dims(attrs: Any, x: Tensor) -> Tensor:
-    final = x.ndim + len(attrs.axis)
-    for axis in sorted(int(a) % final for a in attrs.axis):
-        x = x.unsqueeze(axis)
-    return x
-
-
-def _squeeze(attrs: Any, x: Tensor) -> Tensor:
-    return x.squeeze() if attrs.axis is None else x.squeeze(nn.ints(attrs.axis))
-
-
-def _concat(attrs: Any, parts: tuple[Tensor, ...]) -> Tensor:
-    return torch.cat(parts, dim=int(attrs.axis or 0))
-
-
-def _stack(attrs: Any, parts: tuple[Tensor, ...]) -> Tensor:
-    return torch.stack(parts, dim=int(attrs.axis or 0))
-
-
-def _split(attrs: Any, x: Tensor) -> tuple[Tensor, ...]:
-    cuts = attrs.indices_or_sections
-    at = int(cuts) if hasattr(cuts, "value") else list(nn.ints(cuts))
-    return tuple(torch.tensor_split(x, at, dim=attrs.axis))
-
-
-def _strided_slice(
-    attrs: Any, x: Tensor, axes: Any, begin: Any, end: Any, strides: Any = None
-) -> Tensor | None:
-    strides = strides or (1,) * len(axes)
-    if any(stride < 1 for stride in strides):
-        return None
-    at = [slice(None)] * x.ndim
-    for axis, start, stop, step in zip(axes, begin, end, strides, strict=True):
-        at[axis] = slice(start, stop, step)
-    return x[tuple(at)]
-
-
-def _take(attrs: Any, x: Tensor, indices: Tensor) -> Tensor:
-    axis = 0 if attrs.axis is None else attrs.axis % x.ndim
-    x = x.flatten() if attrs.axis is None else x
-    at = indices.long()
-    if attrs.mode == "clip":
-        at = at.clamp(0, x.shape[axis] - 1)
-    picked = x.movedim(axis, 0)[at]
-    front = tuple(range(indices.ndim))
-    return picked.movedim(front, tuple(axis + i for i in front)) if front else picked
-
-
-def _full_like(attrs: Any, x: Tensor, value: Tensor) -> Tensor:
-    dtype = x.dtype if attrs.dtype is None else torch_type(attrs.dtype)
-    return torch.zeros_like(x, dtype=dtype) + value.to(dtype)
-
-
-def _full(attrs: Any, shape: tuple[int, ...], value: Tensor) -> Tensor:
-    return value.expand(shape).clone()
 
 
 def _quantize(attrs: Any, x: Tensor, scale: Tensor, zero_point: Tensor) -> Tensor:
@@ -136,22 +73,12 @@ def _dequantize(attrs: Any, x: Tensor, scale: Tensor, zero_point: Tensor) -> Ten
     return centred.to(torch.float32) * broadcast(scale, x, attrs.axis)
 
 
-def broadcast(value: Tensor, x: Tensor, axis: int) -> Tensor:
-    """Shape a scale or zero point, of one element or one for each index of an axis, for x."""
-    return value.reshape(()) if value.numel() == 1 else nn.per_axis(value, x, (axis,))
-
-
-def torch_type(dtype: Any) -> torch.dtype:
-    """Return the torch type of a TVM type name."""
-    return getattr(torch, str(dtype))
-
-
 _UNARY: dict[str, Operator] = {
     name: getattr(torch, name)
     for name in [
         *("abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "erf"),
         *("exp", "floor", "isfinite", "isinf", "isnan", "log", "logical_not", "negative", "round"),
-        *("rsqrt", "sigmoid", "sign", "sin", "sinh", "sqrt", "square", "tan", "tanh", "trunc"),
+        *("rsqrt", "sigmoid", "sin", "sinh", "sqrt", "square", "tan", "tanh", "trunc"),
         *("zeros_like", "ones_like"),
     ]
 }
@@ -175,23 +102,72 @@ _BINARY: dict[str, Operator] = {
     "logical_or": torch.logical_or,
     "logical_xor": torch.logical_xor,
     "bitwise_and": torch.bitwise_and,
+    "bitwise_or": torch.bitwise_or,
+    "bitwise_xor": torch.bitwise_xor,
+    "left_shift": torch.bitwise_left_shift,
     "right_shift": torch.bitwise_right_shift,
-    "matmul": torch.matmul,
+    "atan2": torch.atan2,
+    "log_add_exp": torch.logaddexp,
+    "outer": torch.outer,
 }
 _REDUCE: dict[str, Operator] = {
-    "mean": torch.mean,
-    "sum": _sum,
-    "max": torch.amax,
-    "min": torch.amin,
-    "variance": _variance,
-    "std": _std,
+    "sum": reductions.reduce(reductions.total),
+    "mean": reductions.reduce(reductions.mean),
+    "prod": reductions.reduce(reductions.product),
+    "max": reductions.reduce(reductions.largest),
+    "min": reductions.reduce(reductions.smallest),
+    "variance": reductions.reduce(reductions.variance, integers=False),
+    "std": reductions.reduce(reductions.deviation, integers=False),
+    "argmax": reductions.extremum_at(torch.argmax),
+    "argmin": reductions.extremum_at(torch.argmin),
+    "cumsum": reductions.scan(torch.cumsum, 0),
+    "cumprod": reductions.scan(torch.cumprod, 1),
+    "sort": reductions.sort,
+    "argsort": reductions.argsort,
+    "topk": reductions.topk,
+}
+_SHAPES: dict[str, Operator] = {
+    "reshape": lambda attrs, x, shape: x.reshape(shape),
+    "broadcast_to": lambda attrs, x, shape: x.expand(shape),
+    "flatten": _unary(torch.flatten),
+    "permute_dims": shapes.permute,
+    "expand_dims": shapes.expand_dims,
+    "squeeze": shapes.squeeze,
+    "concat": shapes.concat,
+    "stack": shapes.stack,
+    "split": shapes.split,
+    "strided_slice": shapes.strided_slice,
+    "flip": shapes.flip,
+    "tile": shapes.tile,
+    "repeat": shapes.repeat,
+    "meshgrid": shapes.meshgrid,
+    "full": shapes.full,
+    "full_like": shapes.full_like,
+    "zeros": shapes.zeros,
+    "ones": shapes.ones,
+    "arange": shapes.arange,
+    "tril": shapes.tril,
+    "triu": shapes.triu,
+    "take": shapes.take,
+    "gather_elements": shapes.gather_elements,
+    "index_tensor": shapes.index_tensor,
+}
+_WINDOWS: dict[str, Operator] = {
+    **{f"conv{rank}d": windows.conv for rank in (1, 2, 3)},
+    **{f"conv{rank}d_transpose": windows.conv_transpose for rank in (1, 2, 3)},
+    **{f"max_pool{rank}d": windows.max_pool for rank in (1, 2, 3)},
+    **{f"avg_pool{rank}d": windows.avg_pool for rank in (1, 2, 3)},
+    **{f"adaptive_avg_pool{rank}d": windows.adaptive_avg_pool for rank in (1, 2, 3)},
+    "pad": windows.pad,
 }
 
 TABLE: dict[str, Operator] = {
     **{f"relax.{name}": _unary(function) for name, function in _UNARY.items()},
     **{f"relax.{name}": _binary(function) for name, function in _BINARY.items()},
-    **{f"relax.{name}": _reduce(function) for name, function in _REDUCE.items()},
+    **{f"relax.{name}": function for name, function in {**_REDUCE, **_SHAPES}.items()},
+    **{f"relax.nn.{name}": function for name, function in _WINDOWS.items()},
     "relax.divide": _divide,
+    "relax.matmul": _matmul,
     "relax.clip": _clip,
     "relax.astype": _astype,
     "relax.where": lambda attrs, condition, a, b: torch.where(condition, a, b),
@@ -209,29 +185,13 @@ TABLE: dict[str, Operator] = {
     "relax.nn.layer_norm": nn.layer_norm,
     "relax.nn.rms_norm": nn.rms_norm,
     "relax.nn.group_norm": nn.group_norm,
-    "relax.nn.conv1d": nn.conv,
-    "relax.nn.conv2d": nn.conv,
-    "relax.nn.conv2d_transpose": nn.conv2d_transpose,
-    "relax.nn.max_pool2d": nn.max_pool2d,
-    "relax.nn.avg_pool2d": nn.avg_pool2d,
-    "relax.nn.adaptive_avg_pool2d": nn.adaptive_avg_pool2d,
-    "relax.nn.pad": nn.pad,
+    "relax.nn.instance_norm": nn.instance_norm,
     "relax.nn.attention": nn.attention,
     "relax.nn.attention_bias": nn.attention,
     "relax.nn.pixel_shuffle": lambda attrs, x: F.pixel_shuffle(x, attrs.upscale_factor),
-    "relax.reshape": lambda attrs, x, shape: x.reshape(shape),
-    "relax.broadcast_to": lambda attrs, x, shape: x.expand(shape),
-    "relax.flatten": _unary(torch.flatten),
-    "relax.permute_dims": _permute,
-    "relax.expand_dims": _expand_dims,
-    "relax.squeeze": _squeeze,
-    "relax.concat": _concat,
-    "relax.stack": _stack,
-    "relax.split": _split,
-    "relax.strided_slice": _strided_slice,
-    "relax.take": _take,
-    "relax.full_like": _full_like,
-    "relax.full": _full,
+    "relax.bitwise_not": _unary(torch.bitwise_not),
+    "relax.sign": _sign,
+    "relax.einsum": lambda attrs, parts: torch.einsum(attrs.subscripts, *parts),
     "relax.quantize": _quantize,
     "relax.dequantize": _dequantize,
 }

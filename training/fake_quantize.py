@@ -26,8 +26,10 @@ from ..ir.model import Model
 from ..passes.decision import Decision
 from ..passes.quantize.int8_layer import Integer, by_layer, insert_qdq
 from ..passes.quantize.weight_rounding import INT8, round_to_nearest
+from ..reference.attributes import torch_type
 from ..reference.gradients import GradientExecution
-from ..reference.operators import TABLE, Operator, broadcast, torch_type
+from ..reference.operators import TABLE, Operator
+from ..reference.operators_nn import broadcast
 from .lift import TorchModel
 
 

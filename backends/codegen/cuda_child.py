@@ -53,6 +53,8 @@ def compile_request(request: dict[str, Any]) -> None:
     from tvm import relax
     from tvm.base import _LOADED_LIBS
 
+    from . import tir_pipeline
+
     if "tvm_runtime_cuda" not in _LOADED_LIBS:
         raise BuildError("TVM's CUDA runtime did not load; reinstall apache-tvm==0.27.0.post1")
     target = tvm.target.Target(request["target"])
@@ -64,7 +66,9 @@ def compile_request(request: dict[str, Any]) -> None:
     tvm_ffi.register_global_func("tvm_callback_cuda_compile", compile_source, override=True)
     with target:
         module = tvm.ir.load_json(request["module"])
-        executable = relax.build(module, target, relax_pipeline=None)
+        executable = relax.build(
+            module, target, relax_pipeline=None, tir_pipeline=tir_pipeline.register()
+        )
     executable.export_library(request["code"], fcompile=linker(request["architecture"]))
 
 

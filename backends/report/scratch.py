@@ -10,11 +10,13 @@ from collections.abc import Iterable
 from itertools import zip_longest
 
 import tvm_ffi
-from tvm import IRModule, tirx
+from tvm import IRModule
 from tvm.ir import Call
 from tvm.target import Target
 from tvm.tirx import PrimFunc
 from tvm.tirx.stmt import For, ForKind
+
+from ..codegen import tir_pipeline
 
 _PAGE_BYTES = 4096  # the pool's unit
 _ALLOCATE, _SIZE_ARGUMENT = "tirx.TVMBackendAllocWorkspace", 2
@@ -46,9 +48,7 @@ def _lowered(module: IRModule, target: Target) -> IRModule:
         for var, function in module.functions_items()
         if isinstance(function, PrimFunc)
     }
-    bound = tirx.transform.BindTarget(target.with_host(target))(IRModule(functions))
-    pipeline, finish, _ = tirx.get_default_tir_pipeline(target)
-    return finish()(pipeline(bound))
+    return tir_pipeline.lower(IRModule(functions), target)
 
 
 def _allocations(function: PrimFunc) -> tuple[list[int], list[list[int]]]:

@@ -11,6 +11,7 @@ from ..shared.answer import Answer, AsJson, Verbose
 from ..shared.bars import Bars
 from ..shared.faults import resumable
 from ..shared.options import (
+    CheckImport,
     Cluster,
     Data,
     Logs,
@@ -84,6 +85,7 @@ def compile_model(
     cluster: Cluster = None,
     recipe: RecipeNames = None,
     shape: Shapes = None,
+    check_import: CheckImport = True,
     logs: Logs = None,
     seed: Seed = 0,
     dry_run: DryRun = False,
@@ -112,6 +114,7 @@ def compile_model(
         bounds=Bounds(max_drop=max_drop, latency_ms=latency_ms, front_only=not keep_dominated),
         tuning=parse_tuning(trials, time_limit, tuner, seed),
         shapes=parse_shapes(shape),
+        check_import=check_import,
         logs=logs or default_logs(),
         tracker=parse_tracker(tracker),
         cluster=cluster,

@@ -56,8 +56,10 @@ def result_answer(plan: Plan, result: CompileResult, notes: tuple[str, ...]) -> 
         "boards": [_board_data(board) for board in result.boards],
         "skipped": msgspec.to_builtins(result.skipped),
         "notes": list(notes),
+        "warnings": list(result.doubts),
     }
     shown = [part for board in result.boards for part in _board_shown(board)]
+    shown += [line(f"warning: {text}", "bold yellow") for text in result.doubts]
     return Answer(data=data, shown=tuple(shown), failed=bool(result.failures))
 
 
@@ -100,13 +102,16 @@ def _board_shown(result: BoardResult | BoardFailure) -> Iterable[Any]:
         yield line(f"{result.board.name}: failed: {result.error}", "bold red")
         return
     title = f"{result.board.name}: {result.folder}"
-    rows = []
+    rows, below = [], result.lost_on_test
     for variant in result.manifest.variants:
         ratio = result.latency_ratios.get(variant.name)
         cells = (f"{ratio:.2f}" if ratio else "-", agreement_text(variant.agreement))
-        rows.append((variant.name, *cost_cells(variant.cost), *cells))
+        name = f"{variant.name} !" if variant.name in below else variant.name
+        rows.append((name, *cost_cells(variant.cost), *cells))
     yield table(title, ("variant", *COST_COLUMNS, ">time / dense", "error"), rows)
     yield line(f"{ORIGIN_NOTE}; error: against the reference", "dim")
+    if below:
+        yield line("! on the test split it falls by more than --max-drop", "yellow")
     if result.manifest.dropped:
         yield dropped_table(result.manifest.dropped)
     yield line(_how(result), "dim")
@@ -122,7 +127,7 @@ def _how(result: BoardResult) -> str:
         )
     site = result.plan.site
     if not site.at_hand:
-        parts.append("not run: this is not that board, so no latency is known")
+        parts.append("not run on that board: no latency is known; error: its lowering's, run here")
     elif not site.here:
         parts.append(f"run on {site.describe()}")
         if site.emulated:

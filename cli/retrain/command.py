@@ -11,10 +11,11 @@ import msgspec
 import typer
 
 from ...errors import UsageError
+from ...library.score import Score
 from ..shared.answer import Answer, AsJson, Verbose
 from ..shared.bars import Bars
 from ..shared.faults import Interrupted
-from ..shared.options import Model, Shapes
+from ..shared.options import CheckImport, Model, Shapes
 from ..shared.parse import parse_shapes
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def retrain(
     checkpoints: Checkpoints = None,
     nproc: Processes = 1,
     shape: Shapes = None,
+    check_import: CheckImport = True,
     seed: Seed = 0,
     dry_run: DryRun = False,
     as_json: AsJson = False,
@@ -127,6 +129,7 @@ def retrain(
         ),
         aware=qat,
         shapes=shapes,
+        check_import=check_import,
         checkpoints=checkpoints,
     )
     return _plan(request, output) if dry_run else _carry_out(request, output, nproc)
@@ -164,10 +167,11 @@ def _answer(report: Report) -> Answer:
     from ..shared.tables import bytes_text, count_text, line, table
 
     start, best, sizes = report.history[0], report.best, report.sizes
+    count = sizes["validation_count"]
     rows = [
-        ("before compression", "-", _percent(report.dense_accuracy)),
-        ("compressed", f"{start.validation_loss:.4g}", _percent(start.validation_accuracy)),
-        ("retrained", f"{best.validation_loss:.4g}", _percent(best.validation_accuracy)),
+        ("before compression", "-", _percent(report.dense_accuracy, count)),
+        ("compressed", f"{start.validation_loss:.4g}", _percent(start.validation_accuracy, count)),
+        ("retrained", f"{best.validation_loss:.4g}", _percent(best.validation_accuracy, count)),
     ]
     macs = (count_text(sizes[f"macs_count_{when}"]) for when in ("before", "after"))
     weights = (bytes_text(sizes[f"weights_bytes_{when}"]) for when in ("before", "after"))
@@ -180,10 +184,10 @@ def _answer(report: Report) -> Answer:
     return Answer(data=_data(report), shown=shown)
 
 
-def _percent(ratio: float | None) -> str:
-    from ..shared.tables import percent_text
+def _percent(ratio: float | None, count: int) -> str:
+    from ..shared.tables import score_text
 
-    return "-" if ratio is None else percent_text(ratio)
+    return "-" if ratio is None else score_text(ratio, Score(value=ratio, count=count).interval)
 
 
 def _data(report: Report) -> dict[str, Any]:

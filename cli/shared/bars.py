@@ -1,4 +1,4 @@
-"""Progress bars on stderr, for people alone: where stderr is no terminal nothing is drawn."""
+"""Progress on stderr: bars for people, a line every half minute where stderr is no terminal."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from .lines import Lines
 from .tables import console
 
 
@@ -36,9 +37,12 @@ class Bars:
             redirect_stdout=sys.stdout.isatty(),
         )
         self._tasks: dict[str, TaskID] = {}
+        self._lines = None if out.is_terminal else Lines(self.note)
 
     def __enter__(self) -> Bars:
         self._progress.start()
+        if self._lines is not None:
+            self._lines.__enter__()
         return self
 
     def __exit__(
@@ -47,10 +51,14 @@ class Bars:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._lines is not None:
+            self._lines.__exit__(kind, error, trace)
         self._progress.stop()
 
     def step(self, stage: str, done: int, total: int, detail: str) -> None:
         """Draw that `done` of `total` parts of `stage` are finished; the stage before is over."""
+        if self._lines is not None:
+            self._lines.step(stage, done, total, detail)
         if stage not in self._tasks:
             for task in self._progress.tasks:
                 self._progress.update(task.id, completed=task.total)

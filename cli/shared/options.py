@@ -68,6 +68,13 @@ Shapes = Annotated[
     list[str] | None,
     typer.Option("--shape", metavar="x=1,3,32,32", help="Fix an ONNX input's shape; repeatable."),
 ]
+CheckImport = Annotated[
+    bool,
+    typer.Option(
+        "--check-import/--no-check-import",
+        help="Compare what was imported with the source, run by torch or ONNX Runtime.",
+    ),
+]
 Logs = Annotated[
     Path | None,
     typer.Option(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import tvm
 
-from ...backends.build import Built, Scheduled, compile_bytes, compile_library
+from ...backends.build import Built, Prepared, Scheduled, compile_bytes, compile_library
 from ...backends.farm import Farm, JobLost
 from ...errors import BuildError
 from ...targets import Board
@@ -23,19 +23,20 @@ WORTH_A_FARM_BYTES = 6 << 20
 
 @dataclass(frozen=True)
 class CodeJob:
-    """One variant whose functions are scheduled; `ordered` where a cluster is at it."""
+    """One variant, lowered, then scheduled; `ordered` where a cluster is at it."""
 
     name: str
+    prepared: Prepared
     scheduled: Scheduled
     ordered: Future[bytes] | None = None
 
 
-def order(name: str, scheduled: Scheduled, cluster: Farm | None) -> CodeJob:
+def order(job: CodeJob, cluster: Farm | None) -> CodeJob:
     """Have the cluster begin at once, where there is one."""
     if cluster is None:
-        return CodeJob(name, scheduled)
-    module = tvm.ir.save_json(scheduled.module)
-    return CodeJob(name, scheduled, cluster.submit(compile_bytes, module, scheduled.board))
+        return job
+    module = tvm.ir.save_json(job.scheduled.module)
+    return replace(job, ordered=cluster.submit(compile_bytes, module, job.scheduled.board))
 
 
 def build_all(
@@ -53,7 +54,7 @@ def build_all(
         _receive(jobs, paths, stage, progress)
     elif _is_large(jobs):
         with code_farm(len(jobs)) as farm:
-            _receive([order(job.name, job.scheduled, farm) for job in jobs], paths, stage, progress)
+            _receive([order(job, farm) for job in jobs], paths, stage, progress)
     else:
         for done, job in enumerate(jobs):
             progress.step(stage, done, len(jobs), job.name)

@@ -29,10 +29,11 @@ def order_code(
     lowered = lower_all(variants, site.board, progress)
     report = tune_all(lowered, site, log, tuning, farms, progress)
     best, times = best_schedules(site, log), known_times(site, log)
-    jobs = [
-        order(variant.name, schedule(fastest(ways, times), best), farms.code)
-        for variant, ways in zip(variants, lowered, strict=True)
-    ]
+    jobs = []
+    for variant, ways in zip(variants, lowered, strict=True):
+        prepared = fastest(ways, times)
+        job = CodeJob(variant.name, prepared, schedule(prepared, best))
+        jobs.append(order(job, farms.code))
     return report, tuple(jobs)
 
 

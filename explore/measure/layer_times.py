@@ -62,9 +62,8 @@ class LayerTimes:
                     steps=(),
                     outputs=(),
                     validation_accuracy=None,
-                    test_accuracy=None,
                 )
-                cost = make_cost(one, built, self._board, None, None)
+                cost = make_cost(one, built, self._board)
                 parts.append(variant_parts(one, built, cost, None))
             library = work / "layer.lib"
             write_library(library, library_parts(models[0], self._board, tuple(parts), ()))

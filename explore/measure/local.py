@@ -61,10 +61,21 @@ def times_ms(
     return found
 
 
+def outputs_of(
+    library: Path, model: Model, inputs: Sequence[np.ndarray], work: Path
+) -> dict[str, tuple[np.ndarray, ...]]:
+    """Run every variant of `library` on samples, untimed."""
+    names = _run_in_turn(library, model, inputs, work, seconds=0)
+    return {name: read_outputs(model, work / f"{name}.npz", len(inputs[0])) for name in names}
+
+
 def _run_in_turn(
     library: Path, model: Model, inputs: Sequence[np.ndarray], work: Path, seconds: float
 ) -> list[str]:
-    """Have the measuring process write what it finds to `work`; the variants' names."""
+    """Have the measuring process write what it finds to `work`; the variants' names.
+
+    Nothing is timed in 0 seconds.
+    """
     write_probe(model, inputs, work / _PROBE)
     answer = _run_child("local_child", library, work / _PROBE, work, seconds)
     return list(answer["names"])

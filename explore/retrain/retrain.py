@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from ...errors import UsageError
-from ...frontend import check, load_data, load_model
+from ...frontend import check, load_data
 from ...frontend.data import Dataset
 from ...ir.model import Model
 from ...passes import Compressed, Decision, Quantize, run
 from ...reference.executor import accuracy, evaluate
+from ...reference.import_check import load_checked
 from ...training import Ranks, Settings, Trained, train
 from ..progress import Progress, Silent
 from ..recipes import Recipe, find_recipe
@@ -40,6 +41,7 @@ class RetrainRequest:
     settings: Settings = field(default_factory=Settings)
     aware: bool = False
     shapes: Mapping[str, tuple[int, ...]] | None = None
+    check_import: bool = True
     checkpoints: Path | None = None
 
 
@@ -116,7 +118,7 @@ def read_inputs(
     """The recipe, the network, the data and the validation data, or what is wrong with them."""
     recipe = _find_recipe(request)
     progress.step("read", 0, 3, str(getattr(request.model, "name", request.model)))
-    model = load_model(request.model, request.shapes or None)
+    model = load_checked(request.model, request.shapes or None, check=request.check_import)
     progress.step("read", 1, 3, "data")
     data = check(load_data(request.data), model)
     progress.step("read", 2, 3, "validation data")

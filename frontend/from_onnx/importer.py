@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import onnx
+import onnx.inliner
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from tvm import IRModule, relax
 from tvm.relax.frontend.onnx import onnx_frontend
@@ -19,13 +19,23 @@ from ...ir.model import Model
 from ..canonical import canonicalize
 from . import operators, quantized
 from .constants import fold_constants
-from .operators import PADDED, refuse, same_padding
+from .file import first_line, read
+from .rewrite import drop_unread_outputs, expand, opset_of
+from .spatial import same_padding
+from .table import why_refused
 
 OWN = operators.OWN | quantized.OWN
 Shapes = Mapping[str, tuple[int, ...]]
 
 _OLDEST_OPSET = 7  # before it, broadcasting was an attribute
-_INPUT_TYPES = (TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64)
+_INPUT_TYPES = (
+    *(TensorProto.FLOAT, TensorProto.BOOL, TensorProto.UINT8),
+    *(TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64),
+)
+_COMPUTED = (
+    *("float16", "bfloat16", "float32", "float64", "bool", "uint8", "uint16", "uint32", "uint64"),
+    *("int8", "int16", "int32", "int64"),
+)
 _NOT_PLAIN = ("call_tir", "shape_of", "shape_to_tensor", "tensor_to_shape")
 _BRANCHING = ("If", "Loop", "Scan")
 
@@ -33,8 +43,14 @@ _BRANCHING = ("If", "Loop", "Scan")
 def from_onnx(path: Path | str, shapes: Shapes | None = None) -> Model:
     """Import an ONNX file. `shapes` fixes the free dimensions of inputs, by the input's name."""
     path = Path(path)
-    proto = _read(path)
+    return from_proto(read(path), path, shapes)
+
+
+def from_proto(proto: ModelProto, path: Path, shapes: Shapes | None = None) -> Model:
+    """Import what a file holds; `proto` is used up."""
     quantized.rewrite_as_qdq(path, proto)
+    drop_unread_outputs(proto)
+    proto = expand(proto)
     _check_graph(path, proto)
     inputs = _inputs(path, proto, shapes or {})
     try:
@@ -44,7 +60,7 @@ def from_onnx(path: Path | str, shapes: Shapes | None = None) -> Model:
     except UnsupportedOperator:
         raise
     except Exception as error:
-        raise ModelError(f"{path} cannot be imported: {_first_line(error)}") from error
+        raise ModelError(f"{path} cannot be imported: {first_line(error)}") from error
     initializers = [(t.name, numpy_helper.to_array(t)) for t in proto.graph.initializer]
     return canonicalize(
         module,
@@ -56,80 +72,24 @@ def from_onnx(path: Path | str, shapes: Shapes | None = None) -> Model:
     )
 
 
-def _read(path: Path) -> ModelProto:
-    try:
-        proto = onnx.load(path, load_external_data=False)
-    except Exception as error:
-        raise ModelError(f"{path} is not an ONNX file") from error
-    if not proto.graph.node:
-        raise ModelError(f"{path} is not an ONNX file, or its graph is empty")
-    _check_external_data(path, proto)
-    try:
-        onnx.checker.check_model(path)
-        onnx.load_external_data_for_model(proto, str(path.parent))
-    except Exception as error:
-        raise ModelError(f"{path} is not a valid ONNX model: {_first_line(error)}") from error
-    return onnx.inliner.inline_local_functions(proto) if proto.functions else proto
-
-
-def _check_external_data(path: Path, proto: ModelProto) -> None:
-    folder = path.parent.resolve()
-    for tensor in _tensors(proto):
-        for entry in tensor.external_data:
-            if entry.key != "location":
-                continue
-            target = (folder / entry.value).resolve()
-            if not target.is_relative_to(folder):
-                raise ModelError(
-                    f"{path}: the data of {tensor.name!r} lie outside the model's folder "
-                    f"({entry.value}); save the model with its data beside it"
-                )
-            if not target.is_file():
-                raise ModelError(
-                    f"{path}: the data of {tensor.name!r} are missing; "
-                    f"put {entry.value} beside the model"
-                )
-
-
-def _tensors(proto: ModelProto) -> Iterator[TensorProto]:
-    graphs = [proto.graph]
-    yield from (a.t for f in proto.functions for n in f.node for a in n.attribute)
-    while graphs:
-        graph = graphs.pop()
-        yield from graph.initializer
-        for attribute in (a for node in graph.node for a in node.attribute):
-            yield attribute.t
-            yield from attribute.tensors
-            graphs.extend(attribute.graphs)
-            if attribute.HasField("g"):
-                graphs.append(attribute.g)
-
-
 def _check_graph(path: Path, proto: ModelProto) -> None:
-    opset = _opset(proto)
+    opset = opset_of(proto)
     if opset < _OLDEST_OPSET:
         raise ModelError(f"{path} has opset {opset}; export it with opset {_OLDEST_OPSET} or newer")
     if proto.graph.sparse_initializer:
         raise ModelError(f"{path} has sparse weights; export it with dense ones")
-    known = onnx_frontend._get_convert_map()
     for node in proto.graph.node:
         where = f"{path}: operator {node.op_type} (node {_node_name(node)!r})"
         if (why := quantized.why_refused(node)) is not None:
             raise UnsupportedOperator(f"{where} cannot be imported: {why}")
-        if node.op_type == "Attention":  # TVM takes it for the one of com.microsoft
-            raise UnsupportedOperator(f"{where} cannot be imported; export with opset 22 or older")
         if node.op_type in _BRANCHING:
             raise UnsupportedOperator(f"{where}: branches and loops cannot be imported")
         if node.domain not in ("", "ai.onnx"):
             raise UnsupportedOperator(
                 f"{where} is in the domain {node.domain}; only standard ONNX can be imported"
             )
-        if node.op_type not in known and node.op_type not in ("Constant", *OWN):
-            raise UnsupportedOperator(f"{where} cannot be imported")
-
-
-def _opset(proto: ModelProto) -> int:
-    return max((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), default=1)
+        if (why := why_refused(node, opset)) is not None:
+            raise UnsupportedOperator(f"{where} cannot be imported: {why}")
 
 
 def _node_name(node: onnx.NodeProto) -> str:
@@ -146,6 +106,8 @@ def _inputs(path: Path, proto: ModelProto, shapes: Shapes) -> dict[str, tuple[in
     for name in shapes:
         if name not in names:
             raise ModelError(f"{path} has no input {name!r}; it has {', '.join(names)}")
+    if not real:
+        raise ModelError(f"{path} has no inputs: whatever it computes is a constant")
     fixed = {value.name: _fixed_shape(path, value, shapes.get(value.name)) for value in real}
     for value in proto.graph.input:
         value.CopyFrom(
@@ -162,7 +124,10 @@ def _fixed_shape(
     tensor = value.type.tensor_type
     if tensor.elem_type not in _INPUT_TYPES:
         found = TensorProto.DataType.Name(tensor.elem_type).lower()
-        raise ModelError(f"{path}: input {value.name} is {found}; only float32 and integers work")
+        raise ModelError(
+            f"{path}: input {value.name} is {found}; only float32, bool, uint8 and signed integers "
+            "can be inputs"
+        )
     dims = [d.dim_value if d.dim_value > 0 else d.dim_param or "?" for d in tensor.shape.dim]
     free = [d for d in dims if not isinstance(d, int)]
     if wanted is None:
@@ -201,8 +166,7 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
     ) -> relax.Expr:
         held = [self._nodes, self._params]
         try:
-            refuse(operator, attrs, inputs[0].ty.ndim if inputs and inputs[0] is not None else 0)
-            if operator in PADDED:
+            if operator == "Conv":
                 same_padding(inputs[0], inputs[1], attrs)
             result = OWN[operator](inputs, attrs, held) if operator in OWN else None
             if result is None:
@@ -213,15 +177,19 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
             node = attrs["tvm_custom"]["name"]
             raise UnsupportedOperator(
                 f"{self.path}: operator {operator} (node {node!r}) cannot be imported: "
-                f"{_first_line(error)}"
+                f"{first_line(error)}"
             ) from error
         return result
 
     def _check(self, result: relax.Expr) -> None:
         """Refuse kernels, and shapes that are computed as the network runs."""
         for ty in result.ty.fields if isinstance(result.ty, relax.TupleType) else [result.ty]:
-            if isinstance(ty, relax.TensorType) and not has_fixed_shape(ty):
+            if not isinstance(ty, relax.TensorType):
+                continue
+            if not has_fixed_shape(ty):
                 raise ValueError("the shape of its output is not known at import")
+            if str(ty.dtype) not in _COMPUTED:
+                raise ValueError(f"its output is {ty.dtype}, which cannot be computed")
         pending = list(reads(result))
         while pending:
             var = pending.pop()
@@ -239,11 +207,7 @@ def _convert(path: Path, proto: ModelProto, inputs: dict[str, tuple[int, ...]]) 
     importer.path, importer.checked = path, set()
     with contextlib.redirect_stdout(io.StringIO()):  # the importer prints what it raises
         try:
-            return importer.from_onnx(proto.graph, _opset(proto))
-        except UnsupportedOperator:
+            return importer.from_onnx(proto.graph, opset_of(proto))
+        except Exception:
             importer.bb._end_block()  # or TVM reports on stderr that one was left open
             raise
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

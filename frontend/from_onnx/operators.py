@@ -1,197 +1,187 @@
-"""Where TVM's ONNX importer makes kernels, or takes padding wrongly, the operators said afresh.
+"""ONNX operators that TVM's importer gets wrong, or makes kernels of, said afresh.
 
 Passes need high-level operators; a kernel (`call_tir`) hides what it does from them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableSequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from tvm import relax
 from tvm.ir import GenericConst
-from tvm.relax.frontend.onnx import onnx_frontend
 
 from ...ir.edit import shape_of
+from . import indexing, reductions, spatial
+from .arguments import Inputs, emit, integers, like, scalar
 
-Inputs = MutableSequence[Any]
-_PAD_MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
-
-
-def same_padding(x: relax.Expr, weight: relax.Expr | None, attrs: dict[str, Any]) -> None:
-    """Turn ``auto_pad`` into explicit ``pads``, in place."""
-    mode = attrs.pop("auto_pad", b"NOTSET").decode()
-    spatial = shape_of(x)[2:]
-    if mode == "VALID":
-        attrs["pads"] = (0,) * (2 * len(spatial))
-    if mode not in ("SAME_UPPER", "SAME_LOWER"):
-        return
-    kernel = attrs.get("kernel_shape") or shape_of(weight)[2:]
-    strides = attrs.get("strides") or (1,) * len(spatial)
-    dilations = attrs.get("dilations") or (1,) * len(spatial)
-    totals = []
-    for length, k, stride, dilation in zip(spatial, kernel, strides, dilations, strict=True):
-        windows = -(-length // stride)
-        totals.append(max(0, (windows - 1) * stride + (k - 1) * dilation + 1 - length))
-    less = [total // 2 for total in totals]
-    more = [total - half for total, half in zip(totals, less, strict=True)]
-    attrs["pads"] = (*less, *more) if mode == "SAME_UPPER" else (*more, *less)
+_op = relax.op
 
 
 def clip(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
     """Clip: bounds are attributes up to opset 10, constant inputs after."""
-    low, high = _scalar(inputs, 1, held), _scalar(inputs, 2, held)
+    x, dtype = inputs[0], np.dtype(str(inputs[0].ty.dtype))
+    low, high = scalar(inputs, 1, held), scalar(inputs, 2, held)
     low = attrs.get("min", -np.inf) if low is None else low
     high = attrs.get("max", np.inf) if high is None else high
     low = min(low, high)  # where they cross, ONNX gives the upper bound
     if low == -np.inf and high == np.inf:
-        return inputs[0]
+        return x
+    if dtype.kind != "f":  # of integers, a bound that is not given is no bound
+        x = x if low == -np.inf else emit(_op.maximum(x, like(x, low)))
+        return x if high == np.inf else _op.minimum(x, like(x, high))
     if low == 0 and high == np.inf:
-        return relax.op.nn.relu(inputs[0])
-    return relax.op.clip(inputs[0], float(low), float(high))
+        return _op.nn.relu(x)
+    return _op.clip(x, float(low), float(high))
 
 
 def dropout(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
     """Dropout does nothing in inference; in training mode it cannot be imported."""
-    if _scalar(inputs, 2, held):
+    if scalar(inputs, 2, held):
         raise ValueError("it is in training mode; export the network in eval mode")
     return inputs[0]
 
 
-def pad(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
-    """Pad by constant widths, an attribute up to opset 10, inputs after; negative widths cut."""
-    x, mode = inputs[0], attrs.get("mode", b"constant").decode()
-    widths = attrs.get("pads") or _array(inputs, 1, held)
-    given = _array(inputs, 3, held)
-    rank = x.ty.ndim
-    axes = list(range(rank)) if given is None else [int(axis) % rank for axis in given]
-    before, after = np.zeros(rank, int), np.zeros(rank, int)
-    before[axes], after[axes] = np.split(np.asarray(widths), 2)
-    if min(*before, *after) < 0:
-        if mode != "constant":
-            raise ValueError(f"negative widths in mode {mode} are not supported")
-        ends = [length + min(0, a) for length, a in zip(shape_of(x), after, strict=True)]
-        starts = [-min(0, b) for b in before]
-        x = relax.op.strided_slice(
-            x, list(range(rank)), list(map(int, starts)), list(map(int, ends))
-        )
-    full = [int(max(0, width)) for pair in zip(before, after, strict=True) for width in pair]
-    if mode != "constant":
-        return relax.op.nn.pad(x, full, _PAD_MODES[mode])
-    value = _scalar(inputs, 2, held)
-    fill = attrs.get("value", 0.0) if value is None else value
-    return relax.op.nn.pad(x, full, "constant", float(fill))
-
-
-def gather(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr | None:
-    """Gather: negative places count from the end. None leaves shapes to TVM's importer."""
-    x, places = inputs[0], onnx_frontend.get_constant(inputs[1], held)
-    if not isinstance(x.ty, relax.TensorType):
-        return None
-    axis = attrs.get("axis", 0) % x.ty.ndim
-    length = shape_of(x)[axis]
-    if not isinstance(places, GenericConst):
-        dtype = str(places.ty.dtype)
-        wrapped = relax.op.add(places, relax.const(length, dtype))
-        negative = relax.op.less(places, relax.const(0, dtype))
-        return relax.op.take(x, relax.op.where(negative, wrapped, places), axis)
-    indices = places.value.numpy().astype(np.int64)
-    if indices.size and not -length <= indices.min() <= indices.max() < length:
-        raise ValueError(f"an index is outside the {length} elements of axis {axis}")
-    indices = np.where(indices < 0, indices + length, indices)
-    return relax.op.take(x, relax.const(indices, "int64"), axis)
-
-
 def tile(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
     """Tile by constant repeats."""
-    repeats = _array(inputs, 1, held)
+    repeats = integers(inputs, 1, None, held)
     if repeats is None:
         raise TypeError("it has no repeats")
-    return relax.op.tile(inputs[0], [int(count) for count in repeats])
+    return _op.tile(inputs[0], repeats)
 
 
-def resize(inputs: Inputs, attrs: dict[str, Any], held: Any) -> None:
-    """Leave Resize to TVM's importer, less what it would get wrong.
-
-    It computes places from the lengths, ONNX from the scales: the same where the scaled length is
-    whole.
-    """
-    mode = attrs.get("coordinate_transformation_mode", b"half_pixel").decode()
-    if mode in ("half_pixel_symmetric", "tf_crop_and_resize") or attrs.get("antialias"):
-        raise ValueError(f"mode {mode} with antialias {attrs.get('antialias', 0)} is not supported")
-    if attrs.get("keep_aspect_ratio_policy", b"stretch") != b"stretch" or attrs.get("axes"):
-        raise ValueError("axes and keep_aspect_ratio_policy are not supported")
-    scales = _array(inputs, 2, held)
-    if scales is not None and scales.size == 0:
-        inputs[2] = None
-    elif scales is not None:
-        lengths = np.asarray(shape_of(inputs[0])) * scales
-        if not np.allclose(lengths, np.round(lengths), atol=1e-4):
-            raise ValueError("its scales do not give whole sizes; export with sizes")
+def split(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
+    """Split by lengths (an attribute up to opset 12), or evenly, the last part the smaller."""
+    x, count = inputs[0], attrs["tvm_custom"]["num_outputs"]
+    axis = attrs.get("axis", 0) % x.ty.ndim
+    length = shape_of(x)[axis]
+    parts = integers(inputs, 1, attrs.get("split"), held)
+    if parts is None:
+        size = -(-length // count)
+        parts = [size] * (count - 1) + [length - size * (count - 1)]
+    if sum(parts) != length or min(parts) < 1 or len(parts) != count:
+        raise ValueError(f"its parts {parts} do not make up the {length} elements of axis {axis}")
+    if count == 1:
+        return x
+    ends = np.cumsum(parts).tolist()
+    return _op.split(x, ends[:-1], axis)
 
 
-def upsample(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
-    """Upsample (opsets 7 to 9): output pixel i comes from place i / scale."""
-    mode = attrs.get("mode", b"nearest").decode()
-    scales = attrs.get("scales") or _array(inputs, 1, held)
-    exact = np.asarray(shape_of(inputs[0])) * scales
-    if (
-        mode not in ("nearest", "linear")
-        or len(exact) != 4
-        or not np.allclose(exact, exact.round())
-    ):
-        raise ValueError("only whole sizes of images, nearest or linear, are supported")
-    return relax.op.image.resize2d(
-        inputs[0],
-        tuple(int(length) for length in exact.round()[2:]),
-        layout="NCHW",
-        method="nearest_neighbor" if mode == "nearest" else "linear",
-        coordinate_transformation_mode="asymmetric",
-        rounding_method="floor",
-    )
+def is_inf(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
+    """IsInf of either sign, or of one."""
+    x = inputs[0]
+    positive, negative = attrs.get("detect_positive", 1), attrs.get("detect_negative", 1)
+    if positive and negative:
+        return _op.isinf(x)
+    if not positive and not negative:
+        return relax.const(np.zeros(shape_of(x), bool))
+    return _op.equal(x, like(x, np.inf if positive else -np.inf))
 
 
-def refuse(operator: str, attrs: dict[str, Any], rank: int) -> None:
-    """Refuse settings that TVM's importer ignores or gets wrong."""
-    if operator == "LayerNormalization" and attrs["tvm_custom"]["num_outputs"] > 1:
-        raise ValueError("its mean and deviation are not supported as outputs")
-    if operator == "RMSNormalization" and attrs.get("axis", -1) not in (-1, rank - 1):
-        raise ValueError("only the last axis is supported")
-    if operator == "ConvTranspose" and ("output_shape" in attrs or "auto_pad" in attrs):
-        raise ValueError("output_shape and auto_pad are not supported; export with pads")
-    if operator == "BatchNormalization" and attrs.get("training_mode"):
-        raise ValueError("it is in training mode; export the network in eval mode")
-    if operator == "RoiAlign" and attrs.get("mode", b"avg") != b"avg":
-        raise ValueError("only the mode avg is supported")
-    if operator == "SpaceToDepth" and attrs.get("mode", b"DCR") != b"DCR":
-        raise ValueError("only the mode DCR is supported")
+def power(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
+    """Pow: the result has the base's type, whatever the exponent's is."""
+    base, exponent = inputs[0], inputs[1]
+    kind, other = str(base.ty.dtype), str(exponent.ty.dtype)
+    if kind.startswith("float"):
+        return _op.power(base, _cast(exponent, kind))
+    real = _op.power(_cast(base, "float64"), _cast(exponent, "float64"))
+    if "64" in kind + other and kind != "float64":
+        raise ValueError(f"of {kind} to {other} it cannot be imported; cast to float32 first")
+    return _op.astype(real, kind)
+
+
+def _cast(x: relax.Expr, dtype: str) -> relax.Expr:
+    if isinstance(x, GenericConst):
+        return relax.const(x.value.numpy().astype(dtype), dtype)
+    return x if str(x.ty.dtype) == dtype else emit(_op.astype(x, dtype))
+
+
+def modulo(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
+    """Mod: with the sign of the divisor, or with fmod of the dividend."""
+    operator = _op.mod if attrs.get("fmod", 0) else _op.floor_mod
+    return operator(inputs[0], _divisor(inputs[1]))
+
+
+def divide(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
+    """Div: of integers it rounds towards zero."""
+    x, y = inputs[0], inputs[1]
+    if str(x.ty.dtype).startswith("float"):
+        return _op.divide(x, y)
+    y = _divisor(y)
+    rest = emit(_op.mod(x, y))  # of the dividend's sign, so what is left divides exactly
+    return _op.floor_divide(_op.subtract(x, rest), y)
+
+
+def _divisor(y: relax.Expr) -> relax.Expr:
+    """Keep integers from being divided by 0, which ends the process: 1 stands in for it."""
+    if str(y.ty.dtype).startswith("float"):
+        return y
+    if not isinstance(y, GenericConst):
+        return emit(_op.where(_op.equal(y, like(y, 0)), like(y, 1), y))
+    if not y.value.numpy().all():
+        raise ValueError("it divides integers by the constant 0")
+    return y
+
+
+def shift(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
+    """BitShift: by the type's width or more it gives 0, as ONNX has it and hardware does not."""
+    x, by = inputs[0], inputs[1]
+    dtype = str(x.ty.dtype)
+    if not dtype.startswith("uint"):
+        raise ValueError(f"of {dtype} it cannot be imported; only unsigned integers can")
+    width = int(dtype.removeprefix("uint"))
+    operator = _op.left_shift if attrs["direction"] == b"LEFT" else _op.right_shift
+    fits = _op.less(by, like(by, width))
+    return _op.where(fits, operator(x, _op.minimum(by, like(by, width - 1))), like(x, 0))
+
+
+def prelu(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
+    """PRelu: the slope is broadcast to x; one for each channel is what `prelu` knows."""
+    x, slope = inputs[0], inputs[1]
+    if not str(x.ty.dtype).startswith("float"):
+        raise ValueError(f"of {x.ty.dtype} it cannot be imported; only floats can")
+    rank, shape = x.ty.ndim, shape_of(slope)
+    lengths = (1,) * (rank - len(shape)) + shape
+    channels = shape_of(x)[1] if rank > 1 else 0
+    if channels and lengths[1] == channels == int(np.prod(lengths)):
+        return _op.nn.prelu(x, emit(_op.reshape(slope, (channels,))), axis=1)
+    return _op.where(_op.less(x, like(x, 0)), _op.multiply(x, slope), x)
+
+
+def sum_up(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
+    """Sum of one or more tensors, broadcast."""
+    return _fold(_op.add, inputs)
+
+
+def mean(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
+    """Mean of one or more tensors, broadcast."""
+    return _op.divide(_fold(_op.add, inputs), like(inputs[0], len(inputs)))
+
+
+def _fold(operator: Callable[..., relax.Expr], inputs: Inputs) -> relax.Expr:
+    total = inputs[0]
+    for value in inputs[1:]:
+        total = emit(operator(total, value))
+    return total
 
 
 OWN: dict[str, Callable[[Inputs, dict[str, Any], Any], relax.Expr | None]] = {
+    "BitShift": shift,
     "Clip": clip,
+    "Div": divide,
     "Dropout": dropout,
-    "Gather": gather,
-    "Pad": pad,
-    "Resize": resize,
+    "IsInf": is_inf,
+    "Max": lambda inputs, attrs, held: _fold(_op.maximum, inputs),
+    "Mean": mean,
+    "Min": lambda inputs, attrs, held: _fold(_op.minimum, inputs),
+    "Mod": modulo,
+    "PRelu": prelu,
+    "Pow": power,
+    "Split": split,
+    "Sum": sum_up,
     "Tile": tile,
-    "Upsample": upsample,
+    **indexing.OWN,
+    **reductions.OWN,
+    **spatial.OWN,
 }
-PADDED = ("Conv", "MaxPool", "AveragePool")
-
-
-def _array(inputs: Inputs, index: int, held: Any) -> np.ndarray | None:
-    given = inputs[index] if index < len(inputs) else None
-    if given is None:
-        return None
-    constant = onnx_frontend.get_constant(given, held)
-    if not isinstance(constant, GenericConst):
-        raise TypeError(
-            f"its input {index} is computed by the network; only constants are supported"
-        )
-    return constant.value.numpy()
-
-
-def _scalar(inputs: Inputs, index: int, held: Any) -> Any:
-    value = _array(inputs, index, held)
-    return None if value is None else value.item()

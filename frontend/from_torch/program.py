@@ -23,7 +23,10 @@ _KEPT_WHOLE = (
 )
 # Decomposed though they belong to the core of ATen: by torch's own definitions.
 _DECOMPOSED = (_aten.grid_sampler_2d.default,)
-_INPUT_TYPES = (torch.float32, torch.int32, torch.int64)
+_INPUT_TYPES = (
+    *(torch.float32, torch.bool, torch.uint8),
+    *(torch.int8, torch.int16, torch.int32, torch.int64),
+)
 _EVAL = "export the network in eval mode (network.eval())"
 FREE_DIMENSIONS = "has free dimensions; export it without dynamic_shapes"
 DATA_DEPENDENT = (
@@ -82,7 +85,8 @@ def _check_input(node: fx.Node, name: str) -> None:
         raise ModelError(f"{name}: input {node.name} is not a tensor; fix it before exporting")
     if value.dtype not in _INPUT_TYPES:
         raise ModelError(
-            f"{name}: input {node.name} is {value.dtype}; only float32 and integers work"
+            f"{name}: input {node.name} is {value.dtype}; only float32, bool, uint8 and signed "
+            "integers can be inputs"
         )
     if value.numel() == 0:
         raise ModelError(f"{name}: input {node.name} is empty, {tuple(value.shape)}")

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
+from torch.export import ExportedProgram
 
 from ...errors import ModelError, UnsupportedOperator
 from ...ir.model import Model
@@ -44,6 +45,11 @@ _CONTAINERS = (None, "builtins.tuple", "builtins.list", "builtins.dict")
 
 def from_pt2(path: Path) -> Model:
     """Import a file that torch.export.save wrote."""
+    return from_torch(read_program(path), name=path.stem)
+
+
+def read_program(path: Path) -> ExportedProgram:
+    """Read a file that torch.export.save wrote, once nothing in it can run code."""
     members = _read(path)
     try:
         _check_payloads(path, members)
@@ -56,12 +62,11 @@ def from_pt2(path: Path) -> Model:
     archive = _rebuild_archive(members)
     try:
         with _silence_torch():
-            program = torch.export.load(archive)
+            return torch.export.load(archive)
     except Exception as error:
         raise ModelError(
             f"{path} cannot be read by torch {torch.__version__}; export it again"
         ) from error
-    return from_torch(program, name=path.stem)
 
 
 def _read(path: Path) -> dict[str, bytes]:

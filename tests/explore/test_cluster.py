@@ -174,9 +174,10 @@ def test_libraries_built_in_worker_processes_are_those_built_here(
 def test_a_variant_whose_compiler_crashes_is_named(model, tmp_path):
     lost = Future()
     lost.set_exception(JobLost("crashed with SIGSEGV"))
-    scheduled = schedule(prepare(model, targets.null()), None)
+    prepared = prepare(model, targets.null())
+    scheduled = schedule(prepared, None)
     with pytest.raises(BuildError, match="build for null: compiling dense crashed with SIGSEGV"):
-        build_all([CodeJob("dense", scheduled, lost)], targets.null(), tmp_path, Silent())
+        build_all([CodeJob("dense", prepared, scheduled, lost)], targets.null(), tmp_path, Silent())
 
 
 def test_candidates_are_built_on_the_cluster_and_timed_here(two_hosts, tmp_path, monkeypatch):

@@ -193,3 +193,14 @@ def test_what_no_output_reads_is_removed_with_its_weights():
 
     network = Fn(function, conv=nn.Conv2d(3, 4, 3), unused=nn.Conv2d(3, 4, 3))
     assert list(imported(network, x).weights) == ["conv.weight", "conv.bias"]
+
+
+@pytest.mark.parametrize("divisor", [0.0, 1e-42], ids=["zero", "subnormal"])
+def test_a_division_by_zero_is_not_folded(divisor):
+    """x * inf is infinite in the sum of both signs, where the sum of x * w * inf is NaN."""
+    x = torch.randn(1, 2, 4, 4)
+    divisors = torch.tensor([1.0, divisor, 2.0]).reshape(3, 1, 1)
+    network = Fn(lambda s, x: s.conv(x) / s.divisors, conv=nn.Conv2d(2, 3, 1))
+    network.register_buffer("divisors", divisors)
+    (found,) = run(imported(network, x), x)
+    np.testing.assert_allclose(found, network(x).detach().numpy(), rtol=1e-5)

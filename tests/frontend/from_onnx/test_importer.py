@@ -249,33 +249,6 @@ def test_a_setting_computes_what_onnx_runtime_does(tmp_path, name):
     assert_close(run(from_onnx(path), x), reference(path, x))
 
 
-@pytest.mark.parametrize(
-    ("operator", "attributes", "message"),
-    [
-        ("Resize", {"mode": "linear", "antialias": 1}, "antialias 1 is not supported"),
-        ("Resize", {"mode": "linear"}, "its scales do not give whole sizes"),
-        ("Attention", {}, "opset 22 or older"),
-    ],
-)
-def test_a_setting_that_would_be_imported_wrongly_is_refused(
-    tmp_path, operator, attributes, message
-):
-    attention = operator == "Attention"
-    inputs = ["x", "x", "x"] if attention else ["x", "", "scales"]
-    nodes = [helper.make_node(operator, inputs, ["y"], name="n", **attributes)]
-    if attention:
-        nodes[0].attribute.extend(
-            [helper.make_attribute("q_num_heads", 2), helper.make_attribute("kv_num_heads", 2)]
-        )
-    shape = (1, 5, 4) if attention else (1, 2, 5, 4)
-    weights = {} if attention else {"scales": np.array([1, 1, 0.5, 0.7], "float32")}
-    free = {"y": (None,) * len(shape)}
-    opset = 23 if attention else 18
-    path = save(tmp_path / "s.onnx", nodes, {"x": shape}, free, weights, opset)
-    with pytest.raises(UnsupportedOperator, match=message):
-        from_onnx(path)
-
-
 def test_an_operator_of_another_domain_is_refused(tmp_path):
     node = helper.make_node("Gelu", ["x"], ["y"], name="g", domain="com.microsoft")
     path = tmp_path / "ms.onnx"

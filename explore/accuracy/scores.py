@@ -1,0 +1,19 @@
+"""What a variant scores on the samples that decide and on those that are reported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...library.score import Score
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """On the split that decides and on the one that is reported; where they were run.
+
+    `where` is None where the board was not run and the reference executor's count.
+    """
+
+    validation: Score
+    test: Score
+    where: str | None

@@ -1,0 +1,172 @@
+"""An import is checked against its source: the same inputs, the same outputs.
+
+The source is run by its own framework, what was imported by the reference executor. Builds are
+held against the reference executor later, so what is right here is right on the board. Where the
+two part, the first operator that is wrong is searched for, ever shorter beginnings of the network
+being imported again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import AdaspringError, ModelError
+from ..frontend.load import import_model
+from ..frontend.source import Imported, Source, SourceFailure
+from ..ir.index_ranges import integer_limits
+from ..ir.model import Model
+from .executor import Reference
+
+Inputs = Sequence[np.ndarray]
+
+TOLERANCE = 2e-4
+"""Largest difference, as a share of the largest value: sums in another order differ by less."""
+
+_NUDGE, _NUDGES = 1e-6, 4
+_SENSITIVITY = 8.0
+
+
+def load_checked(
+    source: str | Path | Model,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    *,
+    check: bool = True,
+) -> Model:
+    """Import a network as `frontend.load_model` does, and check it unless told otherwise."""
+    imported = import_model(source, shapes)
+    if check:
+        check_import(imported)
+    return imported.model
+
+
+def check_import(imported: Imported, seed: int = 0) -> None:
+    """Compare three seeded samples: normal, uniform from 0 to 1, and normal of ten times the width.
+
+    Integers are drawn over what the network indexes with them. A `Model` that came as such has no
+    source, and is trusted.
+
+    Raises:
+        ModelError: the outputs' shapes, types or values differ, or the source cannot be run.
+
+    """
+    source, model = imported.source, imported.model
+    if source is None:
+        return
+    reference = Reference(model)
+    for inputs in _samples(model, seed):
+        try:
+            wanted = source.run(inputs)
+        except SourceFailure as error:
+            raise ModelError(
+                f"{model.name} cannot be checked, since its own framework fails on it ({error}); "
+                "--no-check-import imports it unchecked"
+            ) from error
+        why = _difference(source, inputs, reference.run(*inputs), wanted)
+        if why is not None:
+            raise ModelError(
+                f"{model.name} was not imported rightly: {why}; {_first_wrong(source, inputs)}"
+            )
+
+
+def _samples(model: Model, seed: int) -> Iterator[list[np.ndarray]]:
+    rng, limits = np.random.default_rng(seed), integer_limits(model)
+    draws: list[Callable[[tuple[int, ...]], Any]] = [
+        lambda shape: rng.normal(size=shape),
+        lambda shape: rng.uniform(size=shape),
+        lambda shape: rng.normal(size=shape, scale=10),
+    ]
+    for draw in draws:
+        yield [
+            np.asarray(
+                rng.integers(limits[spec.name], size=spec.shape)
+                if spec.name in limits
+                else draw(spec.shape)
+            ).astype(spec.dtype)
+            for spec in model.inputs
+        ]
+
+
+def _difference(source: Source, inputs: Inputs, found: Inputs, wanted: Inputs) -> str | None:
+    """Say how the outputs differ, or None where they agree as far as the network is stable."""
+    if len(found) != len(wanted):
+        return f"it has {len(found)} outputs for {len(wanted)}"
+    for index, (ours, right) in enumerate(zip(found, wanted, strict=True)):
+        if ours.shape != right.shape or ours.dtype != right.dtype:
+            return (
+                f"output {index} is {ours.dtype} {ours.shape}, "
+                f"its source gives {right.dtype} {right.shape}"
+            )
+    apart = [_distance(a, b) for a, b in zip(found, wanted, strict=True)]
+    if all(distance <= TOLERANCE for distance in apart):
+        return None
+    moved = _sensitivity(source, inputs, wanted)
+    for index, (distance, own) in enumerate(zip(apart, moved, strict=True)):
+        if distance > max(TOLERANCE, _SENSITIVITY * own):
+            return f"output {index} differs by {distance:.2g} of its largest value"
+    return None
+
+
+def _distance(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Measure the largest difference over the largest value; of integers the share that differs."""
+    if wanted.size == 0:
+        return 0.0
+    if wanted.dtype.kind != "f":
+        return float(np.mean(found != wanted))
+    a, b = found.astype(np.float64), wanted.astype(np.float64)
+    special = ~np.isfinite(b) | ~np.isfinite(a)
+    if not np.array_equal(a[special], b[special], equal_nan=True):
+        return float("inf")
+    a, b = a[~special], b[~special]
+    if not b.size:
+        return 0.0
+    return float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-20))
+
+
+def _sensitivity(source: Source, inputs: Inputs, wanted: Inputs) -> list[float]:
+    """How far the source's own outputs move when its inputs move by a millionth.
+
+    Rounding to integers, comparing and choosing the largest turn tiny differences into whole steps.
+    """
+    rng, moved = np.random.default_rng(1), [0.0] * len(wanted)
+    for _ in range(_NUDGES):
+        nudged = [
+            (x * (1 + _NUDGE * rng.uniform(-1, 1, x.shape))).astype(x.dtype)
+            if x.dtype.kind == "f"
+            else x
+            for x in inputs
+        ]
+        try:
+            outputs = source.run(nudged)
+        except SourceFailure:
+            continue
+        apart = [
+            _distance(a, b) if a.shape == b.shape else 0.0
+            for a, b in zip(outputs, wanted, strict=True)
+        ]
+        moved = [max(pair) for pair in zip(moved, apart, strict=True)]
+    return [own if np.isfinite(own) else 0.0 for own in moved]
+
+
+def _first_wrong(source: Source, inputs: Inputs) -> str:
+    """Search the operators by halves for the first that is wrong."""
+    operators, low, high = source.operators, 0, len(source.operators) - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _is_wrong(source.until(middle), inputs) else (middle + 1, high)
+    if not operators or not _is_wrong(source.until(low), inputs):
+        return "no single operator is wrong by itself; please report the network"
+    return f"the first operator that is wrong is {operators[low]}"
+
+
+def _is_wrong(source: Source, inputs: Inputs) -> bool:
+    try:
+        model = source.import_()
+        wanted = source.run(inputs[: len(model.inputs)])
+        found = Reference(model).run(*inputs)
+    except (AdaspringError, SourceFailure):
+        return False
+    return _difference(source, inputs, found, wanted) is not None
