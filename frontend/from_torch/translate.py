@@ -7,7 +7,7 @@ torch. Each other result must have the type and shape that torch says it has.
 from __future__ import annotations
 
 import operator as python
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
@@ -22,7 +22,10 @@ from .operator_call import Entry, OperatorCall, bind, dtype_name
 from .operators import MADE_OF_CONSTANTS, OF_A_SHAPE, TABLE
 from .program import array, first_line, layer_of
 
-_TYPES = (torch.float32, torch.int32, torch.int64, torch.bool, torch.int8, torch.uint8)
+_TYPES = (
+    *(torch.float32, torch.bool, torch.uint8),
+    *(torch.int8, torch.int16, torch.int32, torch.int64),
+)
 _MOST_CONSTANT_BYTES = 2**30
 
 
@@ -57,7 +60,6 @@ class Translation:
                     if node.op == "call_function" and node in live:
                         self._call(node)
                 returned = [self._returned(arg) for arg in nodes[-1].args[0]]
-                self._check_computes(nodes[-1].args[0], params)
                 output = returned[0] if len(returned) == 1 else relax.Tuple(returned)
                 output = self.builder.emit_output(output)
             self.builder.emit_func_output(output)
@@ -112,13 +114,6 @@ class Translation:
         if isinstance(value, relax.Var):
             return value
         return self.builder.emit(relax.op.reshape(value, value.ty.shape))
-
-    def _check_computes(self, returned: Sequence[fx.Node], params: list[relax.Var]) -> None:
-        """Refuse a network in which there is nothing to compile."""
-        if all(node in self._known or self.env[node] in params for node in returned):
-            raise ModelError(
-                f"{self._name} computes nothing: all it returns is inputs, weights or constants"
-            )
 
     def _call(self, node: fx.Node) -> None:
         try:

@@ -18,6 +18,20 @@ BOTH = (
     torch.tensor([2.0, 2.0, -2.0, -2.0, 3.0, 0.1]),
 )
 
+PIXELS, FEW = integers(0, 256, 2, 3, dtype=torch.uint8), integers(-9, 9, 2, 3, dtype=torch.int16)
+BYTES = integers(-9, 9, 2, 3, dtype=torch.int8)
+SMALL_INTEGERS = {
+    "pixels": form(lambda x: (x.float() / 255 - 0.5, x / 255, x.sum(), x.amax(1)), PIXELS),
+    "pixels wrap": form(lambda x: (x + 200, x * 2, x - 100, -x, x + x), PIXELS),
+    "pixels and numbers": form(
+        lambda x: (x * 0.5, x + 1.5, x > 100, x == 7, x.long() - 300), PIXELS
+    ),
+    "of 8 bits": form(lambda x: (x + x, x * x, x // 2, x % 3, x.float(), x.abs(), x > 0), BYTES),
+    "of 16 bits": form(lambda x: (x + 1, x * x, x // -2, x.sum(1), x.clamp(-2, 2)), FEW),
+    "8 bits with 16 and 64": form(lambda x, y: (x + y, x + y.long(), x * y.float()), BYTES, FEW),
+    "a boolean input": form(lambda m: (m.float(), ~m, m & m, m.sum(1), m + 1), PIXELS > 99),
+    "a boolean input chooses": form(lambda x, m: torch.where(m, x, 0.0), A, FLAGS),
+}
 ARITHMETIC = {
     "add": form(lambda x, y: x + y, A, COLUMN),
     "add alpha": form(lambda x, y: torch.add(x, y, alpha=2.5), A, B),
@@ -151,7 +165,7 @@ CURVES = {
                 "square",
                 "relu",
             ),
-            *("positive", "exp2", "erfc", "sinc", "deg2rad", "logit", "isfinite"),
+            *("exp2", "erfc", "sinc", "deg2rad", "logit", "isfinite"),
         )
     },
     **{
@@ -177,7 +191,7 @@ CURVES = {
             "square",
         )
     },
-    "floor of integers": form(lambda x: (torch.floor(x), torch.ceil(x), torch.round(x)), I),
+    "floor of integers": form(lambda x: (torch.floor(x) + 1, torch.ceil(x) * 2, torch.round(x)), I),
     "half to even": form(lambda x: torch.round(x), torch.tensor([0.5, 1.5, 2.5, -0.5, -1.5])),
     "round to decimals": form(lambda x: torch.round(x, decimals=2), A),
     "log1p of what is small": form(torch.log1p, torch.tensor([1e-6, -1e-6, 1e-9])),
@@ -215,7 +229,7 @@ CURVES = {
     "softmax 0-d": form(lambda x: F.softmax(x, 0), ZERO_D),
     "logsumexp": form(lambda x: torch.logsumexp(x, (0, 2), keepdim=True), A),
 }
-FORMS = ARITHMETIC | COMPARISONS | CURVES
+FORMS = SMALL_INTEGERS | ARITHMETIC | COMPARISONS | CURVES
 
 
 @pytest.mark.parametrize("name", FORMS)

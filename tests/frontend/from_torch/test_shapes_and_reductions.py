@@ -81,6 +81,8 @@ SHAPES = {
     "the same output twice": form(lambda x: (x + 1,) * 2, X),
     "an output that another reads": form(lambda x: (x.relu(), x.relu() + 1), X),
     "an unused input": form(lambda x, y: x + 1, X, V),
+    "identity": form(lambda x: x, X),
+    "constants alone": form(lambda x: (torch.ones_like(x), torch.arange(3)), X),
     "aliases": form(lambda x: x.detach().clone().contiguous() + 0, X),
     "0-d": form(lambda x: (x * 2, x.exp(), x[None], x.reshape(1, 1), x.expand(3)), ZERO_D),
 }
