@@ -194,6 +194,6 @@ def _live(graph: EditableGraph) -> list[tuple[relax.Var, relax.Expr]]:
 
 
 def _identifier(name: str) -> str:
-    """Name a parameter as no intermediate is named: a block builder calls those lv, lv1, gv, and so on."""
+    """Name a parameter unlike an intermediate: a block builder names those lv, lv1, gv, …."""
     name = "".join(c if c.isalnum() else "_" for c in name)
     return f"{name}_" if _INTERMEDIATE.fullmatch(name) else name

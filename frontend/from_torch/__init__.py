@@ -1,1 +1,1 @@
-"""torch modules and .pt2 files, checked and imported through TVM."""
+"""torch modules and .pt2 files, checked and imported operator by operator."""

@@ -114,12 +114,17 @@ def _results(node: fx.Node) -> list[Any]:
     return list(value) if isinstance(value, tuple | list) else [value]
 
 
+def arguments_of(operator: Any) -> Sequence[Any]:
+    """Read the arguments that an operator of ATen declares."""
+    return operator._schema.arguments
+
+
 def bind(node: fx.Node, entry: Entry, read: Callable[[Any], Any]) -> dict[str, Any]:
     """Give every argument that the converter honours; raise ValueError where another is set."""
     arguments = {}
-    given = dict(zip((a.name for a in node.target._schema.arguments), node.args, strict=False))
-    given |= node.kwargs
-    for argument in node.target._schema.arguments:
+    declared = arguments_of(node.target)
+    given = dict(zip((a.name for a in declared), node.args, strict=False)) | node.kwargs
+    for argument in declared:
         name = argument.name
         value = given.get(name, argument.default_value)
         if name in entry.honoured:

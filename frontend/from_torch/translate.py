@@ -22,7 +22,10 @@ from .operator_call import Entry, OperatorCall, bind, dtype_name
 from .operators import MADE_OF_CONSTANTS, OF_A_SHAPE, TABLE
 from .program import array, first_line, layer_of
 
-_TYPES = (torch.float32, torch.int32, torch.int64, torch.bool, torch.int8, torch.uint8)
+_TYPES = (
+    *(torch.float32, torch.bool, torch.uint8),
+    *(torch.int8, torch.int16, torch.int32, torch.int64),
+)
 _MOST_CONSTANT_BYTES = 2**30
 
 

@@ -42,7 +42,7 @@ def built_and_run(
     built = build(prepared, best, folder / "code.so")
     machine = relax.VirtualMachine(tvm.runtime.load_module(str(built.code)), tvm.cpu())
     weights = [tvm.runtime.tensor(array) for array in built.weights.values()]
-    values = [tvm.runtime.tensor(np.ascontiguousarray(array)) for array in inputs]
+    values = [tvm.runtime.tensor(np.asarray(array, order="C")) for array in inputs]
     result = machine["main"](*values, weights)
     results = [result] if isinstance(result, tvm.runtime.Tensor) else list(result)
     return [tensor.numpy() for tensor in results]

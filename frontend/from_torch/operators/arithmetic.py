@@ -28,6 +28,18 @@ def binary(operator: Callable[..., relax.Expr]) -> Converter:
     return convert
 
 
+def extreme(
+    operator: Callable[..., relax.Expr], of_booleans: Callable[..., relax.Expr]
+) -> Converter:
+    """The larger or the smaller one."""
+
+    def convert(call: OperatorCall, x: Any, other: Any) -> relax.Expr:
+        chosen = of_booleans if call.dtype == "bool" else operator
+        return call.emit(chosen, call.cast(x), call.cast(other))
+
+    return convert
+
+
 def _scaled(call: OperatorCall, x: Any, alpha: float) -> relax.Expr:
     value = call.cast(x)
     if alpha == 1:
@@ -82,7 +94,7 @@ def _integer_quotient(call: OperatorCall, a: relax.Expr, b: relax.Expr) -> relax
     )
     zero = relax.const(0, call.dtype)
     apart = call.emit(
-        relax.op.not_equal,
+        relax.op.logical_xor,
         call.emit(relax.op.less, a, zero),
         call.emit(relax.op.less, b, zero),
     )
@@ -114,7 +126,7 @@ def _remainder_of_floats(call: OperatorCall, a: relax.Expr, b: relax.Expr) -> re
     zero = relax.const(0.0, "float32")
     rest = call.emit(relax.op.mod, a, b)
     apart = call.emit(
-        relax.op.not_equal,
+        relax.op.logical_xor,
         call.emit(relax.op.less, rest, zero),
         call.emit(relax.op.less, b, zero),
     )
@@ -157,10 +169,10 @@ def power(call: OperatorCall, x: Any, exponent: Any) -> relax.Expr:
 
 
 def compare(operator: Callable[..., relax.Expr]) -> Converter:
-    """In the type to which torch promotes the two."""
+    """In the type to which torch promotes the two; TVM 0.27 compares booleans as floats."""
 
     def convert(call: OperatorCall, x: Any, other: Any) -> relax.Expr:
-        dtype = promoted_type(x, other)
+        dtype = promoted_type(x, other).replace("bool", "int32")
         return call.emit(operator, call.cast(x, dtype), call.cast(other, dtype))
 
     return convert

@@ -70,5 +70,6 @@ def _may_hide_all(mask: relax.Expr) -> bool:
 def _without_hidden_rows(call: OperatorCall, scores: relax.Expr, shares: relax.Expr) -> relax.Expr:
     """Give a query that sees no key zeros, as torch does, where softmax gives NaN."""
     largest = call.emit(relax.op.max, scores, [-1], True)
-    hidden = call.emit(relax.op.equal, largest, call.cast(-math.inf))
+    lowest = call.cast(float(np.finfo("float32").min))  # where TVM's built maximum starts from
+    hidden = call.emit(relax.op.less_equal, largest, lowest)
     return call.emit(relax.op.where, hidden, call.cast(0.0), shares)

@@ -18,6 +18,15 @@ from ..operator_call import OperatorCall, axis_of, constant
 
 def in_range(call: OperatorCall, index: relax.Expr, length: int, axis: int) -> relax.Expr:
     """Give indices between 0 and length - 1, as int64."""
+    index = _wrapped(call, index, length, axis)
+    if constant(index) is not None:
+        return index
+    index = call.emit(relax.op.maximum, index, relax.const(0, "int64"))
+    return call.emit(relax.op.minimum, index, relax.const(length - 1, "int64"))
+
+
+def _wrapped(call: OperatorCall, index: relax.Expr, length: int, axis: int) -> relax.Expr:
+    """Count what is negative from the end; constants are in range afterwards."""
     if str(index.ty.dtype) not in ("int32", "int64"):
         raise ValueError(f"it indexes by {index.ty.dtype}; index by integers")
     known = constant(index)
@@ -31,18 +40,21 @@ def in_range(call: OperatorCall, index: relax.Expr, length: int, axis: int) -> r
     index = call.cast(index, "int64")
     negative = call.emit(relax.op.less, index, relax.const(0, "int64"))
     wrapped = call.emit(relax.op.add, index, relax.const(length, "int64"))
-    index = call.emit(relax.op.where, negative, wrapped, index)
-    index = call.emit(relax.op.maximum, index, relax.const(0, "int64"))
-    return call.emit(relax.op.minimum, index, relax.const(length - 1, "int64"))
+    return call.emit(relax.op.where, negative, wrapped, index)
 
 
 def take(call: OperatorCall, x: relax.Expr, index: relax.Expr, axis: int) -> relax.Expr:
     """Take along an axis; the index's axes stand in its place."""
-    index = in_range(call, index, shape_of(x)[axis], axis)
+    index = _wrapped(call, index, shape_of(x)[axis], axis)
     data, at = constant(x), constant(index)
     if data is not None and at is not None:
         return relax.const(np.take(data, at, axis), str(data.dtype))
-    return call.emit(relax.op.take, x, index, axis)
+    return clipped_take(call, x, index, axis)
+
+
+def clipped_take(call: OperatorCall, x: relax.Expr, index: relax.Expr, axis: int) -> relax.Expr:
+    """Take by indices that are not negative; what is too large reads the last."""
+    return call.emit(relax.op.take, x, index, axis, mode="clip")
 
 
 def select(call: OperatorCall, x: relax.Expr, dim: int, index: int) -> relax.Expr:
@@ -71,8 +83,10 @@ def index_select(call: OperatorCall, x: relax.Expr, dim: int, index: relax.Expr)
 
 
 def embedding(call: OperatorCall, weight: relax.Expr, indices: relax.Expr) -> relax.Expr:
-    """Rows of a table."""
-    return take(call, weight, indices, 0)
+    """Rows of a table; torch knows no negative ones here."""
+    if constant(indices) is not None:
+        return take(call, weight, indices, 0)
+    return clipped_take(call, weight, indices, 0)
 
 
 def flip(call: OperatorCall, x: relax.Expr, dims: Sequence[int]) -> relax.Expr:
@@ -93,7 +107,7 @@ def gather(call: OperatorCall, x: relax.Expr, dim: int, index: relax.Expr) -> re
 def _at(call: OperatorCall, x: relax.Expr, places: relax.Expr) -> relax.Expr:
     """Elements of the flattened tensor."""
     flat = call.reshape(x, (int(np.prod(shape_of(x))),))
-    return call.emit(relax.op.take, flat, places, 0)
+    return clipped_take(call, flat, places, 0)
 
 
 def places_along(
@@ -180,7 +194,7 @@ def _by_places(call: OperatorCall, x: relax.Expr, given: dict[int, relax.Expr]) 
     count = int(np.prod([shape[axis] for axis in axes]))
     x = call.reshape(x, (count, *(shape[axis] for axis in rest)))
     places = joint_places(call, shape, given)
-    picked = call.emit(relax.op.take, x, places, 0)
+    picked = clipped_take(call, x, places, 0)
     added = len(shape_of(places))
     if axes[-1] - axes[0] != len(axes) - 1:
         return picked

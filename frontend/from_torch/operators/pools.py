@@ -15,6 +15,7 @@ from tvm import relax
 
 from ....ir.edit import shape_of
 from ..operator_call import OperatorCall
+from .indexing import clipped_take
 
 _MAX = {2: relax.op.nn.max_pool2d, 3: relax.op.nn.max_pool3d}
 _AVERAGE = {2: relax.op.nn.avg_pool2d, 3: relax.op.nn.avg_pool3d}
@@ -56,6 +57,9 @@ def _each(values: Sequence[int], rank: int) -> tuple[int, ...]:
 
 
 def _batched(call: OperatorCall, x: relax.Expr, rank: int) -> relax.Expr:
+    """Give an image a batch of one, where it has none."""
+    if call.dtype != "float32":
+        raise ValueError(f"it pools {call.dtype}; convert with .float()")
     return x if len(shape_of(x)) == rank + 2 else call.reshape(x, (1, *shape_of(x)))
 
 
@@ -168,5 +172,5 @@ def _max_of_spans(
     end = -(-(np.arange(1, wanted + 1) * length) // wanted)
     steps = np.arange(int((end - start).max()))
     at = np.minimum(start[:, None] + steps, end[:, None] - 1)
-    spans = call.emit(relax.op.take, x, relax.const(at.astype(np.int64), "int64"), axis)
+    spans = clipped_take(call, x, relax.const(at.astype(np.int64), "int64"), axis)
     return call.emit(relax.op.max, spans, [axis + 1], False)

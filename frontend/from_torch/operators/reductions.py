@@ -43,13 +43,16 @@ def _reduce(
     axes = axes_of(dim, len(shape_of(x)))
     if 0 in shape_of(x):
         raise ValueError("it reduces an empty tensor")
-    return call.emit(operator, x, axes, keepdim) if axes else x
+    if not axes:
+        return x
+    if str(x.ty.dtype) != "bool":
+        return call.emit(operator, x, axes, keepdim)
+    return call.cast(call.emit(operator, call.cast(x, "int32"), axes, keepdim), "bool")
 
 
 def anything(call: OperatorCall, x: relax.Expr, dim: Dims, keepdim: bool = False) -> relax.Expr:
     """Whether something is not zero, as the largest of zeros and ones."""
-    ones = call.cast(call.cast(x, "bool"), "int32")
-    return call.cast(_reduce(call, relax.op.max, ones, dim, keepdim), "bool")
+    return _reduce(call, relax.op.max, call.cast(x, "bool"), dim, keepdim)
 
 
 def anything_at_all(call: OperatorCall, x: relax.Expr) -> relax.Expr:
@@ -163,8 +166,10 @@ def sort(call: OperatorCall, x: relax.Expr, dim: int, descending: bool) -> list[
 
 def topk(call: OperatorCall, x: relax.Expr, k: int, dim: int, largest: bool) -> list[relax.Expr]:
     """The k largest or smallest in order, and where each was."""
-    if not shape_of(x) or k == 0:
-        raise ValueError("it takes nothing, or of a number")
+    if not shape_of(x) and k == 1:
+        return [x, relax.const(0, "int64")]
+    if k == 0:
+        raise ValueError("it takes nothing (k is 0)")
     axis = axis_of(dim, len(shape_of(x)))
     both = call.emit(relax.op.topk, x, k, axis, "both", largest, "int64")
     return [call.emit(relax.TupleGetItem, both, i) for i in range(2)]

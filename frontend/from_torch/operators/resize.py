@@ -16,6 +16,7 @@ from tvm import relax
 
 from ....ir.edit import shape_of
 from ..operator_call import OperatorCall
+from .indexing import clipped_take
 
 _aten = torch.ops.aten
 Resize = Callable[[Tensor, list[int], float | None, float | None], Tensor]
@@ -112,7 +113,7 @@ def nearest(
             *(shape_of(input)[axis], call.shape[axis], axis, factors[axis - 2]),
         )
         places = relax.const(matrix.argmax(1).astype(np.int64), "int64")
-        input = call.emit(relax.op.take, input, places, axis)
+        input = clipped_take(call, input, places, axis)
     return input
 
 

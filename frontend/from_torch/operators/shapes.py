@@ -9,6 +9,7 @@ from tvm import relax
 
 from ....ir.edit import shape_of
 from ..operator_call import OperatorCall, axis_of, constants
+from .indexing import clipped_take
 
 
 def view(call: OperatorCall, x: relax.Expr, size: Sequence[int]) -> relax.Expr:
@@ -117,7 +118,7 @@ def diagonal(call: OperatorCall, x: relax.Expr, offset: int, dim1: int, dim2: in
     x = call.reshape(x, (rows * columns, *shape_of(x)[2:]))
     steps = np.arange(call.shape[-1])
     at = (steps + max(-offset, 0)) * columns + steps + max(offset, 0)
-    picked = call.emit(relax.op.take, x, relax.const(at, "int64"), 0)
+    picked = clipped_take(call, x, relax.const(at, "int64"), 0)
     return call.permute(picked, [*range(1, rank - 1), 0])
 
 
@@ -127,6 +128,6 @@ def unfold(call: OperatorCall, x: relax.Expr, dimension: int, size: int, step: i
     axis = axis_of(dimension, rank)
     windows = call.shape[axis]
     at = np.arange(windows)[:, None] * step + np.arange(size)
-    picked = call.emit(relax.op.take, x, relax.const(at, "int64"), axis)
+    picked = clipped_take(call, x, relax.const(at, "int64"), axis)
     order = [*range(axis + 1), *range(axis + 2, rank + 1), axis + 1]
     return call.permute(picked, order)

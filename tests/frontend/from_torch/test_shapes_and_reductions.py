@@ -10,7 +10,7 @@ from torch import nn
 from ...support.aten_forms import check, floats, form, integers
 
 X, V, ZERO_D = floats(2, 5, 6), floats(6), floats()
-I, SMALL = integers(-6, 7, 2, 5, 6), integers(-6, 7, 2, 5, 6).int()
+WHOLE, SMALL = integers(-6, 7, 2, 5, 6), integers(-6, 7, 2, 5, 6).int()
 WITH_NAN = torch.tensor([[1.0, math.nan, 2.0], [3.0, 4.0, -5.0]])
 
 SHAPES = {
@@ -34,7 +34,7 @@ SHAPES = {
         X,
     ),
     "cat": form(lambda x: (torch.cat([x, x * 2], -1), torch.cat([x]), torch.cat([x, x, x], 1)), X),
-    "cat of mixed types": form(lambda x, i: torch.cat([x, i], 1), X, I),
+    "cat of mixed types": form(lambda x, i: torch.cat([x, i], 1), X, WHOLE),
     "cat with an empty one": form(lambda x: torch.cat([x, x[:, 5:], x], 1), X),
     "stacks": form(
         lambda x: (
@@ -57,15 +57,20 @@ SHAPES = {
     "pixel unshuffle": form(lambda x: F.pixel_unshuffle(x, 2), floats(1, 2, 4, 6)),
     "channel shuffle": form(lambda x: F.channel_shuffle(x, 2), floats(1, 4, 3, 2)),
     "constants": form(lambda x: x + torch.ones(5, 1) - torch.full((6,), 2.5) * torch.eye(6)[2], X),
-    "like": form(lambda x: torch.ones_like(x) + torch.zeros_like(x) + torch.full_like(x, 3), X),
+    "like": form(lambda x: x * torch.ones_like(x) + torch.zeros_like(x) + torch.full_like(x, 3), X),
     "like with a type": form(
-        lambda x: (torch.ones_like(x, dtype=torch.int64), x.new_full((2,), 3), x.new_zeros(1)), X
+        lambda x: (
+            torch.ones_like(x, dtype=torch.int64),
+            x.new_full((2,), 3),
+            x.new_zeros(1) + x[0, 0, 0],
+        ),
+        X,
     ),
     "ranges": form(
         lambda x: x + torch.arange(6) + torch.arange(1, 2, 0.2)[:, None] + torch.linspace(0, 1, 6),
         X,
     ),
-    "range of integers": form(lambda i: i + torch.arange(0, 12, 2), I),
+    "range of integers": form(lambda i: i + torch.arange(0, 12, 2), WHOLE),
     "a constant beside": form(lambda x: (x + 1, torch.arange(3), torch.full((2,), 0.5)), X),
     "scalar_tensor": form(lambda x: x * torch.tensor(2) + torch.scalar_tensor(3.0), X),
     "a double constant": form(lambda x: x * torch.tensor(0.1, dtype=torch.float64), X),
@@ -77,6 +82,7 @@ SHAPES = {
     "an output that another reads": form(lambda x: (x.relu(), x.relu() + 1), X),
     "an unused input": form(lambda x, y: x + 1, X, V),
     "identity": form(lambda x: x, X),
+    "constants alone": form(lambda x: (torch.ones_like(x), torch.arange(3)), X),
     "aliases": form(lambda x: x.detach().clone().contiguous() + 0, X),
     "0-d": form(lambda x: (x * 2, x.exp(), x[None], x.reshape(1, 1), x.expand(3)), ZERO_D),
 }
@@ -86,9 +92,11 @@ REDUCTIONS = {
     ),
     "sum of integers": form(lambda x: (x.sum(), x.sum(1)), SMALL),
     "sum of booleans": form(lambda x: ((x > 0).sum(), (x > 0).sum(1, keepdim=True)), X),
-    "sum with a type": form(lambda x: (x.sum(1, dtype=torch.float32), x.sum(dtype=torch.int32)), I),
+    "sum with a type": form(
+        lambda x: (x.sum(1, dtype=torch.float32), x.sum(dtype=torch.int32)), WHOLE
+    ),
     "mean": form(lambda x: (x.mean(), x.mean(1), x.mean((0, -1), keepdim=True)), X),
-    "mean with a type": form(lambda x: x.mean(1, dtype=torch.float32), I),
+    "mean with a type": form(lambda x: x.mean(1, dtype=torch.float32), WHOLE),
     "products": form(lambda x: (x.prod(), x.prod(1), x.prod(-1, keepdim=True)), X),
     "product of integers": form(lambda x: (x.prod(1), x[0, 0].prod()), SMALL),
     "extremes": form(
@@ -106,7 +114,7 @@ REDUCTIONS = {
     "any and all": form(
         lambda x: ((x > 2).any(), (x > 0).any(1), (x > -9).all(), (x > -1).all(1, keepdim=True)), X
     ),
-    "any of numbers": form(lambda x: (x.any(1), x.all(1)), I),
+    "any of numbers": form(lambda x: (x.any(1), x.all(1)), WHOLE),
     "any over axes": form(lambda x: (x > 1).any((0, 2)), X),
     "variances": form(
         lambda x: (x.var(), x.var(1), x.var((0, 2), keepdim=True), x.var(1, correction=0)), X
@@ -143,7 +151,7 @@ REDUCTIONS = {
     "argsort": form(lambda x: (x.argsort(), x.argsort(0, descending=True)), X),
     "topk": form(lambda x: (*x.topk(3), *x.topk(2, 1, largest=False)), X),
     "median": form(lambda x: (x.median(), x.median(1).values), X),
-    "reductions of 0-d": form(lambda x: (x.sum(), x.mean(), x.amax(), x.sum(0)), ZERO_D),
+    "reductions of 0-d": form(lambda x: (x.sum(), x.mean(), x.amax(), x.sum(0) + 1), ZERO_D),
     "reduction to a number times": form(lambda x: x * x.mean() + x.max(), X),
 }
 FORMS = {
