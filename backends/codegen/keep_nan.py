@@ -18,6 +18,7 @@ is not.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import tvm_ffi
 from tvm import IRModule, tirx
@@ -80,7 +81,7 @@ def _reads(expr: Expr, buffer: Var) -> bool:
     return isinstance(expr, TensorLoad) and expr.source.same_as(buffer)
 
 
-def _infinite(expr: Expr, infinities: set[float | None]) -> Expr:
+def _infinite(expr: Expr, infinities: Collection[float | None]) -> Expr:
     """The infinity beyond the least or the largest finite value, where it is one of these."""
     if not isinstance(expr, FloatImm) or "float" not in str(expr.ty.dtype):
         return expr
