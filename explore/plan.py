@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..backends.codegen import cuda
 from ..backends.codegen.link import find_linker
+from ..backends.codegen.processor import unknown_processor
 from ..errors import AdaspringError
 from ..frontend import check, load_data, split
 from ..frontend.data import Dataset, Splits
@@ -170,6 +171,8 @@ def find_obstacle(board: Board) -> str | None:
     """Say why code for a board cannot be built on this machine, or None."""
     if board.device == "cuda" and (reason := cuda.available()) is not None:
         return f"{board.name}: {reason}"
+    if (unknown := unknown_processor(board)) is not None:
+        return f"{board.name}: {unknown}"
     try:
         find_linker(board.architecture)
     except AdaspringError as error:

@@ -34,7 +34,7 @@ OptionalTracker = Annotated[
     str | None,
     typer.Option(
         metavar="HOST:PORT",
-        help="Where the tracker listens; it is started where there is none.",
+        help="Where the tracker listens; one is started on this machine if none answers.",
         show_default=f"127.0.0.1:{TRACKER_PORT}",
     ),
 ]
@@ -112,7 +112,11 @@ def ensure_tracker(where: Address) -> Iterator[None]:
         try:
             assert process.stdout is not None
             if not process.stdout.readline():
-                raise BoardError(f"the tracker at {where} did not start; try --tracker")
+                raise BoardError(
+                    f"no tracker answers at {where}, and none can be started there: give --tracker "
+                    "an address of this machine with a free port, or start one where it is "
+                    "(adaspring boards tracker)"
+                )
             yield
         finally:
             process.terminate()
