@@ -13,8 +13,8 @@ def check_folder(path: Path) -> None:
     """Refuse, before long work, a file that cannot be written then."""
     if not os.path.isdir(path.parent):
         raise UsageError(f"{path}: the folder {path.parent} does not exist; make it first")
-    if os.path.isdir(path):
-        raise UsageError(f"{path} is a folder; give the name of a file")
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise UsageError(f"{path} is no file, so it is not replaced; give the name of a file")
     try:
         check_can_replace(path.with_name(f"{path.name}.new"))
     except OSError as error:

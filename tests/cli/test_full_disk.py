@@ -15,6 +15,7 @@ import adaspring as package
 from adaspring.files import replace
 from adaspring.library import writer
 
+from ..support import hostile
 from ..support.cli import adaspring, exported, refused
 from ..support.networks import Mlp
 
@@ -128,6 +129,18 @@ except OSError as error:
 def test_a_network_to_retrain_is_not_read_where_the_result_cannot_be_written():
     data = ("--data", "d.npz", "--validation", "v.npz")
     refused(adaspring("retrain", "nowhere.pt2", *data, "-o", "/proc/n.pt2"), "/proc/n.pt2")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "loop"])
+def test_outputs_replace_files_alone(folder, kind):
+    from ..support.libraries import parts
+
+    writer.write_library(folder / "x.lib", parts())
+    path = hostile.put(folder / "out.npz", kind)
+    before = path.lstat()
+    result = adaspring("run", "x.lib", "--output", path)
+    refused(result, "out.npz is no file, so it is not replaced", status=2)
+    assert path.lstat().st_ino == before.st_ino
 
 
 def test_escape_bytes_of_names_never_reach_the_terminal(folder):
