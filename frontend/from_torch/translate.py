@@ -113,7 +113,7 @@ class Translation:
         value = self.read(node)
         if isinstance(value, relax.Var):
             return value
-        return self.builder.emit(relax.op.reshape(value, value.ty.shape))
+        return self.builder.emit(relax.op.broadcast_to(value, value.ty.shape))
 
     def _call(self, node: fx.Node) -> None:
         try:

@@ -59,22 +59,20 @@ def logarithm(base: float) -> Converter:
 
 
 def log1p(call: OperatorCall, x: relax.Expr) -> relax.Expr:
-    """log(1 + x) * x / ((1 + x) - 1), which keeps what 1 + x rounds off; x where it is tiny.
+    """log(1 + x); near zero times x / ((1 + x) - 1), which keeps what 1 + x rounds off.
 
     Source  Goldberg, What every computer scientist should know about floating-point arithmetic,
             ACM Computing Surveys 1991, theorem 4
     """
     x, one = call.cast(x), call.cast(1.0)
-    sum_ = call.emit(relax.op.add, x, one)
-    back = call.emit(relax.op.subtract, sum_, one)
+    total = call.emit(relax.op.add, x, one)
+    back = call.emit(relax.op.subtract, total, one)
+    log = call.emit(relax.op.log, total)
+    near = call.emit(relax.op.multiply, log, call.emit(relax.op.divide, x, back))
     tiny = call.emit(relax.op.equal, back, call.cast(0.0))
-    unbounded = call.emit(relax.op.isinf, x)
-    kept = call.emit(relax.op.where, call.emit(relax.op.logical_or, tiny, unbounded), one, back)
-    ratio = call.emit(relax.op.divide, x, kept)
-    log = call.emit(relax.op.log, sum_)
-    result = call.emit(relax.op.multiply, log, ratio)
-    result = call.emit(relax.op.where, unbounded, log, result)
-    return call.emit(relax.op.where, tiny, x, result)
+    near = call.emit(relax.op.where, tiny, x, near)
+    small = call.emit(relax.op.less, call.emit(relax.op.abs, x), call.cast(0.5))
+    return call.emit(relax.op.where, small, near, log)
 
 
 def expm1(call: OperatorCall, x: relax.Expr) -> relax.Expr:

@@ -7,6 +7,8 @@ from torch import nn
 
 from ...support.aten_forms import check, floats, form
 
+pytestmark = pytest.mark.slow
+
 SEQUENCE, IMAGE, VOLUME = floats(2, 4, 9), floats(2, 4, 9, 7), floats(1, 4, 5, 6, 4)
 TOKENS, FLAT = floats(2, 5, 8), floats(3, 8)
 
