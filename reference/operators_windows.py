@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -130,7 +130,7 @@ def _mirrored(places: Tensor, extent: int) -> Tensor:
     return torch.minimum(within, period - within) if extent > 1 else within * 0
 
 
-_SOURCES = {
+_SOURCES: dict[str, Callable[[Tensor, int], Tensor]] = {
     "reflect": _mirrored,
     "replicate": lambda places, extent: places.clamp(0, extent - 1),
     "circular": lambda places, extent: places % extent,

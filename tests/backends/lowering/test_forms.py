@@ -54,3 +54,12 @@ def test_integers_divided_by_a_constant_zero_are_refused():
     model = model_of([x], {}, lambda x: op.divide(x, relax.const(0, "int32")))
     with pytest.raises(BuildError, match="divides integers by 0"):
         prepare(model, targets.null())
+
+
+def test_a_network_that_computes_nothing_is_built(tmp_path):
+    x = relax.Var("x", relax.TensorType((2, 3), "float32"))
+    model = model_of([x], {"w": np.ones((2,), np.float32)}, lambda x, w: relax.Tuple([x, w]))
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    found = run(model, targets.null(), tmp_path, values)
+    for value, wanted in zip(found, Reference(model).run(values), strict=True):
+        assert_same(value, wanted)
