@@ -60,7 +60,7 @@ def _start_at_infinity(function: PrimFunc) -> PrimFunc:
     tvm_ffi.structural_walk(function, (BufferStore, note))
     if not starts:
         return function
-    infinities = set(starts.values())
+    infinities: set[float | None] = set(starts.values())
 
     def start(store: BufferStore) -> BufferStore:
         infinite = _infinite(store.value, {starts.get(store.buffer)})

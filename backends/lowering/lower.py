@@ -57,6 +57,10 @@ def lower(
     builder = walk.builder
     with builder.function("main", attrs={"num_input": len(inputs)}):
         with builder.dataflow():
+            for var in set(Graph.of(model).outputs()) & set(function.params):
+                walk.values[var] = Dynamic(
+                    walk.apart(walk.plain(var))
+                )  # code must be there to link
             for block in function.body.blocks:
                 for binding in block.bindings:
                     if binding.var in needed:

@@ -54,3 +54,18 @@ def test_integers_divided_by_a_constant_zero_are_refused():
     model = model_of([x], {}, lambda x: op.divide(x, relax.const(0, "int32")))
     with pytest.raises(BuildError, match="divides integers by 0"):
         prepare(model, targets.null())
+
+
+def test_a_network_that_gives_back_its_input_is_built(tmp_path):
+    x = relax.Var("x", relax.TensorType((2, 3), "float32"))
+    model = model_of([x], {}, lambda x: x)
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    (found,) = run(model, targets.null(), tmp_path, values)
+    assert_same(found, values)
+
+
+def test_a_network_without_any_code_is_refused(tmp_path):
+    x = relax.Var("x", relax.TensorType((2, 3), "float32"))
+    model = model_of([x], {}, lambda x: relax.Tuple([x, op.reshape(x, (3, 2))]))
+    with pytest.raises(BuildError, match="computes nothing"):
+        run(model, targets.null(), tmp_path, np.zeros((2, 3), np.float32))
