@@ -40,9 +40,10 @@ def from_torch(
 
 @contextmanager
 def hide_torch_warnings() -> Iterator[None]:
-    """Hide torch 2.13's complaint about its own use of LeafSpec."""
+    """Hide torch 2.13's complaints about its own use of LeafSpec, and its own recurrent layers."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)`", FutureWarning)
+        warnings.filterwarnings("ignore", r"The tensor attributes? .*_flat_weights", UserWarning)
         yield
 
 
