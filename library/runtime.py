@@ -24,6 +24,7 @@ from ..targets.detect import this_architecture
 from ..targets.machine import cpu_flags, fastest_cpus
 from .ffi import tvm_ffi
 from .manifest import RUNTIME_FOLDER, BoardRecord, Manifest
+from .native import build as pool_build
 from .native import pool
 from .native.turns import LOAD_CODE, Turn
 from .reader import LibraryFolder
@@ -67,6 +68,7 @@ def load_runtime(folder: LibraryFolder | None, manifest: Manifest) -> None:
     with _loading:
         if not _has(_ANY_TVM_FUNCTION):
             _open(folder, manifest, manifest.runtime)
+        _load_pool(folder, manifest)
         device = manifest.board.device
         if device == "cpu" or _has(f"device_api.{device}"):
             return
@@ -226,6 +228,17 @@ def _open(
             ctypes.CDLL(_fresh_name(file.fileno()), ctypes.RTLD_GLOBAL)
     except OSError as error:
         raise RuntimeMissing(f"{packed or name}: cannot be loaded: {error}") from error
+
+
+def _load_pool(folder: LibraryFolder | None, manifest: Manifest) -> None:
+    """Take the thread pool that the library brings, unless this process or package has one."""
+    packed = f"{RUNTIME_FOLDER}/{pool_build.file_name()}"
+    record = next((record for record in manifest.files if record.path == packed), None)
+    if folder is None or record is None or pool.is_loaded() or pool.prebuilt() is not None:
+        return
+    folder.verify((record,))
+    with folder.open(record) as file:
+        pool.load(_fresh_name(file.fileno()))
 
 
 def _has(function: str) -> bool:

@@ -3,6 +3,7 @@
 packages=""
 command -v ld >/dev/null || packages="$packages binutils"
 command -v aarch64-linux-gnu-ld >/dev/null || packages="$packages binutils-aarch64-linux-gnu"
+command -v aarch64-linux-gnu-gcc >/dev/null || packages="$packages gcc-aarch64-linux-gnu"
 command -v espeak-ng >/dev/null || packages="$packages espeak-ng"
 [ -z "$packages" ] && exit 0
 if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then

@@ -1,9 +1,14 @@
-"""TVM's runtime for a board's architecture, with its licence, to be packed into libraries."""
+"""What apps need beside a variant's code, for a board's architecture, to be packed into libraries.
+
+TVM's runtime with its licence, and the thread pool.
+"""
 
 from __future__ import annotations
 
 import logging
 import platform
+import shutil
+import subprocess
 import sys
 import zipfile
 from importlib.metadata import version
@@ -15,6 +20,7 @@ from tvm.libinfo import find_libtvm_runtime
 from ...backends.rpc.emulator.wheels import download
 from ...errors import BoardError
 from ...files.replace import folder_beside
+from ...library.native import build, pool
 from ...targets import Board
 from ...targets.machine import cache_folder
 
@@ -33,6 +39,36 @@ def runtime_files(board: Board) -> tuple[Path, ...]:
     """
     if board.device != "cpu":
         return ()
+    tvms = _tvms_files(board)
+    return (*tvms, *_pool_files(board)) if tvms else ()
+
+
+def _pool_files(board: Board) -> tuple[Path, ...]:
+    """The compiled thread pool, or nothing, with a warning that says what is missing."""
+    machine = board.architecture
+    if machine == platform.machine():
+        return (pool.path(),)
+    kept = cache_folder() / "native"
+    if (kept / build.file_name(machine)).is_file():
+        return (kept / build.file_name(machine),)
+    compiler = shutil.which(f"{machine}-linux-gnu-gcc")
+    try:
+        if compiler is not None:
+            return (build.build(compiler, kept, machine),)
+        reason = f"{machine}-linux-gnu-gcc is not installed"
+    except (OSError, subprocess.SubprocessError) as error:
+        reason = str(error)
+    _log.warning(
+        "%s: no thread pool is packed into its library (%s; Debian: gcc-%s-linux-gnu); the board "
+        "compiles it at first use, for which it needs gcc",
+        board.name,
+        reason,
+        machine.replace("_", "-"),
+    )
+    return ()
+
+
+def _tvms_files(board: Board) -> tuple[Path, ...]:
     if board.architecture == platform.machine():
         _, *notices = _MEMBERS
         package = Path(tvm.__file__).parent

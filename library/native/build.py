@@ -17,14 +17,16 @@ _LIBRARIES = ("-ldl",)
 _TIMEOUT_S = 60
 
 
-def file_name() -> str:
-    """Return the name of the compiled pool on a machine like this one."""
+def file_name(machine: str = platform.machine()) -> str:
+    """Return the name of the pool that is compiled for machines of a kind."""
     text = SOURCE.read_bytes() + " ".join((*_OPTIONS, *_LIBRARIES)).encode()
-    return f"pool-{platform.machine()}-{hashlib.sha256(text).hexdigest()[:16]}.so"
+    return f"pool-{machine}-{hashlib.sha256(text).hexdigest()[:16]}.so"
 
 
-def build(compiler: str, folder: Path) -> Path:
+def build(compiler: str, folder: Path, machine: str = platform.machine()) -> Path:
     """Compile the pool into a folder, all at once: no other process sees half of a file.
+
+    `machine` is what `compiler` compiles for.
 
     Raises:
         OSError: there is no such compiler, or the folder cannot be written.
@@ -38,4 +40,4 @@ def build(compiler: str, folder: Path) -> Path:
         subprocess.run(
             command, check=True, timeout=_TIMEOUT_S, capture_output=True, stdin=subprocess.DEVNULL
         )
-        return output.replace(folder / file_name())
+        return output.replace(folder / file_name(machine))

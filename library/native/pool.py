@@ -1,7 +1,7 @@
 """The process's thread pool: found or compiled, then given to code in place of TVM's.
 
-A wheel brings it compiled. Without that (a clone, a board) it is compiled once, by the C compiler,
-into the user's cache.
+A wheel brings it compiled, and so does a library for its board, where that could be done. Without
+either (a clone) it is compiled once, by the C compiler, into the user's cache.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 from ...errors import LibraryError, RuntimeMissing
 from ...targets.machine import cache_folder
 from ..ffi import tvm_ffi
 from .build import SOURCE, build, file_name
+from .turns import LOAD_CODE, Turn
 
 # Functions of tvm_ffi that bring an error from a worker to the caller, in the order of `pool.c`.
 _ERRORS = (
@@ -26,6 +26,10 @@ _ERRORS = (
     "TVMFFIObjectDecRef",
     "TVMFFIErrorSetRaisedFromCStr",
 )
+
+
+_loaded: list[ctypes.PyDLL] = []  # at most one
+_loading = Turn(LOAD_CODE)
 
 
 def use(threads: int, cpus: Sequence[int], *, pinned: bool, spin_us: int) -> None:
@@ -50,12 +54,40 @@ def give_to(code: str) -> None:
         raise LibraryError(f"{code}: cannot be given the thread pool; it is not loaded")
 
 
-@cache
+def is_loaded() -> bool:
+    """Whether this process has its pool."""
+    return bool(_loaded)
+
+
+def load(file: str) -> None:
+    """Make a compiled pool this process's; the first stays.
+
+    Raises:
+        OSError: it is none, or for another machine.
+
+    """
+    with _loading:
+        if not _loaded:
+            _loaded.append(_start(file))
+
+
 def _pool() -> ctypes.PyDLL:
-    pool = ctypes.PyDLL(str(path()))  # its calls are short: the interpreter is not let go for them
+    if not _loaded:
+        load(str(path()))
+    return _loaded[0]
+
+
+def _start(file: str) -> ctypes.PyDLL:
+    pool = ctypes.PyDLL(file)  # its calls are short: the interpreter is not let go for them
     ffi = ctypes.CDLL(tvm_ffi.libinfo.find_libtvm_ffi())
     pool.adaspring_pool_start(*(ctypes.cast(ffi[name], ctypes.c_void_p) for name in _ERRORS))
     return pool
+
+
+def prebuilt() -> Path | None:
+    """Return the pool that the package brings compiled, or None."""
+    file = SOURCE.parent / file_name()
+    return file if file.is_file() else None
 
 
 def path() -> Path:
@@ -65,15 +97,17 @@ def path() -> Path:
         RuntimeMissing: there is no C compiler, or it cannot compile the pool.
 
     """
+    if (found := prebuilt()) is not None:
+        return found
     kept = cache_folder() / "native"
-    for folder in (SOURCE.parent, kept):
-        if (folder / file_name()).is_file():
-            return folder / file_name()
+    if (kept / file_name()).is_file():
+        return kept / file_name()
     compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
     if compiler is None:
         raise RuntimeMissing(
             "the thread pool is not compiled for this machine, and no C compiler (cc, gcc) is "
-            "here; install one (apt install gcc), or a wheel of adaspring for this machine"
+            "here; install one (apt install gcc), or a wheel of adaspring for this machine, or "
+            "compile the library anew where gcc for this machine is: then it brings the pool"
         )
     try:
         return build(compiler, kept)
