@@ -26,6 +26,7 @@ class OpenFolder:
         self._folder = os.open(path, _FOLDER)
         self._files: dict[str, int] = {}
         self.close = weakref.finalize(self, _close, self._folder, self._files)
+        self.close.atexit = False  # a thread may still read as the interpreter ends
 
     def was_replaced(self) -> bool:
         """Whether the folder's name stands for another folder by now."""

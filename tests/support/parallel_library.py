@@ -57,7 +57,9 @@ def parallel_code() -> Path:
     return path
 
 
-def write_parallel_library(folder: Path, threads: int = 2) -> Path:
+def write_parallel_library(
+    folder: Path, threads: int = 2, runtime_paths: tuple[Path, ...] = ()
+) -> Path:
     """Write it for this machine, with a board's number of threads."""
     spec = TensorSpec(name="x", shape=SHAPE, dtype="float32")
     rows = FunctionRecord(
@@ -77,6 +79,7 @@ def write_parallel_library(folder: Path, threads: int = 2) -> Path:
         inputs=(spec,),
         outputs=(msgspec.structs.replace(spec, name="y"),),
         variants=(made,),
+        runtime_paths=runtime_paths,
     )
     writer.write_library(folder, library)
     return folder

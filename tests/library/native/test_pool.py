@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 import adaspring
+from adaspring import targets
 from adaspring.errors import LibraryError, RuntimeMissing, UsageError
+from adaspring.explore.board.runtime import runtime_files
 from adaspring.library.ffi import tvm_ffi
 from adaspring.library.native import build, pool
 
@@ -334,3 +336,24 @@ def test_a_cache_that_cannot_be_written_is_named(monkeypatch, not_compiled, tmp_
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(RuntimeMissing, match=r"cannot compile the thread pool into .*cache"):
         pool.path()
+
+
+def test_a_library_brings_the_pool_where_the_package_has_none(tmp_path):
+    files = runtime_files(targets.host())
+    packed = write_parallel_library(tmp_path / "packed.lib", runtime_paths=files)
+    code = """
+import os, sys
+import adaspring
+from adaspring.library.native import pool
+
+pool.prebuilt = lambda: None
+pool.path = None  # nothing is compiled
+library = adaspring.load(sys.argv[1])
+with open("/proc/self/maps") as maps:
+    print(pool.is_loaded(), sum(sys.argv[1] in line and "pool-" in line for line in maps) > 0)
+library.open()
+"""
+    environment = {**os.environ, "PATH": ""}
+    command = [sys.executable, "-c", code, packed]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    assert (done.stdout, done.stderr) == ("True True\n", "")
