@@ -116,7 +116,8 @@ def load(folder: Path, run: str) -> State | None:
     found = _checkpoints(folder)
     if not found:
         return None
-    last, todo = found[-1], f"remove {folder} to start over"
+    last = found[-1]
+    todo = f"{last.name} is damaged (a file of it cannot be read); remove {folder} to start over"
     try:
         for name in _FILES:
             check_regular(last / f"{name}.safetensors", TrainingError, todo)
