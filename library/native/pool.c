@@ -76,7 +76,7 @@ static _Atomic int64_t spin_ns;
 /* Of the launch that has the pool. */
 static uint64_t launches;
 static int64_t busy_since_ns; /* launches have followed each other since */
-static int64_t last_launch_ns;
+static int64_t idle_since_ns; /* the end of the last launch */
 static int worker_count;
 static pthread_t workers[MAX_THREADS];
 static Settings placed; /* where the workers are */
@@ -211,8 +211,7 @@ static void wake(int shares) {
   unsigned bits = 0;
   for (int share = 1; share < shares && share <= 32; ++share) bits |= 1u << share % 32;
   int64_t now = now_ns();
-  if (now - last_launch_ns > settings.spin_ns) busy_since_ns = now;
-  last_launch_ns = now;
+  if (now - idle_since_ns > settings.spin_ns) busy_since_ns = now;
   bits &= atomic_load(&asleep);
   if (!bits || now - busy_since_ns < WAKE_AFTER_NS) return;
   atomic_fetch_and(&asleep, ~bits);
@@ -264,6 +263,7 @@ EXPORT int adaspring_pool_launch(Lambda lambda, void *closure, int num_task) {
     return compute_alone(lambda, closure);
   int shares = 1 + ready_workers(settings.threads - 1);
   int status = shares == 1 ? compute_alone(lambda, closure) : launch_shares(lambda, closure, shares);
+  idle_since_ns = now_ns();
   atomic_flag_clear(&in_use);
   return status;
 }
