@@ -23,12 +23,14 @@ MODELLED_MEMORY = {
 }
 MEASURED_MEMORY = "growth of an app's process from the open library to the peak of its calls"
 
+COLD = "calls 50 ms apart, one sample, app side"
+
 _PICOJOULES_PER_MILLIJOULE = 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
 class Latency:
-    """Milliseconds of one call.
+    """Milliseconds of one call, and of one that comes 50 ms after the one before (cold).
 
     `ratio_to_plainest` is the median over rounds of this variant's time over the plainest's in
     the same round.
@@ -38,6 +40,8 @@ class Latency:
     p90_ms: float
     ratio_to_plainest: float
     how: str
+    cold_p50_ms: float | None = None
+    cold_p90_ms: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +91,9 @@ def make_cost(
     traffic = built.weight_bytes + built.activation_bytes
     memory_bytes = modelled_memory_bytes(built)
 
+    def cold(value_ms: float | None) -> Figure | None:
+        return None if value_ms is None else measured(value_ms, COLD)
+
     def share(score: Score, split: str) -> Figure:
         where = f"reference executor; not run on {board.name}"
         if scores is not None and scores.where is not None:
@@ -106,6 +113,8 @@ def make_cost(
         validation_accuracy=None if scores is None else share(scores.validation, "validation"),
         latency_p50_ms=measured(latency.p50_ms, latency.how) if latency else None,
         latency_p90_ms=measured(latency.p90_ms, latency.how) if latency else None,
+        cold_latency_p50_ms=cold(latency.cold_p50_ms) if latency else None,
+        cold_latency_p90_ms=cold(latency.cold_p90_ms) if latency else None,
         peak_memory_bytes=modelled(memory_bytes, MODELLED_MEMORY[board.device])
         if measured_memory_bytes is None
         else measured(measured_memory_bytes, f"{MEASURED_MEMORY}; modelled {memory_bytes} bytes"),

@@ -15,6 +15,7 @@ _UPPER = {
     "memory_budget_bytes": 1e18,
     "accuracy_floor_ratio": 1.0,
     "load_ratio": 10.0,
+    "calls_per_s": 1e9,
 }
 _MEANT = {
     "battery_ratio": "0.2 for a battery at 20 %",
@@ -33,6 +34,7 @@ class Context:
     accuracy_floor_ratio  the least share of right answers, in [0, 1]
     load_ratio            what other work adds to a call's time, in [0, 10]: 0.5 makes it half as
                           long again
+    calls_per_s           how often the network is called; None: as fast as it can be
 
     Any real number will do, NumPy's scalars too; it is kept as a float.
 
@@ -46,6 +48,7 @@ class Context:
     memory_budget_bytes: float | None = None
     accuracy_floor_ratio: float | None = None
     load_ratio: float | None = None
+    calls_per_s: float | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -1,7 +1,7 @@
 """What `manifest.json` says: one library for one board, every variant, every cost, every file.
 
 The structs are frozen and refuse unknown keys. `SCHEMA_VERSION` names the whole file's layout; a
-library of another schema is refused, never guessed at. docs/library-format.md describes the format.
+library of a schema that is not in `READ_SCHEMAS` is refused, never guessed at. docs/library-format.md describes the format.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from msgspec import Meta, Struct
 
 from ..targets.board import Affinity, Board
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+READ_SCHEMAS = (2, 3)
 MANIFEST_NAME = "manifest.json"
 DIGEST_NAME = "manifest.sha256"
 CODE_FOLDER = "code"
@@ -56,7 +57,8 @@ class Cost(Record, frozen=True, kw_only=True):
 
     `accuracy` is the share of right answers on held-out samples, in [0, 1], that no decision was
     made by; `validation_accuracy` that on those which decided what is kept. `size_bytes` is code
-    and weights of this variant alone, as stored; a latency is of one call.
+    and weights of this variant alone, as stored; a latency is of one call, after many; a cold one
+    of a call 50 ms after the one before, when threads sleep and caches are others'.
     """
 
     size_bytes: Figure
@@ -65,6 +67,8 @@ class Cost(Record, frozen=True, kw_only=True):
     validation_accuracy: Figure | None = None
     latency_p50_ms: Figure | None = None
     latency_p90_ms: Figure | None = None
+    cold_latency_p50_ms: Figure | None = None
+    cold_latency_p90_ms: Figure | None = None
     peak_memory_bytes: Figure | None = None
     energy_mj: Figure | None = None
 

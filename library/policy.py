@@ -15,6 +15,9 @@ from .manifest import Cost, Figure, Variant
 Floats = NDArray[np.float64]
 CONSTRAINTS = ("accuracy", "latency", "memory")
 
+_COLD_CALLS_PER_S = 20.0
+"""Where calls are rarer, the cold latency is what they take: it is measured at this rate."""
+
 # What is given up where no variant meets every constraint, first to last. Accuracy before latency
 # before memory: a worse answer is still an answer, a late one may be, an app out of memory is none.
 RELAXATIONS: tuple[tuple[str, ...], ...] = (
@@ -56,11 +59,11 @@ class LambdaPolicy:
     """Maximise λ1 · Norm(accuracy) + λ2 · Norm(1 / energy) among those that meet the constraints.
 
     λ2 = max(least_energy_weight_ratio, 1 - battery_ratio), λ1 = 1 - λ2; Norm maps the library's
-    range to [0, 1], and a figure that a variant does not have to 0. Constraints: p90 latency
-    times (1 + load), peak memory, accuracy. A variant without the figure fails its constraint,
-    unless no variant has it: then it is not checked, and the decision says so. Where nothing
-    meets all, constraints are given up in the order of RELAXATIONS, and of those left the one
-    nearest to the gravest of them is taken.
+    range to [0, 1], and a figure that a variant does not have to 0. Constraints: p90 latency times
+    (1 + load), the cold one where calls are 50 ms apart or more; peak memory; accuracy. A variant
+    without the figure fails its constraint, unless no variant has it: then it is not checked, and
+    the decision says so. Where nothing meets all, constraints are given up in the order of
+    RELAXATIONS, and of those left the one nearest to the gravest of them is taken.
 
     Source  Liu et al., AdaSpring, IMWUT 5(1), 2021, section 5
     """
@@ -83,6 +86,9 @@ class _Prepared:
             "latency": _column(costs, lambda cost: cost.latency_p90_ms),
             "memory": _column(costs, lambda cost: cost.peak_memory_bytes),
         }
+        cold = _column(costs, lambda cost: cost.cold_latency_p90_ms)
+        hot = self._figures["latency"]
+        self._cold_latency = np.where(np.isnan(cold), hot, np.fmax(cold, hot))
         energy = _column(costs, lambda cost: cost.energy_mj)
         self._known = {name: not np.isnan(v).all() for name, v in self._figures.items()}
         self._accuracy_norm = _norm(self._figures["accuracy"])
@@ -119,7 +125,9 @@ class _Prepared:
             meets["accuracy"] = figures["accuracy"] >= context.accuracy_floor_ratio
         if context.latency_budget_ms is not None:
             stretch = 1.0 + (context.load_ratio or 0.0)
-            meets["latency"] = figures["latency"] * stretch <= context.latency_budget_ms
+            rare = context.calls_per_s is not None and context.calls_per_s <= _COLD_CALLS_PER_S
+            latency = self._cold_latency if rare else figures["latency"]
+            meets["latency"] = latency * stretch <= context.latency_budget_ms
         if context.memory_budget_bytes is not None:
             meets["memory"] = figures["memory"] <= context.memory_budget_bytes
         return meets

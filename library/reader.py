@@ -25,6 +25,7 @@ from ..targets.toml_board import MAX_TARGET_DEPTH, depth_of
 from .manifest import (
     DIGEST_NAME,
     MANIFEST_NAME,
+    READ_SCHEMAS,
     SCHEMA_VERSION,
     Cost,
     Figure,
@@ -175,7 +176,7 @@ def decode_manifest(data: bytes, path: Path) -> Manifest:
     """Decode and check a manifest's bytes; `path` is for messages."""
     try:
         schema = msgspec.json.decode(data, type=_Schema).schema_version
-        if schema != SCHEMA_VERSION:
+        if schema not in READ_SCHEMAS:
             todo = "upgrade adaspring" if schema > SCHEMA_VERSION else "rebuild the library"
             raise ManifestError(f"{path}: schema {schema}, this reads {SCHEMA_VERSION}; {todo}")
         manifest = msgspec.json.decode(data, type=Manifest)

@@ -232,9 +232,11 @@ def _open(
 
 def _load_pool(folder: LibraryFolder | None, manifest: Manifest) -> None:
     """Take the thread pool that the library brings, unless this process or package has one."""
+    if folder is None or pool.is_loaded() or pool.prebuilt() is not None:
+        return
     packed = f"{RUNTIME_FOLDER}/{pool_build.file_name()}"
     record = next((record for record in manifest.files if record.path == packed), None)
-    if folder is None or record is None or pool.is_loaded() or pool.prebuilt() is not None:
+    if record is None:
         return
     folder.verify((record,))
     with folder.open(record) as file:

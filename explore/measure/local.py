@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,9 @@ def latency_of(times_ms: np.ndarray, ratio_to_plainest: float, where: str) -> La
 def _read(name: str, work: Path, model: Model, count: int, memory_bytes: int | None) -> Measured:
     path = work / f"{name}.npz"
     with np.load(path, allow_pickle=False) as data:
-        latency = latency_of(data["times_ms"], float(data["ratio"]), "app side")
+        hot = latency_of(data["times_ms"], float(data["ratio"]), "app side")
+        p50, p90 = np.percentile(data["cold_times_ms"], [50, 90])
+        latency = replace(hot, cold_p50_ms=float(p50), cold_p90_ms=float(p90))
     return Measured(
         outputs=read_outputs(model, path, count), latency=latency, peak_memory_bytes=memory_bytes
     )

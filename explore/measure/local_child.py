@@ -1,8 +1,8 @@
 """`python -m adaspring.explore.measure.local_child LIBRARY PROBE OUT SECONDS`: runs and times.
 
 Loads nothing but what an app loads. For each variant it writes OUT/NAME.npz: outputs `y0`, `y1` …
-on all samples, and unless SECONDS is 0, `times_ms` of single calls and their `ratio` to the
-plainest variant's.
+on all samples, and unless SECONDS is 0, `times_ms` of single calls, `cold_times_ms` of calls that
+are 50 ms apart, and the `ratio` of the former to the plainest variant's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from ...library.loader import load
 from ...library.net import Net
-from .timing import ratio, time_in_turn
+from .timing import ratio, time_apart, time_in_turn
 
 
 def main(library: str, probe: str, out: str, seconds: str) -> None:
@@ -27,10 +27,12 @@ def main(library: str, probe: str, out: str, seconds: str) -> None:
     outputs = {name: _run_all(net, inputs) for name, net in nets.items()}
     found = {name: {f"y{i}": y for i, y in enumerate(outputs[name])} for name in nets}
     if float(seconds):
-        times = time_in_turn(nets, [value[0] for value in inputs], float(seconds))
+        sample = [value[0] for value in inputs]
+        times, cold = time_in_turn(nets, sample, float(seconds)), time_apart(nets, sample)
         plainest = times[opened.manifest.plainest]
         for name, arrays in found.items():
             arrays["times_ms"] = times[name].ravel()
+            arrays["cold_times_ms"] = cold[name]
             arrays["ratio"] = np.array(ratio(times[name], plainest))
     for name, arrays in found.items():
         np.savez(Path(out) / f"{name}.npz", **arrays)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ _LEAST_ROUNDS = 5
 # threads, caches and clock come back to a steady state before it is timed.
 _PAUSE_S = 0.01
 _WARM_S = 0.01
+_APART_S, _COLD_CALLS = 0.05, 20
 
 Call = Callable[..., object]
 
@@ -39,6 +40,16 @@ def time_in_turn(
                 call(*sample)
             found[name].append([time_ms(call, sample) for _ in range(_CALLS_PER_ROUND)])
         rounds += 1
+    return {name: np.array(times) for name, times in found.items()}
+
+
+def time_apart(calls: Mapping[str, Call], sample: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Milliseconds of calls that come 50 ms after the one before, for each name."""
+    found: dict[str, list[float]] = {name: [] for name in calls}
+    for name, call in calls.items():
+        for _ in range(_COLD_CALLS):
+            time.sleep(_APART_S)
+            found[name].append(time_ms(call, sample))
     return {name: np.array(times) for name, times in found.items()}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -242,3 +243,17 @@ def test_relaxations_go_from_nothing_to_everything_each_once():
 def test_a_context_out_of_range_is_refused_by_name(field, value):
     with pytest.raises(UsageError, match=f"{field} is .* must be in"):
         Context(**{field: value})
+
+
+def test_where_calls_are_rare_the_cold_latency_counts():
+    def paced(name, accuracy, hot, cold):
+        made = variant(name, accuracy, hot)
+        slow = cost(latency_p90_ms=cold).latency_p90_ms
+        costs = msgspec.structs.replace(made.cost, cold_latency_p90_ms=slow)
+        return msgspec.structs.replace(made, cost=costs)
+
+    variants = (paced("large", 0.98, 4, 9), paced("small", 0.9, 2, 3))
+    assert choose(variants, latency_budget_ms=5).variant == "large"
+    assert choose(variants, latency_budget_ms=5, calls_per_s=100).variant == "large"
+    assert choose(variants, latency_budget_ms=5, calls_per_s=20).variant == "small"
+    assert choose(THREE, latency_budget_ms=4, calls_per_s=1).variant == "middle"  # none known
