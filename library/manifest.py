@@ -1,7 +1,8 @@
 """What `manifest.json` says: one library for one board, every variant, every cost, every file.
 
 The structs are frozen and refuse unknown keys. `SCHEMA_VERSION` names the whole file's layout; a
-library of a schema that is not in `READ_SCHEMAS` is refused, never guessed at. docs/library-format.md describes the format.
+library of a schema that is not in `READ_SCHEMAS` is refused, never guessed at.
+docs/library-format.md describes the format.
 """
 
 from __future__ import annotations

@@ -130,3 +130,37 @@ def test_steps_of_rounding_are_no_fault(tmp_path):
     path = tmp_path / "net.pt2"
     torch.export.save(torch.export.export(Rounding().eval(), (torch.randn(50, 300),)), path)
     load_checked(path)
+
+
+class Pairs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(4, 3)
+
+    def forward(self, ids):
+        return self.embedding((ids * ids) % 7 // 2)
+
+
+def test_integers_are_drawn_smaller_where_the_source_fails_on_them(tmp_path):
+    path = tmp_path / "net.pt2"
+    ids = torch.zeros(1, 5, dtype=torch.long)
+    torch.export.save(torch.export.export(Pairs().eval(), (ids,)), path)
+    load_checked(path)
+
+
+class Never(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(4, 3)
+
+    def forward(self, ids):
+        return self.embedding(ids * 0 + 9)
+
+
+def test_a_network_on_which_its_own_framework_fails_cannot_be_checked(tmp_path):
+    path = tmp_path / "net.pt2"
+    ids = torch.zeros(1, 5, dtype=torch.long)
+    torch.export.save(torch.export.export(Never().eval(), (ids,)), path)
+    with pytest.raises(ModelError, match="its own framework fails on it .*--no-check-import"):
+        load_checked(path)
+    assert load_checked(path, check=False).name == "net"

@@ -389,3 +389,26 @@ def test_what_is_not_honoured_is_refused_by_name(tmp_path, message):
     with pytest.raises(UnsupportedOperator, match=message) as caught:
         from_onnx(path)
     assert nodes[0].op_type in str(caught.value)
+
+
+def test_local_functions_are_written_out(tmp_path):
+    double = helper.make_function(
+        "mine",
+        "Double",
+        ["a"],
+        ["b"],
+        [node("Add", ["a", "a"], ["b"])],
+        [helper.make_opsetid("", 18)],
+    )
+    graph = helper.make_graph(
+        [node("Double", ["x"], ["h"], domain="mine"), node("Relu", ["h"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, (2, 3))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, (2, 3))],
+    )
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("mine", 1)]
+    proto = helper.make_model(graph, opset_imports=opsets, functions=[double], ir_version=8)
+    onnx.save(proto, tmp_path / "n.onnx")
+    x = floats(2, 3)
+    (found,) = Reference(from_onnx(tmp_path / "n.onnx")).run(x)
+    np.testing.assert_allclose(found, np.maximum(2 * x, 0))
