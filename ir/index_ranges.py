@@ -18,17 +18,8 @@ _FOLLOWED = frozenset(
     f"relax.{name}"
     for name in (
         *("add", "astype", "broadcast_to", "clip", "concat", "expand_dims", "flatten", "flip"),
-        *(
-            "floor_divide",
-            "floor_mod",
-            "maximum",
-            "minimum",
-            "mod",
-            "permute_dims",
-            "reshape",
-            "split",
-        ),
-        *("squeeze", "stack", "strided_slice", "subtract", "tile", "where"),
+        *("floor_divide", "floor_mod", "maximum", "minimum", "mod", "permute_dims", "reshape"),
+        *("split", "squeeze", "stack", "strided_slice", "subtract", "tile", "where"),
     )
 )
 

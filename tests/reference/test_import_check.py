@@ -161,6 +161,6 @@ def test_a_network_on_which_its_own_framework_fails_cannot_be_checked(tmp_path):
     path = tmp_path / "net.pt2"
     ids = torch.zeros(1, 5, dtype=torch.long)
     torch.export.save(torch.export.export(Never().eval(), (ids,)), path)
-    with pytest.raises(ModelError, match="its own framework fails on it .*--no-check-import"):
+    with pytest.raises(ModelError, match=r"its own framework fails on it .*--no-check-import"):
         load_checked(path)
     assert load_checked(path, check=False).name == "net"
