@@ -186,12 +186,12 @@ def _schedule_by_rule(sch: Schedule, isa: InstructionSet) -> None:
     for block in sch.get_child_blocks(sch.get_sblock("root"))[:-1]:
         size = _inlined_size(sch, block, sizes)
         if not _reductions(sch, block) and size <= _LARGEST_INLINED:
-            (written,) = (region.source for region in sch.get(block).writes)
+            written = [region.source for region in sch.get(block).writes]
             try:
                 sch.compute_inline(block)
             except ScheduleError:
                 continue  # read by more than a plain copy could serve; it stays a loop of its own
-            sizes[written] = size
+            sizes |= dict.fromkeys(written, size)
     for block in sch.get_child_blocks(sch.get_sblock("root")):
         loops = sch.get_loops(block)
         kinds = [var.iter_type for var in sch.get(block).iter_vars]

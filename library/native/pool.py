@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -73,7 +74,14 @@ def load(file: str) -> None:
 
 def _pool() -> ctypes.PyDLL:
     if not _loaded:
-        load(str(path()))
+        file = path()
+        try:
+            load(str(file))
+        except OSError as error:
+            raise RuntimeMissing(
+                f"{file}: the thread pool cannot be loaded: {error}; remove it, and set CC to a C "
+                "compiler for this machine"
+            ) from error
     return _loaded[0]
 
 
@@ -102,7 +110,9 @@ def path() -> Path:
     kept = cache_folder() / "native"
     if (kept / file_name()).is_file():
         return kept / file_name()
-    compiler = shutil.which(os.environ.get("CC", "cc")) or shutil.which("gcc")
+    # by its full name first: where a processor is emulated, `cc` is the other one's
+    names = (os.environ.get("CC"), f"{platform.machine()}-linux-gnu-gcc", "cc", "gcc")
+    compiler = next(filter(None, (shutil.which(name) for name in names if name)), None)
     if compiler is None:
         raise RuntimeMissing(
             "the thread pool is not compiled for this machine, and no C compiler (cc, gcc) is "

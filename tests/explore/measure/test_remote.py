@@ -94,6 +94,9 @@ class Told:
         self.steps: list[str] = []
         self._at, self._act = at, act
 
+    def note(self, text: str) -> None:
+        raise AssertionError(f"nothing was to be told, and {text!r} was")
+
     def step(self, stage: str, done: int, total: int, detail: str) -> None:
         if stage == "measure on lab-box":
             self.steps.append(detail)
@@ -112,7 +115,7 @@ def test_variants_are_run_and_timed_on_the_board_as_an_app_runs_them(
     dense = everything["dense"]
     assert told.steps == [*NAMES, "all variants in turn", "done"]
     assert dense.cost.accuracy.value == 1
-    assert dense.cost.accuracy.how == f"test split, run on lab-box, over RPC at {where}"
+    assert dense.cost.accuracy.how == f"test split, 24 samples, run on lab-box, over RPC at {where}"
     assert dense.agreement.max_error_ratio < 1e-4
     for figure in (dense.cost.latency_p50_ms, dense.cost.latency_p90_ms):
         assert figure.origin == "measured"
@@ -190,7 +193,10 @@ def test_an_emulated_board_gives_outputs_and_accuracy_and_no_latency(
     (board,) = result.boards
     dense = board.manifest.variants[0]
     assert dense.cost.latency_p50_ms is dense.cost.latency_p90_ms is None
-    assert dense.cost.accuracy.how == f"test split, run on emulated lab-box, over RPC at {where}"
+    assert (
+        dense.cost.accuracy.how
+        == f"test split, 24 samples, run on emulated lab-box, over RPC at {where}"
+    )
     assert dense.agreement.max_error_ratio < 1e-4
     assert board.latency_ratios == {}
     assert board.plan.site.emulated
