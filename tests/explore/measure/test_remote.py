@@ -95,7 +95,7 @@ class Told:
         self._at, self._act = at, act
 
     def note(self, text: str) -> None:
-        raise AssertionError(f"nothing was to be told, and {text!r} was")
+        assert "24 samples decide what is kept" in text
 
     def step(self, stage: str, done: int, total: int, detail: str) -> None:
         if stage == "measure on lab-box":
