@@ -168,11 +168,14 @@ static void *work(void *argument) {
   return NULL;
 }
 
-static void place(int worker) {
+/* Let a worker run on the pool's processors, but not on `taken` where it has others. */
+static void place(int worker, int taken) {
   cpu_set_t set;
   CPU_ZERO(&set);
   for (int i = 0; i < placed.cpu_count; ++i)
-    if (!placed.pinned || i == worker % placed.cpu_count) CPU_SET(placed.cpus[i], &set);
+    if (placed.pinned ? i == worker % placed.cpu_count
+                      : placed.cpus[i] != taken || placed.cpu_count == 1)
+      CPU_SET(placed.cpus[i], &set);
   if (placed.cpu_count) pthread_setaffinity_np(workers[worker], sizeof set, &set);
 }
 
@@ -198,7 +201,7 @@ static int ready_workers(int wanted) {
         pthread_detach(workers[worker_count + 1]);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
   }
-  for (int worker = moved ? 1 : before + 1; worker <= worker_count; ++worker) place(worker);
+  for (int worker = moved ? 1 : before + 1; worker <= worker_count; ++worker) place(worker, -1);
   return worker_count < wanted ? worker_count : wanted;
 }
 
@@ -214,6 +217,11 @@ static void wake(int shares) {
   if (now - idle_since_ns > settings.spin_ns) busy_since_ns = now;
   bits &= atomic_load(&asleep);
   if (!bits || now - busy_since_ns < WAKE_AFTER_NS) return;
+  /* A woken thread is put where its waker runs, and would wait there for the very call that it
+   * shall help, until the kernel's next look around some milliseconds later. */
+  int here = placed.pinned ? -1 : sched_getcpu();
+  for (int share = 1; share < shares && here >= 0; ++share)
+    if (bits >> share % 32 & 1) place(share, here);
   atomic_fetch_and(&asleep, ~bits);
   atomic_fetch_add(&wakes, 1);
   futex_wake(&wakes, bits);
