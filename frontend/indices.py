@@ -29,6 +29,11 @@ def within(places: relax.Expr, length: int) -> relax.Expr:
     return relax.op.minimum(places, relax.const(length - 1, dtype))
 
 
+def take(x: relax.Expr, places: relax.Expr, axis: int) -> relax.Expr:
+    """Take along an axis; TVM's own default reads beyond the tensor where a place lies there."""
+    return relax.op.take(x, places, axis, mode="clip")
+
+
 def checked(places: np.ndarray, length: int) -> np.ndarray:
     """Return constant places as int64 from 0 to length - 1."""
     places = places.astype(np.int64)

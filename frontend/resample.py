@@ -13,6 +13,7 @@ import numpy as np
 from tvm import relax
 
 from ..ir.edit import shape_of
+from .indices import take
 
 _NEAREST: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "round_prefer_floor": lambda x: np.ceil(x - np.float32(0.5)),
@@ -46,7 +47,7 @@ def nearest(x: relax.Expr, axis: int, places: np.ndarray, rounding: str) -> rela
     """Take the element nearest to each place."""
     last = shape_of(x)[axis] - 1
     found = np.clip(_NEAREST[rounding](places), 0, last).astype(np.int64)
-    return relax.op.take(x, relax.const(found, "int64"), axis)
+    return take(x, relax.const(found, "int64"), axis)
 
 
 def linear(x: relax.Expr, axis: int, places: np.ndarray) -> relax.Expr:
@@ -86,7 +87,7 @@ def _weighted(x: relax.Expr, axis: int, taps: list[tuple[np.ndarray, np.ndarray]
     total, last = None, shape_of(x)[axis] - 1
     for places, weights in taps:
         found = np.clip(places, 0, last).astype(np.int64)
-        picked = relax.op.take(x, relax.const(found, "int64"), axis)
+        picked = take(x, relax.const(found, "int64"), axis)
         share = weights.astype(str(x.ty.dtype)).reshape(shape)
         part = relax.op.multiply(picked, relax.const(share))
         total = part if total is None else relax.op.add(total, part)

@@ -10,7 +10,7 @@ from tvm.ir import GenericConst
 from tvm.relax.frontend.onnx import onnx_frontend
 
 from ...ir.edit import shape_of
-from ..indices import checked, within
+from ..indices import checked, take, within
 from .arguments import Inputs, array, emit, integers, like, scalar
 
 
@@ -24,7 +24,7 @@ def gather(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr | Non
     if not isinstance(x.ty, relax.TensorType):
         return None
     axis = _axis(attrs, x)
-    return relax.op.take(x, within(places, shape_of(x)[axis]), axis)
+    return take(x, within(places, shape_of(x)[axis]), axis)
 
 
 def gather_elements(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
@@ -67,9 +67,7 @@ def _coordinates(places: relax.Expr, lengths: tuple[int, ...], held: Any) -> rel
         columns = np.moveaxis(places.value.numpy(), -1, 0)
         found = [checked(column, length) for column, length in zip(columns, lengths, strict=True)]
         return relax.const(np.stack(found, axis=-1), "int64")
-    columns = [
-        emit(relax.op.take(places, relax.const(i, "int64"), -1)) for i in range(len(lengths))
-    ]
+    columns = [emit(take(places, relax.const(i, "int64"), -1)) for i in range(len(lengths))]
     guarded = [within(column, length) for column, length in zip(columns, lengths, strict=True)]
     return relax.op.stack(guarded, axis=-1)
 
@@ -92,7 +90,7 @@ def slice_(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr | Non
         if not span:
             raise ValueError(f"it leaves nothing of axis {axis}")
         if step < 0:
-            x = emit(relax.op.take(x, relax.const(np.array(span), "int64"), axis))
+            x = emit(take(x, relax.const(np.array(span), "int64"), axis))
         elif len(span) < shape_of(x)[axis]:
             kept.append((axis, span[0], span[-1] + 1, step))
     if not kept:

@@ -10,6 +10,7 @@ from tvm.relax.frontend.onnx.onnx_frontend import AveragePool, ConvTranspose, Ma
 
 from ...ir.edit import shape_of
 from .. import resample
+from ..indices import take
 from .arguments import Inputs, array, emit, integers, like, scalar
 
 _PAD_MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
@@ -77,7 +78,7 @@ def _pad_from_inside(x: relax.Expr, widths: list[int], mode: str) -> relax.Expr:
         elif mode == "wrap":
             places %= length
         places = np.clip(places, 0, length - 1)
-        x = emit(relax.op.take(x, relax.const(places, "int64"), axis))
+        x = emit(take(x, relax.const(places, "int64"), axis))
     return x
 
 
