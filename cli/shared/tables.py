@@ -15,7 +15,7 @@ from .faults import printable
 if TYPE_CHECKING:
     from ...library.manifest import Cost, Figure
 
-_PIPED_WIDTH = 140
+_PIPED_WIDTH = 160
 _NOT_KNOWN = "-"
 
 
