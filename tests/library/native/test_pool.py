@@ -157,7 +157,8 @@ for index in range(30):
         both = (nets[index % 3](x) == right).all() and (library.open()(x) == right).all()
         os._exit(0 if both else 3)
     found.append(os.waitpid(child, 0)[1])
-print(set(found))
+print(set(found), flush=True)
+os._exit(0)  # what is promised of an exit is promised while others call, not while they load
 """
     assert run_app(folder, code) == "{0}"
 
