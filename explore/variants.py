@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from ..ir.model import Model, sample_shape
 from ..library.manifest import DecisionRecord
 from ..passes import Compressed, Kept, Step
 from ..passes.quantize.imported import imported_layers
-from ..reference.executor import accuracy, evaluate
+from ..reference.executor import accuracy, difference_ratio, evaluate
 from .recipes import Recipe
 
 # What counts as the largest value of an output that is zero everywhere.
@@ -143,19 +142,8 @@ def agreement_ratio(outputs: Sequence[np.ndarray], reference: Sequence[np.ndarra
 
     NaN and infinity agree with the same alone; beside anything else the ratio is infinite.
     """
-    return max(_difference_ratio(*pair) for pair in zip(outputs, reference, strict=True))
-
-
-def _difference_ratio(output: np.ndarray, reference: np.ndarray) -> float:
-    ours, theirs = output.astype(np.float64), reference.astype(np.float64)
-    finite = np.isfinite(theirs)
-    if not np.array_equal(ours[~finite], theirs[~finite], equal_nan=True):
-        return math.inf
-    ours, theirs = ours[finite], theirs[finite]
-    if not np.isfinite(ours).all():
-        return math.inf
-    largest = float(np.abs(theirs).max(initial=0.0))
-    return float(np.abs(ours - theirs).max(initial=0.0)) / (largest or _ALL_ZERO)
+    pairs = zip(outputs, reference, strict=True)
+    return max(difference_ratio(ours, theirs, _ALL_ZERO) for ours, theirs in pairs)
 
 
 def _random(

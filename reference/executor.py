@@ -11,6 +11,7 @@ call is mapped over them with torch.vmap, which gives batched kernels and the IR
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,22 @@ def accuracy(outputs: np.ndarray, labels: np.ndarray) -> float:
     if len(outputs) != len(labels):
         raise DataError(f"{len(outputs)} outputs against {len(labels)} labels")
     return float(np.mean(np.argmax(outputs.reshape(len(labels), -1), axis=1) == labels))
+
+
+def difference_ratio(found: np.ndarray, wanted: np.ndarray, all_zero: float) -> float:
+    """Return the largest difference over the largest value of `wanted`; `all_zero` if that is 0.
+
+    NaN and infinity agree with the same alone; beside anything else the ratio is infinite.
+    """
+    ours, theirs = found.astype(np.float64), wanted.astype(np.float64)
+    finite = np.isfinite(theirs)
+    if not np.array_equal(ours[~finite], theirs[~finite], equal_nan=True):
+        return math.inf
+    ours, theirs = ours[finite], theirs[finite]
+    if not np.isfinite(ours).all():
+        return math.inf
+    largest = float(np.abs(theirs).max(initial=0.0))
+    return float(np.abs(ours - theirs).max(initial=0.0)) / (largest or all_zero)
 
 
 def mapped_chunks(model: Model, inputs: Sequence[np.ndarray]) -> Iterator[list[np.ndarray]]:

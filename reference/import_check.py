@@ -21,7 +21,7 @@ from ..frontend.source import Imported, Source, SourceFailure
 from ..ir.graph import Graph
 from ..ir.index_ranges import draw_integers, index_ranges
 from ..ir.model import Model
-from .executor import Reference
+from .executor import Reference, difference_ratio
 
 Inputs = Sequence[np.ndarray]
 
@@ -40,6 +40,7 @@ _DRAWS: tuple[Draw, ...] = (
 _SMALLER = (None, 8, 2, 1)
 _NUDGE, _NUDGES = 1e-6, 4
 _SENSITIVITY = 8.0
+_ALL_ZERO = 1e-20
 
 
 def load_checked(
@@ -134,18 +135,9 @@ def _quantizes(value: relax.Expr) -> bool:
 
 def _distance(found: np.ndarray, wanted: np.ndarray) -> float:
     """Measure the largest difference over the largest value; of integers the share that differs."""
-    if wanted.size == 0:
-        return 0.0
-    if wanted.dtype.kind != "f":
-        return float(np.mean(found != wanted))
-    a, b = found.astype(np.float64), wanted.astype(np.float64)
-    special = ~np.isfinite(b) | ~np.isfinite(a)
-    if not np.array_equal(a[special], b[special], equal_nan=True):
-        return float("inf")
-    a, b = a[~special], b[~special]
-    if not b.size:
-        return 0.0
-    return float(np.abs(a - b).max() / max(np.abs(b).max(), 1e-20))
+    if wanted.dtype.kind == "f":
+        return difference_ratio(found, wanted, _ALL_ZERO)
+    return float(np.mean(found != wanted)) if wanted.size else 0.0
 
 
 def _sensitivity(source: Source, inputs: Inputs, wanted: Inputs) -> list[float]:
@@ -187,7 +179,7 @@ def _first_wrong(source: Source, inputs: Inputs) -> str:
 def _is_wrong(source: Source, inputs: Inputs) -> bool:
     try:
         model = source.import_()
-        wanted = source.run(inputs[: len(model.inputs)])
+        wanted = source.run(inputs)
         found = Reference(model).run(*inputs)
     except (AdaspringError, SourceFailure):
         return False
