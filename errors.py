@@ -10,6 +10,11 @@ class AdaspringError(Exception):
     """The root. Its text is one line for people: what, where, what to do."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return an error's first line, or its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class UsageError(AdaspringError):
     """A command or a call was used wrongly (an unknown option value, two options that clash)."""
 

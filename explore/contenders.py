@@ -32,29 +32,19 @@ def make_contender(
 
     `run` is None where it was not run; its lowering's agreement elsewhere stands in for its own.
     """
-    board = site.board
-    if run is None:
-        return Contender(
-            variant=variant,
-            cost=make_cost(variant, built, board, scores=_scores(variant.outputs[0], probe, None)),
-            agreement_ratio=elsewhere_ratio,
-            validation_accuracy=variant.validation_accuracy,
-            latency_ratio=None,
-            ran=False,
-        )
+    latency = None if run is None else run.latency
+    outputs, where = (variant.outputs, None) if run is None else (run.outputs, site.describe())
+    scores = _scores(outputs[0], probe, where)
+    memory_bytes = None if run is None else run.peak_memory_bytes
     return Contender(
         variant=variant,
-        cost=make_cost(
-            variant,
-            built,
-            board,
-            run.latency,
-            _scores(run.outputs[0], probe, site.describe()),
-            run.peak_memory_bytes,
-        ),
-        agreement_ratio=agreement_ratio(run.outputs, variant.outputs),
-        validation_accuracy=probe.validation_accuracy(run.outputs[0]),
-        latency_ratio=None if run.latency is None else run.latency.ratio_to_plainest,
+        cost=make_cost(variant, built, site.board, latency, scores, memory_bytes),
+        agreement_ratio=elsewhere_ratio
+        if run is None
+        else agreement_ratio(outputs, variant.outputs),
+        validation_accuracy=None if scores is None else scores.validation.value,
+        latency_ratio=None if latency is None else latency.ratio_to_plainest,
+        ran=run is not None,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import AdaspringError
+from ..errors import AdaspringError, first_line
 from .read import memory_bytes, open_regular
 
 _SAVE = "save it with np.savez(path, x=…, y=…)"
@@ -29,8 +29,8 @@ def read_npz(path: Path, error: type[AdaspringError], todo: str) -> dict[str, Ar
     except AdaspringError:
         raise
     except Exception as problem:
-        why = (str(problem) or type(problem).__name__).splitlines()[0]
-        raise error(f"{path} is not a readable .npz file ({why}); {_SAVE}") from problem
+        why = f"{path} is not a readable .npz file ({first_line(problem)})"
+        raise error(f"{why}; {_SAVE}") from problem
 
 
 def read_npy(path: Path, error: type[AdaspringError], todo: str) -> Array:

@@ -113,7 +113,7 @@ def put_in_place(new: Path, folder: Path) -> None:
         exchange(new, folder)
     else:
         new.rename(folder)
-    _sync(folder.parent)
+    sync(folder.parent)
 
 
 def check_can_replace(folder: Path) -> None:
@@ -170,8 +170,9 @@ def exchange(first: Path, second: Path) -> None:
         raise kind(code, os.strerror(code), str(second))
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Have a file's content, or a folder's names, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -18,7 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..errors import LibraryError, RuntimeMissing, WrongBoard
+from ..errors import LibraryError, RuntimeMissing, WrongBoard, first_line
 from ..targets.board import Affinity
 from ..targets.detect import this_architecture
 from ..targets.machine import cpu_flags, fastest_cpus
@@ -139,8 +139,8 @@ def load_code(code: bytes, path: Path, devices: tuple[tuple[int, int], ...]) -> 
         pooled = 2
         machine["vm_initialization"](*(word for pair in devices for word in (*pair, pooled)))
     except (OSError, RuntimeError, ValueError, AttributeError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise LibraryError(f"{path}: cannot be loaded: {first}; rebuild the library") from error
+        why = f"{path}: cannot be loaded: {first_line(error)}"
+        raise LibraryError(f"{why}; rebuild the library") from error
     return machine
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ..errors import TrainingError
 from ..files.read import check_regular, read_regular
+from ..files.replace import sync
 
 SCHEMA = 1
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
@@ -87,9 +88,9 @@ def save(folder: Path, state: State, done: int) -> None:
         _save(tensors, partial / f"{name}.safetensors")
     (partial / "counters.json").write_bytes(msgspec.json.encode(state.counters))
     for file in (*partial.iterdir(), partial):
-        _flush(file)
+        sync(file)
     partial.rename(final)
-    _flush(folder)
+    sync(folder)
     for old in _checkpoints(folder):
         if old != final:
             shutil.rmtree(old, ignore_errors=True)
@@ -141,11 +142,3 @@ def load(folder: Path, run: str) -> State | None:
 def _checkpoints(folder: Path) -> list[Path]:
     named = folder.glob("step-*") if folder.is_dir() else ()
     return sorted(path for path in named if path.suffix != ".partial")
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,7 +1,7 @@
 """Write a network as a .pt2 file, so that `adaspring compile` and torch read it again.
 
-Weights keep their names, and so do inputs where these are Python names. What `frontend.pt2` imports
-from the file computes what the model did.
+Weights keep their names, and so do inputs where these are Python names. What
+`frontend/from_torch/pt2.py` reads from the file computes what the model did.
 """
 
 from __future__ import annotations

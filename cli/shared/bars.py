@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 
 from rich.progress import (
     BarColumn,
@@ -46,14 +45,9 @@ class Bars:
             self._lines.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         if self._lines is not None:
-            self._lines.__exit__(kind, error, trace)
+            self._lines.__exit__(*failure)
         self._progress.stop()
 
     def step(self, stage: str, done: int, total: int, detail: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx.inliner
 from onnx import ModelProto, TensorProto
 
-from ...errors import ModelError
+from ...errors import ModelError, first_line
 from ...files.read import check_regular, memory_bytes
 from .rewrite import expand_deprecated
 
@@ -70,8 +70,3 @@ def _tensors(proto: ModelProto) -> Iterator[TensorProto]:
             graphs.extend(attribute.graphs)
             if attribute.HasField("g"):
                 graphs.append(attribute.g)
-
-
-def first_line(error: Exception) -> str:
-    """Return what an error says, in one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -13,13 +13,13 @@ from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 from tvm import IRModule, relax
 from tvm.relax.frontend.onnx import onnx_frontend
 
-from ...errors import ModelError, UnsupportedOperator
+from ...errors import ModelError, UnsupportedOperator, first_line
 from ...ir.edit import has_fixed_shape, op_name, reads
 from ...ir.model import Model
 from ..canonical import canonicalize
 from . import operators, quantized
 from .constants import fold_constants
-from .file import first_line, read
+from .file import read
 from .rewrite import drop_unread_outputs, expand, opset_of
 from .spatial import same_padding
 from .table import why_refused

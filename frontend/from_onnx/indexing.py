@@ -10,8 +10,8 @@ from tvm.ir import GenericConst
 from tvm.relax.frontend.onnx import onnx_frontend
 
 from ...ir.edit import shape_of
-from ..indices import checked, take, within
 from .arguments import Inputs, array, emit, integers, like, scalar
+from .indices import checked, take, within
 
 
 def _axis(attrs: dict[str, Any], x: relax.Expr, default: int = 0) -> int:

@@ -2,7 +2,7 @@
 
 An output element is the sum of a few input elements, its taps. Which ones, and their weights, is
 known at import, so an axis is resized by `take`, `multiply` and `add` alone. The coordinate
-transformations and kernels are those of ONNX's Resize; torch's interpolate uses some of them.
+transformations and kernels are those of ONNX's Resize.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from tvm import relax
 
-from ..ir.edit import shape_of
+from ...ir.edit import shape_of
 from .indices import take
 
 _NEAREST: dict[str, Callable[[np.ndarray], np.ndarray]] = {

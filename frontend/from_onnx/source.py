@@ -10,9 +10,9 @@ import numpy as np
 from onnx import ModelProto, NodeProto, helper
 from onnx.reference import ReferenceEvaluator
 
+from ...errors import first_line
 from ...ir.model import Model
 from ..source import SourceFailure
-from .file import first_line
 from .importer import Shapes, from_proto
 
 Run = Callable[[dict[str, np.ndarray]], list[np.ndarray]]

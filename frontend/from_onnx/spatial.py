@@ -9,9 +9,9 @@ from tvm import relax
 from tvm.relax.frontend.onnx.onnx_frontend import AveragePool, ConvTranspose, MaxPool
 
 from ...ir.edit import shape_of
-from .. import resample
-from ..indices import take
+from . import resample
 from .arguments import Inputs, array, emit, integers, like, scalar
+from .indices import take
 
 _PAD_MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 _NATIVE = ("half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel")
@@ -190,7 +190,6 @@ def _texts(attrs: dict[str, Any]) -> dict[str, str]:
         "mode": attrs.get("mode", b"nearest").decode(),
         "rounding": attrs.get("nearest_mode", b"round_prefer_floor").decode(),
         "coordinates": attrs.get("coordinate_transformation_mode", b"half_pixel").decode(),
-        "policy": attrs.get("keep_aspect_ratio_policy", b"stretch").decode(),
     }
 
 

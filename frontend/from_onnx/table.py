@@ -1,7 +1,7 @@
-"""What can be imported: each operator, with the attributes and inputs that are honoured.
+"""What can be imported: each operator, with the attributes that are honoured.
 
-An attribute that is not listed must have its default, an input beyond those listed must be left
-out; what is not so is refused by name. `EXPANDED` are written in other operators by ONNX's own
+An attribute that is not listed must have its default, an output beyond the first must be unread;
+what is not so is refused by name. `EXPANDED` are written in other operators by ONNX's own
 definition of them, where an operator's row does not cover a node.
 """
 
@@ -107,8 +107,6 @@ HONOURED: Mapping[str, Sequence[str]] = {
     "Unsqueeze": ("axes",),
     "Upsample": ("mode", "scales"),
 }
-_INPUTS: Mapping[str, int] = {"Resize": 4, "Clip": 3}
-"""Operators of which not every input of the schema is honoured: how many are."""
 _OUTPUTS: Mapping[str, int] = {"TopK": 2}
 """Operators of which more outputs than the first are honoured; Split's all are."""
 
@@ -129,9 +127,6 @@ def why_refused(node: NodeProto, opset: int) -> str | None:
             value = helper.get_attribute_value(attribute)
             value = value.decode(errors="replace") if isinstance(value, bytes) else value
             return f"its attribute {attribute.name} = {value} is not supported"
-    used = len(node.input) - next((i for i, n in enumerate(reversed(node.input)) if n), 0)
-    if used > _INPUTS.get(node.op_type, used):
-        return f"its input {used - 1} is not supported"
     if node.op_type != "Split" and len(node.output) > _OUTPUTS.get(node.op_type, 1):
         return f"its output {node.output[-1]!r} is not supported"
     return None

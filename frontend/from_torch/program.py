@@ -12,7 +12,7 @@ from torch._decomp import get_decompositions
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 
-from ...errors import ModelError, UnsupportedOperator
+from ...errors import ModelError, UnsupportedOperator, first_line
 
 _aten = torch.ops.aten
 # Kept whole: torch would decompose them into reshapes and broadcasts that hide the layer.
@@ -152,8 +152,3 @@ def decompose(program: ExportedProgram, name: str) -> ExportedProgram:
 def array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
     """Copy a tensor to NumPy."""
     return tensor.detach().cpu().contiguous().numpy().copy()
-
-
-def first_line(error: Exception) -> str:
-    """Give an error's first line, or its kind where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -24,8 +24,6 @@ import torch
 from torch.export import ExportedProgram
 
 from ...errors import ModelError, UnsupportedOperator
-from ...ir.model import Model
-from .importer import from_torch
 from .program import describe_symbols
 from .quantized import register_operators
 
@@ -41,11 +39,6 @@ _OPERATOR = re.compile(
 )
 _PLAIN_KEYS = re.compile(r'null|\[("[^"\\]*"(, )?)*\]')
 _CONTAINERS = (None, "builtins.tuple", "builtins.list", "builtins.dict")
-
-
-def from_pt2(path: Path) -> Model:
-    """Import a file that torch.export.save wrote."""
-    return from_torch(read_program(path), name=path.stem)
 
 
 def read_program(path: Path) -> ExportedProgram:

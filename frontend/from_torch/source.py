@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +16,11 @@ from torch.export.graph_signature import (
     TensorArgument,
 )
 
+from ...errors import first_line
 from ...ir.model import Model
 from ..source import SourceFailure
 from .importer import from_torch
+from .program import layer_of
 
 
 class TorchSource:
@@ -32,7 +33,7 @@ class TorchSource:
     @property
     def operators(self) -> Sequence[str]:
         """Operator and layer of each node."""
-        return [f"{node.target} in {_layer(node)}" for node in self._nodes]
+        return [f"{node.target} in {layer_of(node)}" for node in self._nodes]
 
     def run(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         """Compute the outputs, without gradients."""
@@ -51,7 +52,7 @@ class TorchSource:
                     *args, enable_io_processing=False
                 )
         except Exception as error:
-            raise SourceFailure((str(error) or type(error).__name__).splitlines()[0]) from error
+            raise SourceFailure(first_line(error)) from error
         return tuple(value.detach().cpu().numpy() for value in results)
 
     def until(self, index: int) -> TorchSource:
@@ -87,8 +88,3 @@ class TorchSource:
 
 def _is_operator(node: fx.Node) -> bool:
     return node.op == "call_function" and isinstance(node.meta.get("val"), torch.Tensor)
-
-
-def _layer(node: fx.Node) -> str:
-    stack: list[Any] = list(node.meta.get("nn_module_stack", {}).values())
-    return f"layer {stack[-1][0]!r}" if stack and stack[-1][0] else "the network itself"

@@ -17,10 +17,10 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from tvm import IRModule, relax
 
-from ...errors import ModelError, UnsupportedOperator
+from ...errors import ModelError, UnsupportedOperator, first_line
 from .operator_call import Entry, OperatorCall, bind, dtype_name
 from .operators import MADE_OF_CONSTANTS, OF_A_SHAPE, TABLE
-from .program import array, first_line, layer_of
+from .program import array, layer_of
 
 _TYPES = (
     *(torch.float32, torch.bool, torch.uint8),
