@@ -20,8 +20,8 @@ from ..canonical import canonicalize
 from . import operators, quantized
 from .constants import fold_constants
 from .file import read
+from .operators.spatial import same_padding
 from .rewrite import drop_unread_outputs, expand, opset_of
-from .spatial import same_padding
 from .table import why_refused
 
 OWN = operators.OWN | quantized.OWN

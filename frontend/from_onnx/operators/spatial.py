@@ -8,9 +8,9 @@ import numpy as np
 from tvm import relax
 from tvm.relax.frontend.onnx.onnx_frontend import AveragePool, ConvTranspose, MaxPool
 
-from ...ir.edit import shape_of
+from ....ir.edit import shape_of
+from ..arguments import Inputs, array, emit, integers, like, scalar
 from . import resample
-from .arguments import Inputs, array, emit, integers, like, scalar
 from .indices import take
 
 _PAD_MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}

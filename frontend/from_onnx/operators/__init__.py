@@ -12,9 +12,9 @@ import numpy as np
 from tvm import relax
 from tvm.ir import GenericConst
 
-from ...ir.edit import shape_of
+from ....ir.edit import shape_of
+from ..arguments import Inputs, emit, integers, like, scalar
 from . import indexing, reductions, spatial
-from .arguments import Inputs, emit, integers, like, scalar
 
 _op = relax.op
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from tvm import relax
 
-from ...ir.edit import shape_of
+from ....ir.edit import shape_of
 from .indices import take
 
 _NEAREST: dict[str, Callable[[np.ndarray], np.ndarray]] = {

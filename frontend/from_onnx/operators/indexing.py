@@ -9,8 +9,8 @@ from tvm import relax
 from tvm.ir import GenericConst
 from tvm.relax.frontend.onnx import onnx_frontend
 
-from ...ir.edit import shape_of
-from .arguments import Inputs, array, emit, integers, like, scalar
+from ....ir.edit import shape_of
+from ..arguments import Inputs, array, emit, integers, like, scalar
 from .indices import checked, take, within
 
 

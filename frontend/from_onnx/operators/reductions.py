@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from tvm import relax
 
-from .arguments import Inputs, emit, integers, like, scalar
+from ..arguments import Inputs, emit, integers, like, scalar
 
 Convert = Callable[[Inputs, dict[str, Any], Any], relax.Expr]
 _op = relax.op
