@@ -105,7 +105,7 @@ def compile_libraries(plan: Plan, progress: Progress | None = None) -> CompileRe
 
     """
     progress = progress or Silent()
-    probe = make_probe(plan.model, plan.splits)
+    probe = make_probe(plan.model, plan.splits, plan.metric)
     with farms_of(plan.request) as farms:
         variants, skipped = find_variants(plan, probe, progress)
         doubted = doubts(plan.model, variants[0], probe)
@@ -191,7 +191,7 @@ def _write_library(
             )
             for each in work.variants
         ]
-        kept, dropped = pass_gate(contenders, plan.request.bounds)
+        kept, dropped = pass_gate(contenders, plan.bounds, plan.metric)
         left_out = (*skipped, *work.unsuited, *dropped)
         manifest = write_contenders(folder, plan.model, board, kept, left_out, built)
     return BoardResult(
@@ -201,7 +201,7 @@ def _write_library(
         latency_ratios={
             n: m.latency.ratio_to_plainest for n, m in measured.items() if m.latency is not None
         },
-        lost_on_test=lost_on_test(contenders[0], kept, plan.request.bounds),
+        lost_on_test=lost_on_test(contenders[0], kept, plan.bounds),
         tuning=work.tuning,
         elapsed_s=time.monotonic() - work.start_s,
     )

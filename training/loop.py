@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..errors import TrainingError
 from ..frontend.data import Dataset
+from ..metrics import Metric
 from ..reference.device import full_float32
 from . import checkpoint
 from .batches import Batch, Batches
@@ -21,7 +22,7 @@ from .checkpoint import Counters, Epoch, State
 from .distributed import Ranks
 from .fake_quantize import QuantizationAware
 from .lift import TorchModel
-from .objective import Objective
+from .objective import Judge, Objective
 from .settings import Settings
 
 SAVE_EVERY_S = 60.0
@@ -43,16 +44,15 @@ class Loop:
         lifted: TorchModel,
         teacher: TorchModel | None,
         objective: Objective,
+        metric: Metric,
         batches: Batches,
         settings: Settings,
         ranks: Ranks,
     ):
         self._lifted, self._teacher, self._objective = lifted, teacher, objective
         self._batches, self._settings, self._ranks = batches, settings, ranks
-        self._device = ranks.device()
-        lifted.wanted = objective.student
-        if teacher is not None:
-            teacher.wanted = objective.teacher
+        self._metric, self._device = metric, ranks.device()
+        self._watch(outputs=False)
         held, read = dict(lifted.named_parameters()), lifted.weights_read()
         self._trained = {name: value for name, value in held.items() if name in read}
         if not self._trained:
@@ -62,7 +62,7 @@ class Loop:
         self._network = ranks.shared(lifted, reads_all=reads_all)
         # What is rounded to 8 bits must not be rounded to bfloat16 or TF32 before.
         self._exact = isinstance(lifted, QuantizationAware)
-        self.counters = Counters(run="")
+        self.counters = Counters(run="", direction=metric.direction)
         self.best: dict[str, Tensor] = self._weights()
         self.diverged = False
 
@@ -112,7 +112,7 @@ class Loop:
         for batch in self._batches.epoch(now.epoch, now.step):
             done = (now.epoch - 1) * self._batches.steps + now.step
             if progress is not None:
-                progress.step("train", done, total, _detail(now))
+                progress.step("train", done, total, _detail(now, self._metric))
             loss = self._step(batch, done, total)
             if not math.isfinite(loss):
                 return f"the loss is {loss} in step {now.step + 1} of epoch {now.epoch}"
@@ -132,7 +132,7 @@ class Loop:
         with self._precision():
             given = [value.float() for value in self._network(*batch.inputs)]
             wanted = self._teacher_outputs(batch)
-        loss = self._objective.loss(given, wanted, batch.labels)
+        loss = self._objective.loss(given, wanted, batch.targets)
         (mean,) = self._ranks.total([loss.item() / self._ranks.count], self._device)
         if math.isfinite(mean):
             with self._precision():
@@ -154,20 +154,33 @@ class Loop:
             return [value.float() for value in self._teacher(*batch.inputs)]
 
     def _validate(self, data: Dataset, epoch: int, loss: float | None) -> Epoch:
-        sums = [0.0, 0.0, 0.0]
+        sums, judge = [0.0, 0.0], Judge(self._metric)
         self._lifted.at_step(None)
+        self._watch(outputs=True)
+        objective, compared_count = self._objective, len(self._objective.teacher)
         for batch in self._batches.held_out(data):
             with torch.no_grad(), full_float32():
                 given, wanted = self._lifted(*batch.inputs), self._teacher_outputs(batch)
-            task, right = self._objective.held_out(given, wanted, batch.labels, batch.count)
-            sums = [sums[0] + batch.count, sums[1] + task * batch.count, sums[2] + right]
-        count, total, right_count = self._ranks.total(sums, self._device)
+            task = objective.held_out(given, wanted, batch.targets, batch.count)
+            sums = [sums[0] + batch.count, sums[1] + task * batch.count]
+            dense = objective.rows(wanted[compared_count:], batch.count)
+            judge.add(batch.rows, objective.answers(given, batch.count), dense)
+        self._watch(outputs=False)
+        count, total = self._ranks.total(sums, self._device)
         return Epoch(
             epoch=epoch,
             loss=loss,
             validation_loss=total / count,
-            validation_accuracy=None if data.labels is None else right_count / count,
+            validation_metric=judge.value(data, self._ranks, must_be_known=epoch == 0),
         )
+
+    def _watch(self, *, outputs: bool) -> None:
+        """Let the networks give what the loss reads, and for a metric their outputs too."""
+        objective = self._objective
+        self._lifted.wanted = (*objective.student, *(objective.outputs if outputs else ()))
+        if self._teacher is not None:
+            more = objective.teacher_outputs if outputs else ()
+            self._teacher.wanted = (*objective.teacher, *more)
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: p.detach().cpu().clone() for name, p in self._lifted.named_parameters()}
@@ -186,11 +199,12 @@ class Loop:
         _fill_optimizer(self._optimizer, self._trained, state.optimizer)
 
 
-def _detail(now: Counters) -> str:
+def _detail(now: Counters, metric: Metric) -> str:
     last, best = now.history[-1], now.best()
-    if last.validation_accuracy is None or best.validation_accuracy is None:
+    if last.validation_metric is None or best.validation_metric is None:
         return f"validation loss {last.validation_loss:.4g}, best {best.validation_loss:.4g}"
-    return f"accuracy {last.validation_accuracy:.2%}, best {best.validation_accuracy:.2%}"
+    values = map(metric.describe, (last.validation_metric, best.validation_metric))
+    return f"{metric.name} {', best '.join(values)}"
 
 
 def _optimizer(trained: Mapping[str, Tensor], settings: Settings) -> torch.optim.AdamW:

@@ -72,8 +72,8 @@ def live(library: Library, images: np.ndarray, labels: np.ndarray) -> tuple[Live
             battery_ratio=moment.battery_ratio,
             latency_budget_ms=_times(moment.deadline_ratio, dense.latency_p90_ms),
             memory_budget_bytes=_whole(_times(moment.memory_ratio, dense.peak_memory_bytes)),
-            accuracy_floor_ratio=(
-                dense.accuracy.value if moment.wants_dense_accuracy and dense.accuracy else None
+            metric_floor=(
+                dense.metric.value if moment.wants_dense_accuracy and dense.metric else None
             ),
         )
         switch = net.adapt(context)

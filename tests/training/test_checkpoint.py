@@ -119,8 +119,8 @@ def test_a_damaged_checkpoint_is_refused_and_named(tmp_path, name, damage):
 
 
 def state(step):
-    epoch = Epoch(epoch=0, loss=None, validation_loss=1.0, validation_accuracy=None)
-    counters = Counters(run="a run", step=step, history=[epoch])
+    epoch = Epoch(epoch=0, loss=None, validation_loss=1.0, validation_metric=None)
+    counters = Counters(run="a run", direction="higher", step=step, history=[epoch])
     tensors = {"a.b": torch.arange(6.0).reshape(2, 3).T}
     return State(counters, tensors, tensors, {"a.b/step": torch.tensor(3.0)})
 
