@@ -14,8 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
-import numpy as np
-
 from ..errors import UsageError
 from .context import Context
 from .executable import Executable
@@ -23,7 +21,7 @@ from .manifest import Manifest
 from .native.turns import SWITCH_VARIANT, Turn
 from .policy import Decision
 from .runtime import give_back_unused
-from .tensors import bind, borrowed_tensor, checked_array, to_tensor
+from .tensors import bind, borrowed_tensor, checked_array
 from .weights import Array
 
 
@@ -116,9 +114,8 @@ class Net:
             checked_array(spec, value, self._inputs)
             for spec, value in zip(self._inputs, values, strict=True)
         ]
-        outputs = self._active.run_host([to_tensor(array) for array in arrays])
-        results = tuple(np.from_dlpack(output) for output in outputs)
-        return results[0] if len(results) == 1 else results
+        outputs = self._active.run_arrays(arrays)
+        return outputs[0] if len(outputs) == 1 else outputs
 
     def run_dlpack(self, *args: Any, **named: Any) -> Any:
         """Run on any objects with `__dlpack__`, on the board's device, without a copy.

@@ -158,7 +158,7 @@ for index in range(30):
         os._exit(0 if both else 3)
     found.append(os.waitpid(child, 0)[1])
 print(set(found), flush=True)
-os._exit(0)  # what is promised of an exit is promised while others call, not while they load
+os._exit(0)  # an exit while libraries are dropped is not promised
 """
     assert run_app(folder, code) == "{0}"
 
@@ -176,6 +176,22 @@ time.sleep(0.2)
 print("out")
 """
     for _ in range(3):
+        assert run_app(folder, code) == "out"
+
+
+def test_the_interpreter_exits_cleanly_while_threads_load_and_open_libraries(folder):
+    code = """
+kept = []
+def open_more():
+    while True:
+        kept.append(adaspring.load(sys.argv[1]).open())
+        kept[-1](x)
+for _ in range(3):
+    threading.Thread(target=open_more, daemon=True).start()
+time.sleep(0.3)
+print("out")
+"""
+    for _ in range(5):
         assert run_app(folder, code) == "out"
 
 
