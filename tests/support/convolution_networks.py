@@ -116,7 +116,7 @@ class Keyword(nn.Module):
 
 
 class Separator(nn.Module):
-    """Conv-TasNet in small: a learned filter bank, a mask by depthwise blocks, and back to sound."""
+    """Conv-TasNet in small: a learned filter bank, a mask by depthwise blocks, back to sound."""
 
     shape = (1, 1, 160)
 
