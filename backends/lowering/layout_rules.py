@@ -191,16 +191,22 @@ def split(walk: Walk, call: relax.Call) -> Value | None:
 
 
 def pad(walk: Walk, call: relax.Call) -> Value | None:
-    """A constant around an image."""
-    known = getattr(walk.value_of(call.args[0]), "channels_last", False)
-    if not known or call.attrs.pad_mode != "constant":
+    """A constant around values, which of an image stays channels last."""
+    value = walk.value_of(call.args[0])
+    if call.attrs.pad_mode != "constant" or isinstance(value, Static):
         return None
-    x, at = _axes_of(walk, call.args[0])
-    width = [0] * (2 * len(shape_of(x)))
+    image = getattr(value, "channels_last", False)
+    x = walk.as_float(value).expr
+    at: Sequence[int] = range(len(shape_of(x)))
+    if image:
+        x, at = _axes_of(walk, call.args[0])
+    before, after = [0] * len(shape_of(x)), [0] * len(shape_of(x))
     for axis, place in enumerate(at):
-        width[2 * place : 2 * place + 2] = call.attrs.pad_width[2 * axis : 2 * axis + 2]
-    made = relax.op.nn.pad(x, [int(v) for v in width], "constant", call.attrs.pad_value)
-    return _image(walk, made, shape_of(call))
+        before[place], after[place] = map(int, call.attrs.pad_width[2 * axis : 2 * axis + 2])
+    made = walk.around(x, before, after, float(call.attrs.pad_value))
+    return Dynamic(
+        walk.reshaped(made, layout.image_shape(shape_of(call))) if image else made, image
+    )
 
 
 def prelu(walk: Walk, call: relax.Call) -> Value | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
-from tvm import relax, te
+from tvm import relax, te, topi
 from tvm.ir import GenericConst
 from tvm.tirx import IntImm
 
@@ -27,7 +27,7 @@ from .values import (
 
 # What the names of a quantized activation's scale and zero point begin with.
 QUANTIZATION = "levels."
-_OPAQUE = 8  # OpPatternKind.kOpaque: fused with nothing
+_INJECTIVE, _OPAQUE = 2, 8  # OpPatternKind: kInjective; kOpaque, fused with nothing
 
 Rule = Callable[["Walk", relax.Call], Value | None]
 
@@ -207,6 +207,20 @@ class Walk:
         """Emit a call of one of our kernels."""
         bound = partial(function, **settings)
         return self.emit(self.builder.call_te(bound, *args, primfunc_name_hint=function.__name__))
+
+    def around(
+        self, expr: relax.Expr, before: Sequence[int], after: Sequence[int], value: float
+    ) -> relax.Var:
+        """Values with others around them.
+
+        TVM takes padding at the ends alone for elementwise, and would fuse it into the tiles of a
+        kernel that never gets there.
+        """
+        padded = partial(topi.nn.pad, pad_before=before, pad_after=after, pad_value=value)
+        attributes = {"op_pattern": _INJECTIVE}
+        return self.emit(
+            self.builder.call_te(padded, expr, primfunc_name_hint="pad", primfunc_attrs=attributes)
+        )
 
     def apart(self, expr: relax.Expr) -> relax.Var:
         """The same values, not fused with what made them nor with what reads them."""
