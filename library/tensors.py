@@ -37,7 +37,7 @@ def checked_array(spec: TensorSpec, value: Any, specs: Sequence[TensorSpec]) -> 
     if not isinstance(value, np.ndarray):
         raise InputError(f"{spec.name} is a {type(value).__name__}, not an array; {_takes(specs)}")
     if value.shape != spec.shape or value.dtype != spec.dtype:
-        raise InputError(f"{spec.name} is {value.dtype} {value.shape}; {_takes(specs)}")
+        raise _misfit(spec, str(value.dtype), value.shape, specs)
     return value
 
 
@@ -65,8 +65,18 @@ def borrowed_tensor(spec: TensorSpec, value: Any, specs: Sequence[TensorSpec]) -
         reason = str(error).splitlines()[0]
         raise InputError(f"{spec.name} cannot be shared without a copy: {reason}") from error
     if tuple(tensor.shape) != spec.shape or str(tensor.dtype) != spec.dtype:
-        raise InputError(f"{spec.name} is {tensor.dtype} {tensor.shape}; {_takes(specs)}")
+        raise _misfit(spec, str(tensor.dtype), tuple(tensor.shape), specs)
     return tensor
+
+
+def _misfit(
+    spec: TensorSpec, dtype: str, shape: tuple[int, ...], specs: Sequence[TensorSpec]
+) -> InputError:
+    """Nothing is converted here: only the app knows how its values are scaled."""
+    todo = ""
+    if shape == spec.shape:
+        todo = f"; convert it, scaled as for training: {spec.name}.astype({spec.dtype!r})"
+    return InputError(f"{spec.name} is {dtype} {shape}; {_takes(specs)}{todo}")
 
 
 def _takes(specs: Sequence[TensorSpec]) -> str:
