@@ -18,10 +18,10 @@ from ...errors import ModelError, first_line
 from ..shapes import Shapes, shapes_text
 
 _SYMBOL = re.compile(r"s\d+")
-_FUNCTIONS = frozenset(
-    ("Symbol", "Integer", "Add", "Mul", "Pow", "FloorDiv", "CleanDiv", "CeilToInt", "Mod", "Max")
-    + ("Min", "PythonMod", "ModularIndexing")
-)
+_FUNCTIONS = frozenset({
+    "Symbol", "Integer", "Add", "Mul", "Pow", "FloorDiv", "CleanDiv", "Mod", "PythonMod", "Max",
+    "Min",
+})  # fmt: skip
 _MOST_CHARACTERS, _MOST_POWER = 2000, 4
 
 
@@ -174,8 +174,8 @@ def _bind(
     if bounds is not None and not bounds.lower <= wanted <= bounds.upper:
         upper = f"to {bounds.upper}" if bounds.upper < sys.maxsize else "on"
         raise ModelError(
-            f"{name}: {where} was exported for extents from {max(1, bounds.lower)} {upper}; {wanted} is "
-            "out of that range"
+            f"{name}: {where} was exported for extents from {max(1, bounds.lower)} {upper}; "
+            f"{wanted} is out of that range"
         )
 
 
