@@ -127,7 +127,7 @@ class Net:
             for spec, value in zip(self.shapes[index].inputs, values, strict=True)
         ]
         outputs = self._executable(index).run_host([to_tensor(array) for array in arrays])
-        results = tuple(np.from_dlpack(output) for output in outputs)
+        results: tuple[Array, ...] = tuple(np.from_dlpack(output) for output in outputs)
         if padded is not None:
             results = padded.cut(results)
         return results[0] if len(results) == 1 else results

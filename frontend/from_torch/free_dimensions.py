@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import sympy
 import torch
 from torch import fx
 from torch.export import ExportedProgram
@@ -134,7 +133,7 @@ def _complete(program: ExportedProgram, shapes: Shapes, name: str) -> Shapes:
     for given in shapes:
         if given not in inputs:
             raise ModelError(f"{name} has no input {given!r}; it has {', '.join(inputs)}")
-    extents: dict[sympy.Basic, tuple[int, str]] = {}
+    extents: dict[Any, tuple[int, str]] = {}
     for key, shape in shapes.items():
         if len(inputs[key]) != len(shape):
             raise _misfit(name, key, inputs[key], shape)
@@ -143,24 +142,26 @@ def _complete(program: ExportedProgram, shapes: Shapes, name: str) -> Shapes:
                 where = f"axis {axis} of {key}"
                 _bind(program, name, extent.node.expr, (wanted, where), extents)
     known = {symbol: extent for symbol, (extent, _) in extents.items()}
-    found = {key: tuple(_value(extent, known) for extent in shape) for key, shape in inputs.items()}
-    for key, shape in found.items():
-        if None in shape:
+    found = {}
+    for key, declared in inputs.items():
+        shape = tuple(value for each in declared if (value := _value(each, known)) is not None)
+        if len(shape) < len(declared):
             raise ModelError(
-                f"{name}: input {key} has free dimensions ({', '.join(map(str, inputs[key]))}) "
-                f"that no shape gives; add --shape {key}=…"
+                f"{name}: input {key} has free dimensions ({', '.join(map(str, declared))}) that "
+                f"no shape gives; add --shape {key}=…"
             )
-        if key in shapes and shape != tuple(shapes[key]):
-            raise _misfit(name, key, inputs[key], shapes[key])
-    return found  # type: ignore[return-value]
+        if shape != tuple(shapes.get(key, shape)):
+            raise _misfit(name, key, declared, shapes[key])
+        found[key] = shape
+    return found
 
 
 def _bind(
     program: ExportedProgram,
     name: str,
-    symbol: sympy.Symbol,
+    symbol: Any,
     given: tuple[int, str],
-    extents: dict[sympy.Basic, tuple[int, str]],
+    extents: dict[Any, tuple[int, str]],
 ) -> None:
     """Note what a free dimension is, given as an extent and where that stands."""
     wanted, where = given
@@ -179,7 +180,7 @@ def _bind(
         )
 
 
-def _value(extent: Any, known: dict[sympy.Basic, int]) -> int | None:
+def _value(extent: Any, known: dict[Any, int]) -> int | None:
     if not isinstance(extent, torch.SymInt):
         return int(extent)
     value = extent.node.expr.subs(known)

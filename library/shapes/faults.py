@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+import numpy as np
+
 from ..manifest import Manifest, Signature, TensorSpec
 from .dimensions import free_dimensions, output_axes
 
@@ -27,12 +29,14 @@ def shape_faults(manifest: Manifest) -> Iterator[str]:
 
 def padding_faults(signatures: tuple[Signature, ...], padding: dict[str, float]) -> Iterator[str]:
     """Say why inputs cannot be filled up, or outputs not cut back."""
-    dimensions, names = free_dimensions(signatures), [spec.name for spec in signatures[0].inputs]
-    free = {names[number] for each in dimensions for number, _ in each.places}
-    for name in padding:
+    dimensions, inputs = free_dimensions(signatures), signatures[0].inputs
+    free = {inputs[number].name: inputs[number] for d in dimensions for number, _ in d.places}
+    for name, value in padding.items():
         if name not in free:
             yield f"{name!r} is padded, but is no input whose shapes differ"
-    for name in sorted(free - padding.keys()):
+        elif not _holds(free[name].dtype, value):
+            yield f"{name!r} is {free[name].dtype}, which cannot hold {value:g} to pad it with"
+    for name in sorted(free.keys() - padding.keys()):
         yield f"input {name!r} has several shapes, and no value to pad it with"
     for (number, axis), dimension in output_axes(signatures, dimensions).items():
         if dimension is None:
@@ -40,6 +44,17 @@ def padding_faults(signatures: tuple[Signature, ...], padding: dict[str, float])
                 f"axis {axis} of output {signatures[0].outputs[number].name!r} follows no free "
                 "dimension one to one, so it cannot be cut back after padding"
             )
+
+
+def _holds(dtype: str, value: float) -> bool:
+    """Whether a value is one of a type's, rounded where that is a floating one."""
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return bool(abs(value) <= np.finfo(kind).max)
+    if kind.kind == "b":
+        return value in (0, 1)
+    limits = np.iinfo(kind)
+    return value == int(value) and limits.min <= value <= limits.max
 
 
 def _kinds(signature: Signature) -> tuple[list[tuple[str, str, int]], ...]:

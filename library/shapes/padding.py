@@ -39,8 +39,8 @@ class Padding:
         sizes = [sum(math.prod(s.shape) for s in each.inputs) for each in signatures]
         self._by_size = sorted(range(len(signatures)), key=sizes.__getitem__)
 
-    def fit(self, arrays: Sequence[Array]) -> Padded | None:
-        """Fill up to the smallest shape that holds the arrays; None where none does.
+    def fit(self, arrays: Sequence[Array], beyond: int | None = None) -> Padded | None:
+        """Fill up to the smallest shape that holds the arrays, other than `beyond`, or None.
 
         Raises:
             InputError: arrays differ in a dimension that they share.
@@ -48,7 +48,7 @@ class Padding:
         """
         extents = self._extents(arrays)
         for index in self._by_size if extents is not None else ():
-            if all(
+            if index != beyond and all(
                 wanted <= each.extents[index]
                 for wanted, each in zip(extents or (), self._dimensions, strict=True)
             ):
