@@ -138,9 +138,13 @@ def _complete(program: ExportedProgram, shapes: Shapes, name: str) -> Shapes:
         if len(inputs[key]) != len(shape):
             raise _misfit(name, key, inputs[key], shape)
         for axis, (extent, wanted) in enumerate(zip(inputs[key], shape, strict=True)):
-            if isinstance(extent, torch.SymInt) and extent.node.expr.is_Symbol:
-                where = f"axis {axis} of {key}"
-                _bind(program, name, extent.node.expr, (wanted, where), extents)
+            symbols = extent.node.expr.free_symbols if isinstance(extent, torch.SymInt) else ()
+            if len(symbols) == 1:
+                (symbol,) = symbols
+                value = _solve(extent.node.expr, symbol, wanted)
+                if value is None:
+                    raise _misfit(name, key, inputs[key], shape)
+                _bind(program, name, symbol, (value, f"axis {axis} of {key}"), extents)
     known = {symbol: extent for symbol, (extent, _) in extents.items()}
     found = {}
     for key, declared in inputs.items():
@@ -154,6 +158,15 @@ def _complete(program: ExportedProgram, shapes: Shapes, name: str) -> Shapes:
             raise _misfit(name, key, declared, shapes[key])
         found[key] = shape
     return found
+
+
+def _solve(expression: Any, symbol: Any, wanted: int) -> int | None:
+    """The whole number at which a * symbol + b is what is wanted; None where there is none."""
+    at_zero, at_one = expression.subs(symbol, 0), expression.subs(symbol, 1)
+    slope = at_one - at_zero
+    if not slope or (wanted - at_zero) % slope:
+        return None
+    return int((wanted - at_zero) / slope)
 
 
 def _bind(

@@ -140,12 +140,16 @@ def _check_program(path: Path, text: bytes) -> bytes:
 
 
 def _check_symbols(path: Path, program: Any) -> None:
-    """Let through what can be no code alone: torch has sympy evaluate these texts."""
+    """Let through what can be no code alone: torch has sympy evaluate these texts.
+
+    The ranges of expressions are left out, as those of their symbols say the same.
+    """
     expressions = [value for key, value in _items(program) if key == "expr_str"]
-    symbols = list(program.get("range_constraints") or ())
-    if any(UNBACKED.search(str(text)) for text in (*expressions, *symbols)):
+    ranges = program.get("range_constraints") or {}
+    if any(UNBACKED.search(str(text)) for text in (*expressions, *ranges)):
         raise ModelError(f"{path} {DATA_DEPENDENT}")
-    if not all(map(is_plain, expressions)) or not all(map(is_symbol, symbols)):
+    program["range_constraints"] = {key: ranges[key] for key in ranges if is_symbol(key)}
+    if not all(map(is_plain, expressions)):
         raise ModelError(
             f"{path} has free dimensions that torch.export did not write, which could run code; "
             "export the network again"
