@@ -50,7 +50,7 @@ def _holds(dtype: str, value: float) -> bool:
     """Whether a value is one of a type's, rounded where that is a floating one."""
     kind = np.dtype(dtype)
     if kind.kind == "f":
-        return bool(abs(value) <= np.finfo(kind).max)
+        return bool(abs(value) <= float(np.finfo(kind).max))
     if kind.kind == "b":
         return value in (0, 1)
     limits = np.iinfo(kind)

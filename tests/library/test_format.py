@@ -354,7 +354,9 @@ def test_the_format_has_a_json_schema():
 
 def test_a_library_of_schema_2_is_read(library):
     raw = json.loads((library / "manifest.json").read_bytes())
+    del raw["further_shapes"], raw["padding"]
     for made in raw["variants"]:
+        del made["further_shapes"]
         for key in ("validation_accuracy", "cold_latency_p50_ms", "cold_latency_p90_ms"):
             made["cost"].pop(key, None)
         for known in filter(None, made["cost"].values()):

@@ -1,4 +1,4 @@
-"""Networks with free dimensions: a small transformer with a mask, and one without; torch and ONNX."""
+"""Networks with free dimensions: a small transformer with a mask, and others; torch and ONNX."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 from pathlib import Path
@@ -133,10 +132,10 @@ def test_a_file_whose_expressions_were_changed_is_not_evaluated(saved, tmp_path,
         for entry in old.infolist():
             data = old.read(entry)
             if entry.filename.endswith("models/model.json"):
-                text = json.dumps(json.loads(data))
-                data = re.sub(r"\"expr_str\": \"[^\"]*\"", f'"expr_str": "{hostile}"', text).encode()
+                text, wanted = data.decode(), f'"expr_str": "{hostile}"'
+                data = re.sub(r"\"expr_str\": ?\"[^\"]*\"", wanted, text).encode()
             new.writestr(entry.filename, data)
-    with pytest.raises(ModelError, match="free dimensions that torch.export did not write"):
+    with pytest.raises(ModelError, match=r"free dimensions that torch\.export did not write"):
         load_model(path, {"ids": (1, 8)})
 
 
