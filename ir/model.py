@@ -80,6 +80,13 @@ class Model:
         fields = (self.name, self.module, dict(self.weights), self.inputs, self.outputs)
         return _rebuilt, (*fields, self.notes)
 
+    def with_output_names(self, outputs: Sequence[TensorSpec]) -> Model:
+        """The same network, its outputs named as others are."""
+        pairs = zip(self.outputs, outputs, strict=True)
+        return replace(
+            self, outputs=tuple(replace(ours, name=theirs.name) for ours, theirs in pairs)
+        )
+
     def evolved(self, module: IRModule, weights: Mapping[str, np.ndarray]) -> Model:
         """Keep the network's interface, around another body and other weights."""
         return replace(self, module=module, weights=weights)

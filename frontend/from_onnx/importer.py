@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,17 @@ from ...errors import ModelError, UnsupportedOperator, first_line
 from ...ir.edit import has_fixed_shape, op_name, reads
 from ...ir.model import Model
 from ..canonical import canonicalize, note_of
+from ..shapes import Shapes
 from . import operators, quantized
 from .constants import fold_constants
 from .file import read
+from .free_dimensions import complete
 from .operators.spatial import same_padding
 from .rewrite import drop_unread_outputs, expand, opset_of
 from .table import OF_CONSTANTS, why_refused
 from .widen import narrow_type, widen
 
 OWN = operators.OWN | quantized.OWN
-Shapes = Mapping[str, tuple[int, ...]]
 
 _OLDEST_OPSET = 7  # before it, broadcasting was an attribute
 _INPUT_TYPES = (
@@ -115,6 +116,7 @@ def _inputs(path: Path, proto: ModelProto, shapes: Shapes) -> dict[str, tuple[in
             raise ModelError(f"{path} has no input {name!r}; it has {', '.join(names)}")
     if not real:
         raise ModelError(f"{path} has no inputs: whatever it computes is a constant")
+    shapes = complete(path, real, shapes)
     fixed = {value.name: _fixed_shape(path, value, shapes.get(value.name)) for value in real}
     for value in proto.graph.input:
         value.CopyFrom(
