@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+import msgspec
 
 from ..backends.build import Built
 from ..errors import DataError, GateError
@@ -47,6 +50,21 @@ def make_contender(
         ran=run is not None,
         fault=fault,
     )
+
+
+def join_shapes(found: Sequence[Sequence[Contender]]) -> list[Contender]:
+    """Join what was found of variants at each shape; their metric is that of the first."""
+    return [
+        replace(first, further_shapes=tuple(_with_metric(each, first) for each in further))
+        for first, *further in zip(*found, strict=True)
+    ]
+
+
+def _with_metric(contender: Contender, first: Contender) -> Contender:
+    """The contender at a shape that no held-out samples have, its metric that at the first."""
+    metric, validation = first.cost.metric, first.cost.validation_metric
+    cost = msgspec.structs.replace(contender.cost, metric=metric, validation_metric=validation)
+    return replace(contender, cost=cost)
 
 
 def lost_on_test(dense: Contender, kept: Sequence[Contender], bounds: Bounds) -> tuple[str, ...]:

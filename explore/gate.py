@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..frontend.shapes import specs_text
 from ..ir.quantized_layers import is_quantized
 from ..library.manifest import Cost, Figure, MetricFigure
 from ..metrics import Metric, worse_by
@@ -25,7 +26,8 @@ class Contender:
     """A built variant with what was found of it; None where the board was not here.
 
     Where it was not `ran`, `agreement_ratio` is its lowering's (`explore/measure/elsewhere.py`).
-    `fault` says why its answers cannot be judged.
+    `fault` says why its answers cannot be judged. All is that of the first shape; `further_shapes`
+    follow.
     """
 
     variant: Variant
@@ -34,6 +36,12 @@ class Contender:
     latency_ratio: float | None
     ran: bool = True
     fault: str | None = None
+    further_shapes: tuple[Contender, ...] = ()
+
+    @property
+    def at_shapes(self) -> tuple[Contender, ...]:
+        """The variant at every shape."""
+        return (self, *self.further_shapes)
 
     @property
     def name(self) -> str:
@@ -58,7 +66,26 @@ class Contender:
 def refusal(
     dense: Contender, contender: Contender, bounds: Bounds, metric: Metric | None
 ) -> str | None:
-    """Why a contender may not enter, or None; `dense` is the network with nothing compressed."""
+    """Why a contender may not enter, or None; `dense` is the network with nothing compressed.
+
+    It must be right, good and within the bounds at every shape, and faster at one.
+    """
+    for each in contender.at_shapes:
+        fault = _fault(dense, each, bounds, metric)
+        if fault is not None:
+            where = f"at {specs_text(each.variant.model.inputs)}: "
+            return f"{where if contender.further_shapes else ''}{fault}"
+    ratios = [each.latency_ratio for each in contender.at_shapes]
+    if contender is dense or not all(ratio and ratio > _FASTER_RATIO for ratio in ratios):
+        return None
+    listed = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    return f"not faster than dense: {listed} of its time"
+
+
+def _fault(
+    dense: Contender, contender: Contender, bounds: Bounds, metric: Metric | None
+) -> str | None:
+    """What is wrong with a contender at one shape, or None."""
     if contender.agreement_ratio is not None and not (
         contender.agreement_ratio <= contender.tolerance_ratio
     ):
@@ -72,12 +99,7 @@ def refusal(
     if bounds.latency_ms is not None and latency and latency.value > bounds.latency_ms:
         return f"its p90 of {latency.value:.3g} ms is above the asked {bounds.latency_ms:g} ms"
     found = contender.validation_metric
-    lost = metric_refusal(metric, dense.validation_metric, found, bounds)
-    if lost is not None or contender is dense:
-        return lost
-    if contender.latency_ratio is not None and contender.latency_ratio > _FASTER_RATIO:
-        return f"not faster than dense: {contender.latency_ratio:.2f} of its time"
-    return None
+    return metric_refusal(metric, dense.validation_metric, found, bounds)
 
 
 def metric_refusal(
@@ -103,9 +125,13 @@ def metric_refusal(
 
 
 def dominated_by(contender: Contender, others: Sequence[Contender]) -> Contender | None:
-    """Another that is at least as good in everything that is known, and better in something."""
+    """Another that is at least as good in everything that is known, and better in something.
+
+    Everything is every figure at every shape.
+    """
     for other in others:
-        pairs = [(axis(contender), axis(other)) for axis in _AXES]
+        shapes = list(zip(contender.at_shapes, other.at_shapes, strict=True))
+        pairs = [(axis(ours), axis(theirs)) for axis in _AXES for ours, theirs in shapes]
         known = [
             (ours, theirs) for ours, theirs in pairs if ours is not None and theirs is not None
         ]

@@ -25,7 +25,7 @@ def notes(plan: Plan) -> tuple[str, ...]:
         data = [f"no --data: no metric is measured{_skipping(plan, ', and these')}"]
     judged = [f"judged by {plan.metric.explain()}"] if plan.metric is not None else []
     boards = (text for board in plan.boards for text in _board_notes(plan, board))
-    return (*first, *(data if plan.splits is None else judged), *boards)
+    return (*plan.model.notes, *first, *(data if plan.splits is None else judged), *boards)
 
 
 def _skipping(plan: Plan, these: str) -> str:

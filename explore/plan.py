@@ -21,7 +21,6 @@ from ..library.manifest import DecisionRecord
 from ..library.writer import check_replaceable, check_room
 from ..metrics import Metric, resolve
 from ..passes import Compressed
-from ..reference.import_check import load_checked
 from ..targets import Board
 from .board.site import Site, find_site
 from .compressor import Compressor
@@ -29,6 +28,7 @@ from .measure.layer_times import with_layer_times
 from .progress import Progress, Silent
 from .recipes import Recipe, find_recipes, why_skipped
 from .request import Bounds, Request, find_boards
+from .shapes.imports import import_shapes
 from .variants import decision_records
 
 
@@ -69,12 +69,14 @@ class BoardPlan:
 class Plan:
     """A request whose files were read, whose boards were found, whose recipes were applied.
 
-    `metric` and `bounds` are what the data and the request come to, the metric None without data.
-    `calibration` are the samples that passes may look at.
+    `model` is the network at the first shape, that of the data where there are several; passes were
+    planned there. `metric` and `bounds` are what the data and the request come to, the metric None
+    without data. `calibration` are the samples that passes may look at.
     """
 
     request: Request
     model: Model
+    further_shapes: tuple[Model, ...]
     splits: Splits | None
     metric: Metric | None
     bounds: Bounds
@@ -95,7 +97,7 @@ def plan(request: Request, progress: Progress | None = None) -> Plan:
     recipes = find_recipes(request.recipes)
     boards = plan_boards(request)
     progress.step("read", 0, 2, str(getattr(request.model, "name", request.model)))
-    model = load_checked(request.model, request.shapes or None, check=request.check_import)
+    model, *further = import_shapes(request)
     for board in boards:
         if board.output is not None:
             check_room(board.output, _least_bytes(model))
@@ -112,6 +114,7 @@ def plan(request: Request, progress: Progress | None = None) -> Plan:
     return Plan(
         request=request,
         model=model,
+        further_shapes=tuple(further),
         splits=splits,
         metric=metric,
         bounds=bounds,

@@ -16,6 +16,7 @@ from ..targets.machine import cache_folder
 if TYPE_CHECKING:
     from ..backends.rpc.protocol import Address
     from ..frontend.data import Dataset, Splits
+    from ..frontend.shapes import Shapes
     from ..ir.model import Model
     from ..metrics import AskedMetric, Metric
     from ..training import AskedLoss
@@ -91,7 +92,8 @@ class Request:
     `output`: the library for one board, the folder of libraries for several; None where boards are
     only tuned for. `recipes`: names, or recipes; empty for all that are tried by default, and
     without data only recipes that are named are tried unseen. `shapes` fix the free dimensions of
-    an ONNX file's inputs.
+    inputs, one shape of each by name, or several such: the library then holds each. `pad` gives
+    the value that fills up an input to the next larger shape; it is checked to change nothing.
 
     `check_import`: whether what was imported is compared with its source before anything is done.
 
@@ -112,7 +114,8 @@ class Request:
     recipes: Sequence[str | Recipe] = ()
     bounds: Bounds = field(default_factory=Bounds)
     tuning: Tuning = field(default_factory=lambda: Tuning(trials=200))
-    shapes: Mapping[str, tuple[int, ...]] | None = None
+    shapes: Shapes | Sequence[Shapes] | None = None
+    pad: Mapping[str, float] = field(default_factory=dict)
     logs: Path = field(default_factory=default_logs)
     tracker: Address | None = None
     cluster: str | None = None

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct, convert, to_builtins
+from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from ..targets.board import Affinity, Board
 
@@ -135,22 +136,43 @@ class FunctionRecord(Record, frozen=True, kw_only=True):
     moved_bytes: Count
 
 
-class Variant(Record, frozen=True, kw_only=True):
-    """One compressed and compiled alternative of the network.
+class Executable(Record, frozen=True, kw_only=True):
+    """A variant compiled for one shape, with what was found of it there.
 
     `code` is the path of its shared library; `functions` are the calls that it makes, in order;
     `weights` are keys of tensors, in the order in which the compiled `main` takes them, after the
-    inputs, as one array. `agreement` is None where nothing of the variant was ever run.
+    inputs, as one array. `agreement` is None where nothing of it was ever run.
     """
 
-    name: Name
-    recipe: str
-    decisions: tuple[DecisionRecord, ...]
     code: str
     functions: tuple[FunctionRecord, ...]
     weights: tuple[Name, ...]
     cost: Cost
     agreement: Agreement | None = None
+
+
+class Variant(Executable, frozen=True, kw_only=True):
+    """One compressed alternative of the network, compiled for each of the library's shapes.
+
+    What an Executable has is that of the first shape; `further_shapes` follow, in the order of the
+    manifest's.
+    """
+
+    name: Name
+    recipe: str
+    decisions: tuple[DecisionRecord, ...]
+    further_shapes: tuple[Executable, ...] = ()
+
+    @property
+    def executables(self) -> tuple[Executable, ...]:
+        """One for each shape, in the order of `Manifest.signatures`."""
+        return (self, *self.further_shapes)
+
+    def at(self, index: int) -> Variant:
+        """The variant as it is at one shape alone."""
+        there = self.executables[index]
+        fields = {name: getattr(there, name) for name in Executable.__struct_fields__}
+        return replace(self, **fields, further_shapes=())
 
 
 class Dropped(Record, frozen=True, kw_only=True):
@@ -168,6 +190,13 @@ class TensorSpec(Record, frozen=True, kw_only=True):
     name: Name
     shape: tuple[Extent, ...]
     dtype: Dtype
+
+
+class Signature(Record, frozen=True, kw_only=True):
+    """One shape of the network: that of each input, and of each output that follows."""
+
+    inputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1)]
+    outputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1)]
 
 
 class FileRecord(Record, frozen=True, kw_only=True):
@@ -194,9 +223,11 @@ class BoardRecord(Record, frozen=True, kw_only=True):
     affinity: Affinity = Affinity()
 
 
-class Manifest(Record, frozen=True, kw_only=True):
+class Manifest(Signature, frozen=True, kw_only=True):
     """The whole of `manifest.json`. `plainest` names the variant with nothing compressed.
 
+    `inputs` and `outputs` are those of the first shape; `further_shapes` follow. `padding` gives,
+    for some inputs, the value with which they are filled up to the next larger shape.
     `runtime` is the path of the packed libtvm_runtime, or None where an installed one serves.
     """
 
@@ -206,13 +237,29 @@ class Manifest(Record, frozen=True, kw_only=True):
     tvm_version: Name
     created: str
     board: BoardRecord
-    inputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1)]
-    outputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1)]
     plainest: Name
     variants: Annotated[tuple[Variant, ...], Meta(min_length=1)]
     dropped: tuple[Dropped, ...]
     files: tuple[FileRecord, ...]
     runtime: str | None = None
+    further_shapes: tuple[Signature, ...] = ()
+    padding: dict[str, float] = {}
+
+    @property
+    def signatures(self) -> tuple[Signature, ...]:
+        """Every shape, the first before the others."""
+        return (self, *self.further_shapes)
+
+    def at(self, index: int) -> Manifest:
+        """The library as it is at one shape alone."""
+        there = self.signatures[index]
+        return replace(
+            self,
+            inputs=there.inputs,
+            outputs=there.outputs,
+            further_shapes=(),
+            variants=tuple(variant.at(index) for variant in self.variants),
+        )
 
     def variant(self, name: str) -> Variant:
         """Return the variant of that name; KeyError where there is none."""
@@ -220,44 +267,6 @@ class Manifest(Record, frozen=True, kw_only=True):
             if variant.name == name:
                 return variant
         raise KeyError(name)
-
-
-class _Accuracy(Figure, frozen=True, kw_only=True):
-    """The share of right answers that a cost held until schema 3."""
-
-    interval: tuple[float, float] | None = None
-
-
-_METRIC_OF = {"accuracy": "metric", "validation_accuracy": "validation_metric"}
-
-
-def upgraded(raw: dict[str, Any]) -> dict[str, Any]:
-    """A decoded manifest of schema 2 or 3 as this schema has it: accuracies as the metric top1.
-
-    Raises:
-        msgspec.ValidationError: what stands where they are is none.
-
-    """
-    made = dict(raw)
-    for key in ("variants", "dropped"):
-        entries = convert(raw.get(key), list[dict[str, Any]])
-        made[key] = [
-            {**entry, "cost": _upgraded_cost(entry["cost"])} if entry.get("cost") else entry
-            for entry in entries
-        ]
-    return made
-
-
-def _upgraded_cost(cost: Any) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for name, figure in convert(cost, dict[str, _Accuracy | None]).items():
-        found = None if figure is None else to_builtins(figure)
-        if found is not None and name in _METRIC_OF:
-            found |= {"name": "top1", "direction": "higher", "unit": "ratio"}
-        elif found is not None and found["interval"] is None:
-            del found["interval"]
-        made[_METRIC_OF.get(name, name)] = found
-    return made
 
 
 def board_record(board: Board) -> BoardRecord:

@@ -28,13 +28,14 @@ from .manifest import (
     READ_SCHEMAS,
     SCHEMA_VERSION,
     Cost,
+    Executable,
     Figure,
     FileRecord,
     Manifest,
     MetricFigure,
-    Variant,
-    upgraded,
 )
+from .older.schemas import upgraded
+from .shapes.faults import shape_faults
 
 MAX_MANIFEST_BYTES = 16 * 2**20
 # A large file that is nearly all holes costs its maker nothing, and minutes to hash.
@@ -195,9 +196,11 @@ def decode_manifest(data: bytes, path: Path) -> Manifest:
 def _faults(manifest: Manifest) -> Iterable[str]:
     yield from _name_faults(manifest)
     yield from _file_faults(manifest)
+    yield from shape_faults(manifest)
     for variant in manifest.variants:
-        yield from _cost_faults(f"variant {variant.name!r}", variant.cost)
-        yield from _function_faults(variant)
+        for each in variant.executables:
+            yield from _cost_faults(f"variant {variant.name!r}", each.cost)
+            yield from _function_faults(variant.name, each)
     for dropped in manifest.dropped:
         if dropped.cost is not None:
             yield from _cost_faults(f"dropped {dropped.name!r}", dropped.cost)
@@ -233,7 +236,7 @@ def _file_faults(manifest: Manifest) -> Iterable[str]:
             yield f"path {path!r} leaves the library's folder or is not plain"
         if count > 1:
             yield f"file {path!r} is listed {count} times"
-    used = [variant.code for variant in manifest.variants]
+    used = [each.code for variant in manifest.variants for each in variant.executables]
     for path in (*used, *([manifest.runtime] if manifest.runtime is not None else [])):
         if path not in paths:
             yield f"{path!r} is used but not among the files"
@@ -257,12 +260,12 @@ def _metric_faults(costs: Iterable[Cost]) -> Iterable[str]:
         yield f"it has {len(kinds)} metrics: {' and '.join(map(str, sorted(kinds)))}"
 
 
-def _function_faults(variant: Variant) -> Iterable[str]:
-    for function in variant.functions:
+def _function_faults(variant: str, executable: Executable) -> Iterable[str]:
+    for function in executable.functions:
         counts = (function.macs_count, function.performed_macs_count)
         if any(count == 0 for count in counts) != (function.dtype is None):
             yield (
-                f"variant {variant.name!r}: {function.name!r} does {counts[1]} of {counts[0]} "
+                f"variant {variant!r}: {function.name!r} does {counts[1]} of {counts[0]} "
                 f"multiply-adds in {function.dtype or 'no type'}"
             )
 

@@ -21,6 +21,7 @@ from ..shared.options import (
     MetricName,
     MinMetric,
     Model,
+    Pad,
     RecipeNames,
     Seed,
     Shapes,
@@ -30,7 +31,7 @@ from ..shared.options import (
     Trials,
     TunerName,
 )
-from ..shared.parse import parse_shapes, parse_tracker, parse_tuning
+from ..shared.parse import parse_pad, parse_shapes, parse_tracker, parse_tuning
 
 if TYPE_CHECKING:
     from ...explore.request import Request
@@ -94,6 +95,7 @@ def compile_model(
     cluster: Cluster = None,
     recipe: RecipeNames = None,
     shape: Shapes = None,
+    pad: Pad = None,
     check_import: CheckImport = True,
     logs: Logs = None,
     seed: Seed = 0,
@@ -132,6 +134,7 @@ def compile_model(
         ),
         tuning=parse_tuning(trials, time_limit, tuner, seed),
         shapes=parse_shapes(shape),
+        pad=parse_pad(pad),
         check_import=check_import,
         logs=logs or default_logs(),
         tracker=parse_tracker(tracker),

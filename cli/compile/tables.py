@@ -14,7 +14,7 @@ from ...explore.request import Bounds
 from ...ir.model import TensorSpec
 from ...metrics import Metric
 from ..shared.answer import Answer
-from ..shared.library_tables import agreement_text, decision_table, dropped_table
+from ..shared.library_tables import agreement_text, at_shape, decision_table, dropped_table
 from ..shared.tables import (
     bytes_text,
     cost_cells,
@@ -37,6 +37,7 @@ def plan_answer(plan: Plan) -> Answer:
              f"{bytes_text(data['weights_bytes'])} of weights", "bold"),
         line(f"inputs   {_specs(model.inputs)}"),
         line(f"outputs  {_specs(model.outputs)}"),
+        *(line(f"also     {_specs(further.inputs)}") for further in plan.further_shapes),
         line(f"data     {_data(data['data'])}"),
         *([line(f"metric   {plan.metric.explain()}")] if plan.metric else []),
         line(f"bounds   {_bounds(plan.bounds, plan.metric)}"),
@@ -89,6 +90,10 @@ def _board_data(result: BoardResult | BoardFailure) -> dict[str, Any]:
     for variant in variants:
         del variant["decisions"], variant["weights"], variant["code"]
         variant["ratio_to_dense"] = result.latency_ratios.get(variant["name"])
+        further = zip(variant["further_shapes"], result.further_latency_ratios, strict=True)
+        for executable, ratios in further:
+            del executable["weights"], executable["code"]
+            executable["ratio_to_dense"] = ratios.get(variant["name"])
     return {
         **found,
         "measured_here": result.plan.site.here,
@@ -106,11 +111,13 @@ def _board_shown(result: BoardResult | BoardFailure) -> Iterable[Any]:
     title = f"{result.board.name}: {result.folder}"
     rows, below = [], result.lost_on_test
     costs = [variant.cost for variant in result.manifest.variants]
+    all_ratios = (result.latency_ratios, *result.further_latency_ratios)
     for variant in result.manifest.variants:
-        ratio = result.latency_ratios.get(variant.name)
-        cells = (f"{ratio:.2f}" if ratio else "-", agreement_text(variant.agreement))
         name = f"{variant.name} !" if variant.name in below else variant.name
-        rows.append((name, *cost_cells(variant.cost), *cells))
+        for index, each in enumerate(variant.executables):
+            ratio = all_ratios[index].get(variant.name)
+            cells = (f"{ratio:.2f}" if ratio else "-", agreement_text(each.agreement))
+            rows.append((at_shape(result.manifest, index, name), *cost_cells(each.cost), *cells))
     yield table(title, ("variant", *cost_columns(costs), ">time / dense", "error"), rows)
     yield line(f"{origin_note(costs)}; error: against the reference", "dim")
     if below:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from ...errors import UsageError
 from ...frontend import check, load_data
 from ...frontend.data import Dataset
+from ...frontend.shapes import Shapes, one_shape
 from ...ir.model import Model
 from ...metrics import AskedMetric, Metric, resolve
 from ...passes import Compressed, Decision, Quantize, run
@@ -44,7 +45,7 @@ class RetrainRequest:
     metric: AskedMetric = None
     loss: AskedLoss = None
     aware: bool = False
-    shapes: Mapping[str, tuple[int, ...]] | None = None
+    shapes: Shapes | Sequence[Shapes] | None = None
     check_import: bool = True
     checkpoints: Path | None = None
 
@@ -136,7 +137,8 @@ def read_inputs(request: RetrainRequest, progress: Progress) -> Inputs:
     """Read and find what a request names, or say what is wrong with it."""
     recipe, loss = _find_recipe(request), find_loss(request.loss)
     progress.step("read", 0, 3, str(getattr(request.model, "name", request.model)))
-    model = load_checked(request.model, request.shapes or None, check=request.check_import)
+    shapes = one_shape(request.shapes, "a network is trained at one")
+    model = load_checked(request.model, shapes, check=request.check_import)
     progress.step("read", 1, 3, "data")
     data = check(load_data(request.data), model)
     progress.step("read", 2, 3, "validation data")

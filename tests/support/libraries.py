@@ -199,3 +199,31 @@ def forge(folder: Path, change: Callable[[dict], object]) -> None:
     data = json.dumps(raw).encode()
     (folder / MANIFEST_NAME).write_bytes(data)
     (folder / DIGEST_NAME).write_bytes(reader.digest_line(data))
+
+
+def as_older(raw: dict, schema: int) -> dict:
+    """A manifest as schema 3 wrote it, accuracies with intervals, or schema 2, without."""
+    older = json.loads(json.dumps({**raw, "schema_version": schema}))
+    del older["further_shapes"], older["padding"]
+    for made in older["variants"]:
+        del made["further_shapes"]
+    for made in (*older["variants"], *older["dropped"]):
+        cost = made["cost"]
+        if cost is None:
+            continue
+        for now, then in (("metric", "accuracy"), ("validation_metric", "validation_accuracy")):
+            found = cost.pop(now, None)
+            for key in ("name", "direction", "unit", "against"):
+                if found is not None:
+                    found.pop(key, None)
+            cost[then] = found
+        for known in filter(None, cost.values()):
+            known["interval"] = [0.5, 0.9] if known is cost["accuracy"] else None
+        if schema == 2:
+            for key in ("validation_accuracy", "cold_latency_p50_ms", "cold_latency_p90_ms"):
+                cost.pop(key, None)
+            for known in filter(None, cost.values()):
+                known.pop("interval")
+        if schema == 2 and made.get("agreement") is not None:
+            made["agreement"].pop("ran", None)
+    return older
