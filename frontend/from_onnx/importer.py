@@ -17,7 +17,7 @@ from ...errors import ModelError, UnsupportedOperator, first_line
 from ...ir.edit import has_fixed_shape, op_name, reads
 from ...ir.model import Model
 from ..canonical import canonicalize
-from . import operators, quantized
+from . import control_flow, operators, quantized
 from .constants import fold_constants
 from .file import read
 from .operators.spatial import same_padding
@@ -37,7 +37,6 @@ _COMPUTED = (
     *("int8", "int16", "int32", "int64"),
 )
 _NOT_PLAIN = ("call_tir", "shape_of", "shape_to_tensor", "tensor_to_shape")
-_BRANCHING = ("If", "Loop", "Scan")
 
 
 def from_onnx(path: Path | str, shapes: Shapes | None = None) -> Model:
@@ -48,6 +47,10 @@ def from_onnx(path: Path | str, shapes: Shapes | None = None) -> Model:
 
 def from_proto(proto: ModelProto, path: Path, shapes: Shapes | None = None) -> Model:
     """Import what a file holds; `proto` is used up."""
+    _check_version(path, proto)
+    if control_flow.branches(proto):
+        _inputs(path, proto, shapes or {})
+        control_flow.resolve(path, proto)
     quantized.rewrite_as_qdq(path, proto)
     drop_unread_outputs(proto)
     proto = expand(proto)
@@ -72,23 +75,24 @@ def from_proto(proto: ModelProto, path: Path, shapes: Shapes | None = None) -> M
     )
 
 
-def _check_graph(path: Path, proto: ModelProto) -> None:
+def _check_version(path: Path, proto: ModelProto) -> None:
     opset = opset_of(proto)
     if opset < _OLDEST_OPSET:
         raise ModelError(f"{path} has opset {opset}; export it with opset {_OLDEST_OPSET} or newer")
     if proto.graph.sparse_initializer:
         raise ModelError(f"{path} has sparse weights; export it with dense ones")
+
+
+def _check_graph(path: Path, proto: ModelProto) -> None:
     for node in proto.graph.node:
         where = f"{path}: operator {node.op_type} (node {_node_name(node)!r})"
         if (why := quantized.why_refused(node)) is not None:
             raise UnsupportedOperator(f"{where} cannot be imported: {why}")
-        if node.op_type in _BRANCHING:
-            raise UnsupportedOperator(f"{where}: branches and loops cannot be imported")
         if node.domain not in ("", "ai.onnx"):
             raise UnsupportedOperator(
                 f"{where} is in the domain {node.domain}; only standard ONNX can be imported"
             )
-        if (why := why_refused(node, opset)) is not None:
+        if (why := why_refused(node, opset_of(proto))) is not None:
             raise UnsupportedOperator(f"{where} cannot be imported: {why}")
 
 
