@@ -8,6 +8,7 @@ from math import prod
 
 from tvm import relax
 
+from . import recurrent
 from .graph import Graph, is_call, shape_of, variables
 from .model import Model
 from .stored_weights import FLOAT32, StoredForm, form_of
@@ -100,7 +101,7 @@ def read_both_ways(model: Model) -> frozenset[str]:
 
 
 def macs_count(model: Model) -> int:
-    """Count the multiply-adds of one run: all layers, matmuls of two activations, attention."""
+    """Count one run's multiply-adds: layers, products of two activations, attention, loops."""
     return sum(_macs(value) for _, value in Graph.of(model).bindings)
 
 
@@ -117,6 +118,8 @@ def _macs(value: relax.Expr) -> int:
     if is_call(value, "relax.nn.attention") or is_call(value, "relax.nn.attention_bias"):
         query, key = shape_of(value.args[0]), shape_of(value.args[1])
         return prod(query[:3]) * key[1] * (query[3] + shape_of(value)[3])
+    if is_call(value, recurrent.NAME):
+        return prod(shape_of(value.args[0])) * shape_of(value.args[1])[1]
     return 0
 
 

@@ -18,7 +18,7 @@ from tvm import IRModule, relax, topi
 from ...ir.graph import Graph, variables
 from ...ir.model import Model
 from ..kernels.isa import InstructionSet
-from . import layer_rules, layout_rules, legalization, precision_rules
+from . import layer_rules, layout_rules, legalization, precision_rules, recurrent_rules
 from .low_bit_weights import low_bit_weights
 from .values import Dynamic, Static
 from .walk import Walk
@@ -44,7 +44,9 @@ def lower(
     `winograd` gives the tile, 2 or 4, of each weight whose convolutions are done by Winograd's
     filtering, those of them that can be.
     """
-    rules = legalization.guarded(layout_rules.RULES | precision_rules.RULES | layer_rules.RULES)
+    rules = legalization.guarded(
+        layout_rules.RULES | precision_rules.RULES | layer_rules.RULES | recurrent_rules.RULES
+    )
     walk = Walk(model, isa, rules, winograd)
     function = model.function
     inputs = [relax.Var(var.name, var.ty) for var in function.params[: len(model.inputs)]]

@@ -16,6 +16,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape
 from onnx.reference import ReferenceEvaluator
 
 from .quantized import parameter_names
+from .table import RECURRENT
 
 _NEVER = (
     *("If", "Loop", "Scan", "Dropout", "BatchNormalization", "Bernoulli", "Multinomial"),
@@ -49,7 +50,7 @@ def fold_constants(proto: ModelProto) -> ModelProto:
 
 def find_known(proto: ModelProto) -> Known:
     """Compute values and infer shapes, in turn, until neither gives the other anything new."""
-    parameters = parameter_names(proto)
+    parameters = parameter_names(proto) | _read_by_loops(proto)
     known = {
         tensor.name: numpy_helper.to_array(tensor)
         for tensor in proto.graph.initializer
@@ -90,6 +91,21 @@ def _infer_shapes(
         node for node in proto.graph.node if not any(name in known for name in node.output)
     )
     return _shapes(shape_inference.infer_shapes(light, data_prop=True))
+
+
+def _read_by_loops(proto: ModelProto) -> set[str]:
+    """What the weights of recurrent layers are made of: gates are reordered, so they are needed."""
+    made = {name: node for node in proto.graph.node for name in node.output}
+    pending = [
+        name for node in proto.graph.node if node.op_type in RECURRENT for name in node.input[1:4]
+    ]
+    found: set[str] = set()
+    while pending:
+        name = pending.pop()
+        if name not in found:
+            found.add(name)
+            pending.extend(made[name].input if name in made else ())
+    return found
 
 
 def _can_be_known(node: NodeProto) -> bool:

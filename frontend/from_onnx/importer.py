@@ -20,9 +20,10 @@ from ..canonical import canonicalize
 from . import control_flow, operators, quantized
 from .constants import fold_constants
 from .file import read
+from .operators import recurrent
 from .operators.spatial import same_padding
 from .rewrite import drop_unread_outputs, expand, opset_of
-from .table import why_refused
+from .table import RECURRENT, why_refused
 
 OWN = operators.OWN | quantized.OWN
 Shapes = Mapping[str, tuple[int, ...]]
@@ -59,7 +60,7 @@ def from_proto(proto: ModelProto, path: Path, shapes: Shapes | None = None) -> M
     try:
         names = quantized.integer_names(path, proto)
         proto = fold_constants(proto)
-        module = _convert(path, proto, inputs)
+        module = _convert(path, proto, inputs, names)
     except UnsupportedOperator:
         raise
     except Exception as error:
@@ -164,6 +165,7 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
 
     path: Path
     checked: set[relax.Var]
+    names: dict[bytes, str]
 
     def _check_for_unsupported_ops(self, graph: onnx.GraphProto) -> None:
         """Leave it to the table, which knows more than TVM does."""
@@ -176,6 +178,8 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
             if operator == "Conv":
                 same_padding(inputs[0], inputs[1], attrs)
             result = OWN[operator](inputs, attrs, held) if operator in OWN else None
+            if operator in RECURRENT:
+                result = recurrent.convert(operator, inputs, attrs, held, self.names)
             if result is None:
                 result = super()._convert_operator(operator, inputs, attrs, opset)
             result = self.bb.normalize(result)
@@ -208,10 +212,13 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
                 pending.extend(reads(value))
 
 
-def _convert(path: Path, proto: ModelProto, inputs: dict[str, tuple[int, ...]]) -> IRModule:
+def _convert(
+    path: Path, proto: ModelProto, inputs: dict[str, tuple[int, ...]], names: dict[bytes, str]
+) -> IRModule:
+    """Translate; `names` takes those of weights that are made here."""
     shapes = {name: list(shape) for name, shape in inputs.items()}
     importer = _Importer(shapes, None, keep_params_in_input=True, sanitize=False)
-    importer.path, importer.checked = path, set()
+    importer.path, importer.checked, importer.names = path, set(), names
     with contextlib.redirect_stdout(io.StringIO()):  # the importer prints what it raises
         try:
             return importer.from_onnx(proto.graph, opset_of(proto))
