@@ -54,7 +54,8 @@ class Request:
     `output`: the library for one board, the folder of libraries for several; None where boards are
     only tuned for. `recipes`: names, or recipes; empty for all that are tried by default, and
     without data only recipes that are named are tried unseen. `shapes` fix the free dimensions of
-    an ONNX file's inputs.
+    an ONNX file's inputs. `states` says which output is which input of the next call; where it is
+    empty, names may tell (`library.streams.pairs`).
 
     `check_import`: whether what was imported is compared with its source before anything is done.
 
@@ -73,6 +74,7 @@ class Request:
     bounds: Bounds = field(default_factory=Bounds)
     tuning: Tuning = field(default_factory=lambda: Tuning(trials=200))
     shapes: Mapping[str, tuple[int, ...]] | None = None
+    states: Mapping[str, str] = field(default_factory=dict)
     logs: Path = field(default_factory=default_logs)
     tracker: Address | None = None
     cluster: str | None = None

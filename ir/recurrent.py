@@ -64,7 +64,8 @@ def _infer_type(call: relax.Call, _builder: relax.BlockBuilder) -> ir.Type:
     steps, samples, sums = _shape(projected)
     hidden = sums // GATES[cell]
     bias, states = split_arguments(cell, call.args)
-    wanted = [(weight, (GATES[cell] * hidden, hidden)), *((s, (samples, hidden)) for s in states)]
+    wanted: list[tuple[object, tuple[int, ...]]] = [(weight, (GATES[cell] * hidden, hidden))]
+    wanted += [(state, (samples, hidden)) for state in states]
     if bias is not None:
         wanted.append((bias, (sums,)))
     if len(states) not in (0, state_count(cell)):

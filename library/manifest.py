@@ -13,8 +13,8 @@ from msgspec import Meta, Struct
 
 from ..targets.board import Affinity, Board
 
-SCHEMA_VERSION = 3
-READ_SCHEMAS = (2, 3)
+SCHEMA_VERSION = 4
+READ_SCHEMAS = (2, 3, 4)
 MANIFEST_NAME = "manifest.json"
 DIGEST_NAME = "manifest.sha256"
 CODE_FOLDER = "code"
@@ -150,6 +150,13 @@ class TensorSpec(Record, frozen=True, kw_only=True):
     dtype: Dtype
 
 
+class StateRecord(Record, frozen=True, kw_only=True):
+    """A state: the output of one call that is the input of the next, of one shape and type."""
+
+    input: Name
+    output: Name
+
+
 class FileRecord(Record, frozen=True, kw_only=True):
     """One file of the library: its path from the library's folder, its content, its size."""
 
@@ -177,6 +184,8 @@ class BoardRecord(Record, frozen=True, kw_only=True):
 class Manifest(Record, frozen=True, kw_only=True):
     """The whole of `manifest.json`. `plainest` names the variant with nothing compressed.
 
+    `states` are what `Net.stream` keeps between calls (since schema 4).
+
     `runtime` is the path of the packed libtvm_runtime, or None where an installed one serves.
     """
 
@@ -193,6 +202,7 @@ class Manifest(Record, frozen=True, kw_only=True):
     dropped: tuple[Dropped, ...]
     files: tuple[FileRecord, ...]
     runtime: str | None = None
+    states: tuple[StateRecord, ...] = ()
 
     def variant(self, name: str) -> Variant:
         """Return the variant of that name; KeyError where there is none."""

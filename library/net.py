@@ -23,6 +23,7 @@ from .manifest import Manifest
 from .native.turns import SWITCH_VARIANT, Turn
 from .policy import Decision
 from .runtime import give_back_unused
+from .streams.stream import Stream
 from .tensors import bind, borrowed_tensor, checked_array, to_tensor
 from .weights import Array
 
@@ -66,6 +67,7 @@ class Net:
         variant: str,
     ) -> None:
         self.inputs, self.outputs = manifest.inputs, manifest.outputs
+        self._states = manifest.states
         self.variants = tuple(variant.name for variant in manifest.variants)
         self._inputs = self.inputs
         self._name = manifest.name
@@ -116,9 +118,30 @@ class Net:
             checked_array(spec, value, self._inputs)
             for spec, value in zip(self._inputs, values, strict=True)
         ]
-        outputs = self._active.run_host([to_tensor(array) for array in arrays])
-        results = tuple(np.from_dlpack(output) for output in outputs)
+        results = self._run_checked(arrays)
         return results[0] if len(results) == 1 else results
+
+    def _run_checked(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        outputs = self._active.run_host([to_tensor(array) for array in arrays])
+        return tuple(np.from_dlpack(output) for output in outputs)
+
+    def stream(self, **states: Array) -> Stream:
+        """Return a stream, which keeps the network's states from call to call.
+
+        It begins with the `states` given, by the input's name, the others zero. Its calls run the
+        variant that the net has at the time.
+
+        Raises:
+            UsageError: the library declares no states, or none of that name.
+            InputError: a state of a wrong shape or type.
+
+        """
+        if not self._states:
+            raise UsageError(
+                f"the library of {self._name} declares no states; compile it with --state "
+                "INPUT=OUTPUT, which says which output is which input of the next call"
+            )
+        return Stream(self._run_checked, self.inputs, self.outputs, self._states, states)
 
     def run_dlpack(self, *args: Any, **named: Any) -> Any:
         """Run on any objects with `__dlpack__`, on the board's device, without a copy.

@@ -39,6 +39,7 @@ from .manifest import (
     FileRecord,
     FunctionRecord,
     Manifest,
+    StateRecord,
     TensorSpec,
     Variant,
 )
@@ -72,7 +73,7 @@ class LibraryParts:
     """All that a library is made of.
 
     `runtime_paths`: a libtvm_runtime to pack, for apps without, then its licence and notice; or
-    none.
+    none. `states` are what a stream keeps.
     """
 
     name: str
@@ -85,6 +86,7 @@ class LibraryParts:
     tvm_version: str
     created: str
     runtime_paths: tuple[Path, ...] = ()
+    states: tuple[StateRecord, ...] = ()
 
 
 def write_library(folder: Path, parts: LibraryParts) -> Manifest:
@@ -181,6 +183,7 @@ def _fill(folder: Path, parts: LibraryParts) -> Manifest:
         dropped=parts.dropped,
         files=_file_records(folder),
         runtime=runtime,
+        states=parts.states,
     )
     data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
     (folder / MANIFEST_NAME).write_bytes(data)

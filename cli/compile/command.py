@@ -20,13 +20,14 @@ from ..shared.options import (
     RecipeNames,
     Seed,
     Shapes,
+    States,
     Target,
     TimeLimit,
     Tracker,
     Trials,
     TunerName,
 )
-from ..shared.parse import parse_shapes, parse_tracker, parse_tuning
+from ..shared.parse import parse_shapes, parse_states, parse_tracker, parse_tuning
 
 if TYPE_CHECKING:
     from ...explore.request import Request
@@ -85,6 +86,7 @@ def compile_model(
     cluster: Cluster = None,
     recipe: RecipeNames = None,
     shape: Shapes = None,
+    state: States = None,
     check_import: CheckImport = True,
     logs: Logs = None,
     seed: Seed = 0,
@@ -114,6 +116,7 @@ def compile_model(
         bounds=Bounds(max_drop=max_drop, latency_ms=latency_ms, front_only=not keep_dominated),
         tuning=parse_tuning(trials, time_limit, tuner, seed),
         shapes=parse_shapes(shape),
+        states=parse_states(state),
         check_import=check_import,
         logs=logs or default_logs(),
         tracker=parse_tracker(tracker),

@@ -68,6 +68,14 @@ Shapes = Annotated[
     list[str] | None,
     typer.Option("--shape", metavar="x=1,3,32,32", help="Fix an ONNX input's shape; repeatable."),
 ]
+States = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state",
+        metavar="h=hn",
+        help="An input that an app's stream takes from an output of the call before; repeatable.",
+    ),
+]
 CheckImport = Annotated[
     bool,
     typer.Option(

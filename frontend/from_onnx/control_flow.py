@@ -166,10 +166,10 @@ def _write_scan(step: _Step, node: NodeProto) -> None:
     collected = len(node.output) - len(state)
     axes = attributes.get("scan_input_axes", [0] * scanned)
     backwards = attributes.get("scan_input_directions", [0] * scanned)
-    shapes = [step.known.shapes.get(name) for name in sources]
-    if any(shape is None for shape in shapes):
+    shape = step.known.shapes.get(sources[0])
+    if shape is None:
         raise ValueError("the shape of what it scans is not known at import")
-    count = shapes[0][axes[0]]
+    count = shape[axes[0]]
     step.check_size(count, body)
     rows: list[list[str]] = [[] for _ in range(collected)]
     for index in range(count):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ _op = relax.op
 
 # ONNX's gates in the order of ours (ir/recurrent.py).
 _ORDER = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}  # from iofc, zrh
-_ACTIVATIONS = {
+_ACTIVATIONS: Mapping[str, Mapping[tuple[str, ...], str]] = {
     "LSTM": {("sigmoid", "tanh", "tanh"): "lstm"},
     "GRU": {("sigmoid", "tanh"): "gru"},
     "RNN": {("tanh",): "rnn_tanh", ("relu",): "rnn_relu"},
