@@ -57,6 +57,8 @@ class Request:
     without data only recipes that are named are tried unseen. `shapes` fix the free dimensions of
     inputs, one shape of each by name, or several such: the library then holds each. `pad` gives
     the value that fills up an input to the next larger shape; it is checked to change nothing.
+    `states` says which output is which input of the next call; where it is empty, names may tell
+    (`library.streams.pairs`).
 
     `check_import`: whether what was imported is compared with its source before anything is done.
 
@@ -76,6 +78,7 @@ class Request:
     tuning: Tuning = field(default_factory=lambda: Tuning(trials=200))
     shapes: Shapes | Sequence[Shapes] | None = None
     pad: Mapping[str, float] = field(default_factory=dict)
+    states: Mapping[str, str] = field(default_factory=dict)
     logs: Path = field(default_factory=default_logs)
     tracker: Address | None = None
     cluster: str | None = None

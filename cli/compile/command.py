@@ -21,13 +21,14 @@ from ..shared.options import (
     RecipeNames,
     Seed,
     Shapes,
+    States,
     Target,
     TimeLimit,
     Tracker,
     Trials,
     TunerName,
 )
-from ..shared.parse import parse_pad, parse_shapes, parse_tracker, parse_tuning
+from ..shared.parse import parse_pad, parse_shapes, parse_states, parse_tracker, parse_tuning
 
 if TYPE_CHECKING:
     from ...explore.request import Request
@@ -87,6 +88,7 @@ def compile_model(
     recipe: RecipeNames = None,
     shape: Shapes = None,
     pad: Pad = None,
+    state: States = None,
     check_import: CheckImport = True,
     logs: Logs = None,
     seed: Seed = 0,
@@ -117,6 +119,7 @@ def compile_model(
         tuning=parse_tuning(trials, time_limit, tuner, seed),
         shapes=parse_shapes(shape),
         pad=parse_pad(pad),
+        states=parse_states(state),
         check_import=check_import,
         logs=logs or default_logs(),
         tracker=parse_tracker(tracker),

@@ -140,7 +140,7 @@ def _complete(program: ExportedProgram, shapes: Shapes, name: str) -> Shapes:
         for axis, (extent, wanted) in enumerate(zip(inputs[key], shape, strict=True)):
             symbols = extent.node.expr.free_symbols if isinstance(extent, torch.SymInt) else ()
             if len(symbols) == 1:
-                (symbol,) = symbols
+                symbol = next(iter(symbols))
                 value = _solve(extent.node.expr, symbol, wanted)
                 if value is None:
                     raise _misfit(name, key, inputs[key], shape)
