@@ -77,6 +77,17 @@ def check_tensor(spec: TensorSpec, tensor: Tensor, known: Sequence[Signature]) -
         raise InputError(f"{spec.name} is {tensor.dtype} {tensor.shape}; {takes(known)}")
 
 
+def shape_of(value: Any) -> tuple[int, ...] | None:
+    """Give the shape of an array or a tensor; None for anything else."""
+    return tuple(value.shape) if isinstance(value, np.ndarray | tvm_ffi.Tensor) else None
+
+
+def describe(name: str, value: Any) -> str:
+    """Say what is given for an input: its type and shape, or what it is instead of an array."""
+    shape = shape_of(value)
+    return f"{name}: {type(value).__name__ if shape is None else f'{value.dtype} {shape}'}"
+
+
 def takes(known: Sequence[Signature]) -> str:
     """Say which inputs a network takes, at each of its shapes."""
     return f"the network takes {'; or '.join(_listed(each.inputs) for each in known)}"
