@@ -24,7 +24,7 @@ def notes(plan: Plan) -> tuple[str, ...]:
         first = []
         data = [f"no --data: accuracy is not measured{_skipping(plan, ', and these')}"]
     boards = (text for board in plan.boards for text in _board_notes(plan, board))
-    return (*first, *(data if plan.splits is None else ()), *boards)
+    return (*plan.model.notes, *first, *(data if plan.splits is None else ()), *boards)
 
 
 def _skipping(plan: Plan, these: str) -> str:

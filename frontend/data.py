@@ -155,13 +155,18 @@ def _fit_samples(array: np.ndarray, spec: TensorSpec, shape: tuple[int, ...]) ->
         )
     with np.errstate(over="ignore"):
         samples = array.astype(spec.dtype, copy=False)
+    if samples.dtype.kind in "iu" and not np.array_equal(samples, array):
+        raise DataError(
+            f"samples for {spec.name} are {array.dtype} from {array.min()} to {array.max()}; the "
+            f"network takes {spec.dtype}, which does not hold them"
+        )
     if samples.dtype.kind == "f":
         finite = np.isfinite(samples.reshape(len(samples), -1)).all(axis=1)
         if not finite.all():
             first = int(np.argmin(finite))
             raise DataError(
-                f"sample {first} for {spec.name} is not finite (NaN, infinite or out of float32's "
-                "range); remove or fix it"
+                f"sample {first} for {spec.name} is not finite (NaN, infinite or out of "
+                f"{spec.dtype}'s range); remove or fix it"
             )
     return samples
 

@@ -27,7 +27,8 @@ class Model:
     `module["main"]` takes the inputs, then every weight, in the order of `weights`; its body is
     one dataflow block of high-level Relax operators in the source's own layout (NCHW, OIHW), batch
     norm folded. It returns one tensor, or a tuple of them. Weight names are the source's own
-    (``layer1.0.conv1.weight``); a pass that splits a layer appends to them.
+    (``layer1.0.conv1.weight``); a pass that splits a layer appends to them. `notes` say what the
+    import changed, a sentence each.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Model:
     weights: Mapping[str, np.ndarray]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         frozen = {name: _read_only(value) for name, value in self.weights.items()}
@@ -76,7 +78,7 @@ class Model:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle for another process: a mapping proxy cannot be."""
         fields = (self.name, self.module, dict(self.weights), self.inputs, self.outputs)
-        return _rebuilt, fields
+        return _rebuilt, (*fields, self.notes)
 
     def with_output_names(self, outputs: Sequence[TensorSpec]) -> Model:
         """The same network, its outputs named as others are."""
@@ -105,8 +107,12 @@ def sample_shape(spec: TensorSpec, batch: int) -> tuple[int, ...]:
     return spec.shape[1:] if spec.shape[:1] == (batch,) else spec.shape
 
 
-def _rebuilt(name: str, module: IRModule, weights: Any, inputs: Any, outputs: Any) -> Model:
-    return Model(name=name, module=module, weights=weights, inputs=inputs, outputs=outputs)
+def _rebuilt(
+    name: str, module: IRModule, weights: Any, inputs: Any, outputs: Any, notes: tuple[str, ...]
+) -> Model:
+    return Model(
+        name=name, module=module, weights=weights, inputs=inputs, outputs=outputs, notes=notes
+    )
 
 
 def _read_only(value: np.ndarray) -> np.ndarray:

@@ -180,8 +180,8 @@ class Library:
         with self._loading:
             machine = load_code(self._files.read(code), self.folder / variant.code, devices)
             weights = tvm_ffi.Array([self._weight(key, device) for key in variant.weights])
-        count = threads or board.thread_count
-        return Executable(name, machine, weights, board.device, count, board.affinity, spin_us)
+            count = threads or board.thread_count
+            return Executable(name, machine, weights, board.device, count, board.affinity, spin_us)
 
     def _weight(self, key: str, device: tuple[int, int]) -> Tensor:
         """Return a tensor on the device, brought there when first asked for."""

@@ -14,8 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
-import numpy as np
-
 from ..errors import UsageError
 from .context import Context
 from .executable import Executable
@@ -24,7 +22,7 @@ from .native.turns import SWITCH_VARIANT, Turn
 from .policy import Decision
 from .runtime import give_back_unused
 from .shapes.choice import Choice
-from .tensors import bind, borrowed_tensor, check_tensor, checked_array, to_tensor
+from .tensors import bind, borrowed_tensor, check_tensor, checked_array
 from .weights import Array
 
 
@@ -126,11 +124,10 @@ class Net:
             checked_array(spec, value, self.shapes)
             for spec, value in zip(self.shapes[index].inputs, values, strict=True)
         ]
-        outputs = self._executable(index).run_host([to_tensor(array) for array in arrays])
-        results: tuple[Array, ...] = tuple(np.from_dlpack(output) for output in outputs)
+        outputs = self._executable(index).run_arrays(arrays)
         if padded is not None:
-            results = padded.cut(results)
-        return results[0] if len(results) == 1 else results
+            outputs = padded.cut(outputs)
+        return outputs[0] if len(outputs) == 1 else outputs
 
     def run_dlpack(self, *args: Any, **named: Any) -> Any:
         """Run on any objects with `__dlpack__`, on the board's device, without a copy or padding.

@@ -42,7 +42,7 @@ def checked_array(spec: TensorSpec, value: Any, known: Sequence[Signature]) -> A
     if not isinstance(value, np.ndarray):
         raise InputError(f"{spec.name} is a {type(value).__name__}, not an array; {takes(known)}")
     if value.shape != spec.shape or value.dtype != spec.dtype:
-        raise InputError(f"{spec.name} is {value.dtype} {value.shape}; {takes(known)}")
+        raise _misfit(spec, str(value.dtype), value.shape, known)
     return value
 
 
@@ -74,7 +74,17 @@ def borrowed_tensor(name: str, value: Any) -> Tensor:
 def check_tensor(spec: TensorSpec, tensor: Tensor, known: Sequence[Signature]) -> None:
     """Refuse a tensor that has not the spec's shape and type: InputError."""
     if tuple(tensor.shape) != spec.shape or str(tensor.dtype) != spec.dtype:
-        raise InputError(f"{spec.name} is {tensor.dtype} {tensor.shape}; {takes(known)}")
+        raise _misfit(spec, str(tensor.dtype), tuple(tensor.shape), known)
+
+
+def _misfit(
+    spec: TensorSpec, dtype: str, shape: tuple[int, ...], known: Sequence[Signature]
+) -> InputError:
+    """Nothing is converted here: only the app knows how its values are scaled."""
+    todo = ""
+    if shape == spec.shape:
+        todo = f"; convert it, scaled as for training: {spec.name}.astype({spec.dtype!r})"
+    return InputError(f"{spec.name} is {dtype} {shape}; {takes(known)}{todo}")
 
 
 def shape_of(value: Any) -> tuple[int, ...] | None:

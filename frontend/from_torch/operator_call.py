@@ -147,8 +147,17 @@ def constants(parts: Sequence[Any]) -> list[np.ndarray] | None:
     return known if len(known) == len(parts) else None
 
 
+NARROW_FLOATS = (torch.float16, torch.bfloat16)
+"""What is computed in float32."""
+
+
 def dtype_name(dtype: torch.dtype) -> str:
-    """``float32`` for torch.float32."""
+    """Name the type in which it is computed here: ``float32`` for torch.float32 and narrower."""
+    return "float32" if dtype in NARROW_FLOATS else own_name(dtype)
+
+
+def own_name(dtype: torch.dtype) -> str:
+    """``float16`` for torch.float16."""
     return str(dtype).removeprefix("torch.")
 
 

@@ -15,6 +15,7 @@ from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 from ...errors import ModelError, UnsupportedOperator, first_line
 from ..shapes import Shapes
 from .free_dimensions import describe_free
+from .operator_call import NARROW_FLOATS, own_name
 
 _aten = torch.ops.aten
 # Kept whole: torch would decompose them into reshapes and broadcasts that hide the layer.
@@ -26,8 +27,9 @@ _KEPT_WHOLE = (
 # Decomposed though they belong to the core of ATen: by torch's own definitions.
 _DECOMPOSED = (_aten.grid_sampler_2d.default,)
 _INPUT_TYPES = (
-    *(torch.float32, torch.bool, torch.uint8),
+    *(torch.float16, torch.float32, torch.float64, torch.bool),
     *(torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
 )
 _EVAL = "export the network in eval mode (network.eval())"
 DATA_DEPENDENT = (
@@ -83,7 +85,7 @@ def check(program: ExportedProgram, name: str) -> None:
             raise ModelError(f"{name} {DATA_DEPENDENT}")
         raise ModelError(f"{name} {describe_free(program)}, or export it without dynamic_shapes")
     for key, tensor in program.state_dict.items():
-        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+        if tensor.is_floating_point() and tensor.dtype not in (torch.float32, *NARROW_FLOATS):
             raise ModelError(f"{name}: {key} is {tensor.dtype}; convert the network with .float()")
     for spec in program.graph_signature.input_specs:
         if spec.kind is InputKind.USER_INPUT and not isinstance(spec.arg, TensorArgument):
@@ -106,8 +108,8 @@ def _check_input(node: fx.Node, name: str) -> None:
         raise ModelError(f"{name}: input {node.name} is not a tensor; fix it before exporting")
     if value.dtype not in _INPUT_TYPES:
         raise ModelError(
-            f"{name}: input {node.name} is {value.dtype}; only float32, bool, uint8 and signed "
-            "integers can be inputs"
+            f"{name}: input {node.name} is {value.dtype}; inputs can be float16, float32, float64, "
+            "bool and integers; convert it inside the network"
         )
     if value.numel() == 0:
         raise ModelError(f"{name}: input {node.name} is empty, {tuple(value.shape)}")
@@ -171,5 +173,14 @@ def decompose(program: ExportedProgram, name: str) -> ExportedProgram:
 
 
 def array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
-    """Copy a tensor to NumPy."""
-    return tensor.detach().cpu().contiguous().numpy().copy()
+    """Copy a tensor to NumPy; floats of 16 bits become float32."""
+    plain = tensor.detach().cpu().contiguous()
+    return (plain.float() if plain.dtype in NARROW_FLOATS else plain).numpy().copy()
+
+
+def narrow_type(program: ExportedProgram) -> str | None:
+    """Name the narrowest type of float of 16 bits that a program computes in, if it does."""
+    nodes = [node for node in program.graph.nodes if node.op == "call_function"]
+    values = [node.meta.get("val") for node in nodes]
+    found = {value.dtype for value in values if isinstance(value, torch.Tensor)}
+    return next((own_name(dtype) for dtype in reversed(NARROW_FLOATS) if dtype in found), None)

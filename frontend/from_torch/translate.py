@@ -18,13 +18,14 @@ from torch.export.graph_signature import InputKind
 from tvm import IRModule, relax
 
 from ...errors import ModelError, UnsupportedOperator, first_line
-from .operator_call import Entry, OperatorCall, bind, dtype_name
+from .operator_call import NARROW_FLOATS, Entry, OperatorCall, bind, dtype_name, own_name
 from .operators import MADE_OF_CONSTANTS, OF_A_SHAPE, TABLE
 from .program import array, layer_of
 
 _TYPES = (
-    *(torch.float32, torch.bool, torch.uint8),
+    *(torch.float32, *NARROW_FLOATS, torch.bool),
     *(torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
 )
 _MOST_CONSTANT_BYTES = 2**30
 
@@ -56,6 +57,7 @@ class Translation:
         params = self._params([node for node in nodes if node.op == "placeholder"])
         with self.builder.function("main", params):
             with self.builder.dataflow():
+                self._widen_inputs()
                 for node in nodes:
                     if node.op == "call_function" and node in live:
                         self._call(node)
@@ -73,22 +75,28 @@ class Translation:
         for node in placeholders:
             spec = specs[node.name]
             if spec.kind is InputKind.USER_INPUT:
-                inputs.append(self._variable(node))
+                inputs.append(self._variable(node, own_name(node.meta["val"].dtype)))
             elif not isinstance(held.get(spec.target), Tensor):
                 raise ModelError(f"{self._name} holds {spec.target}, which is not a tensor")
-            elif spec.kind is InputKind.PARAMETER and held[spec.target].dtype == torch.float32:
-                weights.append(self._variable(node))
+            elif spec.kind is InputKind.PARAMETER and _is_weight(held[spec.target]):
+                weights.append(self._variable(node, "float32"))
                 self.weights.append((spec.target, array(held[spec.target])))
             else:
                 self._known[node] = held[spec.target].detach().cpu()
                 self._source[node] = spec.target
         return inputs + weights
 
-    def _variable(self, node: fx.Node) -> relax.Var:
-        value = node.meta["val"]
-        var = relax.Var(node.name, relax.TensorType(tuple(value.shape), dtype_name(value.dtype)))
-        self.env[node] = var
+    def _variable(self, node: fx.Node, dtype: str) -> relax.Var:
+        shape = tuple(node.meta["val"].shape)
+        var = self.env[node] = relax.Var(node.name, relax.TensorType(shape, dtype))
         return var
+
+    def _widen_inputs(self) -> None:
+        """What comes in 16 bits is computed in float32."""
+        for node, var in self.env.items():
+            wanted = dtype_name(node.meta["val"].dtype)
+            if str(var.ty.dtype) != wanted:
+                self.env[node] = self.builder.emit(relax.op.astype(var, wanted))
 
     def read(self, node: fx.Node) -> Any:
         """Give a node's value as Relax expressions; constants are made when they are first read."""
@@ -109,8 +117,10 @@ class Translation:
         return relax.const(held, dtype_name(value.dtype))
 
     def _returned(self, node: fx.Node) -> relax.Expr:
-        """An output; a constant is bound to a variable, as every output is."""
-        value = self.read(node)
+        """An output in its own type; a constant is bound to a variable, as every output is."""
+        value, own = self.read(node), own_name(node.meta["val"].dtype)
+        if str(value.ty.dtype) != own:
+            return self.builder.emit(relax.op.astype(value, own))
         if isinstance(value, relax.Var):
             return value
         return self.builder.emit(relax.op.broadcast_to(value, value.ty.shape))
@@ -196,6 +206,10 @@ class Translation:
         return value
 
 
+def _is_weight(value: Tensor) -> bool:
+    return value.dtype in (torch.float32, *NARROW_FLOATS)
+
+
 def _live(nodes: list[fx.Node]) -> set[fx.Node]:
     """Those that the outputs depend on."""
     live: set[fx.Node] = {nodes[-1]}
@@ -226,6 +240,6 @@ def _check_types(call: OperatorCall) -> None:
     for result in call.results:
         if isinstance(result, Tensor) and result.dtype not in _TYPES:
             raise ValueError(
-                f"it computes in {dtype_name(result.dtype)}; only float32, integers and booleans "
+                f"it computes in {own_name(result.dtype)}; only float32, integers and booleans "
                 "can be imported (convert with .float())"
             )

@@ -181,6 +181,16 @@ def test_data_that_fit_come_back_in_the_networks_type():
             network((1, 3)),
             "are uint8; the network takes float32",
         ),
+        (
+            Dataset(inputs=(np.full((4, 3), 1e5, "float32"),)),
+            network((1, 3), dtype="float16"),
+            "out of float16's range",
+        ),
+        (
+            Dataset(inputs=(np.full((4, 3), 300),)),
+            network((1, 3), dtype="int8"),
+            "int64 from 300 to 300; the network takes int8, which does not hold them",
+        ),
         (Dataset(inputs=(samples(4, 3),)), network((1, 3), (1, 2)), "one array for each"),
         (
             Dataset(inputs=(samples(4, 3),), names=("pixels",)),

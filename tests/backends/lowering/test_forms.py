@@ -62,10 +62,3 @@ def test_a_network_that_gives_back_its_input_is_built(tmp_path):
     values = np.arange(6, dtype=np.float32).reshape(2, 3)
     (found,) = run(model, targets.null(), tmp_path, values)
     assert_same(found, values)
-
-
-def test_a_network_without_any_code_is_refused(tmp_path):
-    x = relax.Var("x", relax.TensorType((2, 3), "float32"))
-    model = model_of([x], {}, lambda x: relax.Tuple([x, op.reshape(x, (3, 2))]))
-    with pytest.raises(BuildError, match="computes nothing"):
-        run(model, targets.null(), tmp_path, np.zeros((2, 3), np.float32))

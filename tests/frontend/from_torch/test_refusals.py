@@ -31,7 +31,6 @@ UNSUPPORTED = {
     "double": (form(lambda x: x.double().exp().float(), X), DOUBLE),
     "a sum in double": (form(lambda x: x.sum(1, dtype=torch.float64).float(), X), DOUBLE),
     "float_power": (form(lambda x: torch.float_power(x, 2), X), DOUBLE),
-    "half": (form(lambda x: x.half().float(), X), "computes in float16"),
     "complex": (form(lambda x: torch.fft.rfft(x).abs(), X), "_fft_r2c|complex64"),
     "an index out of range": (
         form(lambda x: torch.ops.aten.index(x, [torch.tensor([7])]), X),
@@ -76,7 +75,14 @@ PROGRAMS = {
     ),
     "an input that is changed": (form(lambda x: x.add_(1), X), "modifies its input"),
     "no inputs": (form(lambda: torch.arange(3.0)), "has no inputs"),
-    "a double input": (form(lambda x: x.float(), X.double()), r"is torch\.float64; only float32"),
+    "an input that NumPy has not": (
+        form(lambda x: x.float(), X.bfloat16()),
+        r"is torch\.bfloat16; inputs can be float16, float32, float64",
+    ),
+    "weights in float64": (
+        form(lambda s, x: s.fc(x), X.double(), fc=nn.Linear(6, 2).double()),
+        r"convert the network with \.float\(\)",
+    ),
     "an empty input": (form(lambda x: x + 1, X[:0]), "is empty"),
     "an output that is a number": (form(lambda x: (x + 1, 3), X), "not a tensor"),
     "an output of nothing": (form(lambda x: (x + 1, None), X), "not a tensor"),
