@@ -20,7 +20,7 @@ class Choice:
 
     def __init__(self, signatures: Sequence[Signature], padding: Mapping[str, float]) -> None:
         self._signatures = signatures
-        self._exact = {
+        self._exact: dict[tuple[tuple[int, ...] | None, ...], int] = {
             tuple(spec.shape for spec in signature.inputs): index
             for index, signature in enumerate(signatures)
         }
