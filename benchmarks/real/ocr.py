@@ -7,6 +7,7 @@ where there are none), the words those of Python's documentation strings.
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -101,8 +102,13 @@ def angle(folder: Path) -> Ready:
     return Ready(file, Dataset(inputs=(x,), targets=y), {"x": (1, 3, *TURNED)})
 
 
+@cache
+def _vocabulary() -> tuple[str, ...]:
+    return tuple(sorted({word for word in _WORD.findall(stdlib_text()) if len(word) < 12}))
+
+
 def _words(random: np.random.Generator, count: int) -> list[str]:
-    known = sorted({word for word in _WORD.findall(stdlib_text()) if len(word) < 12})
+    known = _vocabulary()
     return [known[int(index)] for index in random.integers(0, len(known), count)]
 
 
