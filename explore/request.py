@@ -51,6 +51,7 @@ class Request:
     `data`: labelled held-out samples, as a file, a folder, `package.module:function`, or read
     already. `training`: other samples, on which recipes are retrained that lose more accuracy than
     `bounds` allows; with `together`, all are trained on them first, on shared weights.
+    `retrain_time_s`: how long each of these trainings may take; None: until it is done.
 
     `output`: the library for one board, the folder of libraries for several; None where boards are
     only tuned for. `recipes`: names, or recipes; empty for all that are tried by default, and
@@ -73,6 +74,7 @@ class Request:
     data: str | Path | Dataset | Splits | None = None
     training: str | Path | Dataset | None = None
     together: bool = False
+    retrain_time_s: float | None = None
     recipes: Sequence[str | Recipe] = ()
     bounds: Bounds = field(default_factory=Bounds)
     tuning: Tuning = field(default_factory=lambda: Tuning(trials=200))
@@ -88,6 +90,8 @@ class Request:
     def __post_init__(self) -> None:
         if self.together and self.training is None:
             raise UsageError("--together needs --retrain too: the samples to train on")
+        if self.retrain_time_s is not None and self.training is None:
+            raise UsageError("--retrain-time needs --retrain too: the samples to train on")
         if self.training is not None and self.data is None:
             raise UsageError("--retrain needs --data too: held-out samples that tell what was lost")
 
