@@ -87,13 +87,16 @@ class Request:
     for passes to look at, in place of a part of the data. `training`: other samples, on which
     recipes are retrained that lose more than `bounds` allows; with `together`, all are trained on
     them first, on shared weights. `loss`: what training minimises, in place of cross-entropy: a
-    function of (outputs, targets) in torch, or its `package.module:function`.
+    function of (outputs, targets) in torch, or its `package.module:function`. `retrain_time_s`: how
+    long each of these trainings may take; None: until it is done.
 
     `output`: the library for one board, the folder of libraries for several; None where boards are
     only tuned for. `recipes`: names, or recipes; empty for all that are tried by default, and
     without data only recipes that are named are tried unseen. `shapes` fix the free dimensions of
     inputs, one shape of each by name, or several such: the library then holds each. `pad` gives
     the value that fills up an input to the next larger shape; it is checked to change nothing.
+    `states` says which output is which input of the next call; where it is empty, names may tell
+    (`library.streams.pairs`).
 
     `check_import`: whether what was imported is compared with its source before anything is done.
 
@@ -111,11 +114,13 @@ class Request:
     training: str | Path | Dataset | None = None
     together: bool = False
     loss: AskedLoss = None
+    retrain_time_s: float | None = None
     recipes: Sequence[str | Recipe] = ()
     bounds: Bounds = field(default_factory=Bounds)
     tuning: Tuning = field(default_factory=lambda: Tuning(trials=200))
     shapes: Shapes | Sequence[Shapes] | None = None
     pad: Mapping[str, float] = field(default_factory=dict)
+    states: Mapping[str, str] = field(default_factory=dict)
     logs: Path = field(default_factory=default_logs)
     tracker: Address | None = None
     cluster: str | None = None
@@ -125,6 +130,8 @@ class Request:
     def __post_init__(self) -> None:
         if self.together and self.training is None:
             raise UsageError("--together needs --retrain too: the samples to train on")
+        if self.retrain_time_s is not None and self.training is None:
+            raise UsageError("--retrain-time needs --retrain too: the samples to train on")
         if self.training is not None and self.data is None:
             raise UsageError("--retrain needs --data too: held-out samples that tell what was lost")
         needed = {"--metric": self.metric, "--calibration": self.calibration}

@@ -87,6 +87,17 @@ def _misfit(
     return InputError(f"{spec.name} is {dtype} {shape}; {takes(known)}{todo}")
 
 
+def shape_of(value: Any) -> tuple[int, ...] | None:
+    """Give the shape of an array or a tensor; None for anything else."""
+    return tuple(value.shape) if isinstance(value, np.ndarray | tvm_ffi.Tensor) else None
+
+
+def describe(name: str, value: Any) -> str:
+    """Say what is given for an input: its type and shape, or what it is instead of an array."""
+    shape = shape_of(value)
+    return f"{name}: {type(value).__name__ if shape is None else f'{value.dtype} {shape}'}"
+
+
 def takes(known: Sequence[Signature]) -> str:
     """Say which inputs a network takes, at each of its shapes."""
     return f"the network takes {'; or '.join(_listed(each.inputs) for each in known)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,15 @@ from ..ir.model import Model
 from ..metrics import Metric
 from ..passes.runner import Step
 from .batches import Batches
-from .checkpoint import Epoch
 from .distributed import Ranks
 from .ensemble import Ensemble, InPlace
-from .identity import identity
 from .lift import TorchModel
 from .loop import Loop, Progress
 from .members import member_of
 from .objective import Loss, loss_name
+from .run.checkpoint import Epoch
+from .run.identity import identity
+from .run.schedule import Clock, Pace
 from .settings import Settings
 from .train import can_use_labels, check_data, compares_classes, judge_by
 
@@ -54,6 +56,7 @@ def train_together(
     checkpoints: Path | None = None,
     ranks: Ranks | None = None,
     progress: Progress | None = None,
+    clock: Clock = time.monotonic,
 ) -> TrainedTogether:
     """Train all at once; the networks that are given stay as they are.
 
@@ -85,6 +88,7 @@ def train_together(
         Batches(dense, data, settings.batch, settings.seed, ranks, device),
         settings,
         ranks,
+        Pace(settings.time_limit_s, clock),
     )
     networks = [dense, *(each.model for each in cut.values()), *([teacher] if teacher else [])]
     decided = (settings, SAMPLED, tuple(cut), metric.name, loss_name(loss))

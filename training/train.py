@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,14 @@ from ..metrics import Metric, resolve
 from ..metrics.classes import check_class_numbers
 from ..passes.decision import Decision
 from .batches import Batches
-from .checkpoint import Epoch
 from .distributed import Ranks
 from .fake_quantize import QuantizationAware
-from .identity import identity
 from .lift import TorchModel
 from .loop import Loop, Progress
 from .objective import Loss, Objective, loss_name, scores
+from .run.checkpoint import Epoch
+from .run.identity import identity
+from .run.schedule import Clock, Pace
 from .settings import Settings
 
 
@@ -64,6 +66,7 @@ def train(
     checkpoints: Path | None = None,
     ranks: Ranks | None = None,
     progress: Progress | None = None,
+    clock: Clock = time.monotonic,
 ) -> Trained:
     """Train a network's weights; the model is untouched.
 
@@ -72,7 +75,7 @@ def train(
     targets in torch. `teacher` is distilled from as `settings.distillation` says. `quantized`:
     decisions of `passes.Quantize` on `model`, under which it trains. `checkpoints`: a folder that
     the run is saved in, and taken up from where it was killed. `ranks`: which of several processes
-    this is.
+    this is. `clock`: what `settings.time_limit_s` is held against.
 
     Raises:
         DataError: the data do not fit the network.
@@ -97,6 +100,7 @@ def train(
         batches,
         settings,
         ranks,
+        Pace(settings.time_limit_s, clock),
     )
     teachers = () if teacher is None else (teacher,)
     decided = (settings, metric.name, loss_name(loss))

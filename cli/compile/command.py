@@ -25,13 +25,21 @@ from ..shared.options import (
     RecipeNames,
     Seed,
     Shapes,
+    States,
     Target,
     TimeLimit,
     Tracker,
     Trials,
     TunerName,
 )
-from ..shared.parse import parse_pad, parse_shapes, parse_tracker, parse_tuning
+from ..shared.parse import (
+    parse_duration,
+    parse_pad,
+    parse_shapes,
+    parse_states,
+    parse_tracker,
+    parse_tuning,
+)
 
 if TYPE_CHECKING:
     from ...explore.request import Request
@@ -51,6 +59,14 @@ Together = Annotated[
         "--together",
         help="First train all recipes' networks together on the samples of --retrain, with "
         "shared weights.",
+    ),
+]
+RetrainTime = Annotated[
+    str | None,
+    typer.Option(
+        "--retrain-time",
+        metavar="10m",
+        help="Time for each retraining; as many epochs as fit it.",
     ),
 ]
 LatencyMs = Annotated[
@@ -84,6 +100,7 @@ def compile_model(
     retrain: Retrain = None,
     together: Together = False,
     loss: LossName = None,
+    retrain_time: RetrainTime = None,
     max_drop: MaxDrop = None,
     min_metric: MinMetric = None,
     latency_ms: LatencyMs = None,
@@ -96,6 +113,7 @@ def compile_model(
     recipe: RecipeNames = None,
     shape: Shapes = None,
     pad: Pad = None,
+    state: States = None,
     check_import: CheckImport = True,
     logs: Logs = None,
     seed: Seed = 0,
@@ -125,6 +143,7 @@ def compile_model(
         training=retrain,
         together=together,
         loss=loss,
+        retrain_time_s=parse_duration("--retrain-time", retrain_time),
         recipes=tuple(recipe or ()),
         bounds=Bounds(
             max_drop=max_drop,
@@ -135,6 +154,7 @@ def compile_model(
         tuning=parse_tuning(trials, time_limit, tuner, seed),
         shapes=parse_shapes(shape),
         pad=parse_pad(pad),
+        states=parse_states(state),
         check_import=check_import,
         logs=logs or default_logs(),
         tracker=parse_tracker(tracker),

@@ -90,7 +90,7 @@ def _integer(node: ast.expr) -> int | None:
 
 def is_free(program: ExportedProgram) -> bool:
     """Whether any input has a free dimension."""
-    return any(isinstance(e, torch.SymInt) for _, shape in _inputs(program) for e in shape)
+    return any(_is_free(extent) for _, shape in _inputs(program) for extent in shape)
 
 
 def describe_free(program: ExportedProgram) -> str:
@@ -138,9 +138,9 @@ def _complete(program: ExportedProgram, shapes: Shapes, name: str) -> Shapes:
         if len(inputs[key]) != len(shape):
             raise _misfit(name, key, inputs[key], shape)
         for axis, (extent, wanted) in enumerate(zip(inputs[key], shape, strict=True)):
-            symbols = extent.node.expr.free_symbols if isinstance(extent, torch.SymInt) else ()
+            symbols = list(extent.node.expr.free_symbols) if _is_free(extent) else []
             if len(symbols) == 1:
-                (symbol,) = symbols
+                symbol = symbols[0]
                 value = _solve(extent.node.expr, symbol, wanted)
                 if value is None:
                     raise _misfit(name, key, inputs[key], shape)
@@ -158,6 +158,10 @@ def _complete(program: ExportedProgram, shapes: Shapes, name: str) -> Shapes:
             raise _misfit(name, key, declared, shapes[key])
         found[key] = shape
     return found
+
+
+def _is_free(extent: Any) -> bool:
+    return isinstance(extent, torch.SymInt)
 
 
 def _solve(expression: Any, symbol: Any, wanted: int) -> int | None:
@@ -194,7 +198,7 @@ def _bind(
 
 
 def _value(extent: Any, known: dict[Any, int]) -> int | None:
-    if not isinstance(extent, torch.SymInt):
+    if not _is_free(extent):
         return int(extent)
     value = extent.node.expr.subs(known)
     return int(value) if value.is_Integer else None

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import UsageError
+from ...errors import InputError, UsageError
 from ..context import Context
 from ..manifest import Manifest, Signature
 from ..policy import Decision, Policy
-from ..tensors import takes
+from ..tensors import describe, shape_of, takes
 from .padding import Padded, Padding
 
 
@@ -20,16 +20,25 @@ class Choice:
 
     def __init__(self, signatures: Sequence[Signature], padding: Mapping[str, float]) -> None:
         self._signatures = signatures
-        self._exact = {
+        self._exact: dict[tuple[tuple[int, ...] | None, ...], int] = {
             tuple(spec.shape for spec in signature.inputs): index
             for index, signature in enumerate(signatures)
         }
         self._padding = Padding(signatures, padding) if padding else None
 
     def index_of(self, values: Sequence[Any]) -> int:
-        """Find the shape of arrays or tensors; the first where they have none of them."""
-        shapes = tuple(tuple(getattr(value, "shape", ())) for value in values)
-        return self._exact.get(shapes, 0)
+        """Find the shape that inputs have; where the library has one alone, that is it.
+
+        Raises:
+            InputError: they have none of several.
+
+        """
+        index = self._exact.get(tuple(map(shape_of, values)))
+        if index is None and len(self._signatures) > 1:
+            names = (spec.name for spec in self._signatures[0].inputs)
+            given = ", ".join(map(describe, names, values))
+            raise InputError(f"the inputs are {given}; {takes(self._signatures)}")
+        return index or 0
 
     def pad(self, values: Sequence[Any]) -> Padded | None:
         """Fill arrays up to the next larger shape; None where they need not, or may not be."""

@@ -107,11 +107,11 @@ def test_a_call_between_shapes_is_padded_and_its_outputs_cut_back(compiled, enco
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (words(1, 33), r"ids is int64 \(1, 33\); the network takes .*\(1, 32\)"),
-        (words(5, 8), r"\(4, 16\)"),
+        (words(1, 33), r"inputs are ids: int64 \(1, 33\), mask.*; the network takes .*\(1, 32\)"),
+        (words(5, 8), r"inputs are ids: int64 \(5, 8\), .*\(4, 16\)"),
         ((words(1, 9)[0], words(1, 10)[1]), "share is 9 in ids, 10 in mask"),
         ((words(1, 8)[0].astype(np.float32), words(1, 8)[1]), r"ids is float32 \(1, 8\)"),
-        ((words(1, 8)[0], [[1] * 8]), "mask is a list"),
+        ((words(1, 8)[0], [[1] * 8]), r"inputs are ids: int64 \(1, 8\), mask: list; the network"),
     ],
 )
 def test_a_call_that_fits_no_shape_is_refused_with_the_shapes_there_are(compiled, given, message):
@@ -160,7 +160,7 @@ def test_decisions_are_made_once_and_weights_are_the_same_at_every_shape(encoder
     more = Recipe(name="split", passes=(Factorize(max_error_ratio=0.6),))
     given = settings(data=folder / "held.npz", recipes=(*RECIPES, more), output=folder / "none")
     planned = plan(Request(model=folder / "encoder.pt2", logs=folder / "logs", **given))
-    probe = make_probe(planned.model, planned.splits)
+    probe = make_probe(planned.model, planned.splits, planned.metric)
     variants, _ = find_variants(planned, probe, Silent())
     shapes, lost = at_every_shape(planned, variants, probe, Silent())
     assert lost == ()
@@ -180,7 +180,7 @@ def test_padding_is_refused_where_the_network_has_no_mask(tmp_path):
     with pytest.raises(ModelError, match="the network has no mask that hides these values"):
         plan(Request(model=tmp_path / "mean.pt2", **request | {"pad": {"ids": 0}}))
     compile_model(tmp_path / "mean.pt2", **request | {"pad": {}})
-    with pytest.raises(InputError, match=r"ids is int64 \(1, 9\); the network takes .*\(1, 16\)"):
+    with pytest.raises(InputError, match=r"are ids: int64 \(1, 9\); the network takes .*\(1, 16\)"):
         adaspring.load(tmp_path / "lib").open()(words(1, 9)[0])
 
 

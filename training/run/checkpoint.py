@@ -20,11 +20,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..errors import TrainingError
-from ..files.read import check_regular, read_regular
-from ..files.replace import sync
-from ..library.manifest import Direction
-from ..metrics import worse_by
+from ...errors import TrainingError
+from ...files.read import check_regular, read_regular
+from ...files.replace import sync
+from ...library.manifest import Direction
+from ...metrics import worse_by
+from .schedule import Schedule
 
 SCHEMA = 2
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
@@ -53,13 +54,15 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Counters(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Where a run is: `step` steps of `epoch` are done, and their losses add up to `loss_sum`.
 
-    `run` tells one run from another: its settings, network and data; `direction` which values of
-    the metric are better.
+    `run` tells one run from another: its settings, network and data. `direction` is that of its
+    metric, `schedule` how the learning rate falls, `spent_s` how long it took until it was saved.
     """
 
     schema: int = SCHEMA
     run: str
     direction: Direction
+    schedule: Schedule
+    spent_s: float = 0.0
     epoch: int = 1
     step: int = 0
     loss_sum: float = 0.0
