@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, convert, to_builtins
 from msgspec.structs import replace
 
 from ..targets.board import Affinity, Board
@@ -33,6 +33,9 @@ Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Name = Annotated[str, Meta(min_length=1, max_length=1000)]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Ratio = Annotated[float, Meta(ge=0)]
+Direction = Literal["higher", "lower"]
+Unit = Literal["ratio", "dB", ""]
+Against = Literal["labels", "dense"]
 
 
 class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,30 +46,47 @@ class Figure(Record, frozen=True, kw_only=True):
     """One number of a cost, with where it comes from.
 
     `how` names the method, its settings and the machine; `when` is an ISO 8601 time with a zone.
-    The unit stands in the name of the field that holds the figure. `interval`, where there is one,
-    holds the true value with a confidence of 95 %.
+    The unit stands in the name of the field that holds the figure.
     """
 
     value: Annotated[float, Meta(ge=0)]
     origin: Literal["measured", "modelled"]
     how: Name
     when: str
+
+
+class MetricFigure(Record, frozen=True, kw_only=True):
+    """How good a variant's answers are: a metric's `name`, which values are better, the value.
+
+    `unit` is that of value and interval: "ratio" for a share in [0, 1]. `against` says what is
+    right: the data's labels, or what the dense network answers. `interval`, where there is one,
+    holds the true value with a confidence of 95 %. The rest is as in a `Figure`.
+    """
+
+    name: Name
+    direction: Direction
+    value: float
+    origin: Literal["measured", "modelled"]
+    how: Name
+    when: str
+    unit: Unit = ""
+    against: Against = "labels"
     interval: tuple[float, float] | None = None
 
 
 class Cost(Record, frozen=True, kw_only=True):
     """What a variant costs and what it yields. None: not known, never a guess.
 
-    `accuracy` is the share of right answers on held-out samples, in [0, 1], that no decision was
-    made by; `validation_accuracy` that on those which decided what is kept. `size_bytes` is code
-    and weights of this variant alone, as stored; a latency is of one call, after many; a cold one
-    of a call 50 ms after the one before, when threads sleep and caches are others'.
+    `metric` is on held-out samples that no decision was made by; `validation_metric` on those which
+    decided what is kept. `size_bytes` is code and weights of this variant alone, as stored; a
+    latency is of one call, after many; a cold one of a call 50 ms after the one before, when
+    threads sleep and caches are others'.
     """
 
     size_bytes: Figure
     macs_count: Figure
-    accuracy: Figure | None = None
-    validation_accuracy: Figure | None = None
+    metric: MetricFigure | None = None
+    validation_metric: MetricFigure | None = None
     latency_p50_ms: Figure | None = None
     latency_p90_ms: Figure | None = None
     cold_latency_p50_ms: Figure | None = None
@@ -256,6 +276,44 @@ class Manifest(Signature, frozen=True, kw_only=True):
             if variant.name == name:
                 return variant
         raise KeyError(name)
+
+
+class _Accuracy(Figure, frozen=True, kw_only=True):
+    """The share of right answers that a cost held until schema 3."""
+
+    interval: tuple[float, float] | None = None
+
+
+_METRIC_OF = {"accuracy": "metric", "validation_accuracy": "validation_metric"}
+
+
+def upgraded(raw: dict[str, Any]) -> dict[str, Any]:
+    """A decoded manifest of schema 2 or 3 as this schema has it: accuracies as the metric top1.
+
+    Raises:
+        msgspec.ValidationError: what stands where they are is none.
+
+    """
+    made = dict(raw)
+    for key in ("variants", "dropped"):
+        entries = convert(raw.get(key), list[dict[str, Any]])
+        made[key] = [
+            {**entry, "cost": _upgraded_cost(entry["cost"])} if entry.get("cost") else entry
+            for entry in entries
+        ]
+    return made
+
+
+def _upgraded_cost(cost: Any) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name, figure in convert(cost, dict[str, _Accuracy | None]).items():
+        found = None if figure is None else to_builtins(figure)
+        if found is not None and name in _METRIC_OF:
+            found |= {"name": "top1", "direction": "higher", "unit": "ratio"}
+        elif found is not None and found["interval"] is None:
+            del found["interval"]
+        made[_METRIC_OF.get(name, name)] = found
+    return made
 
 
 def board_record(board: Board) -> BoardRecord:
