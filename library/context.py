@@ -57,7 +57,7 @@ class Context:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None and field.name in _UPPER:
+            if value is not None and field.name != "shapes":
                 object.__setattr__(self, field.name, _checked(field.name, value))
 
 

@@ -39,6 +39,7 @@ def train_recipes(
         dense,
         {name: made[floats].steps for name, floats in named.items()},
         data,
+        plan.splits.calibration,
         training_settings(dense, plan.request),
         metric=plan.metric,
         loss=find_loss(plan.request.loss),

@@ -22,7 +22,7 @@ from adaspring.library import reader, writer
 from adaspring.library.manifest import DIGEST_NAME, MANIFEST_NAME, FileRecord, Manifest
 from adaspring.library.weights import ALIGNMENT_BYTES, TensorPool, aligned_copy, map_tensors
 
-from ..support.libraries import WHEN, figure, forge, parts, with_variant
+from ..support.libraries import WHEN, as_older, figure, forge, parts, with_variant
 from ..support.requirements import require_tool
 
 
@@ -359,39 +359,10 @@ def test_the_format_has_a_json_schema():
     assert WHEN  # the fixtures' time is one that the reader accepts
 
 
-def as_older(raw, schema):
-    """The manifest as it was written: of schema 3, accuracies with intervals; of 2, without."""
-    older = json.loads(json.dumps({**raw, "schema_version": schema}))
-    for key in ("further_shapes", "padding", "states"):
-        del older[key]
-    for made in older["variants"]:
-        del made["further_shapes"]
-    for made in (*older["variants"], *older["dropped"]):
-        cost = made["cost"]
-        if cost is None:
-            continue
-        for now, then in (("metric", "accuracy"), ("validation_metric", "validation_accuracy")):
-            found = cost.pop(now, None)
-            for key in ("name", "direction", "unit", "against"):
-                if found is not None:
-                    found.pop(key, None)
-            cost[then] = found
-        for known in filter(None, cost.values()):
-            known["interval"] = [0.5, 0.9] if known is cost["accuracy"] else None
-        if schema == 2:
-            for key in ("validation_accuracy", "cold_latency_p50_ms", "cold_latency_p90_ms"):
-                cost.pop(key, None)
-            for known in filter(None, cost.values()):
-                known.pop("interval")
-        if schema == 2 and made.get("agreement") is not None:
-            made["agreement"].pop("ran", None)
-    return older
-
-
 @pytest.mark.parametrize("schema", [2, 3])
 def test_an_older_librarys_accuracy_is_read_as_the_metric_top1(library, schema):
     raw = json.loads((library / "manifest.json").read_bytes())
-    older = as_older(raw, schema)
+    older = as_older(raw, schema, interval=(0.5, 0.9))
     found = reader.decode_manifest(json.dumps(older).encode(), library)
     assert [variant.name for variant in found.variants] == [v["name"] for v in raw["variants"]]
     for variant, before in zip(found.variants, older["variants"], strict=True):
