@@ -91,7 +91,8 @@ def _samples(library: Library, path: Path | None, limit: int | None) -> tuple[Si
     except InputError as error:
         for shape in further:
             with suppress(InputError):
-                return shape, read_samples(path, shape.inputs, limit, has_classes=has_classes)
+                found = read_samples(path, shape.inputs, limit, has_classes=has_classes)
+                return shape, found
         if not further:
             raise
         from .shared.library_tables import inputs_text

@@ -19,8 +19,6 @@ from .request import Bounds
 from .shortlist import dropped_record
 from .variants import Probe, Variant, agreement_ratio
 
-_METRICS = ("metric", "validation_metric")
-
 
 def make_contender(
     variant: Variant,
@@ -63,9 +61,10 @@ def join_shapes(found: Sequence[Sequence[Contender]]) -> list[Contender]:
 
 
 def _with_metric(contender: Contender, first: Contender) -> Contender:
-    """The contender at a shape that no samples of the data have, its metric that at the first."""
-    known = {name: getattr(first.cost, name) for name in _METRICS}
-    return replace(contender, cost=msgspec.structs.replace(contender.cost, **known))
+    """The contender at a shape that no held-out samples have, its metric that at the first."""
+    metric, validation = first.cost.metric, first.cost.validation_metric
+    cost = msgspec.structs.replace(contender.cost, metric=metric, validation_metric=validation)
+    return replace(contender, cost=cost)
 
 
 def lost_on_test(dense: Contender, kept: Sequence[Contender], bounds: Bounds) -> tuple[str, ...]:

@@ -26,8 +26,8 @@ class Contender:
     """A built variant with what was found of it; None where the board was not here.
 
     Where it was not `ran`, `agreement_ratio` is its lowering's (`explore/measure/elsewhere.py`).
-    All is that of the first shape; `further_shapes` follow. `fault` says why its answers cannot be
-    judged.
+    `fault` says why its answers cannot be judged. All is that of the first shape; `further_shapes`
+    follow.
     """
 
     variant: Variant
@@ -35,8 +35,8 @@ class Contender:
     agreement_ratio: float | None
     latency_ratio: float | None
     ran: bool = True
-    further_shapes: tuple[Contender, ...] = ()
     fault: str | None = None
+    further_shapes: tuple[Contender, ...] = ()
 
     @property
     def at_shapes(self) -> tuple[Contender, ...]:
@@ -68,7 +68,7 @@ def refusal(
 ) -> str | None:
     """Why a contender may not enter, or None; `dense` is the network with nothing compressed.
 
-    It must be right, good enough and within the bounds at every shape, and faster at one.
+    It must be right, good and within the bounds at every shape, and faster at one.
     """
     for each in contender.at_shapes:
         fault = _fault(dense, each, bounds, metric)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct, convert, to_builtins
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from ..targets.board import Affinity, Board
@@ -276,44 +276,6 @@ class Manifest(Signature, frozen=True, kw_only=True):
             if variant.name == name:
                 return variant
         raise KeyError(name)
-
-
-class _Accuracy(Figure, frozen=True, kw_only=True):
-    """The share of right answers that a cost held until schema 3."""
-
-    interval: tuple[float, float] | None = None
-
-
-_METRIC_OF = {"accuracy": "metric", "validation_accuracy": "validation_metric"}
-
-
-def upgraded(raw: dict[str, Any]) -> dict[str, Any]:
-    """A decoded manifest of schema 2 or 3 as this schema has it: accuracies as the metric top1.
-
-    Raises:
-        msgspec.ValidationError: what stands where they are is none.
-
-    """
-    made = dict(raw)
-    for key in ("variants", "dropped"):
-        entries = convert(raw.get(key), list[dict[str, Any]])
-        made[key] = [
-            {**entry, "cost": _upgraded_cost(entry["cost"])} if entry.get("cost") else entry
-            for entry in entries
-        ]
-    return made
-
-
-def _upgraded_cost(cost: Any) -> dict[str, Any]:
-    made: dict[str, Any] = {}
-    for name, figure in convert(cost, dict[str, _Accuracy | None]).items():
-        found = None if figure is None else to_builtins(figure)
-        if found is not None and name in _METRIC_OF:
-            found |= {"name": "top1", "direction": "higher", "unit": "ratio"}
-        elif found is not None and found["interval"] is None:
-            del found["interval"]
-        made[_METRIC_OF.get(name, name)] = found
-    return made
 
 
 def board_record(board: Board) -> BoardRecord:

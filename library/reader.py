@@ -33,8 +33,8 @@ from .manifest import (
     FileRecord,
     Manifest,
     MetricFigure,
-    upgraded,
 )
+from .older.schemas import upgraded
 from .shapes.faults import shape_faults
 from .streams.pairs import pair_states
 

@@ -110,8 +110,8 @@ def _board_shown(result: BoardResult | BoardFailure) -> Iterable[Any]:
         return
     title = f"{result.board.name}: {result.folder}"
     rows, below = [], result.lost_on_test
-    all_ratios = (result.latency_ratios, *result.further_latency_ratios)
     costs = [variant.cost for variant in result.manifest.variants]
+    all_ratios = (result.latency_ratios, *result.further_latency_ratios)
     for variant in result.manifest.variants:
         name = f"{variant.name} !" if variant.name in below else variant.name
         for index, each in enumerate(variant.executables):

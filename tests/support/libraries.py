@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
 
 import numpy as np
 
@@ -62,39 +61,6 @@ def cost(**values: float | None) -> Cost:
     known = {"size_bytes": 1000.0, "macs_count": 7424.0, **values}
     made = {"metric": top1, "validation_metric": top1}
     return Cost(**{n: None if v is None else made.get(n, figure)(v) for n, v in known.items()})
-
-
-def as_older(
-    raw: dict[str, Any], schema: int, interval: tuple[float, float] | None = None
-) -> dict[str, Any]:
-    """A written manifest as it was in schema 3, or in 2, where accuracies had no interval."""
-    older = json.loads(json.dumps({**raw, "schema_version": schema}))
-    for key in ("further_shapes", "padding", "states"):
-        del older[key]
-    for made in older["variants"]:
-        del made["further_shapes"]
-    for made in filter(lambda each: each["cost"] is not None, older["variants"] + older["dropped"]):
-        made["cost"] = _older_cost(made["cost"], schema, interval)
-        if schema == 2 and made.get("agreement") is not None:
-            made["agreement"].pop("ran", None)
-    return older
-
-
-def _older_cost(
-    cost: dict[str, Any], schema: int, interval: tuple[float, float] | None
-) -> dict[str, Any]:
-    for now, then in (("metric", "accuracy"), ("validation_metric", "validation_accuracy")):
-        cost[then] = cost.pop(now, None)
-        for key in ("name", "direction", "unit", "against"):
-            (cost[then] or {}).pop(key, None)
-    for known in filter(None, cost.values()):
-        known["interval"] = interval if known is cost["accuracy"] else None
-    if schema == 2:
-        for key in ("validation_accuracy", "cold_latency_p50_ms", "cold_latency_p90_ms"):
-            cost.pop(key, None)
-        for known in filter(None, cost.values()):
-            known.pop("interval")
-    return cost
 
 
 def weights(rank: int | None) -> dict[str, np.ndarray]:
@@ -233,3 +199,31 @@ def forge(folder: Path, change: Callable[[dict], object]) -> None:
     data = json.dumps(raw).encode()
     (folder / MANIFEST_NAME).write_bytes(data)
     (folder / DIGEST_NAME).write_bytes(reader.digest_line(data))
+
+
+def as_older(raw: dict, schema: int) -> dict:
+    """A manifest as schema 3 wrote it, accuracies with intervals, or schema 2, without."""
+    older = json.loads(json.dumps({**raw, "schema_version": schema}))
+    del older["further_shapes"], older["padding"], older["states"]
+    for made in older["variants"]:
+        del made["further_shapes"]
+    for made in (*older["variants"], *older["dropped"]):
+        cost = made["cost"]
+        if cost is None:
+            continue
+        for now, then in (("metric", "accuracy"), ("validation_metric", "validation_accuracy")):
+            found = cost.pop(now, None)
+            for key in ("name", "direction", "unit", "against"):
+                if found is not None:
+                    found.pop(key, None)
+            cost[then] = found
+        for known in filter(None, cost.values()):
+            known["interval"] = [0.5, 0.9] if known is cost["accuracy"] else None
+        if schema == 2:
+            for key in ("validation_accuracy", "cold_latency_p50_ms", "cold_latency_p90_ms"):
+                cost.pop(key, None)
+            for known in filter(None, cost.values()):
+                known.pop("interval")
+        if schema == 2 and made.get("agreement") is not None:
+            made["agreement"].pop("ran", None)
+    return older

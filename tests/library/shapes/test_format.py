@@ -140,5 +140,5 @@ def test_a_library_of_schema_3_is_read_as_one_shape(tmp_path, code):
     raw = json.loads((tmp_path / "x" / MANIFEST_NAME).read_bytes())
     written = reader.decode_manifest(json.dumps(raw).encode(), tmp_path)
     older = reader.decode_manifest(json.dumps(as_older(raw, 3)).encode(), tmp_path)
-    assert older.variants == written.variants
+    assert [v.functions for v in older.variants] == [v.functions for v in written.variants]
     assert older.signatures == (older,)
