@@ -17,7 +17,7 @@ from ...library.manifest import (
     Signature,
     TensorSpec,
 )
-from .tables import COST_COLUMNS, ORIGIN_NOTE, bytes_text, cost_cells, line, shape_text, table
+from .tables import bytes_text, cost_cells, cost_columns, line, origin_note, shape_text, table
 
 
 def head(lib: Path, manifest: Manifest, obstacle: str | None) -> tuple[Text, ...]:
@@ -50,9 +50,9 @@ def variant_table(manifest: Manifest) -> Table:
          *cost_cells(each.cost), agreement_text(each.agreement), v.recipe)
         for v in manifest.variants for index, each in enumerate(v.executables)
     ]  # fmt: skip
-    columns = ("variant", *COST_COLUMNS, "error", "recipe")
-    drawn = table("Variants", columns, rows)
-    drawn.caption = Text(f"* the plainest; {ORIGIN_NOTE}; error: against the reference")
+    costs = [variant.cost for variant in manifest.variants]
+    drawn = table("Variants", ("variant", *cost_columns(costs), "error", "recipe"), rows)
+    drawn.caption = Text(f"* the plainest; {origin_note(costs)}; error: against the reference")
     return drawn
 
 

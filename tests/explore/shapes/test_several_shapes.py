@@ -84,7 +84,7 @@ def test_every_variant_agrees_with_its_reference_at_every_shape(compiled):
         for each in variant.executables:
             assert each.agreement.max_error_ratio <= each.agreement.tolerance_ratio
             assert each.cost.latency_p50_ms.origin == "measured"
-            assert each.cost.accuracy == variant.cost.accuracy
+            assert each.cost.metric == variant.cost.metric
         macs = [each.cost.macs_count.value for each in variant.executables]
         assert macs[1] < macs[0] < macs[2]
 
@@ -160,7 +160,7 @@ def test_decisions_are_made_once_and_weights_are_the_same_at_every_shape(encoder
     more = Recipe(name="split", passes=(Factorize(max_error_ratio=0.6),))
     given = settings(data=folder / "held.npz", recipes=(*RECIPES, more), output=folder / "none")
     planned = plan(Request(model=folder / "encoder.pt2", logs=folder / "logs", **given))
-    probe = make_probe(planned.model, planned.splits)
+    probe = make_probe(planned.model, planned.splits, planned.metric)
     variants, _ = find_variants(planned, probe, Silent())
     shapes, lost = at_every_shape(planned, variants, probe, Silent())
     assert lost == ()
