@@ -14,6 +14,7 @@ from ..operator_call import Converter, Entry
 from . import (
     arithmetic,
     attention,
+    complex_numbers,
     indexing,
     layers,
     norms,
@@ -21,6 +22,7 @@ from . import (
     reductions,
     resize,
     scattering,
+    searching,
     shapes,
     unary,
 )
@@ -67,7 +69,13 @@ _ARITHMETIC: dict[str, Converter] = {
     **_each("Scalar Tensor_Scalar Tensor_Tensor", {"pow": arithmetic.power}),
     "maximum.default": arithmetic.extreme(op.maximum, op.logical_or),
     "minimum.default": arithmetic.extreme(op.minimum, op.logical_and),
+    "fmax.default": arithmetic.extreme_number(op.maximum),
+    "fmin.default": arithmetic.extreme_number(op.minimum),
     "atan2.default": arithmetic.binary(op.atan2),
+    **_each("Tensor Scalar", {"copysign": arithmetic.copy_sign}),
+    "hypot.default": arithmetic.hypotenuse,
+    "ldexp.Tensor": arithmetic.times_power_of_two,
+    "dist.default": reductions.distance,
     "bitwise_not.default": arithmetic.bitwise_not,
     "logical_and.default": arithmetic.logical(op.logical_and),
     "logical_or.default": arithmetic.logical(op.logical_or),
@@ -144,6 +152,9 @@ _INDEXING: dict[str, Converter] = {
     "index_put.default": scattering.index_put,
     "slice_scatter.default": scattering.slice_scatter,
     "select_scatter.default": scattering.select_scatter,
+    "scatter_reduce.two": scattering.scatter_reduce,
+    "bucketize.Tensor": searching.bucketize,
+    "searchsorted.Tensor": searching.searchsorted,
 }
 _REDUCTIONS: dict[str, Converter] = {
     "amax.default": reductions.reduce(op.max),
@@ -162,6 +173,10 @@ _REDUCTIONS: dict[str, Converter] = {
     "topk.default": reductions.topk,
     "median.default": reductions.median_of_all,
     "median.dim": reductions.median,
+    "cummax.default": searching.running(op.max, op.argmax),
+    "cummin.default": searching.running(op.min, op.argmin),
+    "kthvalue.default": searching.kth_value,
+    "logcumsumexp.default": searching.log_cumulative_sum_exp,
 }
 # What their type is, the result says: they compute in it.
 _TYPED_REDUCTIONS: dict[str, Converter] = {
@@ -198,6 +213,43 @@ _SOFTMAX: dict[str, Converter] = {
     "_log_softmax.default": unary.softmax(op.nn.log_softmax),
 }
 
+_COMPLEX: dict[str, Converter] = {
+    "_fft_r2c.default": complex_numbers.from_real,
+    "_fft_c2r.default": complex_numbers.to_real,
+    "_fft_c2c.default": complex_numbers.of_complex,
+    **dict.fromkeys(
+        ("view_as_real.default", "view_as_complex.default", "clone.default", "alias.default"),
+        complex_numbers.same,
+    ),
+    "real.default": complex_numbers.part(0),
+    "imag.default": complex_numbers.part(1),
+    "abs.default": complex_numbers.absolute,
+    "angle.default": complex_numbers.angle,
+    "complex.default": complex_numbers.made_of,
+    "polar.default": complex_numbers.polar,
+    **dict.fromkeys(("_conj.default", "conj_physical.default"), complex_numbers.conjugate),
+    "neg.default": complex_numbers.negative,
+    "_to_copy.default": complex_numbers.to_copy,
+    **_each("Tensor Scalar", {"mul": complex_numbers.multiply, "div": complex_numbers.divide}),
+    "add.Tensor": complex_numbers.plus(op.add),
+    "sub.Tensor": complex_numbers.plus(op.subtract),
+    "view.default": complex_numbers.view,
+    "unsqueeze.default": complex_numbers.unsqueeze,
+    "squeeze.dims": complex_numbers.squeeze,
+    "expand.default": complex_numbers.expand,
+    "permute.default": complex_numbers.permute,
+    "select.int": complex_numbers.select,
+    "slice.Tensor": complex_numbers.cut,
+    "cat.default": complex_numbers.cat,
+    "sum.dim_IntList": complex_numbers.total,
+    **dict.fromkeys(("bmm.default", "mm.default"), complex_numbers.matmul),
+    "index_select.default": complex_numbers.index_select,
+    "slice_scatter.default": complex_numbers.put_slice,
+}
+
+COMPLEX: dict[str, Entry] = _entries(_COMPLEX, "dtype")
+"""By the operator's name, where it reads or gives complex numbers."""
+
 TABLE: dict[str, Entry] = {
     **_entries(_ARITHMETIC),
     **_entries(_UNARY),
@@ -217,6 +269,7 @@ TABLE: dict[str, Entry] = {
     **_entries(
         {"embedding.default": indexing.embedding}, "padding_idx", "scale_grad_by_freq", "sparse"
     ),
+    **_entries({"_embedding_bag.default": searching.embedding_bag}, "scale_grad_by_freq", "sparse"),
     **_entries({"gather.default": indexing.gather}, "sparse_grad"),
     # Of equal elements the order is kept in any case.
     **_entries({"sort.default": reductions.sort}),
