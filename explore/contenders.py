@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import msgspec
 import numpy as np
 
 from ..backends.build import Built
@@ -18,6 +20,8 @@ from .measure.local import Measured
 from .request import Bounds
 from .shortlist import dropped_record
 from .variants import Probe, Variant, agreement_ratio
+
+_ACCURACIES = ("accuracy", "validation_accuracy")
 
 
 def make_contender(
@@ -45,6 +49,24 @@ def make_contender(
         validation_accuracy=None if scores is None else scores.validation.value,
         latency_ratio=None if latency is None else latency.ratio_to_plainest,
         ran=run is not None,
+    )
+
+
+def join_shapes(found: Sequence[Sequence[Contender]]) -> list[Contender]:
+    """Join what was found of variants at each shape; their accuracy is that of the first."""
+    return [
+        replace(first, further_shapes=tuple(_with_accuracy(each, first) for each in further))
+        for first, *further in zip(*found, strict=True)
+    ]
+
+
+def _with_accuracy(contender: Contender, first: Contender) -> Contender:
+    """The contender at a shape that no labelled samples have, its accuracy that at the first."""
+    known = {name: getattr(first.cost, name) for name in _ACCURACIES}
+    return replace(
+        contender,
+        cost=msgspec.structs.replace(contender.cost, **known),
+        validation_accuracy=first.validation_accuracy,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ..frontend.shapes import specs_text
 from ..ir.quantized_layers import is_quantized
 from ..library.manifest import Cost
 from .request import Bounds
@@ -24,6 +25,7 @@ class Contender:
     """A built variant with what was found of it; None where the board was not here.
 
     Where it was not `ran`, `agreement_ratio` is its lowering's (`explore/measure/elsewhere.py`).
+    All is that of the first shape; `further_shapes` follow.
     """
 
     variant: Variant
@@ -32,6 +34,12 @@ class Contender:
     validation_accuracy: float | None
     latency_ratio: float | None
     ran: bool = True
+    further_shapes: tuple[Contender, ...] = ()
+
+    @property
+    def at_shapes(self) -> tuple[Contender, ...]:
+        """The variant at every shape."""
+        return (self, *self.further_shapes)
 
     @property
     def name(self) -> str:
@@ -49,7 +57,24 @@ class Contender:
 
 
 def refusal(dense: Contender, contender: Contender, bounds: Bounds) -> str | None:
-    """Why a contender may not enter, or None; `dense` is the network with nothing compressed."""
+    """Why a contender may not enter, or None; `dense` is the network with nothing compressed.
+
+    It must be right, accurate and within the bounds at every shape, and faster at one.
+    """
+    for each in contender.at_shapes:
+        fault = _fault(dense, each, bounds)
+        if fault is not None:
+            where = f"at {specs_text(each.variant.model.inputs)}: "
+            return f"{where if contender.further_shapes else ''}{fault}"
+    ratios = [each.latency_ratio for each in contender.at_shapes]
+    if contender is dense or not all(ratio and ratio > _FASTER_RATIO for ratio in ratios):
+        return None
+    listed = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    return f"not faster than dense: {listed} of its time"
+
+
+def _fault(dense: Contender, contender: Contender, bounds: Bounds) -> str | None:
+    """What is wrong with a contender at one shape, or None."""
     if contender.agreement_ratio is not None and not (
         contender.agreement_ratio <= contender.tolerance_ratio
     ):
@@ -62,12 +87,7 @@ def refusal(dense: Contender, contender: Contender, bounds: Bounds) -> str | Non
         return f"its p90 of {latency.value:.3g} ms is above the asked {bounds.latency_ms:g} ms"
     if contender is dense:
         return None
-    lost = accuracy_refusal(dense.validation_accuracy, contender.validation_accuracy, bounds)
-    if lost is not None:
-        return lost
-    if contender.latency_ratio is not None and contender.latency_ratio > _FASTER_RATIO:
-        return f"not faster than dense: {contender.latency_ratio:.2f} of its time"
-    return None
+    return accuracy_refusal(dense.validation_accuracy, contender.validation_accuracy, bounds)
 
 
 def accuracy_refusal(dense: float | None, other: float | None, bounds: Bounds) -> str | None:
@@ -81,9 +101,13 @@ def accuracy_refusal(dense: float | None, other: float | None, bounds: Bounds) -
 
 
 def dominated_by(contender: Contender, others: Sequence[Contender]) -> Contender | None:
-    """Another that is at least as good in everything that is known, and better in something."""
+    """Another that is at least as good in everything that is known, and better in something.
+
+    Everything is every figure at every shape.
+    """
     for other in others:
-        pairs = [(axis(contender), axis(other)) for axis in _AXES]
+        shapes = list(zip(contender.at_shapes, other.at_shapes, strict=True))
+        pairs = [(axis(ours), axis(theirs)) for axis in _AXES for ours, theirs in shapes]
         known = [
             (ours, theirs) for ours, theirs in pairs if ours is not None and theirs is not None
         ]

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..backends.codegen import cuda
@@ -18,9 +18,9 @@ from ..frontend.data import Dataset, Splits
 from ..ir.model import Model
 from ..ir.quantized_layers import is_quantized
 from ..library.manifest import DecisionRecord
+from ..library.streams.pairs import pair_states
 from ..library.writer import check_replaceable, check_room
 from ..passes import Compressed
-from ..reference.import_check import load_checked
 from ..targets import Board
 from .board.site import Site, find_site
 from .compressor import Compressor
@@ -28,6 +28,7 @@ from .measure.layer_times import with_layer_times
 from .progress import Progress, Silent
 from .recipes import Recipe, find_recipes, why_skipped
 from .request import Request, find_boards
+from .shapes.imports import import_shapes
 from .variants import decision_records
 
 
@@ -66,10 +67,15 @@ class BoardPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A request whose files were read, whose boards were found, whose recipes were applied."""
+    """A request whose files were read, whose boards were found, whose recipes were applied.
+
+    `model` is the network at the first shape, that of the data where there are several; passes were
+    planned there.
+    """
 
     request: Request
     model: Model
+    further_shapes: tuple[Model, ...]
     splits: Splits | None
     training: Dataset | None
     recipes: tuple[RecipePlan, ...]
@@ -92,7 +98,9 @@ def plan(request: Request, progress: Progress | None = None) -> Plan:
     recipes = find_recipes(request.recipes)
     boards = plan_boards(request)
     progress.step("read", 0, 2, str(getattr(request.model, "name", request.model)))
-    model = load_checked(request.model, request.shapes or None, check=request.check_import)
+    first, *further = import_shapes(request)
+    states = pair_states(first.inputs, first.outputs, request.states)
+    model = replace(first, states=states or first.states)
     for board in boards:
         if board.output is not None:
             check_room(board.output, _least_bytes(model))
@@ -105,6 +113,7 @@ def plan(request: Request, progress: Progress | None = None) -> Plan:
     return Plan(
         request=request,
         model=model,
+        further_shapes=tuple(further),
         splits=splits,
         training=training,
         recipes=plan_recipes(request, timed, model, boards, compressor, progress),

@@ -20,6 +20,7 @@ from .plan import BoardPlan, Plan
 from .plan import plan as make_plan
 from .progress import Progress, Silent
 from .request import Request
+from .shapes.every_shape import at_every_shape
 from .shortlist import find_variants, select_for_board
 from .variants import Variant, make_probe
 
@@ -69,9 +70,11 @@ def tune_variants(plan: Plan, progress: Progress | None = None) -> TuneResult:
     probe = make_probe(plan.model, plan.splits)
     with farms_of(plan.request) as farms:
         variants, skipped = find_variants(plan, probe, progress)
-        boards = [_tune(plan, board, variants, farms, progress) for board in plan.boards]
-    names = tuple(variant.name for variant in variants)
-    return TuneResult(boards=tuple(boards), variants=names, skipped=skipped)
+        shapes, lost = at_every_shape(plan, variants, probe, progress)
+        every = [variant for shape in shapes for variant in shape.variants]
+        boards = [_tune(plan, board, every, farms, progress) for board in plan.boards]
+    names = tuple(variant.name for variant in shapes[0].variants)
+    return TuneResult(boards=tuple(boards), variants=names, skipped=(*skipped, *lost))
 
 
 def _tune(

@@ -85,7 +85,7 @@ def decision_records(model: Model, steps: Sequence[Step]) -> tuple[DecisionRecor
     return tuple(
         DecisionRecord(
             pass_name=name,
-            layer=decision.layer,
+            layer=str(decision.layer),  # TVM's own kind of string cannot be written
             action="kept" if isinstance(decision, Kept) else "changed",
             detail=decision.describe(),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any
@@ -35,6 +36,8 @@ class Context:
     load_ratio            what other work adds to a call's time, in [0, 10]: 0.5 makes it half as
                           long again
     calls_per_s           how often the network is called; None: as fast as it can be
+    shapes                of inputs, by name: decide by what the variants cost at that shape of the
+                          library; None: at its first
 
     Any real number will do, NumPy's scalars too; it is kept as a float.
 
@@ -49,11 +52,12 @@ class Context:
     accuracy_floor_ratio: float | None = None
     load_ratio: float | None = None
     calls_per_s: float | None = None
+    shapes: Mapping[str, tuple[int, ...]] | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None:
+            if value is not None and field.name in _UPPER:
                 object.__setattr__(self, field.name, _checked(field.name, value))
 
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from ..targets.board import Affinity, Board
 
-SCHEMA_VERSION = 3
-READ_SCHEMAS = (2, 3)
+SCHEMA_VERSION = 4
+READ_SCHEMAS = (2, 3, 4)
 MANIFEST_NAME = "manifest.json"
 DIGEST_NAME = "manifest.sha256"
 CODE_FOLDER = "code"
@@ -115,22 +116,43 @@ class FunctionRecord(Record, frozen=True, kw_only=True):
     moved_bytes: Count
 
 
-class Variant(Record, frozen=True, kw_only=True):
-    """One compressed and compiled alternative of the network.
+class Executable(Record, frozen=True, kw_only=True):
+    """A variant compiled for one shape, with what was found of it there.
 
     `code` is the path of its shared library; `functions` are the calls that it makes, in order;
     `weights` are keys of tensors, in the order in which the compiled `main` takes them, after the
-    inputs, as one array. `agreement` is None where nothing of the variant was ever run.
+    inputs, as one array. `agreement` is None where nothing of it was ever run.
     """
 
-    name: Name
-    recipe: str
-    decisions: tuple[DecisionRecord, ...]
     code: str
     functions: tuple[FunctionRecord, ...]
     weights: tuple[Name, ...]
     cost: Cost
     agreement: Agreement | None = None
+
+
+class Variant(Executable, frozen=True, kw_only=True):
+    """One compressed alternative of the network, compiled for each of the library's shapes.
+
+    What an Executable has is that of the first shape; `further_shapes` follow, in the order of the
+    manifest's.
+    """
+
+    name: Name
+    recipe: str
+    decisions: tuple[DecisionRecord, ...]
+    further_shapes: tuple[Executable, ...] = ()
+
+    @property
+    def executables(self) -> tuple[Executable, ...]:
+        """One for each shape, in the order of `Manifest.signatures`."""
+        return (self, *self.further_shapes)
+
+    def at(self, index: int) -> Variant:
+        """The variant as it is at one shape alone."""
+        there = self.executables[index]
+        fields = {name: getattr(there, name) for name in Executable.__struct_fields__}
+        return replace(self, **fields, further_shapes=())
 
 
 class Dropped(Record, frozen=True, kw_only=True):
@@ -148,6 +170,20 @@ class TensorSpec(Record, frozen=True, kw_only=True):
     name: Name
     shape: tuple[Extent, ...]
     dtype: Dtype
+
+
+class StateRecord(Record, frozen=True, kw_only=True):
+    """A state: the output of one call that is the input of the next, of one shape and type."""
+
+    input: Name
+    output: Name
+
+
+class Signature(Record, frozen=True, kw_only=True):
+    """One shape of the network: that of each input, and of each output that follows."""
+
+    inputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1)]
+    outputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1)]
 
 
 class FileRecord(Record, frozen=True, kw_only=True):
@@ -174,9 +210,12 @@ class BoardRecord(Record, frozen=True, kw_only=True):
     affinity: Affinity = Affinity()
 
 
-class Manifest(Record, frozen=True, kw_only=True):
+class Manifest(Signature, frozen=True, kw_only=True):
     """The whole of `manifest.json`. `plainest` names the variant with nothing compressed.
 
+    `inputs` and `outputs` are those of the first shape; `further_shapes` follow. `padding` gives,
+    for some inputs, the value with which they are filled up to the next larger shape. `states` are
+    what `Net.stream` keeps between calls.
     `runtime` is the path of the packed libtvm_runtime, or None where an installed one serves.
     """
 
@@ -186,13 +225,30 @@ class Manifest(Record, frozen=True, kw_only=True):
     tvm_version: Name
     created: str
     board: BoardRecord
-    inputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1)]
-    outputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1)]
     plainest: Name
     variants: Annotated[tuple[Variant, ...], Meta(min_length=1)]
     dropped: tuple[Dropped, ...]
     files: tuple[FileRecord, ...]
     runtime: str | None = None
+    states: tuple[StateRecord, ...] = ()
+    further_shapes: tuple[Signature, ...] = ()
+    padding: dict[str, float] = {}
+
+    @property
+    def signatures(self) -> tuple[Signature, ...]:
+        """Every shape, the first before the others."""
+        return (self, *self.further_shapes)
+
+    def at(self, index: int) -> Manifest:
+        """The library as it is at one shape alone."""
+        there = self.signatures[index]
+        return replace(
+            self,
+            inputs=there.inputs,
+            outputs=there.outputs,
+            further_shapes=(),
+            variants=tuple(variant.at(index) for variant in self.variants),
+        )
 
     def variant(self, name: str) -> Variant:
         """Return the variant of that name; KeyError where there is none."""

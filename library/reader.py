@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from ..errors import LibraryError, ManifestError
+from ..errors import LibraryError, ManifestError, UsageError
 from ..files.folder import OpenFolder
 from ..files.read import NotRegular, why_unreadable
 from ..targets.toml_board import MAX_TARGET_DEPTH, depth_of
@@ -28,11 +28,13 @@ from .manifest import (
     READ_SCHEMAS,
     SCHEMA_VERSION,
     Cost,
+    Executable,
     Figure,
     FileRecord,
     Manifest,
-    Variant,
 )
+from .shapes.faults import shape_faults
+from .streams.pairs import pair_states
 
 MAX_MANIFEST_BYTES = 16 * 2**20
 # A large file that is nearly all holes costs its maker nothing, and minutes to hash.
@@ -190,9 +192,12 @@ def decode_manifest(data: bytes, path: Path) -> Manifest:
 def _faults(manifest: Manifest) -> Iterable[str]:
     yield from _name_faults(manifest)
     yield from _file_faults(manifest)
+    yield from shape_faults(manifest)
+    yield from _state_faults(manifest)
     for variant in manifest.variants:
-        yield from _cost_faults(f"variant {variant.name!r}", variant.cost)
-        yield from _function_faults(variant)
+        for each in variant.executables:
+            yield from _cost_faults(f"variant {variant.name!r}", each.cost)
+            yield from _function_faults(variant.name, each)
     for dropped in manifest.dropped:
         if dropped.cost is not None:
             yield from _cost_faults(f"dropped {dropped.name!r}", dropped.cost)
@@ -226,10 +231,20 @@ def _file_faults(manifest: Manifest) -> Iterable[str]:
             yield f"path {path!r} leaves the library's folder or is not plain"
         if count > 1:
             yield f"file {path!r} is listed {count} times"
-    used = [variant.code for variant in manifest.variants]
+    used = [each.code for variant in manifest.variants for each in variant.executables]
     for path in (*used, *([manifest.runtime] if manifest.runtime is not None else [])):
         if path not in paths:
             yield f"{path!r} is used but not among the files"
+
+
+def _state_faults(manifest: Manifest) -> Iterable[str]:
+    declared = {state.input: state.output for state in manifest.states}
+    if len(declared) < len(manifest.states):
+        yield "an input is two states"
+    try:
+        pair_states(manifest.inputs, manifest.outputs, declared)
+    except UsageError as error:
+        yield str(error)
 
 
 def _cost_faults(where: str, cost: Cost) -> Iterable[str]:
@@ -241,12 +256,12 @@ def _cost_faults(where: str, cost: Cost) -> Iterable[str]:
         yield f"{where}: accuracy {cost.accuracy.value} is above 1"
 
 
-def _function_faults(variant: Variant) -> Iterable[str]:
-    for function in variant.functions:
+def _function_faults(variant: str, executable: Executable) -> Iterable[str]:
+    for function in executable.functions:
         counts = (function.macs_count, function.performed_macs_count)
         if any(count == 0 for count in counts) != (function.dtype is None):
             yield (
-                f"variant {variant.name!r}: {function.name!r} does {counts[1]} of {counts[0]} "
+                f"variant {variant!r}: {function.name!r} does {counts[1]} of {counts[0]} "
                 f"multiply-adds in {function.dtype or 'no type'}"
             )
 

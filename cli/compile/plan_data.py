@@ -24,6 +24,11 @@ def plan_data(plan: Plan) -> dict[str, Any]:
         "source": str(plan.request.model),
         "inputs": msgspec.to_builtins(model.inputs),
         "outputs": msgspec.to_builtins(model.outputs),
+        "further_shapes": [
+            msgspec.to_builtins({"inputs": further.inputs, "outputs": further.outputs})
+            for further in plan.further_shapes
+        ],
+        "padding": dict(plan.request.pad),
         "macs_count": macs_count(model),
         "weights_bytes": weight_bytes(model),
         "data": _data(plan),

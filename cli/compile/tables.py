@@ -13,7 +13,7 @@ from ...explore.plan import Plan
 from ...explore.request import Bounds
 from ...ir.model import TensorSpec
 from ..shared.answer import Answer
-from ..shared.library_tables import agreement_text, decision_table, dropped_table
+from ..shared.library_tables import agreement_text, at_shape, decision_table, dropped_table
 from ..shared.tables import (
     COST_COLUMNS,
     ORIGIN_NOTE,
@@ -36,6 +36,7 @@ def plan_answer(plan: Plan) -> Answer:
              f"{bytes_text(data['weights_bytes'])} of weights", "bold"),
         line(f"inputs   {_specs(model.inputs)}"),
         line(f"outputs  {_specs(model.outputs)}"),
+        *(line(f"also     {_specs(further.inputs)}") for further in plan.further_shapes),
         line(f"data     {_data(data['data'])}"),
         line(f"bounds   {_bounds(plan.request.bounds)}"),
         *(decision_table(each.recipe.name, each.decisions) for each in recipes if each.decisions),
@@ -87,6 +88,10 @@ def _board_data(result: BoardResult | BoardFailure) -> dict[str, Any]:
     for variant in variants:
         del variant["decisions"], variant["weights"], variant["code"]
         variant["ratio_to_dense"] = result.latency_ratios.get(variant["name"])
+        further = zip(variant["further_shapes"], result.further_latency_ratios, strict=True)
+        for executable, ratios in further:
+            del executable["weights"], executable["code"]
+            executable["ratio_to_dense"] = ratios.get(variant["name"])
     return {
         **found,
         "measured_here": result.plan.site.here,
@@ -103,11 +108,13 @@ def _board_shown(result: BoardResult | BoardFailure) -> Iterable[Any]:
         return
     title = f"{result.board.name}: {result.folder}"
     rows, below = [], result.lost_on_test
+    all_ratios = (result.latency_ratios, *result.further_latency_ratios)
     for variant in result.manifest.variants:
-        ratio = result.latency_ratios.get(variant.name)
-        cells = (f"{ratio:.2f}" if ratio else "-", agreement_text(variant.agreement))
         name = f"{variant.name} !" if variant.name in below else variant.name
-        rows.append((name, *cost_cells(variant.cost), *cells))
+        for index, each in enumerate(variant.executables):
+            ratio = all_ratios[index].get(variant.name)
+            cells = (f"{ratio:.2f}" if ratio else "-", agreement_text(each.agreement))
+            rows.append((at_shape(result.manifest, index, name), *cost_cells(each.cost), *cells))
     yield table(title, ("variant", *COST_COLUMNS, ">time / dense", "error"), rows)
     yield line(f"{ORIGIN_NOTE}; error: against the reference", "dim")
     if below:

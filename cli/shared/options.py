@@ -66,7 +66,29 @@ RecipeNames = Annotated[
 ]
 Shapes = Annotated[
     list[str] | None,
-    typer.Option("--shape", metavar="x=1,3,32,32", help="Fix an ONNX input's shape; repeatable."),
+    typer.Option(
+        "--shape",
+        metavar="x=1,3,32,32",
+        help="Fix the free dimensions of an input; repeatable. Given several times for one input, "
+        "or as 'ids=1,{16,32,64}', the library holds each shape.",
+    ),
+]
+Pad = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--pad",
+        metavar="ids=0",
+        help="Let apps pad this input with a value to the next larger shape; repeatable. It is "
+        "refused where that changes an output.",
+    ),
+]
+States = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state",
+        metavar="h=hn",
+        help="An input that an app's stream takes from an output of the call before; repeatable.",
+    ),
 ]
 CheckImport = Annotated[
     bool,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from ...errors import UsageError
 from ...frontend import check, load_data
 from ...frontend.data import Dataset
+from ...frontend.shapes import Shapes, one_shape
 from ...ir.model import Model
 from ...passes import Compressed, Decision, Quantize, run
 from ...reference.executor import accuracy, evaluate
@@ -40,7 +41,7 @@ class RetrainRequest:
     recipe: str | Recipe = "dense"
     settings: Settings = field(default_factory=Settings)
     aware: bool = False
-    shapes: Mapping[str, tuple[int, ...]] | None = None
+    shapes: Shapes | Sequence[Shapes] | None = None
     check_import: bool = True
     checkpoints: Path | None = None
 
@@ -118,7 +119,8 @@ def read_inputs(
     """The recipe, the network, the data and the validation data, or what is wrong with them."""
     recipe = _find_recipe(request)
     progress.step("read", 0, 3, str(getattr(request.model, "name", request.model)))
-    model = load_checked(request.model, request.shapes or None, check=request.check_import)
+    shapes = one_shape(request.shapes, "a network is trained at one")
+    model = load_checked(request.model, shapes, check=request.check_import)
     progress.step("read", 1, 3, "data")
     data = check(load_data(request.data), model)
     progress.step("read", 2, 3, "validation data")

@@ -12,8 +12,9 @@ from onnx.reference import ReferenceEvaluator
 
 from ...errors import first_line
 from ...ir.model import Model
+from ..shapes import Shapes
 from ..source import SourceFailure
-from .importer import Shapes, from_proto
+from .importer import from_proto
 from .widen import narrow_type
 
 Run = Callable[[dict[str, np.ndarray]], list[np.ndarray]]

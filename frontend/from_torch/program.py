@@ -13,6 +13,8 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 
 from ...errors import ModelError, UnsupportedOperator, first_line
+from ..shapes import Shapes
+from .free_dimensions import describe_free
 from .operator_call import NARROW_FLOATS, own_name
 
 _aten = torch.ops.aten
@@ -22,6 +24,8 @@ _KEPT_WHOLE = (
     _aten.matmul.default,
     _aten.scaled_dot_product_attention.default,
 )
+# So would it unroll these, unless a projection follows each step.
+_LOOPS = tuple(getattr(_aten, name).input for name in ("lstm", "gru", "rnn_tanh", "rnn_relu"))
 # Decomposed though they belong to the core of ATen: by torch's own definitions.
 _DECOMPOSED = (_aten.grid_sampler_2d.default,)
 _INPUT_TYPES = (
@@ -30,17 +34,11 @@ _INPUT_TYPES = (
     *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
 )
 _EVAL = "export the network in eval mode (network.eval())"
-FREE_DIMENSIONS = "has free dimensions; export it without dynamic_shapes"
 DATA_DEPENDENT = (
     "has shapes that depend on its data (an index by a boolean mask, nonzero, item, …); "
     "use torch.where, or indices that are known"
 )
-_UNBACKED = re.compile(r"\bu\d+\b")
-
-
-def describe_symbols(symbols: str) -> str:
-    """Say what makes a shape symbolic: torch calls u0, u1, … what data decides."""
-    return DATA_DEPENDENT if _UNBACKED.search(symbols) else FREE_DIMENSIONS
+UNBACKED = re.compile(r"\bu\d+\b")
 
 
 def export(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], name: str) -> ExportedProgram:
@@ -58,11 +56,36 @@ def export(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], name: str)
             child.training = training
 
 
+def with_shapes(
+    program: ExportedProgram, inputs: tuple[torch.Tensor, ...], shapes: Shapes, name: str
+) -> tuple[torch.Tensor, ...]:
+    """Give example inputs of other shapes, zeros; `program` is the network exported with `inputs`.
+
+    Raises:
+        ModelError: no such input, or one with another number of axes.
+
+    """
+    names = program.graph_signature.user_inputs
+    unknown = next((key for key in shapes if key not in names), None)
+    if unknown is not None or len(names) != len(inputs):
+        raise ModelError(f"{name} has no input {unknown!r}; it has {', '.join(map(str, names))}")
+    for key, example in zip(names, inputs, strict=True):
+        if key in shapes and len(shapes[key]) != example.dim():
+            given = tuple(example.shape)
+            raise ModelError(f"{name}: input {key} is {given}; {shapes[key]} does not fit it")
+    return tuple(
+        torch.zeros(shapes[key], dtype=example.dtype) if key in shapes else example
+        for key, example in zip(names, inputs, strict=True)
+    )
+
+
 def check(program: ExportedProgram, name: str) -> None:
     """Refuse what cannot be imported, as the source wrote it."""
     if program.range_constraints:
-        symbols = " ".join(str(symbol) for symbol in program.range_constraints)
-        raise ModelError(f"{name} {describe_symbols(symbols)}")
+        # torch calls u0, u1, … what data decides
+        if UNBACKED.search(" ".join(map(str, program.range_constraints))):
+            raise ModelError(f"{name} {DATA_DEPENDENT}")
+        raise ModelError(f"{name} {describe_free(program)}, or export it without dynamic_shapes")
     for key, tensor in program.state_dict.items():
         if tensor.is_floating_point() and tensor.dtype not in (torch.float32, *NARROW_FLOATS):
             raise ModelError(f"{name}: {key} is {tensor.dtype}; convert the network with .float()")
@@ -140,7 +163,7 @@ def layer_of(node: fx.Node) -> str:
 def decompose(program: ExportedProgram, name: str) -> ExportedProgram:
     """Break a program down to the operators that the table knows."""
     table = torch.export.default_decompositions()
-    for operator in _KEPT_WHOLE:
+    for operator in (*_KEPT_WHOLE, *_whole_loops(program)):
         table.pop(operator)
     table.update(get_decompositions(_DECOMPOSED))
     try:
@@ -149,6 +172,22 @@ def decompose(program: ExportedProgram, name: str) -> ExportedProgram:
         raise ModelError(
             f"{name}: torch cannot decompose this network: {first_line(error)}"
         ) from error
+
+
+def _whole_loops(program: ExportedProgram) -> set[Any]:
+    """Recurrent layers that can be imported as loops: no layer of their kind is projected."""
+    loops = [node for node in program.graph.nodes if node.target in _LOOPS]
+    projected = {
+        node.target for node in loops if len(node.args[2]) != _weight_count(*node.args[3:8])
+    }
+    return {node.target for node in loops} - projected
+
+
+def _weight_count(
+    has_biases: bool, layers: int, dropout: float, train: bool, bidirectional: bool
+) -> int:
+    """How many weights a stack of recurrent layers has where nothing is projected."""
+    return (4 if has_biases else 2) * layers * (1 + bidirectional)
 
 
 def array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:

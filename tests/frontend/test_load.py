@@ -102,8 +102,8 @@ def test_a_function_may_return_a_model(factories, monkeypatch):
     assert isinstance(model, Model)
 
 
-def test_shapes_of_a_pt2_cannot_be_changed(tmp_path):
+def test_shapes_of_a_pt2_that_was_exported_with_fixed_ones_cannot_be_changed(tmp_path):
     path = tmp_path / "net.pt2"
-    path.write_bytes(b"x")
+    torch.export.save(torch.export.export(torch.nn.Linear(3, 2), (torch.ones(2, 3),)), path)
     with pytest.raises(ModelError, match=r"fixed when a \.pt2 is exported"):
-        load_model(path, {"x": (1, 3)})
+        load_model(path, {"input": (1, 3)})
