@@ -218,41 +218,10 @@ _SOFTMAX: dict[str, Converter] = {
     "_log_softmax.default": unary.softmax(op.nn.log_softmax),
 }
 
-_COMPLEX: dict[str, Converter] = {
-    "_fft_r2c.default": complex_numbers.from_real,
-    "_fft_c2r.default": complex_numbers.to_real,
-    "_fft_c2c.default": complex_numbers.of_complex,
-    **dict.fromkeys(
-        ("view_as_real.default", "view_as_complex.default", "clone.default", "alias.default"),
-        complex_numbers.same,
-    ),
-    "real.default": complex_numbers.part(0),
-    "imag.default": complex_numbers.part(1),
-    "abs.default": complex_numbers.absolute,
-    "angle.default": complex_numbers.angle,
-    "complex.default": complex_numbers.made_of,
-    "polar.default": complex_numbers.polar,
-    **dict.fromkeys(("_conj.default", "conj_physical.default"), complex_numbers.conjugate),
-    "neg.default": complex_numbers.negative,
-    "_to_copy.default": complex_numbers.to_copy,
-    **_each("Tensor Scalar", {"mul": complex_numbers.multiply, "div": complex_numbers.divide}),
-    "add.Tensor": complex_numbers.plus(op.add),
-    "sub.Tensor": complex_numbers.plus(op.subtract),
-    "view.default": complex_numbers.view,
-    "unsqueeze.default": complex_numbers.unsqueeze,
-    "squeeze.dims": complex_numbers.squeeze,
-    "expand.default": complex_numbers.expand,
-    "permute.default": complex_numbers.permute,
-    "select.int": complex_numbers.select,
-    "slice.Tensor": complex_numbers.cut,
-    "cat.default": complex_numbers.cat,
-    "sum.dim_IntList": complex_numbers.total,
-    **dict.fromkeys(("bmm.default", "mm.default"), complex_numbers.matmul),
-    "index_select.default": complex_numbers.index_select,
-    "slice_scatter.default": complex_numbers.put_slice,
+COMPLEX: dict[str, Entry] = {
+    **_entries(complex_numbers.CONVERTERS, "dtype"),
+    **_entries(complex_numbers.RESHAPED, "size", "dim"),
 }
-
-COMPLEX: dict[str, Entry] = _entries(_COMPLEX, "dtype")
 """By the operator's name, where it reads or gives complex numbers."""
 
 TABLE: dict[str, Entry] = {

@@ -156,13 +156,9 @@ def to_copy(call: OperatorCall, x: relax.Expr, dtype: Any = None) -> relax.Expr:
     return _joined(call, x, relax.const(np.zeros(shape_of(x), "float32")))
 
 
-def _is_complex(call: OperatorCall, index: int) -> bool:
-    return call.complex_arguments[index]
-
-
 def multiply(call: OperatorCall, x: relax.Expr, other: Any) -> relax.Expr:
     """A product; a real factor scales both parts."""
-    pairs = [_is_complex(call, i) for i in (0, 1)]
+    pairs = list(call.complex_arguments[:2])
     if isinstance(other, complex):
         other, pairs = relax.const(np.array([other.real, other.imag], "float32")), [True, True]
     if all(pairs):
@@ -181,11 +177,11 @@ def _scaled(
 
 def divide(call: OperatorCall, x: relax.Expr, other: Any) -> relax.Expr:
     """A quotient."""
-    if not _is_complex(call, 1):
+    if not call.complex_arguments[1]:
         return _scaled(call, _op.divide, x, other)
     (c, d) = _parts(call, other)
     size = call.emit(_op.add, call.emit(_op.square, c), call.emit(_op.square, d))
-    if _is_complex(call, 0):
+    if call.complex_arguments[0]:
         product = multiply(call, x, conjugate(call, other))
     else:
         product = _scaled(call, _op.multiply, conjugate(call, other), x)
@@ -198,7 +194,7 @@ def plus(operator: Callable[..., relax.Expr]) -> Converter:
     def convert(call: OperatorCall, x: relax.Expr, other: Any) -> relax.Expr:
         values = []
         for index, value in enumerate((x, other)):
-            if not _is_complex(call, index):
+            if not call.complex_arguments[index]:
                 value = call.cast(value, "float32")
                 value = _joined(call, value, relax.const(np.zeros(shape_of(value), "float32")))
             values.append(value)
@@ -207,18 +203,8 @@ def plus(operator: Callable[..., relax.Expr]) -> Converter:
     return convert
 
 
-def view(call: OperatorCall, x: relax.Expr, size: Sequence[int]) -> relax.Expr:
-    """Reshape."""
-    return call.reshape(x, (*call.shape, 2))
-
-
-def unsqueeze(call: OperatorCall, x: relax.Expr, dim: int) -> relax.Expr:
-    """Insert an axis of one."""
-    return call.reshape(x, (*call.shape, 2))
-
-
-def squeeze(call: OperatorCall, x: relax.Expr, dim: Sequence[int]) -> relax.Expr:
-    """Take out axes of one."""
+def reshaped(call: OperatorCall, x: relax.Expr) -> relax.Expr:
+    """What torch says that view, squeeze and unsqueeze give."""
     return call.reshape(x, (*call.shape, 2))
 
 
@@ -264,13 +250,7 @@ def index_select(call: OperatorCall, x: relax.Expr, dim: int, index: relax.Expr)
 
 
 def put_slice(
-    call: OperatorCall,
-    x: relax.Expr,
-    src: relax.Expr,
-    dim: int,
-    start: int | None,
-    end: int | None,
-    step: int,
+    call: OperatorCall, x: relax.Expr, src: relax.Expr, dim: int, start: Any, end: Any, step: int
 ) -> relax.Expr:
     """Put src into a slice."""
     return slice_scatter(call, x, src, axis_of(dim, len(call.shape)), start, end, step)
@@ -282,3 +262,37 @@ def total(
     """Sum over axes."""
     rank = len(shape_of(x)) - 1
     return call.emit(_op.sum, x, [axis_of(d, rank) for d in dim or range(rank)], keepdim)
+
+
+CONVERTERS: dict[str, Converter] = {
+    "_fft_r2c.default": from_real,
+    "_fft_c2r.default": to_real,
+    "_fft_c2c.default": of_complex,
+    **dict.fromkeys(
+        ("view_as_real.default", "view_as_complex.default", "clone.default", "alias.default"),
+        same,
+    ),
+    "real.default": part(0),
+    "imag.default": part(1),
+    "abs.default": absolute,
+    "angle.default": angle,
+    "complex.default": made_of,
+    "polar.default": polar,
+    **dict.fromkeys(("_conj.default", "conj_physical.default"), conjugate),
+    "neg.default": negative,
+    "_to_copy.default": to_copy,
+    **dict.fromkeys(("mul.Tensor", "mul.Scalar"), multiply),
+    **dict.fromkeys(("div.Tensor", "div.Scalar"), divide),
+    "add.Tensor": plus(_op.add),
+    "sub.Tensor": plus(_op.subtract),
+    "expand.default": expand,
+    "permute.default": permute,
+    "select.int": select,
+    "slice.Tensor": cut,
+    "cat.default": cat,
+    "sum.dim_IntList": total,
+    **dict.fromkeys(("bmm.default", "mm.default"), matmul),
+    "index_select.default": index_select,
+    "slice_scatter.default": put_slice,
+}
+RESHAPED = dict.fromkeys(("view.default", "unsqueeze.default", "squeeze.dims"), reshaped)
