@@ -191,8 +191,9 @@ def _weight_count(
 
 
 def array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
-    """Copy a tensor to NumPy; floats of 16 bits become float32."""
+    """Copy a tensor to NumPy; floats of 16 bits become float32, complex numbers pairs."""
     plain = tensor.detach().cpu().contiguous()
+    plain = torch.view_as_real(plain.resolve_conj()) if plain.is_complex() else plain
     return (plain.float() if plain.dtype in NARROW_FLOATS else plain).numpy().copy()
 
 
