@@ -92,6 +92,7 @@ def library_parts(
         dropped=dropped,
         tvm_version=version("apache-tvm"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        states=tuple(record.StateRecord(input=i, output=o) for i, o in model.states),
     )
 
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..backends.codegen import cuda
@@ -18,6 +18,7 @@ from ..frontend.data import Dataset, Splits
 from ..ir.model import Model
 from ..ir.quantized_layers import is_quantized
 from ..library.manifest import DecisionRecord
+from ..library.streams.pairs import pair_states
 from ..library.writer import check_replaceable, check_room
 from ..passes import Compressed
 from ..targets import Board
@@ -97,7 +98,9 @@ def plan(request: Request, progress: Progress | None = None) -> Plan:
     recipes = find_recipes(request.recipes)
     boards = plan_boards(request)
     progress.step("read", 0, 2, str(getattr(request.model, "name", request.model)))
-    model, *further = import_shapes(request)
+    first, *further = import_shapes(request)
+    states = pair_states(first.inputs, first.outputs, request.states)
+    model = replace(first, states=states or first.states)
     for board in boards:
         if board.output is not None:
             check_room(board.output, _least_bytes(model))

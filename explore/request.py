@@ -51,12 +51,15 @@ class Request:
     `data`: labelled held-out samples, as a file, a folder, `package.module:function`, or read
     already. `training`: other samples, on which recipes are retrained that lose more accuracy than
     `bounds` allows; with `together`, all are trained on them first, on shared weights.
+    `retrain_time_s`: how long each of these trainings may take; None: until it is done.
 
     `output`: the library for one board, the folder of libraries for several; None where boards are
     only tuned for. `recipes`: names, or recipes; empty for all that are tried by default, and
     without data only recipes that are named are tried unseen. `shapes` fix the free dimensions of
     inputs, one shape of each by name, or several such: the library then holds each. `pad` gives
     the value that fills up an input to the next larger shape; it is checked to change nothing.
+    `states` says which output is which input of the next call; where it is empty, names may tell
+    (`library.streams.pairs`).
 
     `check_import`: whether what was imported is compared with its source before anything is done.
 
@@ -71,11 +74,13 @@ class Request:
     data: str | Path | Dataset | Splits | None = None
     training: str | Path | Dataset | None = None
     together: bool = False
+    retrain_time_s: float | None = None
     recipes: Sequence[str | Recipe] = ()
     bounds: Bounds = field(default_factory=Bounds)
     tuning: Tuning = field(default_factory=lambda: Tuning(trials=200))
     shapes: Shapes | Sequence[Shapes] | None = None
     pad: Mapping[str, float] = field(default_factory=dict)
+    states: Mapping[str, str] = field(default_factory=dict)
     logs: Path = field(default_factory=default_logs)
     tracker: Address | None = None
     cluster: str | None = None
@@ -85,6 +90,8 @@ class Request:
     def __post_init__(self) -> None:
         if self.together and self.training is None:
             raise UsageError("--together needs --retrain too: the samples to train on")
+        if self.retrain_time_s is not None and self.training is None:
+            raise UsageError("--retrain-time needs --retrain too: the samples to train on")
         if self.training is not None and self.data is None:
             raise UsageError("--retrain needs --data too: held-out samples that tell what was lost")
 

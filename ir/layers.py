@@ -8,6 +8,7 @@ from math import prod
 
 from tvm import relax
 
+from . import recurrent
 from .convolutions import is_convolution, is_transposed, kind_of
 from .graph import Graph, is_call, shape_of, variables
 from .model import Model
@@ -124,7 +125,7 @@ def read_both_ways(model: Model) -> frozenset[str]:
 
 
 def macs_count(model: Model) -> int:
-    """Count the multiply-adds of one run: all layers, matmuls of two activations, attention."""
+    """Count one run's multiply-adds: layers, products of two activations, attention, loops."""
     return sum(_macs(value) for _, value in Graph.of(model).bindings)
 
 
@@ -142,6 +143,8 @@ def _macs(value: relax.Expr) -> int:
     if is_call(value, "relax.nn.attention") or is_call(value, "relax.nn.attention_bias"):
         query, key = shape_of(value.args[0]), shape_of(value.args[1])
         return prod(query[:3]) * key[1] * (query[3] + shape_of(value)[3])
+    if is_call(value, recurrent.NAME):
+        return prod(shape_of(value.args[0])) * shape_of(value.args[1])[1]
     return 0
 
 
@@ -183,7 +186,7 @@ def _layer(
         dilation=_ints(attrs.dilation) if attrs is not None else (),
         groups=int(attrs.groups) if attrs is not None else 1,
         spreads=is_transposed(value),
-        output_padding=_ints(attrs.output_padding) if is_transposed(value) else (),
+        output_padding=_ints(attrs.output_padding) if attrs and is_transposed(value) else (),
     )
 
 

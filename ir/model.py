@@ -28,7 +28,8 @@ class Model:
     one dataflow block of high-level Relax operators in the source's own layout (NCHW, OIHW), batch
     norm folded. It returns one tensor, or a tuple of them. Weight names are the source's own
     (``layer1.0.conv1.weight``); a pass that splits a layer appends to them. `notes` say what the
-    import changed, a sentence each.
+    import changed, a sentence each. `states` names the input and the output of each state that an
+    app carries from call to call.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Model:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     notes: tuple[str, ...] = ()
+    states: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         frozen = {name: _read_only(value) for name, value in self.weights.items()}
@@ -78,7 +80,7 @@ class Model:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle for another process: a mapping proxy cannot be."""
         fields = (self.name, self.module, dict(self.weights), self.inputs, self.outputs)
-        return _rebuilt, (*fields, self.notes)
+        return _rebuilt, (*fields, self.notes, self.states)
 
     def with_output_names(self, outputs: Sequence[TensorSpec]) -> Model:
         """The same network, its outputs named as others are."""
@@ -108,10 +110,22 @@ def sample_shape(spec: TensorSpec, batch: int) -> tuple[int, ...]:
 
 
 def _rebuilt(
-    name: str, module: IRModule, weights: Any, inputs: Any, outputs: Any, notes: tuple[str, ...]
+    name: str,
+    module: IRModule,
+    weights: Any,
+    inputs: Any,
+    outputs: Any,
+    notes: tuple[str, ...],
+    states: Any,
 ) -> Model:
     return Model(
-        name=name, module=module, weights=weights, inputs=inputs, outputs=outputs, notes=notes
+        name=name,
+        module=module,
+        weights=weights,
+        inputs=inputs,
+        outputs=outputs,
+        notes=notes,
+        states=states,
     )
 
 

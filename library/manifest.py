@@ -172,6 +172,13 @@ class TensorSpec(Record, frozen=True, kw_only=True):
     dtype: Dtype
 
 
+class StateRecord(Record, frozen=True, kw_only=True):
+    """A state: the output of one call that is the input of the next, of one shape and type."""
+
+    input: Name
+    output: Name
+
+
 class Signature(Record, frozen=True, kw_only=True):
     """One shape of the network: that of each input, and of each output that follows."""
 
@@ -207,7 +214,8 @@ class Manifest(Signature, frozen=True, kw_only=True):
     """The whole of `manifest.json`. `plainest` names the variant with nothing compressed.
 
     `inputs` and `outputs` are those of the first shape; `further_shapes` follow. `padding` gives,
-    for some inputs, the value with which they are filled up to the next larger shape.
+    for some inputs, the value with which they are filled up to the next larger shape. `states` are
+    what `Net.stream` keeps between calls.
     `runtime` is the path of the packed libtvm_runtime, or None where an installed one serves.
     """
 
@@ -222,6 +230,7 @@ class Manifest(Signature, frozen=True, kw_only=True):
     dropped: tuple[Dropped, ...]
     files: tuple[FileRecord, ...]
     runtime: str | None = None
+    states: tuple[StateRecord, ...] = ()
     further_shapes: tuple[Signature, ...] = ()
     padding: dict[str, float] = {}
 

@@ -22,6 +22,7 @@ from .native.turns import SWITCH_VARIANT, Turn
 from .policy import Decision
 from .runtime import give_back_unused
 from .shapes.choice import Choice
+from .streams.stream import Stream
 from .tensors import bind, borrowed_tensor, check_tensor, checked_array
 from .weights import Array
 
@@ -66,6 +67,7 @@ class Net:
         variant: str,
     ) -> None:
         self.inputs, self.outputs = manifest.inputs, manifest.outputs
+        self._states = manifest.states
         self.variants = tuple(variant.name for variant in manifest.variants)
         self.shapes = manifest.signatures
         self._choice = Choice(self.shapes, manifest.padding)
@@ -128,6 +130,30 @@ class Net:
         if padded is not None:
             outputs = padded.cut(outputs)
         return outputs[0] if len(outputs) == 1 else outputs
+
+    def stream(self, **states: Array) -> Stream:
+        """Return a stream, which keeps the network's states from call to call.
+
+        It begins with the `states` given, by the input's name, the others zero. Its calls run the
+        variant that the net has at the time.
+
+        Raises:
+            UsageError: the library declares no states, or none of that name.
+            InputError: a state of a wrong shape or type.
+
+        """
+        if not self._states:
+            raise UsageError(
+                f"the library of {self._name} declares no states; compile it with --state "
+                "INPUT=OUTPUT, which says which output is which input of the next call"
+            )
+        return Stream(
+            lambda arrays: self._executable(0).run_arrays(arrays),
+            self.inputs,
+            self.outputs,
+            self._states,
+            states,
+        )
 
     def run_dlpack(self, *args: Any, **named: Any) -> Any:
         """Run on any objects with `__dlpack__`, on the board's device, without a copy or padding.

@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from ..errors import LibraryError, ManifestError
+from ..errors import LibraryError, ManifestError, UsageError
 from ..files.folder import OpenFolder
 from ..files.read import NotRegular, why_unreadable
 from ..targets.toml_board import MAX_TARGET_DEPTH, depth_of
@@ -34,6 +34,7 @@ from .manifest import (
     Manifest,
 )
 from .shapes.faults import shape_faults
+from .streams.pairs import pair_states
 
 MAX_MANIFEST_BYTES = 16 * 2**20
 # A large file that is nearly all holes costs its maker nothing, and minutes to hash.
@@ -192,6 +193,7 @@ def _faults(manifest: Manifest) -> Iterable[str]:
     yield from _name_faults(manifest)
     yield from _file_faults(manifest)
     yield from shape_faults(manifest)
+    yield from _state_faults(manifest)
     for variant in manifest.variants:
         for each in variant.executables:
             yield from _cost_faults(f"variant {variant.name!r}", each.cost)
@@ -233,6 +235,16 @@ def _file_faults(manifest: Manifest) -> Iterable[str]:
     for path in (*used, *([manifest.runtime] if manifest.runtime is not None else [])):
         if path not in paths:
             yield f"{path!r} is used but not among the files"
+
+
+def _state_faults(manifest: Manifest) -> Iterable[str]:
+    declared = {state.input: state.output for state in manifest.states}
+    if len(declared) < len(manifest.states):
+        yield "an input is two states"
+    try:
+        pair_states(manifest.inputs, manifest.outputs, declared)
+    except UsageError as error:
+        yield str(error)
 
 
 def _cost_faults(where: str, cost: Cost) -> Iterable[str]:

@@ -41,6 +41,7 @@ from .manifest import (
     FunctionRecord,
     Manifest,
     Signature,
+    StateRecord,
     TensorSpec,
     Variant,
 )
@@ -82,7 +83,7 @@ class LibraryParts:
 
     `padding`: the value that fills up an input to the next larger shape, by the input's name.
     `runtime_paths`: a libtvm_runtime to pack, for apps without, then its licence and notice; or
-    none.
+    none. `states` are what a stream keeps.
     """
 
     name: str
@@ -97,6 +98,7 @@ class LibraryParts:
     runtime_paths: tuple[Path, ...] = ()
     further_shapes: tuple[Signature, ...] = ()
     padding: Mapping[str, float] = field(default_factory=dict)
+    states: tuple[StateRecord, ...] = ()
 
 
 def write_library(folder: Path, parts: LibraryParts) -> Manifest:
@@ -195,6 +197,7 @@ def _fill(folder: Path, parts: LibraryParts) -> Manifest:
         runtime=runtime,
         further_shapes=parts.further_shapes,
         padding=dict(parts.padding),
+        states=parts.states,
     )
     data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
     (folder / MANIFEST_NAME).write_bytes(data)

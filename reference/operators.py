@@ -15,7 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..ir.recurrent import NAME as RECURRENT
 from . import operators_nn as nn
+from . import operators_recurrent as recurrent
 from . import operators_reductions as reductions
 from . import operators_shapes as shapes
 from . import operators_windows as windows
@@ -194,4 +196,5 @@ TABLE: dict[str, Operator] = {
     "relax.einsum": lambda attrs, parts: torch.einsum(attrs.subscripts, *parts),
     "relax.quantize": _quantize,
     "relax.dequantize": _dequantize,
+    RECURRENT: recurrent.recurrent,
 }

@@ -23,7 +23,7 @@ from adaspring.backends.tuning.log.log import TuningLog
 from adaspring.backends.tuning.settings import Tuning
 from adaspring.backends.tuning.tasks import tasks_of
 from adaspring.cli.demo.command import MAX_DROP, RECIPES
-from adaspring.cli.demo.data import digits
+from adaspring.cli.demo.data import hard_digits
 from adaspring.cli.demo.network import example_input
 from adaspring.cli.demo.train import train
 from adaspring.explore.plan import plan
@@ -57,7 +57,7 @@ def board_of(name: str) -> Board:
 
 def networks() -> list[Model]:
     """The demo's variants, trained as the demo trains them, and the benchmarks' networks."""
-    (images, labels), (held_images, held_labels) = digits()
+    (images, labels), (held_images, held_labels) = hard_digits()
     network = train(images, labels, host().core_count, lambda done, total: None)
     demo = from_torch(network, (example_input(),), name="digits")
     request = Request(

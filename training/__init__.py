@@ -1,10 +1,10 @@
 """Retraining: what compression cost in accuracy is won back on the compressed network itself."""
 
-from .checkpoint import Epoch
 from .distributed import Ranks, join_group, launch, started_by_torchrun
 from .export import pt2_bytes
 from .fake_quantize import QuantizationAware
 from .lift import TorchModel
+from .run.checkpoint import Epoch
 from .settings import Distillation, Settings
 from .together import TrainedTogether, train_together
 from .train import Diverged, Trained, train

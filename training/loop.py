@@ -15,13 +15,14 @@ from torch import Tensor
 from ..errors import TrainingError
 from ..frontend.data import Dataset
 from ..reference.device import full_float32
-from . import checkpoint
 from .batches import Batch, Batches
-from .checkpoint import Counters, Epoch, State
 from .distributed import Ranks
 from .fake_quantize import QuantizationAware
 from .lift import TorchModel
 from .objective import Objective
+from .run import checkpoint
+from .run.checkpoint import Counters, Epoch, State
+from .run.schedule import FITTED_AFTER, SAID_AFTER, Pace, Schedule, duration
 from .settings import Settings
 
 SAVE_EVERY_S = 60.0
@@ -33,6 +34,9 @@ class Progress(Protocol):
 
     def step(self, stage: str, done: int, total: int, detail: str) -> None:
         """`done` of `total` parts of `stage` are finished; `detail` is what it is at."""
+
+    def note(self, text: str) -> None:
+        """Tell what a person should know at once."""
 
 
 class Loop:
@@ -46,10 +50,11 @@ class Loop:
         batches: Batches,
         settings: Settings,
         ranks: Ranks,
+        pace: Pace,
     ):
         self._lifted, self._teacher, self._objective = lifted, teacher, objective
         self._batches, self._settings, self._ranks = batches, settings, ranks
-        self._device = ranks.device()
+        self._device, self._pace = ranks.device(), pace
         lifted.wanted = objective.student
         if teacher is not None:
             teacher.wanted = objective.teacher
@@ -62,7 +67,10 @@ class Loop:
         self._network = ranks.shared(lifted, reads_all=reads_all)
         # What is rounded to 8 bits must not be rounded to bfloat16 or TF32 before.
         self._exact = isinstance(lifted, QuantizationAware)
-        self.counters = Counters(run="")
+        self._most = settings.epochs * batches.steps
+        self.counters = Counters(
+            run="", schedule=Schedule(epoch_steps=batches.steps, end=self._most)
+        )
         self.best: dict[str, Tensor] = self._weights()
         self.diverged = False
 
@@ -85,8 +93,9 @@ class Loop:
                 self.diverged = True
                 return problem
             now = self.counters
-            mean = now.loss_sum / self._batches.steps
+            mean = now.loss_sum / max(now.step, 1)
             now.history.append(self._validate(validation, now.epoch, mean))
+            self._fit_schedule()
             if now.best().epoch == now.epoch:
                 self.best = self._weights()
             now.epoch, now.step, now.loss_sum = now.epoch + 1, 0, 0.0
@@ -99,32 +108,61 @@ class Loop:
 
     def _why_stop(self) -> str | None:
         now, patience = self.counters, self._settings.patience
-        if now.epoch > self._settings.epochs:
+        if self._done >= self._most:
             return f"all {self._settings.epochs} epochs are done"
+        if self._done >= now.schedule.end:
+            assert self._pace.limit_s is not None, "only a time limit moves the end"
+            limit = duration(self._pace.limit_s)
+            return f"the time limit of {limit} is over after {now.schedule.epochs:.3g} epochs"
         if now.epoch - 1 - now.best().epoch >= patience:
             return f"{patience} epochs without a better one"
         return None
 
+    @property
+    def _done(self) -> int:
+        """The steps that are done."""
+        now = self.counters
+        return (now.epoch - 1) * self._batches.steps + now.step
+
     def _epoch(self, folder: Path | None, progress: Progress | None) -> str | None:
         """Go through the rest of an epoch; return what went wrong, or None."""
         now, saved_s = self.counters, time.monotonic()
-        total = self._settings.epochs * self._batches.steps
+        self._pace.begin_steps()
         for batch in self._batches.epoch(now.epoch, now.step):
-            done = (now.epoch - 1) * self._batches.steps + now.step
             if progress is not None:
-                progress.step("train", done, total, _detail(now))
-            loss = self._step(batch, done, total)
+                progress.step("train", self._done, now.schedule.end, _detail(now))
+            loss, is_over = self._step(batch)
             if not math.isfinite(loss):
                 return f"the loss is {loss} in step {now.step + 1} of epoch {now.epoch}"
+            self._pace.end_step()
             now.step, now.loss_sum = now.step + 1, now.loss_sum + loss
+            if self._done in FITTED_AFTER:
+                self._fit_schedule()
+            if self._done == min(SAID_AFTER, self._batches.steps) and progress is not None:
+                progress.note(self._pace.describe(now.schedule))
+            if is_over:
+                now.schedule = now.schedule.ending(self._done, self._done)
+            if self._done >= now.schedule.end:
+                break
             if time.monotonic() - saved_s > SAVE_EVERY_S and now.step < self._batches.steps:
                 self._save(folder)
                 saved_s = time.monotonic()
         return None
 
-    def _step(self, batch: Batch, done: int, total: int) -> float:
-        """Do one step, if the loss is finite; return the loss over all processes."""
-        rate = self._settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done / total))
+    def _fit_schedule(self) -> None:
+        """Move the end of the schedule to where the time limit is; the leader's clock counts."""
+        now = self.counters
+        now.schedule = self._ranks.from_leader(
+            lambda: self._pace.fit(now.schedule, self._done, self._most)
+        )
+
+    def _step(self, batch: Batch) -> tuple[float, bool]:
+        """Do one step, if the loss is finite.
+
+        Return the loss over all processes, and whether the time of one of them is over.
+        """
+        done = self._done
+        rate = self._settings.learning_rate * self.counters.schedule.rate_ratio(done)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.zero_grad(set_to_none=True)
@@ -133,12 +171,13 @@ class Loop:
             given = [value.float() for value in self._network(*batch.inputs)]
             wanted = self._teacher_outputs(batch)
         loss = self._objective.loss(given, wanted, batch.labels)
-        (mean,) = self._ranks.total([loss.item() / self._ranks.count], self._device)
+        sums = [loss.item() / self._ranks.count, float(self._pace.is_over)]
+        mean, over_count = self._ranks.total(sums, self._device)
         if math.isfinite(mean):
             with self._precision():
                 loss.backward()
             self._optimizer.step()
-        return mean
+        return mean, over_count > 0
 
     def _precision(self) -> AbstractContextManager[object]:
         if self._exact:
@@ -156,11 +195,12 @@ class Loop:
     def _validate(self, data: Dataset, epoch: int, loss: float | None) -> Epoch:
         sums = [0.0, 0.0, 0.0]
         self._lifted.at_step(None)
-        for batch in self._batches.held_out(data):
-            with torch.no_grad(), full_float32():
-                given, wanted = self._lifted(*batch.inputs), self._teacher_outputs(batch)
-            task, right = self._objective.held_out(given, wanted, batch.labels, batch.count)
-            sums = [sums[0] + batch.count, sums[1] + task * batch.count, sums[2] + right]
+        with self._pace.validation():
+            for batch in self._batches.held_out(data):
+                with torch.no_grad(), full_float32():
+                    given, wanted = self._lifted(*batch.inputs), self._teacher_outputs(batch)
+                task, right = self._objective.held_out(given, wanted, batch.labels, batch.count)
+                sums = [sums[0] + batch.count, sums[1] + task * batch.count, sums[2] + right]
         count, total, right_count = self._ranks.total(sums, self._device)
         return Epoch(
             epoch=epoch,
@@ -176,12 +216,14 @@ class Loop:
         if folder is None or not self._ranks.is_leader:
             return
         now = self.counters
+        now.spent_s = self._pace.spent_s
         moments = _optimizer_state(self._optimizer, self._trained)
         state = State(now, self._weights(), self.best, moments)
-        checkpoint.save(folder, state, (now.epoch - 1) * self._batches.steps + now.step)
+        checkpoint.save(folder, state, self._done)
 
     def _resume(self, state: State) -> None:
         self.counters, self.best = state.counters, dict(state.best)
+        self._pace.go_on(state.counters.spent_s)
         _fill(self._lifted, state.weights)
         _fill_optimizer(self._optimizer, self._trained, state.optimizer)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,14 @@ from ..frontend.data import Dataset
 from ..ir.model import Model
 from ..passes.runner import Step
 from .batches import Batches
-from .checkpoint import Epoch
 from .distributed import Ranks
 from .ensemble import Ensemble, InPlace
-from .identity import identity
 from .lift import TorchModel
 from .loop import Loop, Progress
 from .members import member_of
+from .run.checkpoint import Epoch
+from .run.identity import identity
+from .run.schedule import Clock, Pace
 from .settings import Settings
 from .train import check_data
 
@@ -50,6 +52,7 @@ def train_together(
     checkpoints: Path | None = None,
     ranks: Ranks | None = None,
     progress: Progress | None = None,
+    clock: Clock = time.monotonic,
 ) -> TrainedTogether:
     """Train all at once; the networks that are given stay as they are.
 
@@ -76,6 +79,7 @@ def train_together(
         Batches(dense, data, settings.batch, settings.seed, ranks, device),
         settings,
         ranks,
+        Pace(settings.time_limit_s, clock),
     )
     networks = [dense, *(each.model for each in cut.values()), *([teacher] if teacher else [])]
     run = identity((settings, SAMPLED, tuple(cut)), networks, (), data, validation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,14 @@ from ..frontend.data import Dataset, check
 from ..ir.model import Model
 from ..passes.decision import Decision
 from .batches import Batches
-from .checkpoint import Epoch
 from .distributed import Ranks
 from .fake_quantize import QuantizationAware
-from .identity import identity
 from .lift import TorchModel
 from .loop import Loop, Progress
 from .objective import Objective
+from .run.checkpoint import Epoch
+from .run.identity import identity
+from .run.schedule import Clock, Pace
 from .settings import Settings
 
 
@@ -60,12 +62,14 @@ def train(
     checkpoints: Path | None = None,
     ranks: Ranks | None = None,
     progress: Progress | None = None,
+    clock: Clock = time.monotonic,
 ) -> Trained:
     """Train a network's weights; the model is untouched.
 
     `teacher` is distilled from as `settings.distillation` says. `quantized`: decisions of
     `passes.Quantize` on `model`, under which it trains. `checkpoints`: a folder that the run is
     saved in, and taken up from where it was killed. `ranks`: which of several processes this is.
+    `clock`: what `settings.time_limit_s` is held against.
 
     Raises:
         DataError: the data do not fit the network.
@@ -88,6 +92,7 @@ def train(
         batches,
         settings,
         ranks,
+        Pace(settings.time_limit_s, clock),
     )
     teachers = () if teacher is None else (teacher,)
     run = identity(settings, (lifted.model, *teachers), quantized, data, validation)

@@ -62,6 +62,14 @@ def pack_scales(scales: np.ndarray, lanes: int, groups: int) -> np.ndarray:
     return np.ascontiguousarray(scales.reshape(-1, lanes, groups).transpose(0, 2, 1))
 
 
+def pack_recurrent(weight: np.ndarray, gates: int, lanes: int) -> np.ndarray:
+    """Pack (gates · hidden, k) to (hidden/lanes, k, gates, lanes), zero-padded."""
+    by_gate = weight.reshape(gates, -1, weight.shape[1])
+    padded = _pad_to_multiple(by_gate, 1, lanes)
+    split = padded.reshape(gates, -1, lanes, weight.shape[1])
+    return np.ascontiguousarray(split.transpose(1, 3, 0, 2))
+
+
 def pack_depthwise(weight: np.ndarray) -> np.ndarray:
     """Pack (c, 1, kh, kw) to (kh, kw, c)."""
     return np.ascontiguousarray(weight[:, 0].transpose(1, 2, 0))

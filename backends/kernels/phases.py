@@ -79,9 +79,8 @@ def phase_weight(weight: np.ndarray, groups: int, axes: tuple[Phases, ...]) -> n
     sizes = [axis.taps * axis.count for axis in axes]
     spaced = np.zeros((into, out, *sizes), weight.dtype)
     places = zip(axes, kernel, strict=True)
-    spaced[(..., *(slice(0, axis.spacing * (k - 1) + 1, axis.spacing) for axis, k in places))] = (
-        weight
-    )
+    taken = [slice(0, axis.spacing * (k - 1) + 1, axis.spacing) for axis, k in places]
+    spaced[(slice(None), slice(None), *taken)] = weight
     split = [part for axis in axes for part in (axis.taps, axis.count)]
     parted = spaced.reshape(groups, into // groups, out, *split)
     taps = tuple(range(3, parted.ndim, 2))

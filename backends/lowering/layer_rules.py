@@ -284,7 +284,7 @@ def image_window(
         )
     return compute.Window(
         strides=(strides[-2], strides[-1]),
-        padding=(*starts[-2:], *ends[-2:]),
+        padding=(starts[-2], starts[-1], ends[-2], ends[-1]),
         dilation=(dilation[-2], dilation[-1]),
         frames=frames,
     )

@@ -18,7 +18,14 @@ from tvm import IRModule, relax
 from ...ir.graph import Graph, variables
 from ...ir.model import Model
 from ..kernels.isa import InstructionSet
-from . import layer_rules, layout_rules, legalization, precision_rules, transposed_rules
+from . import (
+    layer_rules,
+    layout_rules,
+    legalization,
+    precision_rules,
+    recurrent_rules,
+    transposed_rules,
+)
 from .low_bit_weights import low_bit_weights
 from .values import Dynamic, Static
 from .walk import Walk
@@ -44,7 +51,7 @@ def lower(
     `winograd` gives the tile, 2 or 4, of each weight whose convolutions are done by Winograd's
     filtering, those of them that can be.
     """
-    layers = layer_rules.RULES | transposed_rules.RULES
+    layers = layer_rules.RULES | transposed_rules.RULES | recurrent_rules.RULES
     rules = legalization.guarded(layout_rules.RULES | precision_rules.RULES | layers)
     walk = Walk(model, isa, rules, winograd)
     function = model.function

@@ -136,6 +136,8 @@ class Walk:
             return Dynamic(self.emit(own), value.channels_last)
         if isinstance(value, Static):
             return Dynamic(self.stored_weight(value.as_float()))
+        if isinstance(value, Fields):
+            raise TypeError("a tuple is no tensor; its fields are")
         return value
 
     def dequantize(self, source: Quantized | SixteenBitValue) -> relax.Var:

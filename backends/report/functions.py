@@ -19,7 +19,7 @@ from tvm.s_tir import SBlock
 from tvm.tirx import Add, BufferStore, Cast, LShift, Mul, PrimFunc, RShift
 
 from ...library.manifest import FunctionRecord
-from ..kernels import compute, winograd
+from ..kernels import compute, recurrent, winograd
 from ..kernels.compute import CONTRACT
 from ..kernels.sixteen_bit import BITS
 from ..kernels.work import Work, extents
@@ -66,6 +66,8 @@ class _Computed:
 
 
 def _computed(function: PrimFunc) -> _Computed:
+    if recurrent.is_recurrent(function):
+        return _of_loop(function)
     if is_handwritten(function):
         return _Computed(kernel="TVM's own loops")
     sch = new_schedule(function)
@@ -95,6 +97,20 @@ def _computed(function: PrimFunc) -> _Computed:
         macs_count=work.macs_count,
         performed_macs_count=work.performed_macs_count,
         multiplied=multiplied,
+    )
+
+
+def _of_loop(function: PrimFunc) -> _Computed:
+    """A loop over time, whose second argument is the weight of all its steps."""
+    dtype = str(function.params[1].ty.dtype)
+    dtype = "bfloat16" if dtype == BITS else dtype
+    work = recurrent.work_of(function)
+    return _Computed(
+        kernel=f"{work.kernel} {_SHORT_TYPES.get(dtype, dtype)}",
+        dtype=dtype,
+        macs_count=work.macs_count,
+        performed_macs_count=work.performed_macs_count,
+        multiplied=frozenset({1}),
     )
 
 

@@ -21,13 +21,21 @@ from ..shared.options import (
     RecipeNames,
     Seed,
     Shapes,
+    States,
     Target,
     TimeLimit,
     Tracker,
     Trials,
     TunerName,
 )
-from ..shared.parse import parse_pad, parse_shapes, parse_tracker, parse_tuning
+from ..shared.parse import (
+    parse_duration,
+    parse_pad,
+    parse_shapes,
+    parse_states,
+    parse_tracker,
+    parse_tuning,
+)
 
 if TYPE_CHECKING:
     from ...explore.request import Request
@@ -46,6 +54,14 @@ Together = Annotated[
         "--together",
         help="First train all recipes' networks together on the samples of --retrain, with "
         "shared weights.",
+    ),
+]
+RetrainTime = Annotated[
+    str | None,
+    typer.Option(
+        "--retrain-time",
+        metavar="10m",
+        help="Time for each retraining; as many epochs as fit it.",
     ),
 ]
 LatencyMs = Annotated[
@@ -76,6 +92,7 @@ def compile_model(
     data: Data = None,
     retrain: Retrain = None,
     together: Together = False,
+    retrain_time: RetrainTime = None,
     max_drop: MaxDrop = 0.02,
     latency_ms: LatencyMs = None,
     keep_dominated: KeepDominated = False,
@@ -87,6 +104,7 @@ def compile_model(
     recipe: RecipeNames = None,
     shape: Shapes = None,
     pad: Pad = None,
+    state: States = None,
     check_import: CheckImport = True,
     logs: Logs = None,
     seed: Seed = 0,
@@ -112,11 +130,13 @@ def compile_model(
         data=data,
         training=retrain,
         together=together,
+        retrain_time_s=parse_duration("--retrain-time", retrain_time),
         recipes=tuple(recipe or ()),
         bounds=Bounds(max_drop=max_drop, latency_ms=latency_ms, front_only=not keep_dominated),
         tuning=parse_tuning(trials, time_limit, tuner, seed),
         shapes=parse_shapes(shape),
         pad=parse_pad(pad),
+        states=parse_states(state),
         check_import=check_import,
         logs=logs or default_logs(),
         tracker=parse_tracker(tracker),

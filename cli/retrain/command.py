@@ -16,7 +16,7 @@ from ..shared.answer import Answer, AsJson, Verbose
 from ..shared.bars import Bars
 from ..shared.faults import Interrupted
 from ..shared.options import CheckImport, Model, Shapes
-from ..shared.parse import parse_shapes
+from ..shared.parse import parse_duration, parse_shapes
 
 if TYPE_CHECKING:
     from ...explore.retrain.retrain import RetrainRequest
@@ -59,6 +59,10 @@ Rate = Annotated[
 Patience = Annotated[
     int, typer.Option("--patience", min=1, help="Early stopping: epochs without improvement.")
 ]
+TimeLimit = Annotated[
+    str | None,
+    typer.Option("--time-limit", metavar="10m", help="Time to train in; as many epochs as fit it."),
+]
 Checkpoints = Annotated[
     Path | None,
     typer.Option(
@@ -89,6 +93,7 @@ def retrain(
     batch: BatchSize = 64,
     learning_rate: Rate = 1e-3,
     patience: Patience = 5,
+    time_limit: TimeLimit = None,
     checkpoints: Checkpoints = None,
     nproc: Processes = 1,
     shape: Shapes = None,
@@ -125,6 +130,7 @@ def retrain(
             learning_rate=learning_rate,
             patience=patience,
             seed=seed,
+            time_limit_s=parse_duration("--time-limit", time_limit),
             distillation=Distillation() if distil else None,
         ),
         aware=qat,

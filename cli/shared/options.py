@@ -82,6 +82,14 @@ Pad = Annotated[
         "refused where that changes an output.",
     ),
 ]
+States = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--state",
+        metavar="h=hn",
+        help="An input that an app's stream takes from an output of the call before; repeatable.",
+    ),
+]
 CheckImport = Annotated[
     bool,
     typer.Option(

@@ -94,6 +94,21 @@ def parse_pad(texts: Sequence[str] | None) -> dict[str, float]:
     return found
 
 
+def parse_states(texts: Sequence[str] | None) -> dict[str, str]:
+    """Read what --state gives: the output that each input takes from the call before."""
+    found: dict[str, str] = {}
+    for text in texts or ():
+        name, equals, output = text.partition("=")
+        if not (name and equals and output):
+            raise UsageError(
+                f"--state {text!r} is not an input and an output; write for example h=hn"
+            )
+        if name in found:
+            raise UsageError(f"--state gives {name} twice; it takes one output")
+        found[name] = output
+    return found
+
+
 def parse_tuning(trials: int, time_limit: str | None, tuner: str, seed: int) -> Tuning:
     """Read what --trials, --time-limit, --tuner and --seed say of tuning."""
     from ...backends.tuning.settings import Tuning

@@ -8,6 +8,7 @@ from ...training import Distillation, Settings, train
 from ..compressor import Compressor
 from ..plan import Plan
 from ..progress import Progress
+from ..request import Request
 from ..variants import Probe, Variant, make_variant
 
 _BATCH_SAMPLES = 64
@@ -28,7 +29,8 @@ def retrain_variant(
     passes = variant.recipe.passes
     last = passes[-1:] if passes[-1].rounds_weights else ()
     aware = any(each.trains_under_rounding for each in last)
-    settings = training_settings(dense, plan.request.seed)
+    settings = training_settings(dense, plan.request)
+    progress.note(f"{variant.name} lost accuracy; retraining on {len(data)} samples")
     trained = train(
         compressor.compress(passes[: len(passes) - len(last)]).model,
         data,
@@ -53,8 +55,13 @@ def retrain_variant(
     return make_variant(variant.recipe, made, probe, how)
 
 
-def training_settings(model: Model, seed: int) -> Settings:
+def training_settings(model: Model, request: Request) -> Settings:
     """Distillation in steps of about 64 samples, in whole runs of the network."""
     runs_of = model.batch
     batch = max(1, _BATCH_SAMPLES // runs_of) * runs_of
-    return Settings(batch=batch, seed=seed, distillation=Distillation())
+    return Settings(
+        batch=batch,
+        seed=request.seed,
+        distillation=Distillation(),
+        time_limit_s=request.retrain_time_s,
+    )

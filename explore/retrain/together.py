@@ -40,7 +40,7 @@ def train_recipes(
         {name: made[floats].steps for name, floats in named.items()},
         data,
         held_out,
-        training_settings(dense, plan.request.seed),
+        training_settings(dense, plan.request),
         teacher=dense,
         progress=progress,
     )

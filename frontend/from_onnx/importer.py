@@ -18,13 +18,14 @@ from ...ir.edit import has_fixed_shape, op_name, reads
 from ...ir.model import Model
 from ..canonical import canonicalize, note_of
 from ..shapes import Shapes
-from . import operators, quantized
+from . import control_flow, operators, quantized
 from .constants import fold_constants
 from .file import read
 from .free_dimensions import complete
+from .operators import recurrent
 from .operators.spatial import same_padding
 from .rewrite import drop_unread_outputs, expand, opset_of
-from .table import OF_CONSTANTS, why_refused
+from .table import OF_CONSTANTS, RECURRENT, why_refused
 from .widen import narrow_type, widen
 
 OWN = operators.OWN | quantized.OWN
@@ -40,7 +41,6 @@ _COMPUTED = (
     *("int8", "int16", "int32", "int64"),
 )
 _NOT_PLAIN = ("call_tir", "shape_of", "shape_to_tensor", "tensor_to_shape")
-_BRANCHING = ("If", "Loop", "Scan")
 
 
 def from_onnx(path: Path | str, shapes: Shapes | None = None) -> Model:
@@ -51,6 +51,10 @@ def from_onnx(path: Path | str, shapes: Shapes | None = None) -> Model:
 
 def from_proto(proto: ModelProto, path: Path, shapes: Shapes | None = None) -> Model:
     """Import what a file holds; `proto` is used up."""
+    _check_version(path, proto)
+    if control_flow.branches(proto):
+        _inputs(path, proto, shapes or {})
+        control_flow.resolve(path, proto)
     narrow = narrow_type(proto)
     proto = proto if narrow is None else widen(proto)
     quantized.rewrite_as_qdq(path, proto)
@@ -62,7 +66,7 @@ def from_proto(proto: ModelProto, path: Path, shapes: Shapes | None = None) -> M
         names = quantized.integer_names(path, proto)
         proto = fold_constants(proto)
         _check_graph(path, proto)
-        module = _convert(path, proto, inputs)
+        module = _convert(path, proto, inputs, names)
     except UnsupportedOperator:
         raise
     except Exception as error:
@@ -79,19 +83,21 @@ def from_proto(proto: ModelProto, path: Path, shapes: Shapes | None = None) -> M
     )
 
 
-def _check_graph(path: Path, proto: ModelProto, folded: Sequence[str] = ()) -> None:
-    """Refuse what has no translation; operators in `folded` may yet turn out to be constant."""
+def _check_version(path: Path, proto: ModelProto) -> None:
     opset = opset_of(proto)
     if opset < _OLDEST_OPSET:
         raise ModelError(f"{path} has opset {opset}; export it with opset {_OLDEST_OPSET} or newer")
     if proto.graph.sparse_initializer:
         raise ModelError(f"{path} has sparse weights; export it with dense ones")
+
+
+def _check_graph(path: Path, proto: ModelProto, folded: Sequence[str] = ()) -> None:
+    """Refuse what has no translation; operators in `folded` may yet turn out to be constant."""
+    opset = opset_of(proto)
     for node in proto.graph.node:
         where = f"{path}: operator {node.op_type} (node {_node_name(node)!r})"
         if (why := quantized.why_refused(node)) is not None:
             raise UnsupportedOperator(f"{where} cannot be imported: {why}")
-        if node.op_type in _BRANCHING:
-            raise UnsupportedOperator(f"{where}: branches and loops cannot be imported")
         if node.domain not in ("", "ai.onnx"):
             raise UnsupportedOperator(
                 f"{where} is in the domain {node.domain}; only standard ONNX can be imported"
@@ -169,6 +175,7 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
 
     path: Path
     checked: set[relax.Var]
+    names: dict[bytes, str]
 
     def _check_for_unsupported_ops(self, graph: onnx.GraphProto) -> None:
         """Leave it to the table, which knows more than TVM does."""
@@ -182,6 +189,8 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
             if operator == "Conv":
                 same_padding(inputs[0], inputs[1], attrs)
             result = OWN[operator](inputs, attrs, held) if operator in OWN else None
+            if operator in RECURRENT:
+                result = recurrent.convert(operator, inputs, attrs, held, self.names)
             if result is None:
                 result = super()._convert_operator(operator, inputs, attrs, opset)
             result = self.bb.normalize(result)
@@ -214,10 +223,13 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
                 pending.extend(reads(value))
 
 
-def _convert(path: Path, proto: ModelProto, inputs: dict[str, tuple[int, ...]]) -> IRModule:
+def _convert(
+    path: Path, proto: ModelProto, inputs: dict[str, tuple[int, ...]], names: dict[bytes, str]
+) -> IRModule:
+    """Translate; `names` takes those of weights that are made here."""
     shapes = {name: list(shape) for name, shape in inputs.items()}
     importer = _Importer(shapes, None, keep_params_in_input=True, sanitize=False)
-    importer.path, importer.checked = path, set()
+    importer.path, importer.checked, importer.names = path, set(), names
     with contextlib.redirect_stdout(io.StringIO()):  # the importer prints what it raises
         try:
             return importer.from_onnx(proto.graph, opset_of(proto))

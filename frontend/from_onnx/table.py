@@ -125,8 +125,14 @@ HONOURED: Mapping[str, Sequence[str]] = {
     "Trilu": ("upper",),
     "Unsqueeze": ("axes",),
     "Upsample": ("mode", "scales"),
+    "LSTM": ("activations", "direction", "hidden_size", "layout"),
+    "GRU": ("activations", "direction", "hidden_size", "layout", "linear_before_reset"),
+    "RNN": ("activations", "direction", "hidden_size", "layout"),
 }
-_OUTPUTS: Mapping[str, int] = {"Attention": 4, "Dropout": 2, "MaxPool": 2, "TopK": 2}
+RECURRENT = ("LSTM", "GRU", "RNN")
+_OUTPUTS: Mapping[str, int] = {
+    **{"Attention": 4, "Dropout": 2, "MaxPool": 2, "TopK": 2, "LSTM": 3, "GRU": 2, "RNN": 2}
+}
 """Operators of which more outputs than the first are honoured; Split's all are."""
 
 EXPANDED = (

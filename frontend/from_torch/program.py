@@ -24,6 +24,8 @@ _KEPT_WHOLE = (
     _aten.matmul.default,
     _aten.scaled_dot_product_attention.default,
 )
+# So would it unroll these, unless a projection follows each step.
+_LOOPS = tuple(getattr(_aten, name).input for name in ("lstm", "gru", "rnn_tanh", "rnn_relu"))
 # Decomposed though they belong to the core of ATen: by torch's own definitions.
 _DECOMPOSED = (_aten.grid_sampler_2d.default,)
 _INPUT_TYPES = (
@@ -161,7 +163,7 @@ def layer_of(node: fx.Node) -> str:
 def decompose(program: ExportedProgram, name: str) -> ExportedProgram:
     """Break a program down to the operators that the table knows."""
     table = torch.export.default_decompositions()
-    for operator in _KEPT_WHOLE:
+    for operator in (*_KEPT_WHOLE, *_whole_loops(program)):
         table.pop(operator)
     table.update(get_decompositions(_DECOMPOSED))
     try:
@@ -170,6 +172,22 @@ def decompose(program: ExportedProgram, name: str) -> ExportedProgram:
         raise ModelError(
             f"{name}: torch cannot decompose this network: {first_line(error)}"
         ) from error
+
+
+def _whole_loops(program: ExportedProgram) -> set[Any]:
+    """Recurrent layers that can be imported as loops: no layer of their kind is projected."""
+    loops = [node for node in program.graph.nodes if node.target in _LOOPS]
+    projected = {
+        node.target for node in loops if len(node.args[2]) != _weight_count(*node.args[3:8])
+    }
+    return {node.target for node in loops} - projected
+
+
+def _weight_count(
+    has_biases: bool, layers: int, dropout: float, train: bool, bidirectional: bool
+) -> int:
+    """How many weights a stack of recurrent layers has where nothing is projected."""
+    return (4 if has_biases else 2) * layers * (1 + bidirectional)
 
 
 def array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:

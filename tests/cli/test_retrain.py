@@ -62,6 +62,14 @@ def test_a_pruned_network_is_brought_back_and_written_for_compile(files, tmp_pat
     assert any(text.startswith("conv1") and "16" in text for text in found["decisions"])
 
 
+def test_a_time_limit_is_said_with_the_time_of_an_epoch(files, tmp_path):
+    result = adaspring(*command(files, tmp_path / "out.pt2", "--time-limit", "1h"))
+    assert result.exit_code == 0, result.stderr
+    assert "an epoch of 20 steps takes about" in result.stderr
+    assert "60 min are enough for 3 epochs" in result.stderr
+    assert "all 3 epochs are done" in result.stdout
+
+
 def test_quantization_aware_training_writes_the_float_network(files, tmp_path):
     out = tmp_path / "out.pt2"
     found = answer(*command(files, out, "--recipe", "int8", "--qat"))
@@ -147,6 +155,8 @@ def test_two_processes_write_one_file(files, tmp_path):
         (("--recipe", "nosuch"), ("nosuch", "pruned-half"), 2),
         (("--batch", "5000"), ("600 samples", "smaller batch"), 1),
         (("--learning-rate", "-1"), ("learning_rate", "above 0"), 2),
+        (("--time-limit", "soon"), ("--time-limit", "'soon'", "10m"), 2),
+        (("--time-limit", "0s"), ("--time-limit", "not a duration"), 2),
         (("-o", "nofolder/out.pt2"), ("nofolder", "does not exist"), 2),
         (("-o", "out.onnx"), ("out.onnx", ".pt2"), 2),
         (("--shape", "x"), ("--shape",), 2),

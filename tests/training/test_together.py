@@ -179,6 +179,9 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tmp_path):
             if done == 13:
                 raise Stop
 
+        def note(self, text):
+            pass
+
     members, parts = three(), (part(0, 400), part(1000, 1100))
     settings = Settings(epochs=3, batch=50, learning_rate=2e-3)
     with pytest.raises(Stop):

@@ -18,6 +18,7 @@ from . import (
     layers,
     norms,
     pools,
+    recurrent,
     reductions,
     resize,
     scattering,
@@ -192,6 +193,10 @@ _LAYERS: dict[str, Converter] = {
     "_upsample_bicubic2d_aa.default": resize.bicubic_antialiased,
     "native_layer_norm.default": norms.layer_norm,
     "scaled_dot_product_attention.default": attention.attention,
+    "lstm.input": recurrent.loops("lstm"),
+    "gru.input": recurrent.loops("gru_reset_after"),
+    "rnn_tanh.input": recurrent.loops("rnn_tanh"),
+    "rnn_relu.input": recurrent.loops("rnn_relu"),
 }
 _SOFTMAX: dict[str, Converter] = {
     "_softmax.default": unary.softmax(op.nn.softmax),

@@ -30,7 +30,7 @@ RECIPES = (
 )
 
 
-def request(folder, training, max_drop=0.06, recipes=RECIPES, together=False) -> Request:
+def request(folder, training, max_drop=0.06, recipes=RECIPES, **more) -> Request:
     return Request(
         model=wide(),
         boards=(targets.null(),),
@@ -41,13 +41,13 @@ def request(folder, training, max_drop=0.06, recipes=RECIPES, together=False) ->
         logs=folder / "logs",
         data=split(part(1200, 1797), seed=0),
         training=training,
-        together=together,
+        **more,
     )
 
 
-def variants(asked: Request):
+def variants(asked: Request, progress=None):
     planned = plan(asked)
-    return find_variants(planned, make_probe(planned.model, planned.splits), Silent())
+    return find_variants(planned, make_probe(planned.model, planned.splits), progress or Silent())
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +146,38 @@ def test_the_library_records_the_training(tmp_path, monkeypatch):
     assert [decision.pass_name for decision in thin.decisions][-1] == "retrain"
     assert "accuracy on the validation split was" in thin.decisions[-1].detail
     assert fingerprint(wide()) == before
+
+
+class Notes(Silent):
+    """Keeps what a person would be told."""
+
+    def __init__(self):
+        self.told = []
+
+    def note(self, text):
+        self.told.append(text)
+
+
+def test_what_is_retrained_is_named_with_the_time_of_an_epoch_and_keeps_the_limit(tmp_path):
+    notes = Notes()
+    asked = request(tmp_path, part(0, 1000), recipes=RECIPES[:2], retrain_time_s=0.001)
+    found, skipped = variants(asked, notes)
+    assert notes.told == ["thin lost accuracy; retraining on 1000 samples"]
+    assert "after retraining" in skipped[0].reason or "the time limit of" in found[1].training
+    variants(request(tmp_path, part(0, 1000), recipes=RECIPES[:2], retrain_time_s=3600.0), notes)
+    assert notes.told[-1].startswith("an epoch of 15 steps takes about")
+    assert notes.told[-1].endswith("60 min are enough for 20 epochs")
+
+
+def test_a_retraining_time_without_samples_is_refused(tmp_path):
+    result = adaspring("compile", "net.pt2", "--retrain-time", "10m", "-o", tmp_path / "lib")
+    refused(result, "--retrain-time needs --retrain", status=2)
+
+
+@pytest.mark.parametrize("text", ["ten minutes", "-5m", "0"])
+def test_a_retraining_time_that_is_none_is_refused(tmp_path, text):
+    result = adaspring("compile", "net.pt2", f"--retrain-time={text}", "-o", tmp_path / "lib")
+    refused(result, "--retrain-time", "not a duration", status=2)
 
 
 def test_retraining_without_held_out_data_is_refused(tmp_path):

@@ -102,6 +102,22 @@ LAYERS = {
     "lstm both ways": form(
         lambda s, x: s.r(x)[0], TOKENS, r=nn.LSTM(8, 4, bidirectional=True, bias=False)
     ),
+    "lstm of one step": form(lambda s, x: s.r(x)[1], floats(1, 1, 8), r=nn.LSTM(8, 4)),
+    "lstm of no batch": form(lambda s, x: s.r(x)[0], FLAT, r=nn.LSTM(8, 4)),
+    "lstm of many layers": form(
+        lambda s, x: s.r(x)[0], TOKENS, r=nn.LSTM(8, 4, 3, bidirectional=True, batch_first=True)
+    ),
+    "projected lstm": form(lambda s, x: s.r(x)[0], TOKENS, r=nn.LSTM(8, 4, proj_size=3)),
+    "gru without bias": form(
+        lambda s, x: s.r(x)[0], TOKENS, r=nn.GRU(8, 4, bias=False, bidirectional=True)
+    ),
+    "rnn both ways": layer(nn.RNN(8, 4, 2, bidirectional=True, bias=False), TOKENS),
+    "lstm from a parameter": form(
+        lambda s, x: s.r(x, (s.h.expand(1, 5, 4), s.h.new_zeros(1, 5, 4)))[0],
+        TOKENS,
+        r=nn.LSTM(8, 4),
+        h=nn.Parameter(torch.randn(1, 1, 4)),
+    ),
     "cells": form(
         lambda s, x: s.g(x) + s.l(x)[0] + s.r(x),
         FLAT,
@@ -327,6 +343,7 @@ FORMS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections:UserWarning")
 @pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")  # torch, an even kernel
 @pytest.mark.parametrize("name", FORMS)
 def test_a_layer_computes_what_torch_does(name):

@@ -19,11 +19,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ..errors import TrainingError
-from ..files.read import check_regular, read_regular
-from ..files.replace import sync
+from ...errors import TrainingError
+from ...files.read import check_regular, read_regular
+from ...files.replace import sync
+from .schedule import Schedule
 
-SCHEMA = 1
+SCHEMA = 2
 _OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _MOST_COUNTERS_BYTES = 2**26
 _FILES = ("weights", "best", "optimizer")
@@ -46,11 +47,14 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Counters(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Where a run is: `step` steps of `epoch` are done, and their losses add up to `loss_sum`.
 
-    `run` tells one run from another: its settings, network and data.
+    `run` tells one run from another: its settings, network and data. `schedule` is how the learning
+    rate falls, `spent_s` how long the run took until it was saved.
     """
 
     schema: int = SCHEMA
     run: str
+    schedule: Schedule
+    spent_s: float = 0.0
     epoch: int = 1
     step: int = 0
     loss_sum: float = 0.0

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import tvm_ffi
 
-from ..frontend.data import Dataset
-from ..ir.model import Model
-from ..passes.decision import Decision
+from ...frontend.data import Dataset
+from ...ir.model import Model
+from ...passes.decision import Decision
 
 
 def identity(
