@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from ..errors import UsageError
@@ -77,7 +77,7 @@ def _check_shapes(value: Any) -> None:
     """Refuse what is neither None nor shapes by the names of inputs."""
     named = isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
     whole = named and all(
-        isinstance(shape, tuple | list) and all(isinstance(extent, int) for extent in shape)
+        isinstance(shape, tuple | list) and all(isinstance(extent, Integral) for extent in shape)
         for shape in value.values()
     )
     if value is not None and not whole:

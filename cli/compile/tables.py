@@ -13,7 +13,13 @@ from ...explore.plan import Plan
 from ...explore.request import Bounds
 from ...ir.model import TensorSpec
 from ..shared.answer import Answer
-from ..shared.library_tables import agreement_text, at_shape, decision_table, dropped_table
+from ..shared.library_tables import (
+    agreement_text,
+    at_shape,
+    decision_table,
+    dropped_table,
+    padding_text,
+)
 from ..shared.tables import (
     COST_COLUMNS,
     ORIGIN_NOTE,
@@ -37,6 +43,7 @@ def plan_answer(plan: Plan) -> Answer:
         line(f"inputs   {_specs(model.inputs)}"),
         line(f"outputs  {_specs(model.outputs)}"),
         *(line(f"also     {_specs(further.inputs)}") for further in plan.further_shapes),
+        *([line(f"padding  {padding_text(plan.request.pad)}")] if plan.request.pad else []),
         line(f"data     {_data(data['data'])}"),
         line(f"bounds   {_bounds(plan.request.bounds)}"),
         *(decision_table(each.recipe.name, each.decisions) for each in recipes if each.decisions),

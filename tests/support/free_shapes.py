@@ -83,9 +83,9 @@ def export_encoder(path: Path, batch_max: int = 8) -> nn.Module:
     return network
 
 
-def export_words(path: Path, kind: type[nn.Module]) -> nn.Module:
+def export_words(path: Path, kind: type[nn.Module], longest: int = LONGEST) -> nn.Module:
     """Save a network of words alone with a free length; give it back."""
-    network, length = kind().eval(), torch.export.Dim("t", max=LONGEST)
+    network, length = kind().eval(), torch.export.Dim("t", max=longest)
     program = torch.export.export(
         network, (torch.from_numpy(words(1, 16)[0]),), dynamic_shapes={"ids": {1: length}}
     )
