@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tvm import relax
 
+from ...errors import BuildError
 from ...ir import recurrent as ir
 from ..kernels import pack, recurrent
 from .values import Dynamic, Static, Value
@@ -11,7 +12,9 @@ from .walk import Rule, Walk, shape_of
 
 
 def loop(walk: Walk, call: relax.Call) -> Value:
-    """The loop as one function for a CPU or a GPU."""
+    """The loop as one function; BuildError for GPUs, which have none for it."""
+    if walk.isa.whole_rows:
+        raise BuildError("a recurrent layer's loop has no kernel for GPUs; build for a CPU board")
     cell = str(call.attrs["cell"])
     projected, read, *_ = call.args
     bias, states = ir.split_arguments(cell, call.args)
