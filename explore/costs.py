@@ -60,9 +60,10 @@ class Macs:
 
 def count_macs(model: Model) -> Macs:
     """Multiply-adds of a network's layers, and of its loops over time."""
-    found = (*layers(model), *loops(model))
+    found = [layer.macs_count for layer in layers(model)]
+    found += [loop.macs_count for loop in loops(model)]
     int8 = sum(layer.macs_count for layer in integer_layers(model))
-    return Macs(float32=sum(layer.macs_count for layer in found) - int8, int8=int8)
+    return Macs(float32=sum(found) - int8, int8=int8)
 
 
 def modelled_memory_bytes(built: Built) -> int:

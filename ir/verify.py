@@ -231,7 +231,7 @@ def _verify_input(graph: Graph, layer: Layer) -> None:
 
 def _verify_types(model: Model, found: Iterable[Layer], over_time: Iterable[Loop]) -> None:
     """What is not float32 is a layer's weight, or a loop's."""
-    stored = {each.weight for each in (*found, *over_time)}
+    stored = {layer.weight for layer in found} | {loop.weight for loop in over_time}
     for name, array in model.weights.items():
         if array.dtype != np.float32 and name not in stored:
             forms = "a layer's weight in a form of ir/stored_weights.py"
