@@ -33,7 +33,12 @@ def bind(
 
 
 def checked_array(spec: TensorSpec, value: Any, specs: Sequence[TensorSpec]) -> Array:
-    """Return `value` if it is a NumPy array of the spec's shape and type, else InputError."""
+    """Return `value` if it is a NumPy array of the spec's shape and type, else InputError.
+
+    A scalar of NumPy, as an index into an array gives it, is an array of no axes.
+    """
+    if isinstance(value, np.generic):
+        value = np.asarray(value)
     if not isinstance(value, np.ndarray):
         raise InputError(f"{spec.name} is a {type(value).__name__}, not an array; {_takes(specs)}")
     if value.shape != spec.shape or value.dtype != spec.dtype:

@@ -21,6 +21,7 @@ from adaspring.frontend.from_torch.importer import from_torch
 from adaspring.library.manifest import StateRecord, TensorSpec
 from adaspring.library.streams.pairs import pair_states
 from adaspring.library.streams.stream import Stream
+from adaspring.library.tensors import checked_array
 from adaspring.library.writer import VariantParts, write_library
 
 from ..support.libraries import cost, forge
@@ -230,3 +231,11 @@ def test_names_tell_nothing_where_the_shapes_differ():
 def test_not_every_input_can_be_a_state():
     with pytest.raises(UsageError, match="one must be what a call brings"):
         pair_states(specs(h=(1, 4)), specs(hn=(1, 4)), {"h": "hn"})
+
+
+def test_a_scalar_of_numpy_is_an_array_of_no_axes():
+    (rate,) = (TensorSpec(name="rate", shape=(), dtype="int64"),)
+    for value in (np.int64(16000), np.array(16000)):
+        assert checked_array(rate, value, (rate,)).shape == ()
+    with pytest.raises(InputError, match=r"rate is int32 \(\); the network takes rate: int64"):
+        checked_array(rate, np.int32(16000), (rate,))
