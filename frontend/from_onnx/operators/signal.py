@@ -13,11 +13,11 @@ import numpy as np
 from tvm import relax
 
 from ....ir.edit import shape_of
+from ...fourier import fourier_matrix
 from ..arguments import Inputs, array, emit, scalar
 from .indices import take
 
 _op = relax.op
-_MOST_BYTES = 2**27
 
 
 def dft(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
@@ -61,25 +61,6 @@ def stft(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
         matrix = matrix * np.repeat(window.astype(np.float64), parts)[:, None, None]
     places = np.arange(frames)[:, None] * step + np.arange(length)
     return _product(emit(take(x, relax.const(places, "int64"), 1)), matrix)
-
-
-def fourier_matrix(
-    count: int, parts: int, length: int, *, inverse: bool, one_sided: bool
-) -> np.ndarray:
-    """Give what the transform makes of each unit vector: (count * parts, results, parts).
-
-    `parts` is 1 of real values and 2 of complex ones; the result is complex, unless it comes back
-    from one side.
-    """
-    bins = length // 2 + 1 if one_sided and not inverse else length
-    if 8 * count * parts * bins * 2 > _MOST_BYTES:
-        raise ValueError(f"its matrix would be {count * parts} x {2 * bins}; give it fewer samples")
-    unit = np.eye(count * parts).reshape(-1, count, parts)
-    values = unit[..., 0] + (1j * unit[..., 1] if parts == 2 else 0)
-    if inverse and one_sided:
-        return np.fft.irfft(values, length, axis=1)[..., None]
-    made = (np.fft.ifft if inverse else np.fft.fft)(values, length, axis=1)[:, :bins]
-    return np.stack([made.real, made.imag], axis=-1)
 
 
 def _product(x: relax.Expr, matrix: np.ndarray) -> relax.Expr:

@@ -139,6 +139,12 @@ def test_a_context_of_a_shape_that_there_is_none_of_is_refused(library, shapes):
         decide(Context(shapes=shapes))
 
 
+@pytest.mark.parametrize("shapes", [(1, 16), "ids", {"ids": 16}, {"ids": (1.5,)}, {1: (1, 2)}])
+def test_shapes_of_a_context_that_are_none_are_refused(shapes):
+    with pytest.raises(UsageError, match="give the shape of each input by its name"):
+        Context(shapes=shapes)
+
+
 def test_a_library_of_schema_3_is_read_as_one_shape(tmp_path, code):
     writer.write_library(tmp_path / "x", parts(code))
     raw = json.loads((tmp_path / "x" / MANIFEST_NAME).read_bytes())
