@@ -103,11 +103,6 @@ class Scheduled:
 def schedule(prepared: Prepared, best: Best | None) -> Scheduled:
     """Schedule every function, those that `best` knows by its schedule, and plan memory."""
     board = prepared.board
-    if not any(isinstance(each, tvm.tirx.PrimFunc) for each in prepared.module.functions.values()):
-        raise BuildError(
-            "the network computes nothing: its outputs are inputs or weights, reshaped at most; "
-            "do that in the app"
-        )
     with _name_board(board):
         if board.device == "cpu":
             module = schedule_cpu(prepared.module, prepared.isa, best)

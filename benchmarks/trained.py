@@ -21,10 +21,16 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from adaspring.cli.demo.network import DigitsNet
-from adaspring.cli.demo.train import fit, shift
+from adaspring.cli.demo.train import fit
 from adaspring.reference.executor import accuracy
 
 Augment = Callable[[Tensor], Tensor]
+
+
+def shift(images: Tensor) -> Tensor:
+    """Move the batch by up to two pixels in each direction."""
+    down, right = (int(v) for v in torch.randint(-2, 3, (2,)))
+    return torch.roll(images, (down, right), dims=(2, 3))
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
 
-from ..errors import DataError
+from ..errors import DataError, InputError
 from ..library.score import Score
 from .shared.answer import Answer, AsJson, Verbose
 from .shared.samples import Samples, calls, join_calls, random_samples, read_samples, save_npz
 
 if TYPE_CHECKING:
     from ..library.loader import Library
+    from ..library.manifest import Signature
 
 LibraryFolder = Annotated[Path, typer.Argument(metavar="LIB", help="The library's folder.")]
 VariantName = Annotated[
@@ -55,16 +57,17 @@ def run(
 
     library = load(lib)
     net = library.open(variant, preload=False)
-    given = _samples(library, input_file, samples)
+    shape, given = _samples(library, input_file, samples)
     answers = []
-    for arrays in calls(given, library.manifest.inputs):
+    for arrays in calls(given, shape.inputs):
         result = net(*arrays)
         answers.append(result if isinstance(result, tuple) else (result,))
-    outputs = join_calls(answers, given, library.manifest.inputs)
+    outputs = join_calls(answers, given, shape.inputs)
     names = [spec.name for spec in library.manifest.outputs]
     data = {
         "library": str(lib),
         "variant": net.variant,
+        "inputs": {spec.name: spec.shape for spec in shape.inputs},
         "samples_count": given.count,
         "random_inputs": input_file is None,
         "outputs": [_summary(n, o) for n, o in zip(names, outputs, strict=True)],
@@ -77,10 +80,31 @@ def run(
     return Answer(data=data, shown=_shown(data))
 
 
-def _samples(library: Library, path: Path | None, limit: int | None) -> Samples:
+def _samples(library: Library, path: Path | None, limit: int | None) -> tuple[Signature, Samples]:
+    """Random samples of the first shape; those of a file, and the first shape that they have."""
+    first, *further = library.manifest.signatures
     if path is None:
-        return random_samples(library.manifest.inputs, limit)
-    return read_samples(path, library.manifest.inputs, limit)
+        return first, random_samples(first.inputs, limit)
+    has_classes = _has_classes(library)
+    try:
+        return first, read_samples(path, first.inputs, limit, has_classes=has_classes)
+    except InputError as error:
+        for shape in further:
+            with suppress(InputError):
+                found = read_samples(path, shape.inputs, limit, has_classes=has_classes)
+                return shape, found
+        if not further:
+            raise
+        from .shared.library_tables import inputs_text
+
+        known = "; ".join(map(inputs_text, further))
+        raise InputError(f"{error}; further shapes of the library: {known}") from error
+
+
+def _has_classes(library: Library) -> bool:
+    """Whether `y` may be class numbers: another metric than top-1 accuracy takes what it likes."""
+    metric = library.manifest.variant(library.manifest.plainest).cost.metric
+    return metric is None or metric.name in ("top1", "top5") or metric.against == "dense"
 
 
 def _summary(name: str, values: np.ndarray) -> dict[str, Any]:
@@ -144,7 +168,7 @@ def _shown(data: dict[str, Any]) -> tuple[Any, ...]:
         more = " …" if len(data["top1"]) > _LISTED_SAMPLES else ""
         shown.append(line(f"top-1 classes: {first}{more}"))
     if data["accuracy"] is not None:
-        score = Score(value=data["accuracy"], count=data["samples_count"])
+        score = Score.of_share(data["accuracy"], data["samples_count"])
         low, high = map(percent_text, score.interval)
         shown.append(line(f"accuracy: {percent_text(score.value)} ({low} to {high}, 95 %)"))
     if data["output_file"] is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,27 +22,41 @@ _ELSEWHERE = "what it was lowered to, unscheduled, on the machine that built it,
 
 def write_contenders(
     folder: Path,
-    model: Model,
+    models: Sequence[Model],
     board: Board,
     kept: Sequence[Contender],
     dropped: Sequence[record.Dropped],
-    built: dict[str, Built],
+    built: Sequence[Mapping[str, Built]],
+    pad: Mapping[str, float],
 ) -> record.Manifest:
-    """Write the library of those that passed the gate, with what was found of them."""
+    """Write the library of those that passed the gate, with what was found of them.
+
+    `models` and `built` are one for each shape.
+    """
     parts = []
     for contender in kept:
-        agreement = None
-        if contender.agreement_ratio is not None:
-            agreement = record.Agreement(
-                max_error_ratio=contender.agreement_ratio,
-                tolerance_ratio=contender.tolerance_ratio,
-                reference="the same compressed network, operator by operator in torch float32",
-                ran="the variant itself, on its board" if contender.ran else _ELSEWHERE,
-            )
-        made = built[contender.name]
-        parts.append(variant_parts(contender.variant, made, contender.cost, agreement))
-    whole = library_parts(model, board, tuple(parts), tuple(dropped))
+        shapes = zip(contender.at_shapes, built, strict=True)
+        first, *further = (_parts(each, made[contender.name]) for each, made in shapes)
+        parts.append(replace(first, further_shapes=tuple(further)))
+    whole = replace(
+        library_parts(models[0], board, tuple(parts), tuple(dropped)),
+        further_shapes=tuple(signature_of(model) for model in models[1:]),
+        padding=pad,
+    )
     return write_library(folder, replace(whole, runtime_paths=runtime_files(board)))
+
+
+def _parts(contender: Contender, built: Built) -> VariantParts:
+    """A contender at one shape as the writer takes it."""
+    agreement = None
+    if contender.agreement_ratio is not None:
+        agreement = record.Agreement(
+            max_error_ratio=contender.agreement_ratio,
+            tolerance_ratio=contender.tolerance_ratio,
+            reference="the same compressed network, operator by operator in torch float32",
+            ran="the variant itself, on its board" if contender.ran else _ELSEWHERE,
+        )
+    return variant_parts(contender.variant, built, contender.cost, agreement)
 
 
 def variant_parts(
@@ -71,14 +85,22 @@ def library_parts(
     return LibraryParts(
         name=model.name,
         board=record.board_record(board),
-        inputs=tuple(_spec(spec) for spec in model.inputs),
-        outputs=tuple(_spec(spec) for spec in model.outputs),
+        inputs=signature_of(model).inputs,
+        outputs=signature_of(model).outputs,
         plainest=variants[0].name,
         variants=variants,
         dropped=dropped,
         tvm_version=version("apache-tvm"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         states=tuple(record.StateRecord(input=i, output=o) for i, o in model.states),
+    )
+
+
+def signature_of(model: Model) -> record.Signature:
+    """The shape of a network as a library's manifest says it."""
+    return record.Signature(
+        inputs=tuple(_spec(spec) for spec in model.inputs),
+        outputs=tuple(_spec(spec) for spec in model.outputs),
     )
 
 

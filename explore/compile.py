@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..backends.build import Built
 from ..backends.tuning.settings import TuningReport
 from ..errors import AdaspringError
 from ..files.replace import TemporaryFolder
@@ -19,21 +20,24 @@ from .assemble import write_contenders
 from .board.code_jobs import CodeJob, build_all
 from .board.farms import Farms, farms_of
 from .board.tuned_code import order_code
-from .contenders import lost_on_test, make_contender, pass_gate
+from .contenders import join_shapes, lost_on_test, make_contender, pass_gate
+from .gate import Contender
 from .measure.elsewhere import agreement_elsewhere
 from .measure.variants import measure_variants
 from .plan import BoardPlan, Plan
 from .plan import plan as make_plan
 from .progress import Progress, Silent
 from .request import Request
+from .shapes.every_shape import AtShape, at_every_shape
 from .shortlist import find_variants, select_for_board
-from .variants import Probe, Variant, make_probe
+from .variants import make_probe
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoardResult:
     """What came out for one board.
 
+    `latency_ratios` are times over that of dense, at the first shape and at the further ones.
     `lost_on_test` names those that pass on the validation split, which decides, but lose more than
     allowed on the test split.
     """
@@ -42,6 +46,7 @@ class BoardResult:
     folder: Path
     manifest: record.Manifest
     latency_ratios: dict[str, float]
+    further_latency_ratios: tuple[dict[str, float], ...]
     lost_on_test: tuple[str, ...]
     tuning: TuningReport | None
     elapsed_s: float
@@ -105,58 +110,63 @@ def compile_libraries(plan: Plan, progress: Progress | None = None) -> CompileRe
 
     """
     progress = progress or Silent()
-    probe = make_probe(plan.model, plan.splits)
+    probe = make_probe(plan.model, plan.splits, plan.metric)
     with farms_of(plan.request) as farms:
         variants, skipped = find_variants(plan, probe, progress)
+        shapes, lost = at_every_shape(plan, variants, probe, progress)
+        skipped = (*skipped, *lost)
         doubted = doubts(plan.model, variants[0], probe)
         for doubt in doubted:
             progress.note(f"warning: {doubt}")
         begun: Iterable[_BoardWork | BoardFailure] = (
-            _begin(plan, board, variants, farms, progress) for board in plan.boards
+            _begin(plan, board, shapes, farms, progress) for board in plan.boards
         )
         if farms.code is not None:
             begun = list(begun)  # the code of all boards is under way before any is waited for
-        boards = [_finish(plan, work, skipped, probe, progress) for work in begun]
+        boards = [_finish(plan, work, skipped, progress) for work in begun]
     return CompileResult(boards=tuple(boards), skipped=skipped, doubts=doubted)
 
 
 @dataclass(frozen=True)
 class _BoardWork:
-    """A board whose code is ordered; `unsuited` are not for this board."""
+    """A board whose code is ordered, for each shape; `unsuited` are not for this board."""
 
     plan: BoardPlan
     start_s: float
-    variants: tuple[Variant, ...]
+    shapes: tuple[AtShape, ...]
     unsuited: tuple[record.Dropped, ...]
     tuning: TuningReport | None
-    jobs: tuple[CodeJob, ...]
+    jobs: tuple[tuple[CodeJob, ...], ...]
 
 
 def _begin(
-    plan: Plan, board: BoardPlan, variants: Sequence[Variant], farms: Farms, progress: Progress
+    plan: Plan, board: BoardPlan, shapes: Sequence[AtShape], farms: Farms, progress: Progress
 ) -> _BoardWork | BoardFailure:
     start_s = time.monotonic()
     if board.obstacle is not None:
         return BoardFailure(plan=board, error=board.obstacle, elapsed_s=0.0)
-    chosen, unsuited = select_for_board(variants, board.board)
+    chosen, unsuited = select_for_board(shapes[0].variants, board.board)
+    suited = tuple(shape.only(chosen) for shape in shapes)
+    every = [variant for shape in suited for variant in shape.variants]
     try:
-        tuning, jobs = order_code(board.site, chosen, plan.request.tuning, farms, progress)
+        tuning, jobs = order_code(board.site, every, plan.request.tuning, farms, progress)
     except AdaspringError as error:
         return fail_board(plan, board, error, start_s)
-    return _BoardWork(board, start_s, chosen, unsuited, tuning, jobs)
+    count = len(chosen)
+    by_shape = tuple(jobs[at : at + count] for at in range(0, len(jobs), count))
+    return _BoardWork(board, start_s, suited, unsuited, tuning, by_shape)
 
 
 def _finish(
     plan: Plan,
     work: _BoardWork | BoardFailure,
     skipped: Sequence[record.Dropped],
-    probe: Probe,
     progress: Progress,
 ) -> BoardResult | BoardFailure:
     if isinstance(work, BoardFailure):
         return work
     try:
-        return _write_library(plan, work, skipped, probe, progress)
+        return _write_library(plan, work, skipped, progress)
     except AdaspringError as error:
         return fail_board(plan, work.plan, error, work.start_s)
 
@@ -165,46 +175,77 @@ def _write_library(
     plan: Plan,
     work: _BoardWork,
     skipped: Sequence[record.Dropped],
-    probe: Probe,
     progress: Progress,
 ) -> BoardResult:
-    board, site, folder = work.plan.board, work.plan.site, work.plan.output
+    board, folder = work.plan.board, work.plan.output
     assert folder is not None, "a library is compiled into a folder"
     with TemporaryFolder("build") as name:
-        built = build_all(work.jobs, board, Path(name), progress)
-        measured = measure_variants(
-            site, plan.model, work.variants, built, probe, Path(name), progress
-        )
-        elsewhere: dict[str, float] = {}
-        if not site.at_hand:
-            elsewhere = agreement_elsewhere(
-                plan.model, work.variants, work.jobs, probe, Path(name), progress
-            )
-        contenders = [
-            make_contender(
-                each,
-                built[each.name],
-                site,
-                measured.get(each.name),
-                probe,
-                elsewhere.get(each.name),
-            )
-            for each in work.variants
+        found = [
+            _measure(work, index, Path(name) / str(index), progress)
+            for index in range(len(work.shapes))
         ]
-        kept, dropped = pass_gate(contenders, plan.request.bounds)
-        left_out = (*skipped, *work.unsuited, *dropped)
-        manifest = write_contenders(folder, plan.model, board, kept, left_out, built)
+        contenders = join_shapes([shape.contenders for shape in found])
+        kept, dropped = pass_gate(contenders, plan.bounds, plan.metric)
+        manifest = write_contenders(
+            folder,
+            [shape.model for shape in work.shapes],
+            board,
+            kept,
+            (*skipped, *work.unsuited, *dropped),
+            [shape.built for shape in found],
+            plan.request.pad,
+        )
     return BoardResult(
         plan=work.plan,
         folder=folder,
         manifest=manifest,
-        latency_ratios={
-            n: m.latency.ratio_to_plainest for n, m in measured.items() if m.latency is not None
-        },
-        lost_on_test=lost_on_test(contenders[0], kept, plan.request.bounds),
+        latency_ratios=found[0].latency_ratios,
+        further_latency_ratios=tuple(shape.latency_ratios for shape in found[1:]),
+        lost_on_test=lost_on_test(contenders[0], kept, plan.bounds),
         tuning=work.tuning,
         elapsed_s=time.monotonic() - work.start_s,
     )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was built and measured at one shape."""
+
+    built: dict[str, Built]
+    contenders: list[Contender]
+
+    @property
+    def latency_ratios(self) -> dict[str, float]:
+        """Each variant's time over that of dense, where it was timed."""
+        ratios = {each.name: each.latency_ratio for each in self.contenders}
+        return {name: ratio for name, ratio in ratios.items() if ratio is not None}
+
+
+def _measure(work: _BoardWork, index: int, folder: Path, progress: Progress) -> _Found:
+    """Build every variant at one shape, run it, and compare it with its reference."""
+    folder.mkdir()
+    site, shape, jobs = work.plan.site, work.shapes[index], work.jobs[index]
+    built = build_all(jobs, site.board, folder, progress)
+    measured = measure_variants(
+        site, shape.model, shape.variants, built, shape.probe, folder, progress
+    )
+    elsewhere: dict[str, float] = {}
+    if not site.at_hand:
+        elsewhere = agreement_elsewhere(
+            shape.model, shape.variants, jobs, shape.probe, folder, progress
+        )
+    contenders = [
+        make_contender(
+            each,
+            built[each.name],
+            site,
+            measured.get(each.name),
+            shape.probe,
+            elsewhere.get(each.name),
+        )
+        for each in shape.variants
+    ]
+    return _Found(built, contenders)
 
 
 def fail_board(plan: Plan, board: BoardPlan, error: AdaspringError, start_s: float) -> BoardFailure:

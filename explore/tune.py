@@ -20,6 +20,7 @@ from .plan import BoardPlan, Plan
 from .plan import plan as make_plan
 from .progress import Progress, Silent
 from .request import Request
+from .shapes.every_shape import at_every_shape
 from .shortlist import find_variants, select_for_board
 from .variants import Variant, make_probe
 
@@ -57,7 +58,7 @@ def tune_model(
 
 
 def tune_variants(plan: Plan, progress: Progress | None = None) -> TuneResult:
-    """Tune the functions of every planned variant that keeps accuracy, each board in turn.
+    """Tune the functions of every planned variant that is good enough, each board in turn.
 
     A board that fails does not stop the others; where it is the only one, its error is raised.
 
@@ -66,12 +67,14 @@ def tune_variants(plan: Plan, progress: Progress | None = None) -> TuneResult:
 
     """
     progress = progress or Silent()
-    probe = make_probe(plan.model, plan.splits)
+    probe = make_probe(plan.model, plan.splits, plan.metric)
     with farms_of(plan.request) as farms:
         variants, skipped = find_variants(plan, probe, progress)
-        boards = [_tune(plan, board, variants, farms, progress) for board in plan.boards]
-    names = tuple(variant.name for variant in variants)
-    return TuneResult(boards=tuple(boards), variants=names, skipped=skipped)
+        shapes, lost = at_every_shape(plan, variants, probe, progress)
+        every = [variant for shape in shapes for variant in shape.variants]
+        boards = [_tune(plan, board, every, farms, progress) for board in plan.boards]
+    names = tuple(variant.name for variant in shapes[0].variants)
+    return TuneResult(boards=tuple(boards), variants=names, skipped=(*skipped, *lost))
 
 
 def _tune(

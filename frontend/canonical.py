@@ -28,6 +28,7 @@ def canonicalize(
     name: str,
     input_names: Sequence[str],
     output_names: Sequence[str],
+    notes: tuple[str, ...] = (),
 ) -> Model:
     """Fold what can be folded and name every weight.
 
@@ -44,6 +45,7 @@ def canonicalize(
         raise UnsupportedOperator(f"{name}: {error}") from error
     constants.evaluate(source)
     fold.fold_affine(source)
+    edit.bind_constants(source)
     canonical, arrays = edit.emit(source)
     canonical = relax.transform.DecomposeOpsForInference()(canonical)
     inputs = _specs(input_names, canonical["main"].params)
@@ -53,9 +55,19 @@ def canonicalize(
             raise ModelError(
                 f"{name}: output {spec.name} is {spec.dtype}, which an app cannot read"
             )
-    model = Model(name=name, module=canonical, weights=arrays, inputs=inputs, outputs=outputs)
+    model = Model(
+        name=name, module=canonical, weights=arrays, inputs=inputs, outputs=outputs, notes=notes
+    )
     verify(model)
     return model
+
+
+def note_of(narrow: str) -> str:
+    """Say what became of a network that computes in 16-bit floats."""
+    return (
+        f"the network's floats are {narrow}: it is computed in float32, its weights widened; "
+        "inputs and outputs keep their types"
+    )
 
 
 def _output_values(function: relax.Function) -> list[relax.Type]:

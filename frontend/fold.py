@@ -15,20 +15,22 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from ..errors import UnsupportedOperator
+from ..ir.convolutions import is_convolution, output_axis
 from ..ir.edit import EditableGraph, drop_aliases, op_name, shape_of, substitute
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A conv2d or dense layer whose output only one binding reads, with its bias if it has one.
+    """A convolution or dense layer whose output only one binding reads, with its bias, if any.
 
+    `output_axis` is None where no axis of the weight counts the outputs: its scale cannot change.
     `scale` is that of each output channel where the weight is read through dequantize; `read` is
     the variable that holds the dequantized weight.
     """
 
     weight: relax.Var
     bias: relax.Var | None
-    output_axis: int  # of the weight
+    output_axis: int | None  # of the weight
     channel_axis: int  # of the result, counted from its end
     read: relax.Var
     scale: relax.Var | None = None
@@ -123,8 +125,8 @@ class _Fold:
         self.bindings.append((var, value))
 
     def _layer(self, var: relax.Var, name: str, call: relax.Expr) -> Layer | None:
-        if name in ("nn.conv1d", "nn.conv2d", "nn.conv3d"):
-            return self._layer_of(call.args[1], 0, 1 - var.ty.ndim)
+        if is_convolution(call):
+            return self._layer_of(call.args[1], output_axis(call), 1 - var.ty.ndim)
         if name != "matmul" or call.args[1].ty.ndim != 2:
             return None
         made = self.values.get(call.args[1])
@@ -132,14 +134,14 @@ class _Fold:
             return self._layer_of(made.args[0], 0, -1)
         return self._layer_of(call.args[1], 1, -1)
 
-    def _layer_of(self, read: relax.Expr, output_axis: int, channel_axis: int) -> Layer | None:
+    def _layer_of(self, read: relax.Expr, axis: int | None, channel_axis: int) -> Layer | None:
         if read in self.graph.weights:
-            return Layer(read, None, output_axis, channel_axis, read)
+            return Layer(read, None, axis, channel_axis, read)
         made = self.values.get(read)
         if made is None or op_name(made) != "dequantize" or made.args[0] not in self.graph.weights:
             return None
-        scale = made.args[1] if made.attrs.axis == output_axis else None
-        return Layer(made.args[0], None, output_axis, channel_axis, read, scale)
+        scale = made.args[1] if made.attrs.axis == axis else None
+        return Layer(made.args[0], None, axis, channel_axis, read, scale)
 
     def _operands(
         self, var: relax.Var, name: str, call: relax.Call
@@ -166,7 +168,8 @@ class _Fold:
             scale = vector if name == "multiply" else 1.0 / vector
             if not np.isfinite(scale.astype(np.float32)).all():
                 return False  # a sum of infinite products is not the product of the sum
-        if self.uses[layer.weight] != 1 or self.uses[layer.read] != 1:
+        alone = self.uses[layer.weight] == 1 and self.uses[layer.read] == 1
+        if not alone or layer.output_axis is None:
             return False
         if not layer.read.same_as(layer.weight) and (layer.scale is None or not (scale > 0).all()):
             return False  # the integers stay as they are, their scales positive
@@ -187,7 +190,7 @@ class _Fold:
         stored = layer.weight if layer.scale is None else layer.scale
         scaled = self.graph.weights[stored]
         shape = [1] * scaled.value.ndim
-        shape[layer.output_axis if layer.scale is None else 0] = scale.size
+        shape[(layer.output_axis or 0) if layer.scale is None else 0] = scale.size
         scaled.value = scaled.value.astype(np.float64) * scale.reshape(shape)
         if layer.bias is not None:
             bias = self.graph.weights[layer.bias]

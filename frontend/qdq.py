@@ -21,12 +21,13 @@ from tvm import relax
 from tvm.ir import GenericConst
 
 from ..errors import UnsupportedOperator
+from ..ir.convolutions import is_convolution, output_axis
 from ..ir.edit import EditableGraph, op_name, reads, substitute, with_args
 from .constants import digest
 from .quantization import QuantParams
 
 # These only select or move values, so they may as well work on the dequantized ones.
-_SELECTS = ("nn.max_pool2d",)
+_SELECTS = ("nn.max_pool1d", "nn.max_pool2d", "nn.max_pool3d")
 _MOVES = ("reshape", "flatten", "permute_dims", "squeeze", "expand_dims", "strided_slice")
 _SUFFIX = "_quantized"  # what ONNX Runtime appends to a weight's name
 
@@ -196,11 +197,12 @@ class _Walk:
         if name == "permute_dims" and var.ty.ndim == 2:
             axis = self._output_axis(reader)
             return None if axis is None else 1 - axis
-        if name not in ("nn.conv2d", "matmul") or list(value.args).count(var) != 1:
+        convolves = is_convolution(value)
+        if not (convolves or name == "matmul") or list(value.args).count(var) != 1:
             return None
         if not value.args[1].same_as(var) or (name == "matmul" and var.ty.ndim != 2):
             return None
-        return 0 if name == "nn.conv2d" else 1
+        return output_axis(value) if convolves else 1
 
 
 def _keeps_params(name: str, params: QuantParams) -> bool:

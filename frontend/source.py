@@ -18,6 +18,10 @@ class Source(Protocol):
     def operators(self) -> Sequence[str]:
         """What each operator is called, for a person to find it."""
 
+    @property
+    def narrow(self) -> str | None:
+        """The narrowest type of float of 16 bits that it computes in, if it does."""
+
     def run(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         """Compute the outputs.
 

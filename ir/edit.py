@@ -107,6 +107,18 @@ def drop_aliases(graph: EditableGraph) -> None:
         graph.output = tuples[graph.output]
 
 
+def bind_constants(graph: EditableGraph) -> None:
+    """Bind every output that is a constant to a variable, as the IR has it."""
+    whole = isinstance(graph.output, relax.Tuple)
+    fields = list(graph.output.fields) if whole else [graph.output]
+    for at, value in enumerate(fields):
+        if isinstance(value, GenericConst):
+            shape = relax.ShapeExpr([int(length) for length in value.value.shape])
+            fields[at] = relax.Var(f"output_{at}", value.ty)
+            graph.bindings.append((fields[at], relax.op.broadcast_to(value, shape)))
+    graph.output = relax.Tuple(fields) if whole else fields[0]
+
+
 def op_name(expr: relax.Expr | None) -> str:
     """``nn.conv2d`` for a call of relax.nn.conv2d; empty for what is no operator call."""
     if isinstance(expr, relax.Call) and isinstance(expr.op, Op):

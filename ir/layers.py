@@ -9,22 +9,25 @@ from math import prod
 from tvm import relax
 
 from . import recurrent
+from .convolutions import is_convolution, is_transposed, kind_of
 from .graph import Graph, is_call, shape_of, variables
 from .model import Model
 from .stored_weights import FLOAT32, StoredForm, form_of
 
-CONV2D, MATMUL = "relax.nn.conv2d", "relax.matmul"
+MATMUL = "relax.matmul"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Layer:
     """One convolution or dense layer of the network.
 
-    `kind` is "conv2d", "depthwise", "grouped" or "dense". `weight_shape` is (c_out, c_in / groups,
-    kh, kw) for convolutions; for dense layers it is (n, k) where `transposed` (the weight is read
-    through permute_dims) and (k, n) where not. `call` is the variable of the bare convolution or
-    matmul, `output` the one after the bias (the same without a bias). `stored` is the form in
-    which the weight is stored. `macs_count` counts one multiply-add as one.
+    `kind` is "dense", "depthwise", "grouped", or the operator of a convolution that is neither:
+    "conv1d", "conv2d", "conv3d_transpose", …. `weight_shape` is (c_out, c_in / groups, *kernel) for
+    convolutions, (c_in, c_out / groups, *kernel) for transposed ones (`spreads`), the kernel of one
+    to three axes; for dense layers it is (n, k) where `transposed` (the weight is read through
+    permute_dims) and (k, n) where not. `call` is the variable of the bare convolution or matmul,
+    `output` the one after the bias (the same without a bias). `stored` is the form in which the
+    weight is stored. `macs_count` counts one multiply-add as one.
     """
 
     name: str
@@ -44,6 +47,8 @@ class Layer:
     padding: tuple[int, ...] = ()
     dilation: tuple[int, ...] = ()
     groups: int = 1
+    spreads: bool = False
+    output_padding: tuple[int, ...] = ()
 
     @property
     def quantized(self) -> bool:
@@ -52,8 +57,27 @@ class Layer:
 
     @property
     def output_axis(self) -> int:
-        """The weight's axis that counts output channels."""
-        return 0 if self.kind != "dense" or self.transposed else 1
+        """The weight's axis that counts output channels; those of one group, where it spreads."""
+        if self.kind == "dense":
+            return 0 if self.transposed else 1
+        return 1 if self.spreads and self.kind != "depthwise" else 0
+
+    @property
+    def outputs(self) -> int:
+        """How many output channels there are."""
+        return self.output_shape[-1 if self.kind == "dense" else 1]
+
+    @property
+    def features(self) -> int:
+        """How many values each output is a sum over."""
+        if self.kind == "dense":
+            return self.input_shape[-1]
+        return self.input_shape[1] // self.groups * prod(self.weight_shape[2:])
+
+    @property
+    def scales_by_output(self) -> bool:
+        """Whether each output channel is one index along `output_axis` of the weight."""
+        return self.weight_shape[self.output_axis] == self.outputs
 
 
 def layers(model: Model) -> tuple[Layer, ...]:
@@ -111,8 +135,9 @@ def weight_bytes(model: Model) -> int:
 
 
 def _macs(value: relax.Expr) -> int:
-    if is_call(value, CONV2D):
-        return prod(shape_of(value)) * prod(shape_of(value.args[1])[1:])
+    if is_convolution(value):
+        moved = value.args[0] if is_transposed(value) else value
+        return prod(shape_of(moved)) * prod(shape_of(value.args[1])[1:])
     if is_call(value, MATMUL):
         return prod(shape_of(value)) * shape_of(value.args[0])[-1]
     if is_call(value, "relax.nn.attention") or is_call(value, "relax.nn.attention_bias"):
@@ -126,8 +151,8 @@ def _macs(value: relax.Expr) -> int:
 def _layer(
     graph: Graph, names: Mapping[relax.Var, str], var: relax.Var, value: relax.Expr
 ) -> Layer | None:
-    if is_call(value, CONV2D):
-        read, kind, transposed = value.args[1], _conv_kind(value), False
+    if is_convolution(value):
+        read, kind, transposed = value.args[1], kind_of(value), False
     elif is_call(value, MATMUL):
         flipped = graph.call(value.args[1], "relax.permute_dims")
         read = flipped.args[0] if flipped is not None else value.args[1]
@@ -160,14 +185,9 @@ def _layer(
         padding=_ints(attrs.padding) if attrs is not None else (),
         dilation=_ints(attrs.dilation) if attrs is not None else (),
         groups=int(attrs.groups) if attrs is not None else 1,
+        spreads=is_transposed(value),
+        output_padding=_ints(attrs.output_padding) if attrs and is_transposed(value) else (),
     )
-
-
-def _conv_kind(call: relax.Call) -> str:
-    groups, per_group = int(call.attrs.groups), shape_of(call.args[1])[1]
-    if groups == 1:
-        return "conv2d"
-    return "depthwise" if per_group == 1 else "grouped"
 
 
 def _bias(

@@ -27,8 +27,9 @@ class Model:
     `module["main"]` takes the inputs, then every weight, in the order of `weights`; its body is
     one dataflow block of high-level Relax operators in the source's own layout (NCHW, OIHW), batch
     norm folded. It returns one tensor, or a tuple of them. Weight names are the source's own
-    (``layer1.0.conv1.weight``); a pass that splits a layer appends to them. `states` names the
-    input and the output of each state that an app carries from call to call.
+    (``layer1.0.conv1.weight``); a pass that splits a layer appends to them. `notes` say what the
+    import changed, a sentence each. `states` names the input and the output of each state that an
+    app carries from call to call.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Model:
     weights: Mapping[str, np.ndarray]
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    notes: tuple[str, ...] = ()
     states: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
@@ -78,7 +80,14 @@ class Model:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle for another process: a mapping proxy cannot be."""
         fields = (self.name, self.module, dict(self.weights), self.inputs, self.outputs)
-        return _rebuilt, (*fields, self.states)
+        return _rebuilt, (*fields, self.notes, self.states)
+
+    def with_output_names(self, outputs: Sequence[TensorSpec]) -> Model:
+        """The same network, its outputs named as others are."""
+        pairs = zip(self.outputs, outputs, strict=True)
+        return replace(
+            self, outputs=tuple(replace(ours, name=theirs.name) for ours, theirs in pairs)
+        )
 
     def evolved(self, module: IRModule, weights: Mapping[str, np.ndarray]) -> Model:
         """Keep the network's interface, around another body and other weights."""
@@ -101,10 +110,22 @@ def sample_shape(spec: TensorSpec, batch: int) -> tuple[int, ...]:
 
 
 def _rebuilt(
-    name: str, module: IRModule, weights: Any, inputs: Any, outputs: Any, states: Any
+    name: str,
+    module: IRModule,
+    weights: Any,
+    inputs: Any,
+    outputs: Any,
+    notes: tuple[str, ...],
+    states: Any,
 ) -> Model:
     return Model(
-        name=name, module=module, weights=weights, inputs=inputs, outputs=outputs, states=states
+        name=name,
+        module=module,
+        weights=weights,
+        inputs=inputs,
+        outputs=outputs,
+        notes=notes,
+        states=states,
     )
 
 

@@ -30,11 +30,15 @@ _NOT_HIGH_LEVEL = (
     "relax.vm.",
 )
 _FOLDED = "relax.nn.batch_norm"
+_PLACES = {1: "W", 2: "HW", 3: "DHW"}
 _LAYOUTS = {
-    "relax.nn.conv2d": {"data_layout": "NCHW", "kernel_layout": "OIHW"},
-    "relax.nn.avg_pool2d": {"layout": "NCHW"},
-    "relax.nn.max_pool2d": {"layout": "NCHW"},
-    "relax.nn.adaptive_avg_pool2d": {"layout": "NCHW"},
+    f"relax.nn.conv{rank}d{suffix}": {"data_layout": f"NC{axes}", "kernel_layout": f"{io}{axes}"}
+    for rank, axes in _PLACES.items()
+    for suffix, io in (("", "OI"), ("_transpose", "IO"))
+} | {
+    f"relax.nn.{pool}{rank}d": {"layout": f"NC{axes}"}
+    for rank, axes in _PLACES.items()
+    for pool in ("avg_pool", "max_pool", "adaptive_avg_pool")
 }
 _QUANTIZED_TYPES = ("int8", "uint8")
 
@@ -198,7 +202,7 @@ def _verify_quantization(var: relax.Var, call: relax.Call) -> None:
 
 def _verify_layer(model: Model, layer: Layer) -> None:
     """The weight in a form of `stored_weights.py`, with scales that fit; the bias a vector."""
-    outputs, form = layer.weight_shape[layer.output_axis], layer.stored
+    outputs, form = layer.outputs, layer.stored
     stored = model.weights[layer.weight]
     if form.quantized:
         if form.scale is None or not form.scale.startswith(f"{layer.weight}_scale"):

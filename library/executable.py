@@ -6,10 +6,14 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..targets.board import Affinity
 from .ffi import Tensor, tvm_ffi
 from .native.turns import RUN, Turn
 from .runtime import ROAMING, SPIN_US, use_threads
+from .tensors import to_tensor
+from .weights import Array
 
 CPU = (1, 0)
 DEVICES = {"cpu": CPU, "cuda": (2, 0), "opencl": (4, 0)}
@@ -40,8 +44,28 @@ class Executable:
     def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Run on tensors that lie on the device; the outputs lie there too."""
         with self._running:
-            use_threads(*self._threads)
-            result = self._main(*inputs, self._weights)
+            return self._call(inputs)
+
+    def run_arrays(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
+        """Run on NumPy arrays, copying to and from the device where it is not the CPU.
+
+        What is given up on the way goes within the turn too: it may be NumPy's, which wants the
+        interpreter back.
+        """
+        with self._running:
+            tensors = [to_tensor(array) for array in arrays]
+            if self._device != CPU:
+                tensors = [copy_to(tensor, self._device) for tensor in tensors]
+            results = self._call(tensors)
+            if self._device != CPU:
+                results = tuple(copy_to(tensor, CPU) for tensor in results)
+            outputs = tuple(np.from_dlpack(tensor) for tensor in results)
+            del tensors, results
+            return outputs
+
+    def _call(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        use_threads(*self._threads)
+        result = self._main(*inputs, self._weights)
         return (result,) if isinstance(result, tvm_ffi.Tensor) else tuple(result)
 
     def run_timed(self, inputs: Sequence[Tensor]) -> list[tuple[str, float]]:
@@ -65,13 +89,6 @@ class Executable:
             finally:
                 set_instrument(None)
         return calls
-
-    def run_host(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Run on tensors in host memory, copying to and from the device where it is another."""
-        if self._device == CPU:
-            return self.run(inputs)
-        outputs = self.run([copy_to(tensor, self._device) for tensor in inputs])
-        return tuple(copy_to(tensor, CPU) for tensor in outputs)
 
 
 def copy_to(tensor: Tensor, device: tuple[int, int]) -> Tensor:

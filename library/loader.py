@@ -21,6 +21,7 @@ from .net import Net, unknown_variant
 from .policy import LambdaPolicy, Policy
 from .reader import LibraryFolder
 from .runtime import SPIN_US, check_machine, load_code, load_runtime
+from .shapes.choice import decide_by_shape
 from .weights import Array, map_tensors
 
 _MOST_REPLACED = 1000  # times in one opening, each time by a whole library
@@ -130,8 +131,9 @@ class Library:
                 plainest variant where both are left out.
             context: what the app sees now.
             policy: decides in `net.adapt`; LambdaPolicy() where left out.
-            preload: load every variant now, so that a switch only changes a reference. False
-                loads a variant when it is first used.
+            preload: load every variant now, at every shape, so that a switch only changes a
+                reference. False loads a variant when it is first used, and at each shape but the
+                first when it is first called so.
             threads: how many threads a call may use; the board's where left out, and at most the
                 processors that this process may use. All nets of a process share one pool.
             spin_us: for how many microseconds a thread that waits stays awake, in [0, 1e6].
@@ -144,37 +146,42 @@ class Library:
         if variant is not None and context is not None:
             raise UsageError("give a variant or a context, not both")
         settings = check_threads(threads, spin_us)
-        decide = (policy or LambdaPolicy()).prepare(self.manifest.variants)
+        decide = decide_by_shape(policy or LambdaPolicy(), self.manifest)
         first = variant or (decide(context).variant if context else self.manifest.plainest)
-        loaded: dict[str, Executable] = {}
+        loaded: dict[tuple[str, int], Executable] = {}
 
-        def provide(name: str) -> Executable:
-            if name not in loaded:
-                loaded[name] = self.executable(name, *settings)
-            return loaded[name]
+        def provide(name: str, shape: int) -> Executable:
+            key = (name, shape)
+            if key not in loaded:
+                loaded.setdefault(key, self.executable(name, *settings, shape=shape))
+            return loaded[key]
 
         net = Net(self.manifest, provide, decide, first)
         for name in self.variants if preload else ():
-            provide(name)
+            for shape in range(len(self.manifest.signatures)):
+                provide(name, shape)
         return net
 
     def executable(
-        self, name: str, threads: int | None = None, spin_us: int = SPIN_US
+        self, name: str, threads: int | None = None, spin_us: int = SPIN_US, *, shape: int = 0
     ) -> Executable:
-        """Load one variant, its weights shared with all others; UsageError where there is none."""
+        """Load one variant at one shape, by the shape's number, its weights shared with all others.
+
+        UsageError where there is no such variant.
+        """
         if name not in self.variants:
             raise unknown_variant(name, self.variants)
         if not self.close.alive:
             raise UsageError(f"this library is closed; load {self.folder} again")
-        variant, board = self.manifest.variant(name), self.manifest.board
+        variant, board = self.manifest.variant(name).executables[shape], self.manifest.board
         device = DEVICES[board.device]
         devices = (device,) if device == CPU else (device, CPU)
         code = next(record for record in self.manifest.files if record.path == variant.code)
         with self._loading:
             machine = load_code(self._files.read(code), self.folder / variant.code, devices)
             weights = tvm_ffi.Array([self._weight(key, device) for key in variant.weights])
-        count = threads or board.thread_count
-        return Executable(name, machine, weights, board.device, count, board.affinity, spin_us)
+            count = threads or board.thread_count
+            return Executable(name, machine, weights, board.device, count, board.affinity, spin_us)
 
     def _weight(self, key: str, device: tuple[int, int]) -> Tensor:
         """Return a tensor on the device, brought there when first asked for."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from ..targets.board import Affinity, Board
 
@@ -32,6 +33,9 @@ Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Name = Annotated[str, Meta(min_length=1, max_length=1000)]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Ratio = Annotated[float, Meta(ge=0)]
+Direction = Literal["higher", "lower"]
+Unit = Literal["ratio", "dB", ""]
+Against = Literal["labels", "dense"]
 
 
 class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -42,30 +46,47 @@ class Figure(Record, frozen=True, kw_only=True):
     """One number of a cost, with where it comes from.
 
     `how` names the method, its settings and the machine; `when` is an ISO 8601 time with a zone.
-    The unit stands in the name of the field that holds the figure. `interval`, where there is one,
-    holds the true value with a confidence of 95 %.
+    The unit stands in the name of the field that holds the figure.
     """
 
     value: Annotated[float, Meta(ge=0)]
     origin: Literal["measured", "modelled"]
     how: Name
     when: str
+
+
+class MetricFigure(Record, frozen=True, kw_only=True):
+    """How good a variant's answers are: a metric's `name`, which values are better, the value.
+
+    `unit` is that of value and interval: "ratio" for a share in [0, 1]. `against` says what is
+    right: the data's labels, or what the dense network answers. `interval`, where there is one,
+    holds the true value with a confidence of 95 %. The rest is as in a `Figure`.
+    """
+
+    name: Name
+    direction: Direction
+    value: float
+    origin: Literal["measured", "modelled"]
+    how: Name
+    when: str
+    unit: Unit = ""
+    against: Against = "labels"
     interval: tuple[float, float] | None = None
 
 
 class Cost(Record, frozen=True, kw_only=True):
     """What a variant costs and what it yields. None: not known, never a guess.
 
-    `accuracy` is the share of right answers on held-out samples, in [0, 1], that no decision was
-    made by; `validation_accuracy` that on those which decided what is kept. `size_bytes` is code
-    and weights of this variant alone, as stored; a latency is of one call, after many; a cold one
-    of a call 50 ms after the one before, when threads sleep and caches are others'.
+    `metric` is on held-out samples that no decision was made by; `validation_metric` on those which
+    decided what is kept. `size_bytes` is code and weights of this variant alone, as stored; a
+    latency is of one call, after many; a cold one of a call 50 ms after the one before, when
+    threads sleep and caches are others'.
     """
 
     size_bytes: Figure
     macs_count: Figure
-    accuracy: Figure | None = None
-    validation_accuracy: Figure | None = None
+    metric: MetricFigure | None = None
+    validation_metric: MetricFigure | None = None
     latency_p50_ms: Figure | None = None
     latency_p90_ms: Figure | None = None
     cold_latency_p50_ms: Figure | None = None
@@ -115,22 +136,43 @@ class FunctionRecord(Record, frozen=True, kw_only=True):
     moved_bytes: Count
 
 
-class Variant(Record, frozen=True, kw_only=True):
-    """One compressed and compiled alternative of the network.
+class Executable(Record, frozen=True, kw_only=True):
+    """A variant compiled for one shape, with what was found of it there.
 
     `code` is the path of its shared library; `functions` are the calls that it makes, in order;
     `weights` are keys of tensors, in the order in which the compiled `main` takes them, after the
-    inputs, as one array. `agreement` is None where nothing of the variant was ever run.
+    inputs, as one array. `agreement` is None where nothing of it was ever run.
     """
 
-    name: Name
-    recipe: str
-    decisions: tuple[DecisionRecord, ...]
     code: str
     functions: tuple[FunctionRecord, ...]
     weights: tuple[Name, ...]
     cost: Cost
     agreement: Agreement | None = None
+
+
+class Variant(Executable, frozen=True, kw_only=True):
+    """One compressed alternative of the network, compiled for each of the library's shapes.
+
+    What an Executable has is that of the first shape; `further_shapes` follow, in the order of the
+    manifest's.
+    """
+
+    name: Name
+    recipe: str
+    decisions: tuple[DecisionRecord, ...]
+    further_shapes: tuple[Executable, ...] = ()
+
+    @property
+    def executables(self) -> tuple[Executable, ...]:
+        """One for each shape, in the order of `Manifest.signatures`."""
+        return (self, *self.further_shapes)
+
+    def at(self, index: int) -> Variant:
+        """The variant as it is at one shape alone."""
+        there = self.executables[index]
+        fields = {name: getattr(there, name) for name in Executable.__struct_fields__}
+        return replace(self, **fields, further_shapes=())
 
 
 class Dropped(Record, frozen=True, kw_only=True):
@@ -157,6 +199,13 @@ class StateRecord(Record, frozen=True, kw_only=True):
     output: Name
 
 
+class Signature(Record, frozen=True, kw_only=True):
+    """One shape of the network: that of each input, and of each output that follows."""
+
+    inputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1)]
+    outputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1)]
+
+
 class FileRecord(Record, frozen=True, kw_only=True):
     """One file of the library: its path from the library's folder, its content, its size."""
 
@@ -181,11 +230,12 @@ class BoardRecord(Record, frozen=True, kw_only=True):
     affinity: Affinity = Affinity()
 
 
-class Manifest(Record, frozen=True, kw_only=True):
+class Manifest(Signature, frozen=True, kw_only=True):
     """The whole of `manifest.json`. `plainest` names the variant with nothing compressed.
 
-    `states` are what `Net.stream` keeps between calls (since schema 4).
-
+    `inputs` and `outputs` are those of the first shape; `further_shapes` follow. `padding` gives,
+    for some inputs, the value with which they are filled up to the next larger shape. `states` are
+    what `Net.stream` keeps between calls.
     `runtime` is the path of the packed libtvm_runtime, or None where an installed one serves.
     """
 
@@ -195,14 +245,30 @@ class Manifest(Record, frozen=True, kw_only=True):
     tvm_version: Name
     created: str
     board: BoardRecord
-    inputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1)]
-    outputs: Annotated[tuple[TensorSpec, ...], Meta(min_length=1)]
     plainest: Name
     variants: Annotated[tuple[Variant, ...], Meta(min_length=1)]
     dropped: tuple[Dropped, ...]
     files: tuple[FileRecord, ...]
     runtime: str | None = None
     states: tuple[StateRecord, ...] = ()
+    further_shapes: tuple[Signature, ...] = ()
+    padding: dict[str, float] = {}
+
+    @property
+    def signatures(self) -> tuple[Signature, ...]:
+        """Every shape, the first before the others."""
+        return (self, *self.further_shapes)
+
+    def at(self, index: int) -> Manifest:
+        """The library as it is at one shape alone."""
+        there = self.signatures[index]
+        return replace(
+            self,
+            inputs=there.inputs,
+            outputs=there.outputs,
+            further_shapes=(),
+            variants=tuple(variant.at(index) for variant in self.variants),
+        )
 
     def variant(self, name: str) -> Variant:
         """Return the variant of that name; KeyError where there is none."""

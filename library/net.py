@@ -14,8 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
-import numpy as np
-
 from ..errors import UsageError
 from .context import Context
 from .executable import Executable
@@ -23,8 +21,9 @@ from .manifest import Manifest
 from .native.turns import SWITCH_VARIANT, Turn
 from .policy import Decision
 from .runtime import give_back_unused
+from .shapes.choice import Choice
 from .streams.stream import Stream
-from .tensors import bind, borrowed_tensor, checked_array, to_tensor
+from .tensors import bind, borrowed_tensor, check_tensor, checked_array
 from .weights import Array
 
 
@@ -55,26 +54,28 @@ class _Closed:
 class Net:
     """A library's network in use; made by `Library.open`.
 
-    `inputs` and `outputs` say name, shape and type of each; `variants` are the names that `use`
-    takes. `close`, or the end of a `with` block, gives up the variants; a running call goes on.
+    `shapes` are those that it was compiled for, `inputs` and `outputs` of the first: name, shape
+    and type of each; `variants` are the names that `use` takes. `close`, or the end of a `with`
+    block, gives up the variants; a running call goes on.
     """
 
     def __init__(
         self,
         manifest: Manifest,
-        load: Callable[[str], Executable],
+        load: Callable[[str, int], Executable],
         decide: Callable[[Context], Decision],
         variant: str,
     ) -> None:
         self.inputs, self.outputs = manifest.inputs, manifest.outputs
         self._states = manifest.states
         self.variants = tuple(variant.name for variant in manifest.variants)
-        self._inputs = self.inputs
+        self.shapes = manifest.signatures
+        self._choice = Choice(self.shapes, manifest.padding)
         self._name = manifest.name
         self._load = load
         self._decide = decide
         self._switching = Turn(SWITCH_VARIANT)
-        self._active = load(variant)
+        self._active = load(variant, 0)
 
     def __enter__(self) -> Net:
         return self
@@ -104,7 +105,10 @@ class Net:
         return self._active.name
 
     def __call__(self, *args: Array, **named: Array) -> Any:
-        """Run the network on NumPy arrays, by position or by name.
+        """Run the network on NumPy arrays, by position or by name, at the shape that they have.
+
+        Where the library was compiled with padding, smaller arrays are filled up to the next
+        larger shape, and the outputs cut back.
 
         Returns:
             A NumPy array, or a tuple of them where the network has several outputs.
@@ -113,17 +117,19 @@ class Net:
             InputError: a wrong number, name, shape or type. NaN passes.
 
         """
-        values = bind(self._inputs, args, named)
+        values = bind(self.inputs, args, named)
+        padded = self._choice.pad(values)
+        if padded is not None:
+            values = list(padded.inputs)
+        index = self._choice.index_of(values)
         arrays = [
-            checked_array(spec, value, self._inputs)
-            for spec, value in zip(self._inputs, values, strict=True)
+            checked_array(spec, value, self.shapes)
+            for spec, value in zip(self.shapes[index].inputs, values, strict=True)
         ]
-        results = self._run_checked(arrays)
-        return results[0] if len(results) == 1 else results
-
-    def _run_checked(self, arrays: Sequence[Array]) -> tuple[Array, ...]:
-        outputs = self._active.run_host([to_tensor(array) for array in arrays])
-        return tuple(np.from_dlpack(output) for output in outputs)
+        outputs = self._executable(index).run_arrays(arrays)
+        if padded is not None:
+            outputs = padded.cut(outputs)
+        return outputs[0] if len(outputs) == 1 else outputs
 
     def stream(self, **states: Array) -> Stream:
         """Return a stream, which keeps the network's states from call to call.
@@ -141,10 +147,16 @@ class Net:
                 f"the library of {self._name} declares no states; compile it with --state "
                 "INPUT=OUTPUT, which says which output is which input of the next call"
             )
-        return Stream(self._run_checked, self.inputs, self.outputs, self._states, states)
+        return Stream(
+            lambda arrays: self._executable(0).run_arrays(arrays),
+            self.inputs,
+            self.outputs,
+            self._states,
+            states,
+        )
 
     def run_dlpack(self, *args: Any, **named: Any) -> Any:
-        """Run on any objects with `__dlpack__`, on the board's device, without a copy.
+        """Run on any objects with `__dlpack__`, on the board's device, without a copy or padding.
 
         Returns:
             A tensor, or a tuple of them, for `numpy.from_dlpack` or `torch.from_dlpack`.
@@ -153,13 +165,21 @@ class Net:
             InputError: as for a call; also memory that is not contiguous or 64-byte aligned.
 
         """
-        values = bind(self._inputs, args, named)
+        values = bind(self.inputs, args, named)
         tensors = [
-            borrowed_tensor(spec, value, self._inputs)
-            for spec, value in zip(self._inputs, values, strict=True)
+            borrowed_tensor(spec.name, value)
+            for spec, value in zip(self.inputs, values, strict=True)
         ]
-        outputs = self._active.run(tensors)
+        index = self._choice.index_of(tensors)
+        for spec, tensor in zip(self.shapes[index].inputs, tensors, strict=True):
+            check_tensor(spec, tensor, self.shapes)
+        outputs = self._executable(index).run(tensors)
         return outputs[0] if len(outputs) == 1 else outputs
+
+    def _executable(self, index: int) -> Executable:
+        """The active variant at a shape, loaded now where it was not."""
+        active = self._active
+        return active if index == 0 else self._load(active.name, index)
 
     def adapt(self, context: Context) -> Switch:
         """Choose the variant for a context and put it in place."""
@@ -169,7 +189,7 @@ class Net:
             decision = self._decide(context)
             decided = time.perf_counter()
             if decision.variant != before:
-                self._active = self._load(decision.variant)
+                self._active = self._load(decision.variant, 0)
                 give_back_unused()
             switched = time.perf_counter()
         return Switch(
@@ -186,7 +206,7 @@ class Net:
         """Put a variant in place by name; UsageError lists the names where there is none."""
         with self._switching:
             if variant != self._active.name:
-                self._active = self._load(variant)
+                self._active = self._load(variant, 0)
                 give_back_unused()
 
 

@@ -87,7 +87,7 @@ def profile(library: Library, variant: str, sample: Sequence[Array], seconds: fl
     check_profilable(manifest.board)
     executable = library.executable(variant)
     inputs = [
-        to_tensor(checked_array(spec, value, manifest.inputs))
+        to_tensor(checked_array(spec, value, (manifest,)))
         for spec, value in zip(manifest.inputs, sample, strict=True)
     ]
     functions = manifest.variant(variant).functions

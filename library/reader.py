@@ -28,11 +28,14 @@ from .manifest import (
     READ_SCHEMAS,
     SCHEMA_VERSION,
     Cost,
+    Executable,
     Figure,
     FileRecord,
     Manifest,
-    Variant,
+    MetricFigure,
 )
+from .older.schemas import upgraded
+from .shapes.faults import shape_faults
 from .streams.pairs import pair_states
 
 MAX_MANIFEST_BYTES = 16 * 2**20
@@ -180,7 +183,10 @@ def decode_manifest(data: bytes, path: Path) -> Manifest:
         if schema not in READ_SCHEMAS:
             todo = "upgrade adaspring" if schema > SCHEMA_VERSION else "rebuild the library"
             raise ManifestError(f"{path}: schema {schema}, this reads {SCHEMA_VERSION}; {todo}")
-        manifest = msgspec.json.decode(data, type=Manifest)
+        if schema == SCHEMA_VERSION:
+            manifest = msgspec.json.decode(data, type=Manifest)
+        else:
+            manifest = msgspec.convert(upgraded(msgspec.json.decode(data)), Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ManifestError(f"{path}: {error}; rebuild the library, or copy it again") from error
     for fault in _faults(manifest):
@@ -191,13 +197,18 @@ def decode_manifest(data: bytes, path: Path) -> Manifest:
 def _faults(manifest: Manifest) -> Iterable[str]:
     yield from _name_faults(manifest)
     yield from _file_faults(manifest)
+    yield from shape_faults(manifest)
     yield from _state_faults(manifest)
     for variant in manifest.variants:
-        yield from _cost_faults(f"variant {variant.name!r}", variant.cost)
-        yield from _function_faults(variant)
+        for each in variant.executables:
+            yield from _cost_faults(f"variant {variant.name!r}", each.cost)
+            yield from _function_faults(variant.name, each)
     for dropped in manifest.dropped:
         if dropped.cost is not None:
             yield from _cost_faults(f"dropped {dropped.name!r}", dropped.cost)
+    dropped_costs = [dropped.cost for dropped in manifest.dropped if dropped.cost is not None]
+    costs = [each.cost for variant in manifest.variants for each in variant.executables]
+    yield from _metric_faults([*costs, *dropped_costs])
     if depth_of(manifest.board.target) > MAX_TARGET_DEPTH:
         yield f"board.target is nested more than {MAX_TARGET_DEPTH} deep"
     if not _is_time(manifest.created):
@@ -228,7 +239,7 @@ def _file_faults(manifest: Manifest) -> Iterable[str]:
             yield f"path {path!r} leaves the library's folder or is not plain"
         if count > 1:
             yield f"file {path!r} is listed {count} times"
-    used = [variant.code for variant in manifest.variants]
+    used = [each.code for variant in manifest.variants for each in variant.executables]
     for path in (*used, *([manifest.runtime] if manifest.runtime is not None else [])):
         if path not in paths:
             yield f"{path!r} is used but not among the files"
@@ -246,19 +257,28 @@ def _state_faults(manifest: Manifest) -> Iterable[str]:
 
 def _cost_faults(where: str, cost: Cost) -> Iterable[str]:
     for field in Cost.__struct_fields__:
-        figure: Figure | None = getattr(cost, field)
+        figure: Figure | MetricFigure | None = getattr(cost, field)
         if figure is not None and not _is_time(figure.when):
             yield f"{where}: {field} has no ISO 8601 time with a zone, but {figure.when!r}"
-    if cost.accuracy is not None and cost.accuracy.value > 1:
-        yield f"{where}: accuracy {cost.accuracy.value} is above 1"
+    for metric in filter(None, (cost.metric, cost.validation_metric)):
+        if metric.unit == "ratio" and not 0 <= metric.value <= 1:
+            yield f"{where}: {metric.name} {metric.value} is no share in [0, 1]"
 
 
-def _function_faults(variant: Variant) -> Iterable[str]:
-    for function in variant.functions:
+def _metric_faults(costs: Iterable[Cost]) -> Iterable[str]:
+    """A library has one metric; values of two could not be compared."""
+    figures = [f for cost in costs for f in (cost.metric, cost.validation_metric) if f is not None]
+    kinds = {(f.name, f.direction, f.unit, f.against) for f in figures}
+    if len(kinds) > 1:
+        yield f"it has {len(kinds)} metrics: {' and '.join(map(str, sorted(kinds)))}"
+
+
+def _function_faults(variant: str, executable: Executable) -> Iterable[str]:
+    for function in executable.functions:
         counts = (function.macs_count, function.performed_macs_count)
         if any(count == 0 for count in counts) != (function.dtype is None):
             yield (
-                f"variant {variant.name!r}: {function.name!r} does {counts[1]} of {counts[0]} "
+                f"variant {variant!r}: {function.name!r} does {counts[1]} of {counts[0]} "
                 f"multiply-adds in {function.dtype or 'no type'}"
             )
 

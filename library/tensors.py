@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from .ffi import Tensor, tvm_ffi
-from .manifest import TensorSpec
+from .manifest import Signature, TensorSpec
 from .weights import ALIGNMENT_BYTES, Array, aligned_copy
 
 
@@ -28,21 +28,24 @@ def bind(
     rest = names[len(positional) :]
     if len(positional) > len(names) or set(rest) != set(named):
         given = [*names[: len(positional)], *named]
-        raise InputError(f"{len(positional)} by position and {given} given; {_takes(specs)}")
+        raise InputError(
+            f"{len(positional)} by position and {given} given; the network takes {_listed(specs)}"
+        )
     return [*positional, *(named[name] for name in rest)]
 
 
-def checked_array(spec: TensorSpec, value: Any, specs: Sequence[TensorSpec]) -> Array:
+def checked_array(spec: TensorSpec, value: Any, known: Sequence[Signature]) -> Array:
     """Return `value` if it is a NumPy array of the spec's shape and type, else InputError.
 
-    A scalar of NumPy, as an index into an array gives it, is an array of no axes.
+    A scalar of NumPy, as an index into an array gives it, is an array of no axes. `known` are the
+    shapes that the error names.
     """
     if isinstance(value, np.generic):
         value = np.asarray(value)
     if not isinstance(value, np.ndarray):
-        raise InputError(f"{spec.name} is a {type(value).__name__}, not an array; {_takes(specs)}")
+        raise InputError(f"{spec.name} is a {type(value).__name__}, not an array; {takes(known)}")
     if value.shape != spec.shape or value.dtype != spec.dtype:
-        raise InputError(f"{spec.name} is {value.dtype} {value.shape}; {_takes(specs)}")
+        raise _misfit(spec, str(value.dtype), value.shape, known)
     return value
 
 
@@ -55,25 +58,53 @@ def to_tensor(array: Array) -> Tensor:
     return tvm_ffi.from_dlpack(array)
 
 
-def borrowed_tensor(spec: TensorSpec, value: Any, specs: Sequence[TensorSpec]) -> Tensor:
+def borrowed_tensor(name: str, value: Any) -> Tensor:
     """Return any object with `__dlpack__` as a tensor over the same memory, never a copy.
 
     Raises:
-        InputError: it is not contiguous, not aligned, or not what the network takes.
+        InputError: it is not contiguous or not aligned.
 
     """
     try:
-        tensor = tvm_ffi.from_dlpack(
+        return tvm_ffi.from_dlpack(
             value, require_alignment=ALIGNMENT_BYTES, require_contiguous=True
         )
     except (AttributeError, BufferError, RuntimeError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{spec.name} cannot be shared without a copy: {reason}") from error
+        raise InputError(f"{name} cannot be shared without a copy: {reason}") from error
+
+
+def check_tensor(spec: TensorSpec, tensor: Tensor, known: Sequence[Signature]) -> None:
+    """Refuse a tensor that has not the spec's shape and type: InputError."""
     if tuple(tensor.shape) != spec.shape or str(tensor.dtype) != spec.dtype:
-        raise InputError(f"{spec.name} is {tensor.dtype} {tensor.shape}; {_takes(specs)}")
-    return tensor
+        raise _misfit(spec, str(tensor.dtype), tuple(tensor.shape), known)
 
 
-def _takes(specs: Sequence[TensorSpec]) -> str:
-    listed = ", ".join(f"{spec.name}: {spec.dtype} {spec.shape}" for spec in specs)
-    return f"the network takes {listed}"
+def _misfit(
+    spec: TensorSpec, dtype: str, shape: tuple[int, ...], known: Sequence[Signature]
+) -> InputError:
+    """Nothing is converted here: only the app knows how its values are scaled."""
+    todo = ""
+    if shape == spec.shape:
+        todo = f"; convert it, scaled as for training: {spec.name}.astype({spec.dtype!r})"
+    return InputError(f"{spec.name} is {dtype} {shape}; {takes(known)}{todo}")
+
+
+def shape_of(value: Any) -> tuple[int, ...] | None:
+    """Give the shape of an array or a tensor; None for anything else."""
+    return tuple(value.shape) if isinstance(value, np.ndarray | tvm_ffi.Tensor) else None
+
+
+def describe(name: str, value: Any) -> str:
+    """Say what is given for an input: its type and shape, or what it is instead of an array."""
+    shape = shape_of(value)
+    return f"{name}: {type(value).__name__ if shape is None else f'{value.dtype} {shape}'}"
+
+
+def takes(known: Sequence[Signature]) -> str:
+    """Say which inputs a network takes, at each of its shapes."""
+    return f"the network takes {'; or '.join(_listed(each.inputs) for each in known)}"
+
+
+def _listed(specs: Sequence[TensorSpec]) -> str:
+    return ", ".join(f"{spec.name}: {spec.dtype} {spec.shape}" for spec in specs)

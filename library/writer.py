@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import get_args
@@ -36,9 +36,11 @@ from .manifest import (
     DecisionRecord,
     Dropped,
     Dtype,
+    Executable,
     FileRecord,
     FunctionRecord,
     Manifest,
+    Signature,
     StateRecord,
     TensorSpec,
     Variant,
@@ -50,17 +52,14 @@ _OURS = {MANIFEST_NAME, DIGEST_NAME, CODE_FOLDER, WEIGHTS_FOLDER, RUNTIME_FOLDER
 
 
 @dataclass(frozen=True, kw_only=True)
-class VariantParts:
-    """One variant as the compiler hands it over.
+class ExecutableParts:
+    """A variant at one shape as the compiler hands it over.
 
     `code_path` is its shared library, anywhere on disk, `functions` are the calls that it makes, in
     order. `weights` are in the order in which the compiled `main` takes them; tensors equal in
     content, type and shape are stored once.
     """
 
-    name: str
-    recipe: str
-    decisions: tuple[DecisionRecord, ...]
     code_path: Path
     functions: tuple[FunctionRecord, ...]
     weights: Mapping[str, NDArray[np.generic]]
@@ -69,9 +68,20 @@ class VariantParts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LibraryParts:
-    """All that a library is made of.
+class VariantParts(ExecutableParts):
+    """One variant: at the first shape, and at `further_shapes` in the library's order."""
 
+    name: str
+    recipe: str
+    decisions: tuple[DecisionRecord, ...]
+    further_shapes: tuple[ExecutableParts, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibraryParts:
+    """All that a library is made of; `inputs` and `outputs` are those of the first shape.
+
+    `padding`: the value that fills up an input to the next larger shape, by the input's name.
     `runtime_paths`: a libtvm_runtime to pack, for apps without, then its licence and notice; or
     none. `states` are what a stream keeps.
     """
@@ -86,6 +96,8 @@ class LibraryParts:
     tvm_version: str
     created: str
     runtime_paths: tuple[Path, ...] = ()
+    further_shapes: tuple[Signature, ...] = ()
+    padding: Mapping[str, float] = field(default_factory=dict)
     states: tuple[StateRecord, ...] = ()
 
 
@@ -183,6 +195,8 @@ def _fill(folder: Path, parts: LibraryParts) -> Manifest:
         dropped=parts.dropped,
         files=_file_records(folder),
         runtime=runtime,
+        further_shapes=parts.further_shapes,
+        padding=dict(parts.padding),
         states=parts.states,
     )
     data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
@@ -195,14 +209,29 @@ def _add_variant(folder: Path, parts: VariantParts, pool: TensorPool) -> Variant
     code = f"{CODE_FOLDER}/{parts.name}.so"
     if "/" in parts.name or (folder / code).exists():
         raise ManifestError(f"variant name {parts.name!r} is taken or holds a slash; rename it")
-    for name, value in parts.weights.items():
-        if value.dtype.name not in get_args(Dtype):
-            raise ManifestError(f"{parts.name}: weight {name!r} has type {value.dtype}; cast it")
-    shutil.copyfile(parts.code_path, folder / code)
+    first = _add_executable(folder, code, parts, parts.name, pool)
+    further = [
+        _add_executable(folder, f"{CODE_FOLDER}/{index}/{parts.name}.so", each, parts.name, pool)
+        for index, each in enumerate(parts.further_shapes, start=1)
+    ]
     return Variant(
+        **msgspec.structs.asdict(first),
         name=parts.name,
         recipe=parts.recipe,
         decisions=parts.decisions,
+        further_shapes=tuple(further),
+    )
+
+
+def _add_executable(
+    folder: Path, code: str, parts: ExecutableParts, variant: str, pool: TensorPool
+) -> Executable:
+    for name, value in parts.weights.items():
+        if value.dtype.name not in get_args(Dtype):
+            raise ManifestError(f"{variant}: weight {name!r} has type {value.dtype}; cast it")
+    (folder / code).parent.mkdir(exist_ok=True)
+    shutil.copyfile(parts.code_path, folder / code)
+    return Executable(
         code=code,
         functions=parts.functions,
         weights=tuple(pool.add(name, value) for name, value in parts.weights.items()),

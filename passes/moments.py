@@ -1,8 +1,9 @@
 """Second moments of what goes into and comes out of a layer, over sampled positions.
 
 A layer computes y = W x + b at every position, for each of its groups: x has `features`
-(c_in / groups * kh * kw, or k), y has c_out / groups outputs. All that fitting a layer to
-calibration data needs is in the moments of x and y; no activation is kept.
+(c_in / groups * the kernel's places, or k), y has c_out / groups outputs. A transposed convolution
+does so over its input with zeros between the values, by its kernel turned round. All that fitting a
+layer to calibration data needs is in the moments of x and y; no activation is kept.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Moments:
 def positions(layer: Layer, runs: int) -> np.ndarray:
     """Choose where to look, repeatably: (images, places per image), or (1, rows) for dense."""
     random = np.random.default_rng(0)
-    features = int(np.prod(layer.weight_shape)) // layer.weight_shape[layer.output_axis]
+    features = layer.features
     wanted = 8 * features if features <= 1024 else max(8192, 2 * features)
     if layer.kind == "dense":
         rows = runs * int(np.prod(layer.output_shape[:-1]))
@@ -82,22 +83,35 @@ def input_rows(layer: Layer, x: Tensor, at: np.ndarray) -> Iterator[Tensor]:
         for piece in index[0].split(4096):
             yield rows[piece][:, None, :]
         return
-    top, left, bottom, right = layer.padding
-    images = F.pad(x.flatten(0, 1), (left, right, top, bottom)).contiguous()
-    width = layer.output_shape[3]
+    images = _padded(layer, x.flatten(0, 1))
     for piece, where in zip(images.split(IMAGES_AT_ONCE), index.split(IMAGES_AT_ONCE), strict=True):
         image = torch.arange(len(piece))[:, None]
-        rows = _windows(layer, piece)[image, :, where // width, where % width]
+        places = torch.unravel_index(where, layer.output_shape[2:])
+        rows = _windows(layer, piece)[(image, slice(None), *places)]
         yield rows.reshape(where.numel(), layer.groups, -1)
 
 
+def _padded(layer: Layer, images: Tensor) -> Tensor:
+    """Give images (count, channels, *places) over which a layer's window moves as they are."""
+    starts, ends = np.split(np.array(layer.padding), 2)
+    if layer.spreads:
+        places = [(n - 1) * s + 1 for n, s in zip(images.shape[2:], layer.strides, strict=True)]
+        spread = images.new_zeros(*images.shape[:2], *places)
+        spread[(..., *(slice(None, None, step) for step in layer.strides))] = images
+        reach = (np.array(layer.weight_shape[2:]) - 1) * layer.dilation
+        images, starts, ends = spread, reach - starts, reach - ends + layer.output_padding
+    pairs = [int(side) for pair in zip(starts, ends, strict=True) for side in pair[::-1]]
+    return F.pad(images, pairs[::-1]).contiguous()
+
+
 def _windows(layer: Layer, images: Tensor) -> Tensor:
-    """View padded images as (images, channels, h_out, w_out, kh, kw), without a copy."""
+    """View padded images as (images, channels, *places, *kernel), without a copy."""
     count, channels = images.shape[:2]
-    (by_image, by_channel, by_row, by_column), (down, right) = images.stride(), layer.strides
+    by_image, by_channel, *by_place = images.stride()
+    strides = (1,) * len(by_place) if layer.spreads else layer.strides
     shape = (count, channels, *layer.output_shape[2:], *layer.weight_shape[2:])
-    inside = (by_row * layer.dilation[0], by_column * layer.dilation[1])
-    outside = (by_row * down, by_column * right)
+    inside = [one * step for one, step in zip(by_place, layer.dilation, strict=True)]
+    outside = [one * step for one, step in zip(by_place, strides, strict=True)]
     return images.as_strided(
         shape, (by_image, by_channel, *outside, *inside), images.storage_offset()
     )
@@ -157,15 +171,27 @@ def grouped_weight(layer: Layer, weight: np.ndarray) -> np.ndarray:
     if layer.kind == "dense":
         flat = weight if layer.transposed else weight.T
         return flat[None].astype(np.float64)
-    return weight.reshape(layer.groups, weight.shape[0] // layer.groups, -1).astype(np.float64)
+    groups = layer.groups
+    if layer.spreads:
+        grouped = weight.reshape(groups, -1, *weight.shape[1:]).swapaxes(1, 2)
+        weight = np.flip(grouped, tuple(range(3, grouped.ndim)))
+    return weight.reshape(groups, layer.outputs // groups, -1).astype(np.float64)
+
+
+def in_layer_shape(layer: Layer, values: np.ndarray) -> np.ndarray:
+    """Undo `grouped_weight`: shape values (G, O, F) as the layer has its weight."""
+    if layer.kind == "dense":
+        return np.ascontiguousarray(values[0] if layer.transposed else values[0].T)
+    if layer.spreads:
+        kernel = layer.weight_shape[2:]
+        grouped = values.reshape(*values.shape[:2], -1, *kernel)
+        values = np.flip(grouped, tuple(range(3, grouped.ndim))).swapaxes(1, 2)
+    return np.ascontiguousarray(values.reshape(layer.weight_shape))
 
 
 def layer_weight(layer: Layer, weight: np.ndarray) -> np.ndarray:
-    """Undo `grouped_weight`: shape (G, O, F) as the layer stores it, in float32."""
-    if layer.kind == "dense":
-        flat = weight[0] if layer.transposed else weight[0].T
-        return np.ascontiguousarray(flat, dtype=np.float32)
-    return weight.reshape(layer.weight_shape).astype(np.float32)
+    """Undo `grouped_weight`, in float32."""
+    return in_layer_shape(layer, weight).astype(np.float32)
 
 
 def _gather(values: Tensor, at: Tensor) -> Tensor:

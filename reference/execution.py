@@ -105,7 +105,7 @@ class Execution:
 
     def _compute(self, call: relax.Call, args: tuple[Any, ...], axes: tuple[Any, ...]) -> Any:
         operator = self.table.get(call.op.name)
-        if operator is not None:
+        if operator is not None and not (_is_wide_unsigned(args) and call.op.name not in _MOVES):
             result = _map(lambda *a: operator(call.attrs, *a), args, axes)
             if result is not None:
                 return _moved(result, self._device)
@@ -152,6 +152,21 @@ class Execution:
             return tuple(self._axes_of(*each) for each in zip(expr.fields, value, strict=True))
         mapped = self._is_mapped and self._depends_on_inputs(expr)
         return _like(value, 0 if mapped else None)
+
+
+_WIDE_UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
+_MOVES = frozenset(
+    f"relax.{name}"
+    for name in (
+        *("astype", "broadcast_to", "expand_dims", "flatten", "permute_dims", "reshape"),
+        *("squeeze", "split", "strided_slice"),
+    )
+)
+
+
+def _is_wide_unsigned(args: Sequence[Any]) -> bool:
+    """Whether torch has but the type: of unsigned integers it computes with 8 bits alone."""
+    return any(isinstance(arg, Tensor) and arg.dtype in _WIDE_UNSIGNED for arg in _leaves(args))
 
 
 class _NotCoveredError(Exception):

@@ -31,6 +31,9 @@ TOLERANCE = 2e-4
 QUANTIZED_TOLERANCE = 5e-2
 """The same of a network that comes quantized: a sum's last bit may round a value the other way."""
 
+NARROW_TOLERANCES = {"float16": 2e-2, "bfloat16": 1e-1}
+"""The same of a network that computes in 16-bit floats, and is imported in float32."""
+
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Any]
 _DRAWS: tuple[Draw, ...] = (
     lambda rng, shape: rng.normal(size=shape),
@@ -38,7 +41,7 @@ _DRAWS: tuple[Draw, ...] = (
     lambda rng, shape: rng.normal(size=shape, scale=10),
 )
 _SMALLER = (None, 8, 2, 1)
-_NUDGE, _NUDGES = 1e-6, 4
+_NUDGE, _NARROW_NUDGE, _NUDGES = 1e-6, 1e-3, 4
 _SENSITIVITY = 8.0
 _ALL_ZERO = 1e-20
 
@@ -118,8 +121,7 @@ def _difference(
                 f"its source gives {right.dtype} {right.shape}"
             )
     apart = [_distance(a, b) for a, b in zip(found, wanted, strict=True)]
-    quantized = any(_quantizes(value) for _, value in Graph.of(model).bindings)
-    tolerance = QUANTIZED_TOLERANCE if quantized else TOLERANCE
+    tolerance = _tolerance(model, source)
     if all(distance <= tolerance for distance in apart):
         return None
     moved = _sensitivity(source, inputs, wanted)
@@ -127,6 +129,12 @@ def _difference(
         if distance > max(tolerance, _SENSITIVITY * own):
             return f"output {index} differs by {distance:.2g} of its largest value"
     return None
+
+
+def _tolerance(model: Model, source: Source) -> float:
+    quantized = any(_quantizes(value) for _, value in Graph.of(model).bindings)
+    own = QUANTIZED_TOLERANCE if quantized else TOLERANCE
+    return own if source.narrow is None else max(own, NARROW_TOLERANCES[source.narrow])
 
 
 def _quantizes(value: relax.Expr) -> bool:
@@ -143,12 +151,14 @@ def _distance(found: np.ndarray, wanted: np.ndarray) -> float:
 def _sensitivity(source: Source, inputs: Inputs, wanted: Inputs) -> list[float]:
     """How far the source's own outputs move when its inputs move by a millionth.
 
+    Where it computes in 16 bits, inputs move by a thousandth, which is what these can tell.
     Rounding to integers, comparing and choosing the largest turn tiny differences into whole steps.
     """
     rng, moved = np.random.default_rng(1), [0.0] * len(wanted)
+    nudge = _NUDGE if source.narrow is None else _NARROW_NUDGE
     for _ in range(_NUDGES):
         nudged = [
-            (x * (1 + _NUDGE * rng.uniform(-1, 1, x.shape))).astype(x.dtype)
+            (x * (1 + nudge * rng.uniform(-1, 1, x.shape))).astype(x.dtype)
             if x.dtype.kind == "f"
             else x
             for x in inputs

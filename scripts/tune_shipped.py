@@ -23,7 +23,7 @@ from adaspring.backends.tuning.log.log import TuningLog
 from adaspring.backends.tuning.settings import Tuning
 from adaspring.backends.tuning.tasks import tasks_of
 from adaspring.cli.demo.command import MAX_DROP, RECIPES
-from adaspring.cli.demo.data import digits
+from adaspring.cli.demo.data import hard_digits
 from adaspring.cli.demo.network import example_input
 from adaspring.cli.demo.train import train
 from adaspring.explore.plan import plan
@@ -57,17 +57,18 @@ def board_of(name: str) -> Board:
 
 def networks() -> list[Model]:
     """The demo's variants, trained as the demo trains them, and the benchmarks' networks."""
-    (images, labels), (held_images, held_labels) = digits()
+    (images, labels), (held_images, held_labels) = hard_digits()
     network = train(images, labels, host().core_count, lambda done, total: None)
     demo = from_torch(network, (example_input(),), name="digits")
     request = Request(
         model=demo,
-        data=Dataset(inputs=(held_images,), labels=held_labels),
+        data=Dataset(inputs=(held_images,), targets=held_labels),
         recipes=RECIPES,
         bounds=Bounds(max_drop=MAX_DROP, front_only=False),
     )
     demo_plan = plan(request)
-    variants, _ = find_variants(demo_plan, make_probe(demo, demo_plan.splits), Silent())
+    probe = make_probe(demo, demo_plan.splits, demo_plan.metric)
+    variants, _ = find_variants(demo_plan, probe, Silent())
     found = [variant.model for variant in variants]
     return [*found, *(model for kind in NETWORKS for model in models(kind))]
 

@@ -14,14 +14,16 @@ from torch import Tensor
 
 from ..errors import TrainingError
 from ..frontend.data import Dataset
+from ..metrics import Metric
 from ..reference.device import full_float32
-from . import checkpoint
 from .batches import Batch, Batches
-from .checkpoint import Counters, Epoch, State
 from .distributed import Ranks
 from .fake_quantize import QuantizationAware
 from .lift import TorchModel
-from .objective import Objective
+from .objective import Judge, Objective
+from .run import checkpoint
+from .run.checkpoint import Counters, Epoch, State
+from .run.schedule import FITTED_AFTER, SAID_AFTER, Pace, Schedule, duration
 from .settings import Settings
 
 SAVE_EVERY_S = 60.0
@@ -34,6 +36,9 @@ class Progress(Protocol):
     def step(self, stage: str, done: int, total: int, detail: str) -> None:
         """`done` of `total` parts of `stage` are finished; `detail` is what it is at."""
 
+    def note(self, text: str) -> None:
+        """Tell what a person should know at once."""
+
 
 class Loop:
     """One run; `counters` says where it is, `best` holds the best weights so far."""
@@ -43,16 +48,16 @@ class Loop:
         lifted: TorchModel,
         teacher: TorchModel | None,
         objective: Objective,
+        metric: Metric,
         batches: Batches,
         settings: Settings,
         ranks: Ranks,
+        pace: Pace,
     ):
         self._lifted, self._teacher, self._objective = lifted, teacher, objective
         self._batches, self._settings, self._ranks = batches, settings, ranks
-        self._device = ranks.device()
-        lifted.wanted = objective.student
-        if teacher is not None:
-            teacher.wanted = objective.teacher
+        self._metric, self._device, self._pace = metric, ranks.device(), pace
+        self._watch(outputs=False)
         held, read = dict(lifted.named_parameters()), lifted.weights_read()
         self._trained = {name: value for name, value in held.items() if name in read}
         if not self._trained:
@@ -62,7 +67,9 @@ class Loop:
         self._network = ranks.shared(lifted, reads_all=reads_all)
         # What is rounded to 8 bits must not be rounded to bfloat16 or TF32 before.
         self._exact = isinstance(lifted, QuantizationAware)
-        self.counters = Counters(run="")
+        self._most = settings.epochs * batches.steps
+        schedule = Schedule(epoch_steps=batches.steps, end=self._most)
+        self.counters = Counters(run="", direction=metric.direction, schedule=schedule)
         self.best: dict[str, Tensor] = self._weights()
         self.diverged = False
 
@@ -85,8 +92,9 @@ class Loop:
                 self.diverged = True
                 return problem
             now = self.counters
-            mean = now.loss_sum / self._batches.steps
+            mean = now.loss_sum / max(now.step, 1)
             now.history.append(self._validate(validation, now.epoch, mean))
+            self._fit_schedule()
             if now.best().epoch == now.epoch:
                 self.best = self._weights()
             now.epoch, now.step, now.loss_sum = now.epoch + 1, 0, 0.0
@@ -99,32 +107,62 @@ class Loop:
 
     def _why_stop(self) -> str | None:
         now, patience = self.counters, self._settings.patience
-        if now.epoch > self._settings.epochs:
+        if self._done >= self._most:
             return f"all {self._settings.epochs} epochs are done"
+        if self._done >= now.schedule.end:
+            assert self._pace.limit_s is not None, "only a time limit moves the end"
+            limit = duration(self._pace.limit_s)
+            return f"the time limit of {limit} is over after {now.schedule.epochs:.3g} epochs"
         if now.epoch - 1 - now.best().epoch >= patience:
             return f"{patience} epochs without a better one"
         return None
 
+    @property
+    def _done(self) -> int:
+        """The steps that are done."""
+        now = self.counters
+        return (now.epoch - 1) * self._batches.steps + now.step
+
     def _epoch(self, folder: Path | None, progress: Progress | None) -> str | None:
         """Go through the rest of an epoch; return what went wrong, or None."""
         now, saved_s = self.counters, time.monotonic()
-        total = self._settings.epochs * self._batches.steps
+        self._pace.begin_steps()
         for batch in self._batches.epoch(now.epoch, now.step):
-            done = (now.epoch - 1) * self._batches.steps + now.step
             if progress is not None:
-                progress.step("train", done, total, _detail(now))
-            loss = self._step(batch, done, total)
+                detail = _detail(now, self._metric)
+                progress.step("train", self._done, now.schedule.end, detail)
+            loss, is_over = self._step(batch)
             if not math.isfinite(loss):
                 return f"the loss is {loss} in step {now.step + 1} of epoch {now.epoch}"
+            self._pace.end_step()
             now.step, now.loss_sum = now.step + 1, now.loss_sum + loss
+            if self._done in FITTED_AFTER:
+                self._fit_schedule()
+            if self._done == min(SAID_AFTER, self._batches.steps) and progress is not None:
+                progress.note(self._pace.describe(now.schedule))
+            if is_over:
+                now.schedule = now.schedule.ending(self._done, self._done)
+            if self._done >= now.schedule.end:
+                break
             if time.monotonic() - saved_s > SAVE_EVERY_S and now.step < self._batches.steps:
                 self._save(folder)
                 saved_s = time.monotonic()
         return None
 
-    def _step(self, batch: Batch, done: int, total: int) -> float:
-        """Do one step, if the loss is finite; return the loss over all processes."""
-        rate = self._settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done / total))
+    def _fit_schedule(self) -> None:
+        """Move the end of the schedule to where the time limit is; the leader's clock counts."""
+        now = self.counters
+        now.schedule = self._ranks.from_leader(
+            lambda: self._pace.fit(now.schedule, self._done, self._most)
+        )
+
+    def _step(self, batch: Batch) -> tuple[float, bool]:
+        """Do one step, if the loss is finite.
+
+        Return the loss over all processes, and whether the time of one of them is over.
+        """
+        done = self._done
+        rate = self._settings.learning_rate * self.counters.schedule.rate_ratio(done)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         self._optimizer.zero_grad(set_to_none=True)
@@ -132,13 +170,14 @@ class Loop:
         with self._precision():
             given = [value.float() for value in self._network(*batch.inputs)]
             wanted = self._teacher_outputs(batch)
-        loss = self._objective.loss(given, wanted, batch.labels)
-        (mean,) = self._ranks.total([loss.item() / self._ranks.count], self._device)
+        loss = self._objective.loss(given, wanted, batch.targets)
+        sums = [loss.item() / self._ranks.count, float(self._pace.is_over)]
+        mean, over_count = self._ranks.total(sums, self._device)
         if math.isfinite(mean):
             with self._precision():
                 loss.backward()
             self._optimizer.step()
-        return mean
+        return mean, over_count > 0
 
     def _precision(self) -> AbstractContextManager[object]:
         if self._exact:
@@ -154,20 +193,30 @@ class Loop:
             return [value.float() for value in self._teacher(*batch.inputs)]
 
     def _validate(self, data: Dataset, epoch: int, loss: float | None) -> Epoch:
-        sums = [0.0, 0.0, 0.0]
+        sums, judge = [0.0, 0.0], Judge(self._metric)
         self._lifted.at_step(None)
-        for batch in self._batches.held_out(data):
-            with torch.no_grad(), full_float32():
-                given, wanted = self._lifted(*batch.inputs), self._teacher_outputs(batch)
-            task, right = self._objective.held_out(given, wanted, batch.labels, batch.count)
-            sums = [sums[0] + batch.count, sums[1] + task * batch.count, sums[2] + right]
-        count, total, right_count = self._ranks.total(sums, self._device)
-        return Epoch(
-            epoch=epoch,
-            loss=loss,
-            validation_loss=total / count,
-            validation_accuracy=None if data.labels is None else right_count / count,
-        )
+        self._watch(outputs=True)
+        objective, compared_count = self._objective, len(self._objective.teacher)
+        with self._pace.validation():
+            for batch in self._batches.held_out(data):
+                with torch.no_grad(), full_float32():
+                    given, wanted = self._lifted(*batch.inputs), self._teacher_outputs(batch)
+                task = objective.held_out(given, wanted, batch.targets, batch.count)
+                sums = [sums[0] + batch.count, sums[1] + task * batch.count]
+                dense = objective.rows(wanted[compared_count:], batch.count)
+                judge.add(batch.rows, objective.answers(given, batch.count), dense)
+            value = judge.value(data, self._ranks, must_be_known=epoch == 0)
+        self._watch(outputs=False)
+        count, total = self._ranks.total(sums, self._device)
+        return Epoch(epoch=epoch, loss=loss, validation_loss=total / count, validation_metric=value)
+
+    def _watch(self, *, outputs: bool) -> None:
+        """Let the networks give what the loss reads, and for a metric their outputs too."""
+        objective = self._objective
+        self._lifted.wanted = (*objective.student, *(objective.outputs if outputs else ()))
+        if self._teacher is not None:
+            more = objective.teacher_outputs if outputs else ()
+            self._teacher.wanted = (*objective.teacher, *more)
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: p.detach().cpu().clone() for name, p in self._lifted.named_parameters()}
@@ -176,21 +225,24 @@ class Loop:
         if folder is None or not self._ranks.is_leader:
             return
         now = self.counters
+        now.spent_s = self._pace.spent_s
         moments = _optimizer_state(self._optimizer, self._trained)
         state = State(now, self._weights(), self.best, moments)
-        checkpoint.save(folder, state, (now.epoch - 1) * self._batches.steps + now.step)
+        checkpoint.save(folder, state, self._done)
 
     def _resume(self, state: State) -> None:
         self.counters, self.best = state.counters, dict(state.best)
+        self._pace.go_on(state.counters.spent_s)
         _fill(self._lifted, state.weights)
         _fill_optimizer(self._optimizer, self._trained, state.optimizer)
 
 
-def _detail(now: Counters) -> str:
+def _detail(now: Counters, metric: Metric) -> str:
     last, best = now.history[-1], now.best()
-    if last.validation_accuracy is None or best.validation_accuracy is None:
+    if last.validation_metric is None or best.validation_metric is None:
         return f"validation loss {last.validation_loss:.4g}, best {best.validation_loss:.4g}"
-    return f"accuracy {last.validation_accuracy:.2%}, best {best.validation_accuracy:.2%}"
+    values = map(metric.describe, (last.validation_metric, best.validation_metric))
+    return f"{metric.name} {', best '.join(values)}"
 
 
 def _optimizer(trained: Mapping[str, Tensor], settings: Settings) -> torch.optim.AdamW:

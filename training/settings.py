@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from ..errors import UsageError
@@ -35,7 +36,8 @@ class Settings:
 
     `batch` samples make one step, over all processes together. Training stops after `epochs`, or
     `patience` epochs after the best on the validation data. Weight decay is on weights of two or
-    more axes.
+    more axes. `time_limit_s`: the learning rate falls to 0 within these seconds, over as many steps
+    as they leave time for, estimated from the first ones and corrected after each epoch.
     """
 
     epochs: int = 20
@@ -45,6 +47,7 @@ class Settings:
     patience: int = 5
     seed: int = 0
     distillation: Distillation | None = None
+    time_limit_s: float | None = None
 
     def __post_init__(self) -> None:
         _check(self.epochs > 0, "epochs", self.epochs, "above 0")
@@ -53,6 +56,8 @@ class Settings:
         _check(0 <= self.weight_decay < 1, "weight_decay", self.weight_decay, "from 0 to below 1")
         _check(self.patience > 0, "patience", self.patience, "above 0")
         _check(self.seed >= 0, "seed", self.seed, "0 or more")
+        limit_s = self.time_limit_s
+        _check(limit_s is None or 0 < limit_s < math.inf, "time_limit_s", limit_s or 0, "above 0")
 
 
 def _check(right: bool, name: str, value: float, wanted: str) -> None:

@@ -10,7 +10,6 @@ it is (`work_of`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import prod
 
 from tvm import te, tirx
@@ -19,6 +18,7 @@ from tvm.tirx import IterVar
 
 from .low_bit_weights import WORDS, depth_of, scaled, value_at
 from .sixteen_bit import STORED, float32_of
+from .window import Frames, Window
 from .work import Work, extents
 
 CONTRACT = "contract"
@@ -35,25 +35,6 @@ _KERNELS = {
 }
 # The annotation of a grouped convolution: the groups that the layer has, before they are merged.
 GROUPS = "groups"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Window:
-    """A convolution's geometry. Padding is (top, left, bottom, right), in pixels."""
-
-    strides: tuple[int, int]
-    padding: tuple[int, int, int, int]
-    dilation: tuple[int, int]
-
-    def output_size(self, x: te.Tensor, kernel: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of the output for an input (n, h, w, c)."""
-        _, *size, _ = shape_of(x)
-
-        def along(i: int) -> int:
-            reach = self.dilation[i] * (kernel[i] - 1) + 1
-            return (size[i] + self.padding[i] + self.padding[i + 2] - reach) // self.strides[i] + 1
-
-        return along(0), along(1)
 
 
 def conv2d(
@@ -81,16 +62,16 @@ def conv2d(
     blocks, kh, kw, depths, lanes, _ = shape_of(weight)
     depth = depth_of(weight)
     group_in, group_out = depths * depth, blocks * lanes // groups
-    padded = pad(x, window.padding, groups * group_in, zero, _read_as(x, weight))
+    padded = pad(x, window.padding, groups * group_in, zero, _read_as(x, weight), window.frames)
     oh, ow = window.output_size(x, (kh, kw))
-    (sh, sw), (dh, dw) = window.strides, window.dilation
+    (_, sw), (_, dw) = window.strides, window.dilation
     rh, rw = te.reduce_axis((0, kh), _ROWS), te.reduce_axis((0, kw), _COLUMNS)
     rc, rd = te.reduce_axis((0, depths), _CHANNELS), te.reduce_axis((0, depth), DEPTH)
     to_sum = _accumulator(x, weight)
 
     def read(b, h, w, c):
         first = c // group_out * group_in if groups > 1 else 0
-        return padded[b, h * sh + rh * dh, w * sw + rw * dw, first + rc * depth + rd]
+        return padded[b, window.row(h, rh), w * sw + rw * dw, first + rc * depth + rd]
 
     def weight_at(c):
         value = value_at(weight, (c // lanes, rh, rw, rc, c % lanes, rd), to_sum)
@@ -148,15 +129,15 @@ def depthwise_conv2d(
     """
     n, _, _, c = shape_of(x)
     kh, kw, _ = shape_of(weight)
-    padded = pad(x, window.padding, c, zero)
+    padded = pad(x, window.padding, c, zero, frames=window.frames)
     oh, ow = window.output_size(x, (kh, kw))
-    (sh, sw), (dh, dw) = window.strides, window.dilation
+    (_, sw), (_, dw) = window.strides, window.dilation
     rh, rw = te.reduce_axis((0, kh), _ROWS), te.reduce_axis((0, kw), _COLUMNS)
     to_sum = _accumulator(x, weight)
     return te.compute(
         (n, oh, ow, c),
         lambda b, h, w, ch: te.sum(
-            to_sum(padded[b, h * sh + rh * dh, w * sw + rw * dw, ch]) * to_sum(weight[rh, rw, ch]),
+            to_sum(padded[b, window.row(h, rh), w * sw + rw * dw, ch]) * to_sum(weight[rh, rw, ch]),
             axis=[rh, rw],
         ),
         name=CONTRACT,
@@ -238,26 +219,37 @@ def pad(
     channels: int,
     zero: te.Tensor | None = None,
     dtype: str | None = None,
+    frames: Frames | None = None,
 ):
     """Put `zero` around x (n, h, w, c): (top, left, bottom, right), and channels behind.
 
+    Where x is `frames`, around each of them, and their own padding before and behind them.
     Gives the values as `dtype`, or as they are.
     """
     top, left, bottom, right = padding
     n, h, w, c = shape_of(x)
     dtype = dtype or x.dtype
-    if not any(padding) and (channels, dtype) == (c, x.dtype):
+    count, height = (1, h) if frames is None else frames.places
+    front, back = (0, 0) if frames is None else frames.padding
+    if not any((*padding, front, back)) and (channels, dtype) == (c, x.dtype):
         return x
     value = tirx.const(0, dtype) if zero is None else zero().astype(dtype)
+    around = height + top + bottom
 
     def one(b, i, j, ch):
-        sides = (i >= top, top), (i < h + top, bottom), (j >= left, left), (j < w + left, right)
-        edges = (*sides, (ch < c, channels > c))
+        frame, row, above = i // around, i, i - top
+        if frames is not None:
+            row = i % around
+            above = (frame - front) * height + row - top
+        in_time = (frame >= front, front), (frame < count + front, back)
+        sides = (row >= top, top), (row < height + top, bottom), (j >= left, left)
+        edges = (*in_time, *sides, (j < w + left, right), (ch < c, channels > c))
         inside = [condition for condition, needed in edges if needed]
-        read = x[b, i - top, j - left, ch].astype(dtype)
+        read = x[b, above, j - left, ch].astype(dtype)
         return tirx.if_then_else(tirx.all(*inside), read, value) if inside else read
 
-    return te.compute((n, h + top + bottom, w + left + right, channels), one, name=PAD)
+    shape = (n, (count + front + back) * around, w + left + right, channels)
+    return te.compute(shape, one, name=PAD)
 
 
 def shape_of(tensor: te.Tensor) -> tuple[int, ...]:

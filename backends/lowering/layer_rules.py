@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from tvm import relax
 
+from ...ir.convolutions import FORWARDS
 from ..kernels import compute, elementwise, pack, winograd
 from ..kernels.low_bit_weights import VALUES_IN_WORD
 from ..kernels.sixteen_bit import stored
@@ -15,15 +17,21 @@ from .values import Dequantized, Dynamic, Quantized, SixteenBitValue, Static, Va
 from .walk import Rule, Walk, shape_of
 
 
-def conv2d(walk: Walk, call: relax.Call) -> Value | None:
-    """Convolutions of a weight, in any number of groups."""
+def convolution(walk: Walk, call: relax.Call) -> Value | None:
+    """Convolutions of a weight over one to three axes, in any number of groups."""
     weight = walk.value_of(call.args[1])
-    attrs = call.attrs
-    if not isinstance(weight, Static) or str(attrs.data_layout) != "NCHW":
+    if not isinstance(weight, Static):
         return None
-    groups = int(attrs.groups)
+    shape = shape_of(call.args[0])
+    window = window_of(call.attrs, shape, weight.array.shape[2:])
+    return convolved(walk, call.args[0], weight.as_image(), window, int(call.attrs.groups))
+
+
+def convolved(
+    walk: Walk, x: relax.Expr, weight: Static, window: compute.Window, groups: int
+) -> Value | None:
+    """Convolve by a weight (c_out, c_in / groups, kh, kw) in one of the ways that fit."""
     out, into, _, _ = weight.array.shape
-    x, window = call.args[0], _window(attrs)
     if into == 1 and groups == out > 1:
         return _depthwise(walk, x, weight, window)
     if groups > 1 and walk.isa.whole_rows:
@@ -81,10 +89,11 @@ def _operands(
         return _Operands(activation, weight if alone else weight.as_float())
     if isinstance(source, SixteenBitValue):
         bits = replace(weight, array=stored(weight.array))
-        return _Operands(walk.stored(source, window is not None), bits, None, source)
-    padded = window is not None and any(window.padding)
+        return _Operands(walk.stored(source, shape_of(x), window is not None), bits, None, source)
+    padded = window is not None and window.pads
     zero = walk.zero_point(source) if padded else None
-    return _Operands(walk.stored(source, window is not None), weight, zero, source)
+    activation = walk.stored(source, shape_of(x), window is not None)
+    return _Operands(activation, weight, zero, source)
 
 
 def _widens(activation: relax.Expr, weight: Static, axis: int) -> bool:
@@ -204,7 +213,7 @@ def _takes_winograd(walk: Walk, x: relax.Expr, weight: Static, window: compute.W
     """
     if _low_precision_source(walk, x, weight, 0) is not None or weight.array.dtype == np.int8:
         return False
-    plain = window.strides == (1, 1) and window.dilation == (1, 1)
+    plain = window.strides == window.dilation == (1, 1) and window.frames is None
     whole = not any(channels % walk.isa.float_lanes for channels in weight.array.shape[:2])
     return plain and weight.array.shape[2:] == (3, 3) and whole and not walk.isa.whole_rows
 
@@ -240,16 +249,48 @@ def _dequantized(
     return walk.emit(relax.op.multiply(dequantized, source.scale))
 
 
-def _window(attrs) -> compute.Window:
-    """The geometry of a relax.nn.conv2d call."""
+def window_of(attrs, shape: Sequence[int], kernel: Sequence[int]) -> compute.Window:
+    """The geometry of a convolution of x (n, c, *places), of whose image it is."""
+    strides, padding, dilation = (
+        [int(v) for v in values] for values in (attrs.strides, attrs.padding, attrs.dilation)
+    )
+    return image_window(strides, padding, dilation, shape, kernel)
+
+
+def image_window(
+    strides: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    shape: Sequence[int],
+    kernel: Sequence[int],
+) -> compute.Window:
+    """The same from figures for each axis."""
+    rank = len(kernel)
+    starts, ends = padding[:rank], padding[rank:]
+    if rank == 1:
+        return compute.Window(
+            strides=(1, strides[0]),
+            padding=(0, starts[0], 0, ends[0]),
+            dilation=(1, dilation[0]),
+        )
+    frames = None
+    if rank == 3:
+        frames = compute.Frames(
+            places=(shape[2], shape[3]),
+            kernel=(kernel[0], kernel[1]),
+            stride=strides[0],
+            padding=(starts[0], ends[0]),
+            dilation=dilation[0],
+        )
     return compute.Window(
-        strides=tuple(int(v) for v in attrs.strides),  # type: ignore[arg-type]
-        padding=tuple(int(v) for v in attrs.padding),  # type: ignore[arg-type]
-        dilation=tuple(int(v) for v in attrs.dilation),  # type: ignore[arg-type]
+        strides=(strides[-2], strides[-1]),
+        padding=(starts[-2], starts[-1], ends[-2], ends[-1]),
+        dilation=(dilation[-2], dilation[-1]),
+        frames=frames,
     )
 
 
 RULES: dict[str, Rule] = {
-    "relax.nn.conv2d": conv2d,
+    **dict.fromkeys(FORWARDS, convolution),
     "relax.matmul": matmul,
 }

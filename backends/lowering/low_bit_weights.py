@@ -19,7 +19,7 @@ def low_bit_weights(model: Model) -> dict[relax.Var, Static]:
     graph, found = Graph.of(model), {}
     for layer in layers(model):
         form, shape = layer.stored, layer.weight_shape
-        known = layer.kind in ("conv2d", "dense") and layer.output_axis == 0
+        known = layer.groups == 1 and layer.output_axis == 0
         if not form.by_rows or form.grid is None or form.scale is None or not known:
             continue
         value = graph.producers[layer.call].args[1]

@@ -8,17 +8,24 @@ weights becomes an integer kernel; every other operator is left to TVM.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
-from tvm import IRModule, relax, topi
+from tvm import IRModule, relax
 
 from ...ir.graph import Graph, variables
 from ...ir.model import Model
 from ..kernels.isa import InstructionSet
-from . import layer_rules, layout_rules, legalization, precision_rules, recurrent_rules
+from . import (
+    layer_rules,
+    layout_rules,
+    legalization,
+    precision_rules,
+    recurrent_rules,
+    transposed_rules,
+)
 from .low_bit_weights import low_bit_weights
 from .values import Dynamic, Static
 from .walk import Walk
@@ -44,9 +51,8 @@ def lower(
     `winograd` gives the tile, 2 or 4, of each weight whose convolutions are done by Winograd's
     filtering, those of them that can be.
     """
-    rules = legalization.guarded(
-        layout_rules.RULES | precision_rules.RULES | layer_rules.RULES | recurrent_rules.RULES
-    )
+    layers = layer_rules.RULES | transposed_rules.RULES | recurrent_rules.RULES
+    rules = legalization.guarded(layout_rules.RULES | precision_rules.RULES | layers)
     walk = Walk(model, isa, rules, winograd)
     function = model.function
     inputs = [relax.Var(var.name, var.ty) for var in function.params[: len(model.inputs)]]
@@ -59,28 +65,13 @@ def lower(
     builder = walk.builder
     with builder.function("main", attrs={"num_input": len(inputs)}):
         with builder.dataflow():
-            for var in set(Graph.of(model).outputs()) & set(function.params):
-                walk.values[var] = Dynamic(
-                    walk.apart(walk.plain(var))
-                )  # code must be there to link
             for block in function.body.blocks:
                 for binding in block.bindings:
                     if binding.var in needed:
                         walk.values[binding.var] = walk.lower_value(binding.value)
-            result = builder.emit_output(_owned(walk, inputs, walk.plain(function.body.body)))
+            result = builder.emit_output(walk.plain(function.body.body))
         builder.emit_func_output(result, params=[*inputs, *walk.weights.vars])
     return Lowered(builder.get(), walk.weights.arrays, frozenset(walk.could_be_winograd))
-
-
-def _owned(walk: Walk, inputs: Sequence[relax.Var], result: relax.Expr) -> relax.Expr:
-    """Copy outputs that are inputs, weights, or another output: each has memory of its own."""
-    shared: set[relax.Var] = {*inputs, *walk.weights.vars}
-    owned: list[relax.Expr] = []
-    for value in result.fields if isinstance(result, relax.Tuple) else [result]:
-        held = isinstance(value, relax.Var) and value not in shared
-        owned.append(value if held else walk.builder.emit_te(topi.identity, value))
-        shared.add(owned[-1])
-    return relax.Tuple(owned) if isinstance(result, relax.Tuple) else owned[0]
 
 
 def _needed(model: Model, known: Set[relax.Var]) -> set[relax.Var]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,7 +12,7 @@ from tvm import relax
 
 @dataclass(frozen=True)
 class Dynamic:
-    """An activation; `channels_last` where a 4-D one is kept NHWC."""
+    """An activation; `channels_last` where it is kept as an image (`layout.py`)."""
 
     expr: relax.Expr
     channels_last: bool = False
@@ -91,6 +92,18 @@ class Static:
             scale = np.transpose(scale, axes)
         return replace(self, array=array, scale=scale, scale_axis=axes.index(self.scale_axis))
 
+    def as_image(self) -> Static:
+        """A convolution's weight (c_out, c_in / groups, *kernel) as one over an image.
+
+        A kernel of one axis has one row; of three, the rows of its frames, one below the other.
+        """
+        out, into, *kernel = self.array.shape
+        shape = (out, into, math.prod(kernel[:-1]), kernel[-1])
+        scale = self.scale
+        if scale is not None and self.group_size:
+            scale = scale.reshape(shape)
+        return replace(self, array=self.array.reshape(shape), scale=scale)
+
     def scaled_along(self, axis: int) -> bool:
         """Whether this is of low precision, with one scale or one for each index of `axis`."""
         if self.scale is None or self.group_size:
@@ -115,7 +128,14 @@ class Static:
         return Static((self.array * scale).astype(np.float32), self.name)
 
 
-Value = Dynamic | Quantized | SixteenBitValue | Dequantized | Static
+@dataclass(frozen=True)
+class Fields:
+    """What became of each field of a tuple."""
+
+    values: tuple[Value, ...]
+
+
+Value = Dynamic | Quantized | SixteenBitValue | Dequantized | Static | Fields
 
 
 @dataclass

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
-from tvm import relax, te
+from tvm import relax, te, topi
 from tvm.ir import GenericConst
 from tvm.tirx import IntImm
 
 from ...ir.model import Model
 from ..kernels import elementwise
 from ..kernels.isa import InstructionSet
-from .values import Dequantized, Dynamic, LoweredWeights, Quantized, SixteenBitValue, Static, Value
-
-TO_CHANNELS_LAST, FROM_CHANNELS_LAST = (0, 2, 3, 1), (0, 3, 1, 2)
+from . import layout
+from .values import (
+    Dequantized,
+    Dynamic,
+    Fields,
+    LoweredWeights,
+    Quantized,
+    SixteenBitValue,
+    Static,
+    Value,
+)
 
 # What the names of a quantized activation's scale and zero point begin with.
 QUANTIZATION = "levels."
-_OPAQUE = 8  # OpPatternKind.kOpaque: fused with nothing
+_INJECTIVE, _OPAQUE = 2, 8  # OpPatternKind: kInjective; kOpaque, fused with nothing
 
 Rule = Callable[["Walk", relax.Call], Value | None]
 
@@ -54,6 +62,10 @@ class Walk:
             return self.values[value]
         if isinstance(value, GenericConst):
             return Static(value.value.numpy(), "constant")
+        if isinstance(value, relax.TupleGetItem):
+            fields = self.value_of(value.tuple_value)
+            if isinstance(fields, Fields):
+                return fields.values[value.index]
         if not isinstance(value, relax.Call):
             return Dynamic(self.emit(self.rebuilt(value)))
         rule = self.rules.get(value.op.name)
@@ -85,14 +97,19 @@ class Walk:
         if not isinstance(expr, relax.Var | GenericConst):
             return self.rebuilt(expr)
         value = self.value_of(expr)
+        if isinstance(value, Fields):
+            parts = zip(value.values, expr.ty.fields, strict=True)
+            return relax.Tuple([self._channels_first(*part) for part in parts])
+        return self._channels_first(value, expr.ty)
+
+    def _channels_first(self, value: Value, ty: relax.TensorType) -> relax.Expr:
+        """A value in the source's own layout, there of type `ty`."""
         if isinstance(value, Static):
             return self.stored_weight(value.as_float())
         dynamic = self.as_float(value)
-        return (
-            self.transposed(dynamic.expr, FROM_CHANNELS_LAST)
-            if dynamic.channels_last
-            else dynamic.expr
-        )
+        if not dynamic.channels_last:
+            return dynamic.expr
+        return self.moved(dynamic.expr, shape_of_type(ty))
 
     def stored_weight(self, value: Static) -> relax.Expr:
         """Give a weight as an argument; a scalar is written into the code."""
@@ -119,6 +136,8 @@ class Walk:
             return Dynamic(self.emit(own), value.channels_last)
         if isinstance(value, Static):
             return Dynamic(self.stored_weight(value.as_float()))
+        if isinstance(value, Fields):
+            raise TypeError("a tuple is no tensor; its fields are")
         return value
 
     def dequantize(self, source: Quantized | SixteenBitValue) -> relax.Var:
@@ -135,12 +154,13 @@ class Walk:
         stored = np.array(value.zero_point, self.isa.int8.activation_dtype)
         return self.weights.var(f"{QUANTIZATION}zero_point", stored)
 
-    def stored(self, value: Quantized | SixteenBitValue, channels_last: bool) -> relax.Expr:
-        """What is stored of a low-precision activation, in the layout that is asked for."""
+    def stored(
+        self, value: Quantized | SixteenBitValue, shape: tuple[int, ...], channels_last: bool
+    ) -> relax.Expr:
+        """What is stored of an activation of low precision and of this shape, in a layout."""
         if value.channels_last == channels_last:
             return value.expr
-        axes = TO_CHANNELS_LAST if channels_last else FROM_CHANNELS_LAST
-        return self.transposed(value.expr, axes)
+        return self.as_image(value.expr) if channels_last else self.moved(value.expr, shape)
 
     def quantized_values(self, value: Quantized) -> relax.Expr:
         """Give the quantized values as the network has them."""
@@ -150,13 +170,26 @@ class Walk:
         return self.kernel(elementwise.shift_levels, value.expr, **settings)
 
     def channels_last(self, expr: relax.Expr) -> relax.Expr:
-        """A 4-D activation as NHWC."""
+        """An activation as an image, channels last."""
         dynamic = self.as_float(self.value_of(expr))
-        return (
-            dynamic.expr
-            if dynamic.channels_last
-            else self.transposed(dynamic.expr, TO_CHANNELS_LAST)
-        )
+        return dynamic.expr if dynamic.channels_last else self.as_image(dynamic.expr)
+
+    def as_image(self, expr: relax.Expr) -> relax.Expr:
+        """(n, c, *places) as the image that is kept of it, channels last."""
+        shape = shape_of(expr)
+        last = self.transposed(expr, layout.channels_last(len(shape)))
+        return self.reshaped(last, layout.image_shape(shape))
+
+    def moved(self, image: relax.Expr, shape: tuple[int, ...]) -> relax.Expr:
+        """The image that is kept of a value of this shape, channels first again."""
+        whole = self.reshaped(image, layout.whole_shape(shape))
+        return self.transposed(whole, layout.channels_first(len(shape)))
+
+    def reshaped(self, expr: relax.Expr, shape: Sequence[int]) -> relax.Expr:
+        """The same memory in another shape."""
+        if tuple(shape) == shape_of(expr):
+            return expr
+        return self.emit(relax.op.reshape(expr, list(shape)))
 
     def transposed(self, expr: relax.Expr, axes: tuple[int, ...]) -> relax.Expr:
         """Transpose once, as a reshape (which costs nothing) where only unit axes move."""
@@ -177,6 +210,20 @@ class Walk:
         bound = partial(function, **settings)
         return self.emit(self.builder.call_te(bound, *args, primfunc_name_hint=function.__name__))
 
+    def around(
+        self, expr: relax.Expr, before: Sequence[int], after: Sequence[int], value: float
+    ) -> relax.Var:
+        """Values with others around them.
+
+        TVM takes padding at the ends alone for elementwise, and would fuse it into the tiles of a
+        kernel that never gets there.
+        """
+        padded = partial(topi.nn.pad, pad_before=before, pad_after=after, pad_value=value)
+        attributes = {"op_pattern": _INJECTIVE}
+        return self.emit(
+            self.builder.call_te(padded, expr, primfunc_name_hint="pad", primfunc_attrs=attributes)
+        )
+
     def apart(self, expr: relax.Expr) -> relax.Var:
         """The same values, not fused with what made them nor with what reads them."""
         opaque = {"op_pattern": _OPAQUE}
@@ -189,6 +236,11 @@ class Walk:
 
 def shape_of(expr: relax.Expr) -> tuple[int, ...]:
     """The fixed shape of a tensor expression."""
-    values = expr.ty.shape.values
+    return shape_of_type(expr.ty)
+
+
+def shape_of_type(ty: relax.TensorType) -> tuple[int, ...]:
+    """The fixed shape of a tensor of that type."""
+    values = ty.shape.values
     assert all(isinstance(value, IntImm) for value in values)
     return tuple(int(value) for value in values)

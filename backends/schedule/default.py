@@ -27,6 +27,7 @@ from .contraction import (
     schedule_spatial,
     tiles,
 )
+from .outputs import own_outputs
 from .winograd import apply_template
 
 SCHEDULED = "tirx.is_scheduled"
@@ -53,7 +54,7 @@ def fuse_operators(module: IRModule, tvm_target: Target) -> IRModule:
     with tvm_target:
         for step in steps:
             module = step(module)
-    return _shorten_names(module)
+    return _shorten_names(own_outputs(module))
 
 
 def _shorten_names(module: IRModule) -> IRModule:

@@ -51,7 +51,8 @@ def bench(
     --duty calls without a pause, every 50 ms and every second, alone and beside a busy process, and
     says what processor time a call costs.
 
-    One call takes one input of random numbers, with the board's threads, as in an app.
+    One call takes one input of random numbers, with the board's threads, as in an app: of each
+    shape that the library holds in turn; with --switch, --profile and --duty of the first.
 
     For example:
       adaspring bench net.lib
@@ -71,20 +72,22 @@ def bench(
     from ..shared.samples import random_samples
 
     library = load(lib)
-    sample = random_samples(library.manifest.inputs, None).inputs
+    shapes = library.manifest.signatures
+    samples = [random_samples(signature.inputs, None).inputs for signature in shapes]
     with Bars() as bars:
         if switch:
             from .switching import time_switches
 
-            return _switch_answer(lib, time_switches(library, sample, seconds, bars))
+            return _switch_answer(lib, time_switches(library, samples[0], seconds, bars))
         if duty:
             from .duty import duty_cycles
 
-            cycles = duty_cycles(library, sample, seconds, bars)
+            cycles = duty_cycles(library, samples[0], seconds, bars)
             return _duty_answer(lib, library.manifest, cycles)
         from .timing import time_variants
 
-        found = time_variants(library, sample, seconds, bars)
+        part = seconds / len(samples)
+        found = [time_variants(library, sample, part, bars) for sample in samples]
     return _latency_answer(lib, library.manifest, found)
 
 
@@ -114,16 +117,19 @@ def _duty_answer(lib: Path, manifest: Manifest, found: Sequence[DutyCycle]) -> A
     return Answer(data=data, shown=(table(str(lib), columns, rows), how))
 
 
-def _latency_answer(lib: Path, manifest: Manifest, found: Sequence[Timed]) -> Answer:
+def _latency_answer(lib: Path, manifest: Manifest, found: Sequence[Sequence[Timed]]) -> Answer:
+    """Tell of each variant at each shape."""
+    from ..shared.library_tables import at_shape
     from ..shared.tables import line, table
 
+    timed = [(index, t) for index, times in enumerate(found) for t in times]
     rows = [
-        (t.variant, f"{t.p50_ms:.3g}", f"{t.p90_ms:.3g}", f"{t.ratio_to_plainest:.3f}",
-         f"{1 / t.ratio_to_plainest:.2f}x")
-        for t in found
+        (at_shape(manifest, index, t.variant), f"{t.p50_ms:.3g}", f"{t.p90_ms:.3g}",
+         f"{t.ratio_to_plainest:.3f}", f"{1 / t.ratio_to_plainest:.2f}x")
+        for index, t in timed
     ]  # fmt: skip
     columns = ("variant", ">p50 ms", ">p90 ms", f">time / {manifest.plainest}", ">speed-up")
-    count, threads = found[0].calls_count, manifest.board.thread_count
+    count, threads = found[0][0].calls_count, manifest.board.thread_count
     data = {
         "library": str(lib),
         "board": manifest.board.name,
@@ -132,12 +138,13 @@ def _latency_answer(lib: Path, manifest: Manifest, found: Sequence[Timed]) -> An
         "variants": [
             {
                 "name": t.variant,
+                "inputs": {s.name: s.shape for s in manifest.signatures[index].inputs},
                 "calls_count": t.calls_count,
                 "p50_ms": t.p50_ms,
                 "p90_ms": t.p90_ms,
                 "ratio_to_plainest": t.ratio_to_plainest,
             }
-            for t in found
+            for index, t in timed
         ],
     }
     how = line(f"{count} calls of each, in turn, {threads} threads, random input", "dim")

@@ -11,12 +11,17 @@ from ..shared.answer import Answer, AsJson, Verbose
 from ..shared.bars import Bars
 from ..shared.faults import resumable
 from ..shared.options import (
+    Calibration,
     CheckImport,
     Cluster,
     Data,
     Logs,
+    LossName,
     MaxDrop,
+    MetricName,
+    MinMetric,
     Model,
+    Pad,
     RecipeNames,
     Seed,
     Shapes,
@@ -27,7 +32,14 @@ from ..shared.options import (
     Trials,
     TunerName,
 )
-from ..shared.parse import parse_shapes, parse_states, parse_tracker, parse_tuning
+from ..shared.parse import (
+    parse_duration,
+    parse_pad,
+    parse_shapes,
+    parse_states,
+    parse_tracker,
+    parse_tuning,
+)
 
 if TYPE_CHECKING:
     from ...explore.request import Request
@@ -37,7 +49,8 @@ Retrain = Annotated[
     typer.Option(
         "--retrain",
         metavar="TRAIN",
-        help="Training samples: retrain variants that lose more than --max-drop.",
+        help="Training samples, with or without labels: retrain variants that lose more than "
+        "--max-drop.",
     ),
 ]
 Together = Annotated[
@@ -46,6 +59,14 @@ Together = Annotated[
         "--together",
         help="First train all recipes' networks together on the samples of --retrain, with "
         "shared weights.",
+    ),
+]
+RetrainTime = Annotated[
+    str | None,
+    typer.Option(
+        "--retrain-time",
+        metavar="10m",
+        help="Time for each retraining; as many epochs as fit it.",
     ),
 ]
 LatencyMs = Annotated[
@@ -74,9 +95,14 @@ def compile_model(
     output: Output,
     target: Target = ["host"],  # noqa: B006 (typer copies it)
     data: Data = None,
+    metric: MetricName = None,
+    calibration: Calibration = None,
     retrain: Retrain = None,
     together: Together = False,
-    max_drop: MaxDrop = 0.02,
+    retrain_time: RetrainTime = None,
+    loss: LossName = None,
+    max_drop: MaxDrop = None,
+    min_metric: MinMetric = None,
     latency_ms: LatencyMs = None,
     keep_dominated: KeepDominated = False,
     trials: Trials = 200,
@@ -86,6 +112,7 @@ def compile_model(
     cluster: Cluster = None,
     recipe: RecipeNames = None,
     shape: Shapes = None,
+    pad: Pad = None,
     state: States = None,
     check_import: CheckImport = True,
     logs: Logs = None,
@@ -102,6 +129,7 @@ def compile_model(
       adaspring compile net.onnx --data held-out.npz -o net.lib
       adaspring compile net.pt2 --target host --target raspberry-pi-5 -o libs
       adaspring compile net.onnx --data held-out.npz -o net.lib --dry-run
+      adaspring compile sr.onnx --data pairs.npz --metric psnr --max-drop 0.3 -o sr.lib
     """
     from ...explore.request import Bounds, Request, default_logs, find_boards
 
@@ -110,12 +138,22 @@ def compile_model(
         output=output,
         boards=find_boards(target),
         data=data,
+        metric=metric,
+        calibration=calibration,
         training=retrain,
         together=together,
+        retrain_time_s=parse_duration("--retrain-time", retrain_time),
+        loss=loss,
         recipes=tuple(recipe or ()),
-        bounds=Bounds(max_drop=max_drop, latency_ms=latency_ms, front_only=not keep_dominated),
+        bounds=Bounds(
+            max_drop=max_drop,
+            min_metric=min_metric,
+            latency_ms=latency_ms,
+            front_only=not keep_dominated,
+        ),
         tuning=parse_tuning(trials, time_limit, tuner, seed),
         shapes=parse_shapes(shape),
+        pad=parse_pad(pad),
         states=parse_states(state),
         check_import=check_import,
         logs=logs or default_logs(),

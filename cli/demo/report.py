@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 _MIB = 2**20
 
 
-def print_training(console: Console, train_count: int, held_count: int, accuracy: float) -> None:
-    """Say what was trained, and how well it does."""
+def print_training(
+    console: Console, train_count: int, held_count: int, accuracy: float, disturbance: str
+) -> None:
+    """Say what was trained, on what, and how well it does."""
     console.print(
-        f"A residual network, trained on {train_count} of scikit-learn's handwritten digits "
-        f"(enlarged to 32x32), reads {100 * accuracy:.1f} % of {held_count} others right."
+        f"A residual network, trained on {train_count} of scikit-learn's handwritten digits, reads "
+        f"{100 * accuracy:.1f} % of {held_count} others right. To make them hard, all are enlarged "
+        f"to 32x32, then {disturbance}."
     )
 
 
@@ -69,7 +72,7 @@ def _row(lived: Lived) -> tuple[str, ...]:
     context, switch = lived.context, lived.switch
     changed = switch.from_variant != switch.to_variant
     deadline, memory = context.latency_budget_ms, context.memory_budget_bytes
-    floor = context.accuracy_floor_ratio
+    floor = context.metric_floor
     return (
         lived.moment.hour,
         lived.moment.what,

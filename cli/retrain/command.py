@@ -15,8 +15,8 @@ from ...library.score import Score
 from ..shared.answer import Answer, AsJson, Verbose
 from ..shared.bars import Bars
 from ..shared.faults import Interrupted
-from ..shared.options import CheckImport, Model, Shapes
-from ..shared.parse import parse_shapes
+from ..shared.options import CheckImport, LossName, MetricName, Model, Shapes
+from ..shared.parse import parse_duration, parse_shapes
 
 if TYPE_CHECKING:
     from ...explore.retrain.retrain import RetrainRequest
@@ -59,6 +59,10 @@ Rate = Annotated[
 Patience = Annotated[
     int, typer.Option("--patience", min=1, help="Early stopping: epochs without improvement.")
 ]
+TimeLimit = Annotated[
+    str | None,
+    typer.Option("--time-limit", metavar="10m", help="Time to train in; as many epochs as fit it."),
+]
 Checkpoints = Annotated[
     Path | None,
     typer.Option(
@@ -83,12 +87,15 @@ def retrain(
     validation: Held,
     output: Output,
     recipe: RecipeName = "dense",
+    metric: MetricName = None,
+    loss: LossName = None,
     distil: Distil = False,
     qat: Aware = False,
     epochs: Epochs = 20,
     batch: BatchSize = 64,
     learning_rate: Rate = 1e-3,
     patience: Patience = 5,
+    time_limit: TimeLimit = None,
     checkpoints: Checkpoints = None,
     nproc: Processes = 1,
     shape: Shapes = None,
@@ -119,12 +126,15 @@ def retrain(
         data=data,
         validation=validation,
         recipe=recipe,
+        metric=metric,
+        loss=loss,
         settings=Settings(
             epochs=epochs,
             batch=batch,
             learning_rate=learning_rate,
             patience=patience,
             seed=seed,
+            time_limit_s=parse_duration("--time-limit", time_limit),
             distillation=Distillation() if distil else None,
         ),
         aware=qat,
@@ -167,16 +177,19 @@ def _answer(report: Report) -> Answer:
     from ..shared.tables import bytes_text, count_text, line, table
 
     start, best, sizes = report.history[0], report.best, report.sizes
-    count = sizes["validation_count"]
+    values = (report.dense_metric, start.validation_metric, best.validation_metric)
+    dense, compressed, retrained = (_score(report, value) for value in values)
     rows = [
-        ("before compression", "-", _percent(report.dense_accuracy, count)),
-        ("compressed", f"{start.validation_loss:.4g}", _percent(start.validation_accuracy, count)),
-        ("retrained", f"{best.validation_loss:.4g}", _percent(best.validation_accuracy, count)),
+        ("before compression", "-", dense),
+        ("compressed", f"{start.validation_loss:.4g}", compressed),
+        ("retrained", f"{best.validation_loss:.4g}", retrained),
     ]
     macs = (count_text(sizes[f"macs_count_{when}"]) for when in ("before", "after"))
     weights = (bytes_text(sizes[f"weights_bytes_{when}"]) for when in ("before", "after"))
+    columns = ("network", ">loss", f">{report.metric.name}")
     shown = (
-        table("On the validation data", ("network", ">loss", ">accuracy"), rows),
+        table("On the validation data", columns, rows),
+        line(f"{report.metric.explain()}", "dim"),
         line(f"MACs {' → '.join(macs)}, float weights {' → '.join(weights)}"),
         line(f"best in epoch {best.epoch} of {len(report.history) - 1}; {report.stopped}"),
         line(f"wrote {report.output}"),
@@ -184,18 +197,28 @@ def _answer(report: Report) -> Answer:
     return Answer(data=_data(report), shown=shown)
 
 
-def _percent(ratio: float | None, count: int) -> str:
+def _score(report: Report, value: float | None) -> str:
+    """Write a value, with its interval where it is a share of samples."""
+    from ...metrics.classes import SHARES
     from ..shared.tables import score_text
 
-    return "-" if ratio is None else score_text(ratio, Score(value=ratio, count=count).interval)
+    if value is None:
+        return "-"
+    if report.metric not in SHARES:
+        return report.metric.describe(value)
+    return score_text(value, Score.of_share(value, report.sizes["validation_count"]).interval)
 
 
 def _data(report: Report) -> dict[str, Any]:
+    metric = report.metric
     return {
         "output": str(report.output),
-        "dense_accuracy": report.dense_accuracy,
-        "compressed_accuracy": report.history[0].validation_accuracy,
-        "retrained_accuracy": report.best.validation_accuracy,
+        "metric": metric.name,
+        "direction": metric.direction,
+        "against": metric.against,
+        "dense_metric": report.dense_metric,
+        "compressed_metric": report.history[0].validation_metric,
+        "retrained_metric": report.best.validation_metric,
         "best_epoch": report.best.epoch,
         "stopped": report.stopped,
         **report.sizes,

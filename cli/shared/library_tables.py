@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -14,9 +14,10 @@ from ...library.manifest import (
     DecisionRecord,
     Dropped,
     Manifest,
+    Signature,
     TensorSpec,
 )
-from .tables import COST_COLUMNS, ORIGIN_NOTE, bytes_text, cost_cells, line, shape_text, table
+from .tables import bytes_text, cost_cells, cost_columns, line, origin_note, shape_text, table
 
 
 def head(lib: Path, manifest: Manifest, obstacle: str | None) -> tuple[Text, ...]:
@@ -32,6 +33,8 @@ def head(lib: Path, manifest: Manifest, obstacle: str | None) -> tuple[Text, ...
         ),
         line(f"inputs   {_specs(manifest.inputs)}"),
         line(f"outputs  {_specs(manifest.outputs)}"),
+        *(line(f"also     {_specs(each.inputs)}") for each in manifest.further_shapes),
+        *([line(f"padding  {padding_text(manifest.padding)}")] if manifest.padding else []),
         line(
             f"files    {len(manifest.files)}, {bytes_text(size)}, every SHA-256 as written; "
             f"made {manifest.created} by adaspring {manifest.adaspring_version}, "
@@ -43,14 +46,26 @@ def head(lib: Path, manifest: Manifest, obstacle: str | None) -> tuple[Text, ...
 def variant_table(manifest: Manifest) -> Table:
     """List every variant with its costs."""
     rows = [
-        (v.name + (" *" if v.name == manifest.plainest else ""), *cost_cells(v.cost),
-         agreement_text(v.agreement), v.recipe)
-        for v in manifest.variants
+        (at_shape(manifest, index, v.name + (" *" if v.name == manifest.plainest else "")),
+         *cost_cells(each.cost), agreement_text(each.agreement), v.recipe)
+        for v in manifest.variants for index, each in enumerate(v.executables)
     ]  # fmt: skip
-    columns = ("variant", *COST_COLUMNS, "error", "recipe")
-    drawn = table("Variants", columns, rows)
-    drawn.caption = Text(f"* the plainest; {ORIGIN_NOTE}; error: against the reference")
+    costs = [variant.cost for variant in manifest.variants]
+    drawn = table("Variants", ("variant", *cost_columns(costs), "error", "recipe"), rows)
+    drawn.caption = Text(f"* the plainest; {origin_note(costs)}; error: against the reference")
     return drawn
+
+
+def at_shape(manifest: Manifest, index: int, variant: str) -> str:
+    """Give a variant's name, with the shape of its inputs where there are several."""
+    if not manifest.further_shapes:
+        return variant
+    return f"{variant}, {inputs_text(manifest.signatures[index])}"
+
+
+def inputs_text(signature: Signature) -> str:
+    """Give the shape of every input: ids 1x16, mask 1x16."""
+    return ", ".join(f"{spec.name} {shape_text(spec.shape)}" for spec in signature.inputs)
 
 
 def dropped_table(dropped: Sequence[Dropped]) -> Table:
@@ -86,6 +101,12 @@ def _threads(board: BoardRecord) -> str:
     if board.affinity.cpus:
         text += f" on processors {' '.join(map(str, board.affinity.cpus))}"
     return f"{text}, one to each" if board.affinity.pinned else text
+
+
+def padding_text(padding: Mapping[str, float]) -> str:
+    """Say with what inputs are filled up to the next larger shape."""
+    filled = ", ".join(f"{name} with {value:g}" for name, value in padding.items())
+    return f"{filled}, up to the next larger shape"
 
 
 def _specs(specs: Iterable[TensorSpec]) -> str:

@@ -24,7 +24,10 @@ from .site import Site
 def order_code(
     site: Site, variants: Sequence[Variant], tuning: Tuning, farms: Farms, progress: Progress
 ) -> tuple[TuningReport | None, tuple[CodeJob, ...]]:
-    """Lower and tune for a board; its code is under way afterwards where a cluster builds it."""
+    """Lower and tune for a board; its code is under way afterwards where a cluster builds it.
+
+    One job for each variant, which may be there at several shapes.
+    """
     log = open_log(site)
     lowered = lower_all(variants, site.board, progress)
     report = tune_all(lowered, site, log, tuning, farms, progress)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +16,25 @@ from tvm.relax.frontend.onnx import onnx_frontend
 from ...errors import ModelError, UnsupportedOperator, first_line
 from ...ir.edit import has_fixed_shape, op_name, reads
 from ...ir.model import Model
-from ..canonical import canonicalize
+from ..canonical import canonicalize, note_of
+from ..shapes import Shapes
 from . import control_flow, operators, quantized
 from .constants import fold_constants
 from .file import read
+from .free_dimensions import complete
 from .operators import recurrent
 from .operators.spatial import same_padding
 from .rewrite import drop_unread_outputs, expand, opset_of
-from .table import RECURRENT, why_refused
+from .table import OF_CONSTANTS, RECURRENT, why_refused
+from .widen import narrow_type, widen
 
 OWN = operators.OWN | quantized.OWN
-Shapes = Mapping[str, tuple[int, ...]]
 
 _OLDEST_OPSET = 7  # before it, broadcasting was an attribute
 _INPUT_TYPES = (
-    *(TensorProto.FLOAT, TensorProto.BOOL, TensorProto.UINT8),
+    *(TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BOOL),
     *(TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64),
+    *(TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64),
 )
 _COMPUTED = (
     *("float16", "bfloat16", "float32", "float64", "bool", "uint8", "uint16", "uint32", "uint64"),
@@ -52,14 +55,17 @@ def from_proto(proto: ModelProto, path: Path, shapes: Shapes | None = None) -> M
     if control_flow.branches(proto):
         _inputs(path, proto, shapes or {})
         control_flow.resolve(path, proto)
+    narrow = narrow_type(proto)
+    proto = proto if narrow is None else widen(proto)
     quantized.rewrite_as_qdq(path, proto)
     drop_unread_outputs(proto)
     proto = expand(proto)
-    _check_graph(path, proto)
+    _check_graph(path, proto, OF_CONSTANTS)
     inputs = _inputs(path, proto, shapes or {})
     try:
         names = quantized.integer_names(path, proto)
         proto = fold_constants(proto)
+        _check_graph(path, proto)
         module = _convert(path, proto, inputs, names)
     except UnsupportedOperator:
         raise
@@ -73,6 +79,7 @@ def from_proto(proto: ModelProto, path: Path, shapes: Shapes | None = None) -> M
         name=path.stem,
         input_names=list(inputs),
         output_names=[output.name for output in proto.graph.output],
+        notes=() if narrow is None else (note_of(narrow),),
     )
 
 
@@ -84,7 +91,9 @@ def _check_version(path: Path, proto: ModelProto) -> None:
         raise ModelError(f"{path} has sparse weights; export it with dense ones")
 
 
-def _check_graph(path: Path, proto: ModelProto) -> None:
+def _check_graph(path: Path, proto: ModelProto, folded: Sequence[str] = ()) -> None:
+    """Refuse what has no translation; operators in `folded` may yet turn out to be constant."""
+    opset = opset_of(proto)
     for node in proto.graph.node:
         where = f"{path}: operator {node.op_type} (node {_node_name(node)!r})"
         if (why := quantized.why_refused(node)) is not None:
@@ -93,7 +102,7 @@ def _check_graph(path: Path, proto: ModelProto) -> None:
             raise UnsupportedOperator(
                 f"{where} is in the domain {node.domain}; only standard ONNX can be imported"
             )
-        if (why := why_refused(node, opset_of(proto))) is not None:
+        if node.op_type not in folded and (why := why_refused(node, opset)) is not None:
             raise UnsupportedOperator(f"{where} cannot be imported: {why}")
 
 
@@ -113,6 +122,7 @@ def _inputs(path: Path, proto: ModelProto, shapes: Shapes) -> dict[str, tuple[in
             raise ModelError(f"{path} has no input {name!r}; it has {', '.join(names)}")
     if not real:
         raise ModelError(f"{path} has no inputs: whatever it computes is a constant")
+    shapes = complete(path, real, shapes)
     fixed = {value.name: _fixed_shape(path, value, shapes.get(value.name)) for value in real}
     for value in proto.graph.input:
         value.CopyFrom(
@@ -130,8 +140,8 @@ def _fixed_shape(
     if tensor.elem_type not in _INPUT_TYPES:
         found = TensorProto.DataType.Name(tensor.elem_type).lower()
         raise ModelError(
-            f"{path}: input {value.name} is {found}; only float32, bool, uint8 and signed integers "
-            "can be inputs"
+            f"{path}: input {value.name} is {found}; inputs can be float16, float32, float64, "
+            "bool and integers of 8 to 64 bits; cast it inside the network"
         )
     dims = [d.dim_value if d.dim_value > 0 else d.dim_param or "?" for d in tensor.shape.dim]
     free = [d for d in dims if not isinstance(d, int)]
@@ -174,6 +184,7 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
         self, operator: str, inputs: list[Any], attrs: dict[str, Any], opset: int
     ) -> relax.Expr:
         held = [self._nodes, self._params]
+        attrs["tvm_custom"]["opset"] = opset
         try:
             if operator == "Conv":
                 same_padding(inputs[0], inputs[1], attrs)

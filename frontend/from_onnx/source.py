@@ -12,8 +12,10 @@ from onnx.reference import ReferenceEvaluator
 
 from ...errors import first_line
 from ...ir.model import Model
+from ..shapes import Shapes
 from ..source import SourceFailure
-from .importer import Shapes, from_proto
+from .importer import from_proto
+from .widen import narrow_type
 
 Run = Callable[[dict[str, np.ndarray]], list[np.ndarray]]
 
@@ -37,6 +39,11 @@ class OnnxSource:
         """Type and name of each node."""
         nodes = self._proto.graph.node
         return [f"{node.op_type} (node {node.name or _outputs(node)[0]!r})" for node in nodes]
+
+    @cached_property
+    def narrow(self) -> str | None:
+        """The narrowest type of float of 16 bits that the file names."""
+        return narrow_type(self._proto)
 
     def run(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         """Compute the outputs; the second runner stands in where the first cannot."""

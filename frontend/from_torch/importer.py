@@ -12,8 +12,8 @@ from torch.export import ExportedProgram
 from ...errors import ModelError
 from ...ir.model import Model
 from .. import constants
-from ..canonical import canonicalize
-from .program import array, check, check_outputs, decompose, export
+from ..canonical import canonicalize, note_of
+from .program import array, check, check_outputs, decompose, export, narrow_type
 from .quantized import Quantization
 from .translate import Translation
 
@@ -54,7 +54,7 @@ def _import(program: ExportedProgram, name: str) -> Model:
     tensors = {key: array(t) for key, t in held.items() if isinstance(t, torch.Tensor)}
     names = {constants.digest(value): key for key, value in translation.constants}
     names |= {constants.digest(value): key for key, value in tensors.items()}
-    signature = program.graph_signature
+    signature, narrow = program.graph_signature, narrow_type(program)
     return canonicalize(
         translation.module,
         translation.weights,
@@ -62,6 +62,7 @@ def _import(program: ExportedProgram, name: str) -> Model:
         name=name,
         input_names=signature.user_inputs,
         output_names=_distinct(signature.user_outputs),
+        notes=() if narrow is None else (note_of(narrow),),
     )
 
 

@@ -10,9 +10,12 @@ import torch
 from torch import fx
 from torch._decomp import get_decompositions
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
+from torch.export.graph_signature import OutputKind, TensorArgument
 
 from ...errors import ModelError, UnsupportedOperator, first_line
+from ..shapes import Shapes
+from .free_dimensions import check_inputs, describe_free
+from .operator_call import NARROW_FLOATS, own_name
 
 _aten = torch.ops.aten
 # Kept whole: torch would decompose them into reshapes and broadcasts that hide the layer.
@@ -26,21 +29,16 @@ _LOOPS = tuple(getattr(_aten, name).input for name in ("lstm", "gru", "rnn_tanh"
 # Decomposed though they belong to the core of ATen: by torch's own definitions.
 _DECOMPOSED = (_aten.grid_sampler_2d.default,)
 _INPUT_TYPES = (
-    *(torch.float32, torch.bool, torch.uint8),
+    *(torch.float16, torch.float32, torch.float64, torch.bool),
     *(torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
 )
 _EVAL = "export the network in eval mode (network.eval())"
-FREE_DIMENSIONS = "has free dimensions; export it without dynamic_shapes"
 DATA_DEPENDENT = (
     "has shapes that depend on its data (an index by a boolean mask, nonzero, item, …); "
     "use torch.where, or indices that are known"
 )
-_UNBACKED = re.compile(r"\bu\d+\b")
-
-
-def describe_symbols(symbols: str) -> str:
-    """Say what makes a shape symbolic: torch calls u0, u1, … what data decides."""
-    return DATA_DEPENDENT if _UNBACKED.search(symbols) else FREE_DIMENSIONS
+UNBACKED = re.compile(r"\bu\d+\b")
 
 
 def export(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], name: str) -> ExportedProgram:
@@ -58,19 +56,40 @@ def export(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], name: str)
             child.training = training
 
 
+def with_shapes(
+    program: ExportedProgram, inputs: tuple[torch.Tensor, ...], shapes: Shapes, name: str
+) -> tuple[torch.Tensor, ...]:
+    """Give example inputs of other shapes, zeros; `program` is the network exported with `inputs`.
+
+    Raises:
+        ModelError: no such input, or one with another number of axes.
+
+    """
+    names = program.graph_signature.user_inputs
+    unknown = next((key for key in shapes if key not in names), None)
+    if unknown is not None or len(names) != len(inputs):
+        raise ModelError(f"{name} has no input {unknown!r}; it has {', '.join(map(str, names))}")
+    for key, example in zip(names, inputs, strict=True):
+        if key in shapes and len(shapes[key]) != example.dim():
+            given = tuple(example.shape)
+            raise ModelError(f"{name}: input {key} is {given}; {shapes[key]} does not fit it")
+    return tuple(
+        torch.zeros(shapes[key], dtype=example.dtype) if key in shapes else example
+        for key, example in zip(names, inputs, strict=True)
+    )
+
+
 def check(program: ExportedProgram, name: str) -> None:
     """Refuse what cannot be imported, as the source wrote it."""
     if program.range_constraints:
-        symbols = " ".join(str(symbol) for symbol in program.range_constraints)
-        raise ModelError(f"{name} {describe_symbols(symbols)}")
+        # torch calls u0, u1, … what data decides
+        if UNBACKED.search(" ".join(map(str, program.range_constraints))):
+            raise ModelError(f"{name} {DATA_DEPENDENT}")
+        raise ModelError(f"{name} {describe_free(program)}, or export it without dynamic_shapes")
     for key, tensor in program.state_dict.items():
-        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+        if tensor.is_floating_point() and tensor.dtype not in (torch.float32, *NARROW_FLOATS):
             raise ModelError(f"{name}: {key} is {tensor.dtype}; convert the network with .float()")
-    for spec in program.graph_signature.input_specs:
-        if spec.kind is InputKind.USER_INPUT and not isinstance(spec.arg, TensorArgument):
-            raise ModelError(
-                f"{name}: input {spec.arg.name} is not a tensor; fix it before exporting"
-            )
+    check_inputs(program, name)
     wanted = set(program.graph_signature.user_inputs)
     if not wanted:
         raise ModelError(f"{name} has no inputs, so its outputs never change; export one that has")
@@ -82,13 +101,11 @@ def check(program: ExportedProgram, name: str) -> None:
 
 
 def _check_input(node: fx.Node, name: str) -> None:
-    value = node.meta.get("val")
-    if not isinstance(value, torch.Tensor):
-        raise ModelError(f"{name}: input {node.name} is not a tensor; fix it before exporting")
+    value = node.meta["val"]
     if value.dtype not in _INPUT_TYPES:
         raise ModelError(
-            f"{name}: input {node.name} is {value.dtype}; only float32, bool, uint8 and signed "
-            "integers can be inputs"
+            f"{name}: input {node.name} is {value.dtype}; inputs can be float16, float32, float64, "
+            "bool and integers; convert it inside the network"
         )
     if value.numel() == 0:
         raise ModelError(f"{name}: input {node.name} is empty, {tuple(value.shape)}")
@@ -168,5 +185,15 @@ def _weight_count(
 
 
 def array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
-    """Copy a tensor to NumPy."""
-    return tensor.detach().cpu().contiguous().numpy().copy()
+    """Copy a tensor to NumPy; floats of 16 bits become float32, complex numbers pairs."""
+    plain = tensor.detach().cpu().contiguous()
+    plain = torch.view_as_real(plain.resolve_conj()) if plain.is_complex() else plain
+    return (plain.float() if plain.dtype in NARROW_FLOATS else plain).numpy().copy()
+
+
+def narrow_type(program: ExportedProgram) -> str | None:
+    """Name the narrowest type of float of 16 bits that a program computes in, if it does."""
+    nodes = [node for node in program.graph.nodes if node.op == "call_function"]
+    values = [node.meta.get("val") for node in nodes]
+    found = {value.dtype for value in values if isinstance(value, torch.Tensor)}
+    return next((own_name(dtype) for dtype in reversed(NARROW_FLOATS) if dtype in found), None)

@@ -24,7 +24,8 @@ import torch
 from torch.export import ExportedProgram
 
 from ...errors import ModelError, UnsupportedOperator
-from .program import describe_symbols
+from .free_dimensions import is_plain, is_symbol
+from .program import DATA_DEPENDENT, UNBACKED
 from .quantized import register_operators
 
 _MODEL = "models/model.json"
@@ -35,6 +36,8 @@ _PLAIN = ("archive_format", "archive_version", "byteorder", ".data/version")
 _PAYLOAD = re.compile(r"data/(weights/weight|constants/tensor)_\d+")
 _OPERATOR = re.compile(
     r"torch\.ops\.aten\.\w+\.\w+|_operator\.getitem"
+    r"|_operator\.(eq|ne|le|ge|lt|gt|neg|pos|mul|add|sub|floordiv|mod|truediv)"  # of shapes
+    r"|torch\.sym_(max|min|int|float|not|ite)|math\.(ceil|floor|trunc)"
     r"|torch\.ops\.quantized_decomposed\.(de)?quantize_per_(tensor|channel)\.\w+"
 )
 _PLAIN_KEYS = re.compile(r'null|\[("[^"\\]*"(, )?)*\]')
@@ -119,10 +122,7 @@ def _json(path: Path, members: dict[str, bytes], name: str) -> Any:
 
 def _check_program(path: Path, text: bytes) -> bytes:
     program = _json(path, {_MODEL: text}, _MODEL)
-    symbols = [value for key, value in _items(program) if key in ("expr_str", "as_expr")]
-    if symbols or program.get("range_constraints"):
-        known = f"{symbols} {list(program.get('range_constraints', ()))}"
-        raise ModelError(f"{path} {describe_symbols(known)}")
+    _check_symbols(path, program)
     for key, value in _items(program):
         if key in ("as_graph", "as_custom_obj", "as_operator"):
             raise UnsupportedOperator(f"{path}: control flow and custom objects cannot be imported")
@@ -137,6 +137,23 @@ def _check_program(path: Path, text: bytes) -> bytes:
             )
     program["guards_code"] = []
     return json.dumps(program).encode()
+
+
+def _check_symbols(path: Path, program: Any) -> None:
+    """Let through what can be no code alone: torch has sympy evaluate these texts.
+
+    The ranges of expressions are left out, as those of their symbols say the same.
+    """
+    expressions = [value for key, value in _items(program) if key == "expr_str"]
+    ranges = program.get("range_constraints") or {}
+    if any(UNBACKED.search(str(text)) for text in (*expressions, *ranges)):
+        raise ModelError(f"{path} {DATA_DEPENDENT}")
+    program["range_constraints"] = {key: ranges[key] for key in ranges if is_symbol(key)}
+    if not all(map(is_plain, expressions)):
+        raise ModelError(
+            f"{path} has free dimensions that torch.export did not write, which could run code; "
+            "export the network again"
+        )
 
 
 def _items(value: Any) -> Iterator[tuple[str, Any]]:

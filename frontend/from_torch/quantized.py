@@ -22,6 +22,7 @@ from ...errors import ModelError
 from ...ir.edit import shape_of
 from ..constants import digest
 from ..quantization import QuantParams
+from .program import array
 
 _OPERATORS = "torch.ao.quantization.fx._decomposed"
 # How convert_pt2e names the weights that it quantized.
@@ -53,7 +54,7 @@ class Quantization:
         tensors = {**program.state_dict, **program.constants}
         self.names: dict[bytes, str] = {}
         self._tensors = {
-            spec.arg.name: (spec.target, tensors[spec.target].detach().cpu().numpy())
+            spec.arg.name: (spec.target, array(tensors[spec.target]))
             for spec in program.graph_signature.input_specs
             if spec.target in tensors
         }

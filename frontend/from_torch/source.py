@@ -20,7 +20,7 @@ from ...errors import first_line
 from ...ir.model import Model
 from ..source import SourceFailure
 from .importer import from_torch
-from .program import layer_of
+from .program import layer_of, narrow_type
 
 
 class TorchSource:
@@ -34,6 +34,11 @@ class TorchSource:
     def operators(self) -> Sequence[str]:
         """Operator and layer of each node."""
         return [f"{node.target} in {layer_of(node)}" for node in self._nodes]
+
+    @property
+    def narrow(self) -> str | None:
+        """The narrowest type of float of 16 bits that the program computes in."""
+        return narrow_type(self._program)
 
     def run(self, inputs: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         """Compute the outputs, without gradients."""

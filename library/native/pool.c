@@ -1,15 +1,16 @@
 /* One thread pool for the process, in place of TVM's pool for each calling thread.
  *
- * A launch has as many shares as its thread may use processors. Share 0 is the caller's; share w
- * is worker w's where that comes in time, else anybody's who is free, the caller first of all: a
- * worker that gets no processor delays nobody, unless it loses it in the middle of a share.
+ * A loop is handed out in shares, some for each thread: the same ones to the same thread each time,
+ * for what lies in its cache. Who is done with its own takes from the ends of others', the caller
+ * too: a core that is slowed, or a worker that gets none, costs the time of a share at most.
  * Waiting spins for a stated time, then sleeps in the kernel (futex). Sleeping workers are woken
  * only once launches have followed each other for as long as waking may take: a short call now and
  * then is done sooner alone.
  *
- * A slot says whether a share may be taken: 2g in launch g, 2g + 1 once taken. Launches are
- * numbered for ever, so who takes 2g knows that launch g is not over before its share is, and
- * reads `job` only then.
+ * A slot holds a thread's shares that nobody has taken, and the launch that they are of, in one
+ * word. Who takes one knows that its launch is not over before that share is, and reads `job` only
+ * then. Launches are numbered modulo 2^32: a thread would have to stop within a dozen instructions
+ * for hours to take one launch for another.
  *
  * One launch has the pool at a time. Who finds it in use computes alone, and so does a launch
  * within a share. */
@@ -28,6 +29,7 @@
 
 #define EXPORT __attribute__((visibility("default")))
 #define MAX_THREADS 256
+#define SHARES_PER_THREAD 4
 #define CACHE_LINE 64
 #define WAKE_AFTER_NS 150000
 
@@ -62,11 +64,13 @@ static struct {
   atomic_int failed;
 } job;
 
+/* Of thread t, the caller being 0: launch << 32 | end << 16 | begin. */
 static struct {
-  _Alignas(CACHE_LINE) _Atomic uint64_t state;
+  _Alignas(CACHE_LINE) _Atomic uint64_t left;
+  atomic_int cpu; /* where the thread last began */
 } slots[MAX_THREADS];
 
-static _Alignas(CACHE_LINE) atomic_int pending; /* shares of workers that are not finished */
+static _Alignas(CACHE_LINE) atomic_int pending; /* shares that are not finished */
 static atomic_int caller_sleeps;
 static _Alignas(CACHE_LINE) atomic_uint asleep; /* worker w: bit w % 32 */
 static atomic_uint wakes;                       /* what sleeping workers watch */
@@ -74,7 +78,7 @@ static _Alignas(CACHE_LINE) atomic_flag in_use = ATOMIC_FLAG_INIT;
 static _Atomic int64_t spin_ns;
 
 /* Of the launch that has the pool. */
-static uint64_t launches;
+static uint32_t launches;
 static int64_t busy_since_ns; /* launches have followed each other since */
 static int64_t idle_since_ns; /* the end of the last launch */
 static int worker_count;
@@ -92,16 +96,25 @@ static int64_t now_ns(void) {
   return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
 
-/* Pause a spinning thread; whether its time is over. Every 128th turn whoever else waits for this
- * processor has it, for that may be the thread that is waited for. */
-static int spun(unsigned turn, int64_t until) {
+/* Whether a thread in `first` to `last` last began on this thread's processor. */
+static int shares_processor(int first, int last) {
+  int here = sched_getcpu();
+  for (int thread = first; thread <= last; ++thread)
+    if (atomic_load_explicit(&slots[thread].cpu, memory_order_relaxed) == here) return 1;
+  return 0;
+}
+
+/* Pause a spinning thread; whether its time is over. Where it spins on the processor of one of the
+ * threads that it waits for, that one has it every 128th turn; whoever else wants it waits, for he
+ * would keep it for milliseconds. */
+static int spun(unsigned turn, int64_t until, int first, int last) {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
 #elif defined(__aarch64__)
   __asm__ volatile("isb" ::: "memory");
 #endif
   if (turn % 128 != 0) return 0;
-  sched_yield();
+  if (shares_processor(first, last)) sched_yield();
   return now_ns() >= until;
 }
 
@@ -113,10 +126,17 @@ static void futex_wake(void *word, unsigned bits) {
   syscall(SYS_futex, word, FUTEX_WAKE_BITSET_PRIVATE, INT_MAX, NULL, NULL, bits);
 }
 
-static int take(int share) {
-  uint64_t state = atomic_load_explicit(&slots[share].state, memory_order_acquire);
-  return state != 0 && state % 2 == 0 &&
-         atomic_compare_exchange_strong(&slots[share].state, &state, state + 1);
+static int has_shares(uint64_t left) { return (uint16_t)left < (uint16_t)(left >> 16); }
+
+/* Take one of a thread's shares: its first for itself, its last for another; -1 where none is. */
+static int take(int thread, int for_itself) {
+  uint64_t left = atomic_load_explicit(&slots[thread].left, memory_order_acquire);
+  while (has_shares(left))
+    if (for_itself) {
+      if (atomic_compare_exchange_weak(&slots[thread].left, &left, left + 1)) return (uint16_t)left;
+    } else if (atomic_compare_exchange_weak(&slots[thread].left, &left, left - (1 << 16)))
+      return (uint16_t)(left >> 16) - 1;
+  return -1;
 }
 
 static void compute(int share) {
@@ -130,37 +150,31 @@ static void compute(int share) {
   in_share = 0;
 }
 
-static void finish(void) {
-  if (atomic_fetch_sub(&pending, 1) == 1 && atomic_load(&caller_sleeps))
-    futex_wake(&pending, FUTEX_BITSET_MATCH_ANY);
-}
-
-/* Compute a worker's share, if it may be taken, then those whose workers are late. */
+/* Compute a thread's own shares, then what others have not begun; how many those were. */
 static int take_part(int own) {
-  if (!take(own)) return 0;
-  compute(own);
-  finish();
-  for (int share = 1; share < MAX_THREADS && atomic_load(&slots[share].state); ++share)
-    if (take(share)) {
-      compute(share);
-      finish();
-    }
-  return 1;
+  int share, done = 0;
+  for (; (share = take(own, 1)) >= 0; ++done) compute(share);
+  if (!done && own) return 0;
+  for (int late = 0; late < MAX_THREADS && atomic_load(&slots[late].left); ++late)
+    for (; late != own && (share = take(late, 0)) >= 0; ++done) compute(share);
+  if (atomic_fetch_sub(&pending, done) == done && atomic_load(&caller_sleeps))
+    futex_wake(&pending, FUTEX_BITSET_MATCH_ANY);
+  return done;
 }
 
 static void sleep_until_woken(int worker) {
   unsigned bit = 1u << worker % 32, seen = atomic_load(&wakes);
   atomic_fetch_or(&asleep, bit);
-  uint64_t state = atomic_load(&slots[worker].state);
-  if (state == 0 || state % 2 == 1) futex_wait(&wakes, seen, bit);
+  if (!has_shares(atomic_load(&slots[worker].left))) futex_wait(&wakes, seen, bit);
 }
 
 static void *work(void *argument) {
   int worker = (int)(intptr_t)argument;
   for (;;) {
     int64_t until = now_ns() + atomic_load_explicit(&spin_ns, memory_order_relaxed);
+    atomic_store_explicit(&slots[worker].cpu, sched_getcpu(), memory_order_relaxed);
     for (unsigned turn = 1; !take_part(worker); ++turn)
-      if (spun(turn, until)) {
+      if (spun(turn, until, 0, 0)) {
         sleep_until_woken(worker);
         break;
       }
@@ -210,9 +224,9 @@ static int compute_alone(Lambda lambda, void *closure) {
   return lambda(0, &group, closure);
 }
 
-static void wake(int shares) {
+static void wake(int threads) {
   unsigned bits = 0;
-  for (int share = 1; share < shares && share <= 32; ++share) bits |= 1u << share % 32;
+  for (int thread = 1; thread < threads && thread <= 32; ++thread) bits |= 1u << thread % 32;
   int64_t now = now_ns();
   if (now - idle_since_ns > settings.spin_ns) busy_since_ns = now;
   bits &= atomic_load(&asleep);
@@ -220,17 +234,17 @@ static void wake(int shares) {
   /* A woken thread is put where its waker runs, and would wait there for the very call that it
    * shall help, until the kernel's next look around some milliseconds later. */
   int here = placed.pinned ? -1 : sched_getcpu();
-  for (int share = 1; share < shares && here >= 0; ++share)
-    if (bits >> share % 32 & 1) place(share, here);
+  for (int thread = 1; thread < threads && here >= 0; ++thread)
+    if (bits >> thread % 32 & 1) place(thread, here);
   atomic_fetch_and(&asleep, ~bits);
   atomic_fetch_add(&wakes, 1);
   futex_wake(&wakes, bits);
 }
 
-static void wait_for_workers(void) {
+static void wait_for_workers(int threads) {
   if (atomic_load(&pending) == 0) return;
   int64_t until = now_ns() + settings.spin_ns;
-  for (unsigned turn = 1; !spun(turn, until); ++turn)
+  for (unsigned turn = 1; !spun(turn, until, 1, threads - 1); ++turn)
     if (atomic_load_explicit(&pending, memory_order_acquire) == 0) return;
   atomic_store(&caller_sleeps, 1);
   for (int left; (left = atomic_load(&pending)) != 0;)
@@ -238,24 +252,28 @@ static void wait_for_workers(void) {
   atomic_store(&caller_sleeps, 0);
 }
 
-static int launch_shares(Lambda lambda, void *closure, int shares) {
+static void hand_out(int threads) {
+  ++launches;
+  for (int thread = 0; thread < threads; ++thread) {
+    uint64_t begin = thread * SHARES_PER_THREAD, end = begin + SHARES_PER_THREAD;
+    atomic_store(&slots[thread].left, (uint64_t)launches << 32 | end << 16 | begin);
+  }
+}
+
+static int launch_shares(Lambda lambda, void *closure, int threads) {
+  int shares = threads * SHARES_PER_THREAD;
   job.lambda = lambda;
   job.closure = closure;
   job.group = (Group){NULL, shares};
   atomic_store_explicit(&job.failed, 0, memory_order_relaxed);
   atomic_store_explicit(&job.error, NULL, memory_order_relaxed);
   atomic_store_explicit(&spin_ns, settings.spin_ns, memory_order_relaxed);
-  atomic_store(&pending, shares - 1);
-  ++launches;
-  for (int share = 1; share < shares; ++share) atomic_store(&slots[share].state, 2 * launches);
-  wake(shares);
-  compute(0);
-  for (int share = 1; share < shares; ++share)
-    if (take(share)) {
-      compute(share);
-      atomic_fetch_sub(&pending, 1);
-    }
-  wait_for_workers();
+  atomic_store_explicit(&slots[0].cpu, sched_getcpu(), memory_order_relaxed);
+  atomic_store(&pending, shares);
+  hand_out(threads);
+  wake(threads);
+  take_part(0);
+  wait_for_workers(threads);
   if (!atomic_load(&job.failed)) return 0;
   void *error = atomic_load(&job.error);
   if (error) {
@@ -266,17 +284,17 @@ static int launch_shares(Lambda lambda, void *closure, int shares) {
 }
 
 EXPORT int adaspring_pool_launch(Lambda lambda, void *closure, int num_task) {
-  (void)num_task; /* generated code passes 0: as many as there are threads */
+  (void)num_task; /* generated code passes 0: as many as the pool likes */
   if (settings.threads < 2 || in_share || atomic_flag_test_and_set(&in_use))
     return compute_alone(lambda, closure);
-  int shares = 1 + ready_workers(settings.threads - 1);
-  int status = shares == 1 ? compute_alone(lambda, closure) : launch_shares(lambda, closure, shares);
+  int threads = 1 + ready_workers(settings.threads - 1);
+  int status = threads == 1 ? compute_alone(lambda, closure) : launch_shares(lambda, closure, threads);
   idle_since_ns = now_ns();
   atomic_flag_clear(&in_use);
   return status;
 }
 
-/* Shares are computed one after the other where workers are late, so none can wait for another. */
+/* A thread computes its shares one after the other, so none can wait for another. */
 EXPORT int adaspring_pool_barrier(int task, Group *group) {
   (void)task;
   if (group->num_task == 1) return 0;
@@ -316,7 +334,7 @@ EXPORT int adaspring_pool_give_to(const char *path) {
 static void forget_workers(void) {
   worker_count = 0;
   placed.cpu_count = 0;
-  for (int i = 0; i < MAX_THREADS; ++i) atomic_store(&slots[i].state, 0);
+  for (int i = 0; i < MAX_THREADS; ++i) atomic_store(&slots[i].left, 0);
   atomic_store(&pending, 0);
   atomic_store(&asleep, 0);
   atomic_store(&caller_sleeps, 0);

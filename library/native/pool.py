@@ -18,7 +18,7 @@ from ...errors import LibraryError, RuntimeMissing
 from ...targets.machine import cache_folder
 from ..ffi import tvm_ffi
 from .build import SOURCE, build, file_name
-from .turns import LOAD_CODE, Turn
+from .turns import LOAD_POOL, Turn
 
 # Functions of tvm_ffi that bring an error from a worker to the caller, in the order of `pool.c`.
 _ERRORS = (
@@ -30,7 +30,7 @@ _ERRORS = (
 
 
 _loaded: list[ctypes.PyDLL] = []  # at most one
-_loading = Turn(LOAD_CODE)
+_loading = Turn(LOAD_POOL)
 
 
 def use(threads: int, cpus: Sequence[int], *, pinned: bool, spin_us: int) -> None:

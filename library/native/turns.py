@@ -14,31 +14,35 @@ import os
 import threading
 from weakref import WeakSet
 
-# In the order in which one thread takes them. A run takes no other within it.
-SWITCH_VARIANT, LOAD_VARIANT, LOAD_CODE, RUN = range(4)
+# In the order in which one thread takes them; it takes no two of one kind.
+KINDS = SWITCH_VARIANT, LOAD_VARIANT, LOAD_CODE, RUN, LOAD_POOL = range(5)
 
 
 class Turn:
     """A lock; one thread takes several in the order of the constants alone."""
 
     def __init__(self, order: int) -> None:
-        self._waits_at_gate = order == RUN
         self._lock = threading.RLock()
         with _making:
             _turns[order].add(self)
 
     def __enter__(self) -> None:
-        # else a thread that calls without a pause would keep a fork waiting for ever
-        if self._waits_at_gate and _stopping:
+        held = _held.__dict__
+        # else a thread that calls without a pause would keep a fork waiting for ever, and one that
+        # takes a turn that was made since all were taken would not be waited for
+        if _stopping and not held.get("count"):
             with _gate:
                 pass
         self._lock.acquire()
+        held["count"] = held.get("count", 0) + 1
 
     def __exit__(self, *error: object) -> None:
+        _held.__dict__["count"] -= 1
         self._lock.release()
 
 
-_turns: tuple[WeakSet[Turn], ...] = tuple(WeakSet() for _ in range(RUN + 1))
+_held = threading.local()  # how many turns this thread has
+_turns: tuple[WeakSet[Turn], ...] = tuple(WeakSet() for _ in KINDS)
 _making = threading.RLock()
 _gate = threading.RLock()
 _stopping: list[list[threading.RLock]] = []  # what each stop has taken

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ...errors import UsageError
-from ..manifest import StateRecord, TensorSpec
+from ..manifest import Signature, StateRecord, TensorSpec
 from ..tensors import bind, checked_array
 from ..weights import Array
 
@@ -71,7 +71,7 @@ class Stream:
         if unknown is not None:
             raise UsageError(f"there is no state {unknown!r}; there are {', '.join(known)}")
         for name, value in states.items():
-            checked_array(known[name], value, self._kept)
+            checked_array(known[name], value, [Signature(inputs=self._kept, outputs=())])
         with self._turn():
             self._initial |= {name: value.copy() for name, value in states.items()}
             self._states = dict(self._initial)
@@ -88,8 +88,9 @@ class Stream:
 
         """
         values = bind(self.inputs, args, named)
+        taken = Signature(inputs=self.inputs, outputs=self.outputs)
         given = {
-            spec.name: checked_array(spec, value, self.inputs)
+            spec.name: checked_array(spec, value, [taken])
             for spec, value in zip(self.inputs, values, strict=True)
         }
         with self._turn():

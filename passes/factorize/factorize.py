@@ -136,6 +136,8 @@ def _excluded_layers(model: Model) -> dict[str, str]:
             found[layer.name] = "it is part of a factorized layer already"
         elif layer.groups > 1:
             found[layer.name] = f"{layer.kind} convolutions have few weights already"
+        elif layer.spreads:
+            found[layer.name] = "a transposed convolution has no such form here"
         elif layer.weight in shared:
             found[layer.name] = "its weight is shared"
     return found

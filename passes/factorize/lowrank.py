@@ -31,7 +31,7 @@ class Spectrum:
 
 @dataclass(frozen=True, eq=False)
 class HalfTucker:
-    """A k×k convolution as 1×1 `inner` (p, I), none where p = I, and k×k `core` (O, p, kh, kw).
+    """A k×k convolution as 1×1 `inner` (p, I), none where p = I, and k×k `core` (O, p, *kernel).
 
     `error_ratios[q]` is the error with the core cut to q output channels.
     """
@@ -71,7 +71,7 @@ def spectrum(weight: np.ndarray, covariance: np.ndarray | None) -> Spectrum:
 def tucker_at_inner_rank(
     weight: np.ndarray, covariance: np.ndarray | None
 ) -> Callable[[int], HalfTucker]:
-    """Return what gives the Tucker-2 forms of one inner rank; weight (O, I, kh, kw).
+    """Return what gives the Tucker-2 forms of one inner rank; weight (O, I, *kernel).
 
     The inner projection keeps the input channels' strongest directions. Given it, core and outer
     factor are the least-squares best for the output.
@@ -116,7 +116,7 @@ def _times_covariance(weight: np.ndarray, covariance: np.ndarray | None) -> np.n
 def _channel_directions(weight: np.ndarray, covariance: np.ndarray | None) -> np.ndarray:
     """Return projections of the input channels (I, I), the strongest for the output first."""
     c_in = weight.shape[1]
-    unfolded = weight.transpose(0, 2, 3, 1).reshape(-1, c_in)
+    unfolded = np.moveaxis(weight, 1, -1).reshape(-1, c_in)
     gram = unfolded.T @ unfolded
     if covariance is None:
         return np.linalg.eigh(gram)[1][:, ::-1].T

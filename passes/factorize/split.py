@@ -15,7 +15,7 @@ from ...ir.layers import Layer
 class Part:
     """One of the layers that take a layer's place; `shape` is its weight's as stored.
 
-    Padding is top, left, bottom, right. A dense part has a shape alone.
+    Padding is that before each axis, then that behind each. A dense part has a shape alone.
     """
 
     shape: tuple[int, ...]
@@ -25,10 +25,11 @@ class Part:
     groups: int = 1
 
     def output_places(self, places: tuple[int, ...]) -> tuple[int, ...]:
-        """Height and width of what it gives for an input of that height and width."""
+        """The extents of what it gives for an input of those extents."""
         if len(self.shape) == 2:
             return places
-        around = self.padding[0] + self.padding[2], self.padding[1] + self.padding[3]
+        half = len(places)
+        around = [a + b for a, b in zip(self.padding[:half], self.padding[half:], strict=True)]
         sizes = zip(places, around, self.shape[2:], self.strides, self.dilation, strict=True)
         return tuple((at + pad - d * (k - 1) - 1) // s + 1 for at, pad, k, s, d in sizes)
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from tvm import relax
 
+from ...ir.convolutions import convolve
 from ...ir.graph import is_call, variables
 from ...ir.layers import Layer, layers
 from ...ir.model import Model
@@ -93,7 +94,8 @@ def _branch(
     made = body.emit(_call_part(body, layer, value, x, name, part), f"{layer.call.name}_branch")
     if layer.bias is None:
         return made
-    bias = relax.op.reshape(body.weight(f"{name}.bias"), (1, part.shape[0], 1, 1))
+    shape = (1, part.shape[0], *[1] * (len(part.shape) - 2))
+    bias = relax.op.reshape(body.weight(f"{name}.bias"), shape)
     added = relax.op.add(made, body.emit(bias, f"{layer.call.name}_bias"))
     return body.emit(added, f"{layer.call.name}_biased")
 
@@ -107,15 +109,8 @@ def _call_part(
         if layer.transposed:
             weight = body.emit(relax.op.permute_dims(weight), f"{weight.name}_t")
         return relax.op.matmul(x, weight, out_dtype=value.attrs.out_dtype)
-    return relax.op.nn.conv2d(
-        x,
-        weight,
-        strides=part.strides,
-        padding=part.padding,
-        dilation=part.dilation,
-        groups=part.groups,
-        out_dtype=value.attrs.out_dtype,
-    )
+    moves = {"strides": part.strides, "padding": part.padding, "dilation": part.dilation}
+    return convolve(value.op.name, x, weight, value.attrs, groups=part.groups, **moves)
 
 
 def factorized_layers(model: Model) -> frozenset[str]:

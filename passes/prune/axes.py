@@ -12,12 +12,12 @@ from typing import Any
 
 from tvm import relax
 
+from ...ir import convolutions
 from ...ir.graph import shape_of
 from .concat_split import concat, split, strided_slice
+from .convolutions import tie_convolution, tie_transposed
 from .reshapes import reshape
-from .slots import Axes, Axis, Slots
-
-UNFOLLOWED = "reads a tensor whose channels are not followed"
+from .slots import UNFOLLOWED, Axes, Axis, Slots
 
 Rule = Callable[[Slots, relax.Call, Sequence[Any]], Any]
 
@@ -81,39 +81,6 @@ def _same(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
     return tuple(args[0])
 
 
-def _conv2d(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Any:
-    """Tie what a convolution reads to its weight; see `_tie_groups` for grouped ones."""
-    (_, channels, *places), (out, per_group, *kernel) = args[0], args[1]
-    if call.attrs.data_layout != "NCHW" or call.attrs.kernel_layout != "OIHW":
-        return pin_unknown(slots, call, args)
-    slots.pin((*places, *kernel), "a convolution moves over it")
-    if int(call.attrs.groups) == 1:
-        slots.tie(channels, per_group, UNFOLLOWED)
-    else:
-        _tie_groups(slots, call, channels, out, per_group)
-    return (None, out, None, None)
-
-
-def _tie_groups(slots: Slots, call: relax.Call, channels: Axis, out: Axis, per_group: Axis) -> None:
-    """Tie whole groups, or the same channel of every group: whichever leaves more to choose from.
-
-    Whole groups: what group i reads and gives goes at once, and the convolution has fewer groups.
-    The same channel of every group: the groups stay, each with fewer inputs or outputs.
-    """
-    groups, c_in = int(call.attrs.groups), shape_of(call.args[1])[1]
-    c_out = shape_of(call)[1] // groups
-    free = channels is not None and not slots.any_pinned(channels)
-    if c_in == c_out == 1 or (free and (c_in == 1 or groups >= max(c_in, c_out))):
-        first = None if channels is None else slots.tie_rows(channels, groups)
-        given = None if out is None else slots.tie_rows(out, groups)
-        slots.tie(first, given, UNFOLLOWED)
-        return
-    inputs = None if channels is None else slots.tie_rows(channels, groups, across=True)
-    slots.tie(inputs, per_group, UNFOLLOWED)
-    if out is not None:
-        slots.tie_rows(out, groups, across=True)
-
-
 def _matmul(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Any:
     """Tie what is summed over, and the leading axes (heads) of both; vectors are not followed."""
     x, y = args
@@ -172,10 +139,10 @@ def _normalize(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
 
 
 def _spatial(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Any:
-    if call.attrs.layout != "NCHW":
+    if not str(call.attrs.layout).startswith("NC"):
         return pin_unknown(slots, call, args)
     slots.pin(args[0][2:], f"{_name(call)} moves over it")
-    return (*args[0][:2], None, None)
+    return (*args[0][:2], *[None] * len(args[0][2:]))
 
 
 def _group_norm(slots: Slots, call: relax.Call, args: Sequence[Any]) -> Axes:
@@ -229,22 +196,31 @@ _SAME = (
     *("abs", "ceil", "clip", "cos", "erf", "exp", "floor", "log", "negative", "round", "rsqrt"),
     *("sigmoid", "sign", "sin", "sqrt", "square", "tan", "tanh", "trunc", "astype", "full_like"),
     *("nn.relu", "nn.relu6", "nn.silu", "nn.selu", "nn.gelu", "nn.gelu_tanh", "nn.leakyrelu"),
-    *("nn.softplus", "zeros_like", "ones_like"),
+    *("nn.softplus", "zeros_like", "ones_like", "acos", "acosh", "asin", "asinh", "atan"),
+    *("atanh", "bitwise_not", "cosh", "isfinite", "isinf", "isnan", "logical_not", "sinh"),
 )
 _ELEMENTWISE = (
     *("add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "where"),
-    *("equal", "not_equal", "greater", "greater_equal", "less", "less_equal"),
+    *("equal", "not_equal", "greater", "greater_equal", "less", "less_equal", "atan2"),
+    *("bitwise_and", "bitwise_or", "bitwise_xor", "floor_divide", "floor_mod", "mod"),
+    *("logical_and", "logical_or", "logical_xor"),
 )
+
+_POOLS = ("max", "avg", "adaptive_avg")
 
 RULES: dict[str, Rule] = {
     **{f"relax.{name}": _same for name in _SAME},
     **{f"relax.{name}": _elementwise for name in _ELEMENTWISE},
-    **{f"relax.{name}": _reduce for name in ("mean", "sum", "max", "min", "variance", "std")},
+    **{
+        f"relax.{name}": _reduce
+        for name in ("mean", "sum", "max", "min", "prod", "variance", "std")
+    },
     "relax.nn.softmax": _normalize,
     "relax.nn.log_softmax": _normalize,
     "relax.nn.layer_norm": _normalize,
     "relax.nn.rms_norm": _normalize,
-    "relax.nn.conv2d": _conv2d,
+    **dict.fromkeys(convolutions.FORWARDS, tie_convolution),
+    **dict.fromkeys(convolutions.TRANSPOSED, tie_transposed),
     "relax.matmul": _matmul,
     "relax.permute_dims": _permute,
     "relax.reshape": reshape,
@@ -254,9 +230,7 @@ RULES: dict[str, Rule] = {
     "relax.squeeze": _squeeze,
     "relax.concat": concat,
     "relax.split": split,
-    "relax.nn.max_pool2d": _spatial,
-    "relax.nn.avg_pool2d": _spatial,
-    "relax.nn.adaptive_avg_pool2d": _spatial,
+    **{f"relax.nn.{kind}_pool{rank}d": _spatial for kind in _POOLS for rank in (1, 2, 3)},
     "relax.image.resize2d": _spatial,
     "relax.nn.prelu": _prelu,
     "relax.nn.group_norm": _group_norm,

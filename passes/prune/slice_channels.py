@@ -9,6 +9,7 @@ import numpy as np
 from tvm import relax
 from tvm.ir import GenericConst
 
+from ...ir.convolutions import is_convolution, regroup
 from ...ir.graph import is_call, shape_of
 from ...ir.model import Model
 from ...ir.rewrite import Body, rebuild
@@ -70,8 +71,8 @@ def _copy(body: Body, value: relax.Expr, axes: Any, source: Any, removed: Set[in
         return _strided_slice(body, value, source, removed)
     if is_call(value, "relax.nn.group_norm"):
         return _group_norm(body, value)
-    if is_call(value, "relax.nn.conv2d") and int(value.attrs.groups) > 1:
-        return _grouped_conv2d(body, value)
+    if is_convolution(value) and int(value.attrs.groups) > 1:
+        return regroup(value, body.of(value.args[0]), body.of(value.args[1]))
     return body.of(value)
 
 
@@ -101,23 +102,6 @@ def _group_norm(body: Body, value: relax.Call) -> relax.Expr:
         epsilon=attrs.epsilon,
         center=attrs.center,
         scale=attrs.scale,
-    )
-
-
-def _grouped_conv2d(body: Body, value: relax.Call) -> relax.Expr:
-    x, weight = body.of(value.args[0]), body.of(value.args[1])
-    attrs = value.attrs
-    return relax.op.nn.conv2d(
-        x,
-        weight,
-        strides=list(attrs.strides),
-        padding=list(attrs.padding),
-        dilation=list(attrs.dilation),
-        groups=shape_of(x)[1] // shape_of(weight)[1],
-        data_layout=attrs.data_layout,
-        kernel_layout=attrs.kernel_layout,
-        out_layout=attrs.out_layout,
-        out_dtype=attrs.out_dtype,
     )
 
 

@@ -13,6 +13,8 @@ Axis = np.ndarray | None
 Axes = tuple[Axis, ...]
 """For each axis of a tensor its slots, or None where nothing can be removed."""
 
+UNFOLLOWED = "reads a tensor whose channels are not followed"
+
 
 @dataclass(frozen=True, eq=False)
 class AxisSplit:

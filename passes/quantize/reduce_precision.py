@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Mapping
 
 from tvm import relax
 
-from ...ir.graph import Graph, variables
+from ...ir.graph import Graph, is_call, variables
 from ...ir.layers import Layer
 from ...ir.model import Model
 from ...ir.rewrite import Body
@@ -61,8 +61,9 @@ class ReduceLayerPrecision:
             if layer.kind != "dense" and layer.input in inner
         }
         for image, rounding in tuple(images.items()):
-            pool = self._graph.call(image, "relax.nn.max_pool2d")
-            before = None if pool is None else self._graph.origin(pool.args[0])
+            made = self._graph.producers.get(image)
+            pooled = any(is_call(made, f"relax.nn.max_pool{rank}d") for rank in (1, 2, 3))
+            before = self._graph.origin(made.args[0]) if made is not None and pooled else None
             if before in inner and len(self._graph.consumers[before]) == 1:
                 images.setdefault(before, rounding)
         return images

@@ -22,6 +22,7 @@ from tvm import relax
 
 from ...errors import PassError
 from ...ir.checks import refuse_nan, refuse_rounded
+from ...ir.convolutions import FORWARDS, TRANSPOSED
 from ...ir.graph import Graph
 from ...ir.layers import Layer, layers, read_both_ways
 from ...ir.model import Model
@@ -38,14 +39,11 @@ from .weight_rounding import ROUNDINGS, round_to_nearest
 if TYPE_CHECKING:
     from ...frontend.data import Dataset
 
-_NO_FORM = "has no integer form here"
 MULTIPLYING = {
     "relax.matmul": "of values that are not a layer's weight (k, n)",
-    "relax.nn.conv2d": "by what is not a weight",
+    **dict.fromkeys((*FORWARDS, *TRANSPOSED), "by what is not a weight"),
     "relax.nn.attention": "multiplies activations, whose ranges change with every input",
     "relax.nn.attention_bias": "multiplies activations, whose ranges change with every input",
-    "relax.nn.conv1d": _NO_FORM,
-    "relax.nn.conv2d_transpose": _NO_FORM,
 }
 """Operators of many multiply-adds, and why one that is no layer stays float."""
 
@@ -98,6 +96,7 @@ class Quantize(Pass):
 
 
 BOTH_WAYS = "float: layers read its weight both ways, and its scales fit one"
+IN_GROUPS = "float: in a grouped transposed convolution no axis of the weight counts the outputs"
 
 
 def chosen_layers(model: Model, keep: Sequence[str]) -> list[Layer]:
@@ -107,8 +106,8 @@ def chosen_layers(model: Model, keep: Sequence[str]) -> list[Layer]:
     if unknown:
         names = ", ".join(dict.fromkeys(layer.name for layer in found))
         raise PassError(f"no layer named {unknown[0]!r} to keep; the network has {names}")
-    turned = read_both_ways(model)
-    chosen = [layer for layer in found if layer.name not in keep and layer.weight not in turned]
+    cannot = _without_scales(model)
+    chosen = [layer for layer in found if layer.name not in keep and layer.name not in cannot]
     for layer in chosen:
         refuse_nan(model, layer)
     return chosen
@@ -118,10 +117,20 @@ def kept_layers(model: Model, keep: Sequence[str]) -> tuple[Kept, ...]:
     """Say why layers, and operators that multiply, stay in floats."""
     names = dict.fromkeys(layer.name for layer in layers(model) if layer.name in keep)
     asked = tuple(Kept(layer=name, why="float, as asked for") for name in names)
-    turned = read_both_ways(model)
-    both = dict.fromkeys(layer.name for layer in layers(model) if layer.weight in turned)
-    ways = tuple(Kept(layer=name, why=BOTH_WAYS) for name in both if name not in names)
-    return (*asked, *ways, *_float_operators(model))
+    cannot = _without_scales(model)
+    rest = tuple(Kept(layer=name, why=why) for name, why in cannot.items() if name not in names)
+    return (*asked, *rest, *_float_operators(model))
+
+
+def _without_scales(model: Model) -> dict[str, str]:
+    """Name the layers whose weights cannot have a scale for each output, and why."""
+    turned, found = read_both_ways(model), {}
+    for layer in layers(model):
+        if layer.weight in turned:
+            found[layer.name] = BOTH_WAYS
+        elif not layer.scales_by_output:
+            found[layer.name] = IN_GROUPS
+    return found
 
 
 def _float_operators(model: Model) -> tuple[Kept, ...]:

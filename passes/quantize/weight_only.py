@@ -32,10 +32,10 @@ from ...reference.execution import Execution
 from ...reference.executor import calibration_inputs
 from ..decision import Decision, Kept, Pass
 from ..loop_weights import keep_loops, plan_loops, round_loops
-from ..moments import grouped_weight, layer_weight, moments, output_rows
+from ..moments import grouped_weight, in_layer_shape, layer_weight, moments, output_rows
 from ..refit import Target, targets
 from .weight_grid import searched_scales
-from .weight_rounding import ROUNDINGS, Rows, fitted_rows, in_layer_shape, plain_rows
+from .weight_rounding import ROUNDINGS, Rows, fitted_rows, plain_rows
 
 if TYPE_CHECKING:
     from ...frontend.data import Dataset
@@ -116,7 +116,7 @@ class WeightOnly(Pass):
             by_weight.setdefault(layer.weight, layer)
         readers = _other_readers(model)
         tried = [
-            _why_kept(model, layer, readers) or self._plain(model, layer)
+            _why_kept(model, layer, readers, self._grid(layer)) or self._plain(model, layer)
             for layer in by_weight.values()
         ]
         over_time = self._loops(model)
@@ -149,9 +149,8 @@ class WeightOnly(Pass):
 
     def _grid(self, layer: Layer) -> Grid:
         """A group is at most all of an output's features (one more, where two share a byte)."""
-        features = int(np.prod(layer.weight_shape)) // layer.weight_shape[layer.output_axis]
         size = self.group_size
-        if size is not None and size >= features:
+        if size is not None and size >= layer.features:
             size = None
         return Grid(bits=self.bits, group_size=size)
 
@@ -187,11 +186,14 @@ class WeightOnly(Pass):
         return found
 
 
-def _why_kept(model: Model, layer: Layer, readers: Mapping[str, str]) -> Kept | None:
+def _why_kept(model: Model, layer: Layer, readers: Mapping[str, str], grid: Grid) -> Kept | None:
     """Why a layer is left alone before anything is rounded, or None."""
     weight = model.weights[layer.weight]
     if layer.kind in ("depthwise", "grouped"):
         return Kept(layer=layer.name, why=f"a {layer.kind} convolution has few weights")
+    if layer.spreads and form_in(layer, grid).by_rows:
+        why = "a transposed convolution's outputs are not the rows of its weight; 8 bits fit it"
+        return Kept(layer=layer.name, why=why)
     if weight.dtype != np.float32:
         return Kept(layer=layer.name, why=f"its weights are {weight.dtype.name}")
     if layer.weight in readers:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...ir.layers import Layer
 from ...ir.stored_weights import Grid
-from ..moments import Moments, grouped_weight, merge
+from ..moments import Moments, grouped_weight, in_layer_shape, merge
 from .gptq import gptq, output_error
 from .weight_grid import largest_scales, nearest, searched_scales
 
@@ -91,10 +91,3 @@ def round_by_moments(
 def _quantized_weight(layer: Layer, rows: Rows) -> QuantizedWeight:
     quantized = in_layer_shape(layer, rows.values)
     return QuantizedWeight(rounding=rows.rounding, values=quantized, scales=rows.scales.reshape(-1))
-
-
-def in_layer_shape(layer: Layer, values: np.ndarray) -> np.ndarray:
-    """Shape quantized values (G, O, F) as the layer stores its weight."""
-    if layer.kind == "dense":
-        return values[0] if layer.transposed else np.ascontiguousarray(values[0].T)
-    return values.reshape(layer.weight_shape)

@@ -21,9 +21,13 @@ from ..decision import Kept
 HOMOGENEOUS = frozenset(
     f"relax.{name}"
     for name in (
-        *("nn.relu", "nn.leakyrelu", "nn.prelu", "nn.max_pool2d", "nn.avg_pool2d"),
-        *("nn.adaptive_avg_pool2d", "mean", "sum", "max", "reshape", "flatten", "squeeze"),
-        *("expand_dims", "permute_dims"),
+        *("nn.relu", "nn.leakyrelu", "nn.prelu", "mean", "sum", "max", "reshape", "flatten"),
+        *("squeeze", "expand_dims", "permute_dims"),
+        *(
+            f"nn.{pool}_pool{rank}d"
+            for pool in ("max", "avg", "adaptive_avg")
+            for rank in (1, 2, 3)
+        ),
     )
 )
 
@@ -157,8 +161,8 @@ def _follow(value: relax.Expr, channels: np.ndarray) -> np.ndarray | None:
     name, shape = value.op.name.removeprefix("relax."), tuple(shape_of(value))
     if name == "permute_dims":
         return channels.transpose(value.attrs.axes and [int(axis) for axis in value.attrs.axes])
-    if name.endswith("pool2d"):
-        channels_of = _drop_uniform_axes(channels, (2, 3), keepdims=True)
+    if "_pool" in name:
+        channels_of = _drop_uniform_axes(channels, range(2, channels.ndim), keepdims=True)
         return None if channels_of is None else np.broadcast_to(channels_of, shape)
     if name in ("mean", "sum", "max"):
         over = value.attrs.axis

@@ -29,7 +29,7 @@ from ...ir.model import Model
 from ...ir.rewrite import Body, rebuild
 from ..decision import Decision, Pass
 from ..moments import grouped_weight, layer_weight
-from .chains import Pair, pairs
+from .chains import Pair, channel_axis, pairs
 
 if TYPE_CHECKING:
     from ...frontend.data import Dataset
@@ -92,7 +92,7 @@ class Equalize(Pass):
             if pair.clip is not None:
                 name = f"{pair.first.name}.limit"
                 weights[name] = np.minimum(pair.high / scales, LARGEST).astype(np.float32)
-                limits[pair.clip] = name
+                limits[pair.clip] = name, channel_axis(pair.first) == 1
         return rebuild(model, weights, _Limits(limits))
 
 
@@ -141,20 +141,25 @@ def _matching_scales(weights: Mapping[str, np.ndarray], pair: Pair) -> np.ndarra
 
 
 def _count(pair: Pair) -> int:
-    return pair.first.weight_shape[pair.first.output_axis]
+    return pair.first.outputs
 
 
 class _Limits:
-    """Rewrites each clip to [0, high] as min(relu(x), limit), the limit a weight (c,)."""
+    """Rewrites each clip to [0, high] as min(relu(x), limit), the limit a weight (c,).
 
-    def __init__(self, limits: Mapping[relax.Var, str]):
+    `limits` gives its name, and whether channels are the second axis, or the last.
+    """
+
+    def __init__(self, limits: Mapping[relax.Var, tuple[str, bool]]):
         self._limits = limits
 
     def __call__(self, body: Body, var: relax.Var, value: relax.Expr) -> relax.Expr:
         if var not in self._limits:
             return body.of(value)
-        limit = body.weight(self._limits[var])
-        if len(shape_of(value)) == 4:
-            limit = body.emit(relax.op.reshape(limit, (1, -1, 1, 1)), f"{var.name}_limit")
+        name, channels_second = self._limits[var]
+        limit = body.weight(name)
+        if channels_second:
+            shape = (1, -1, *[1] * (len(shape_of(value)) - 2))
+            limit = body.emit(relax.op.reshape(limit, shape), f"{var.name}_limit")
         positive = body.emit(relax.op.nn.relu(body.of(value.args[0])), f"{var.name}_relu")
         return relax.op.minimum(positive, limit)

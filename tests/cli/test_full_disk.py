@@ -112,7 +112,7 @@ import resource, signal
 from pathlib import Path
 import torch
 from adaspring.cli.shared.faults import explain
-from adaspring.training import checkpoint
+from adaspring.training.run import checkpoint
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 tensors = {"w": torch.zeros(100_000)}
 state = checkpoint.State(None, tensors, tensors, {})

@@ -52,14 +52,19 @@ def test_a_pruned_network_is_brought_back_and_written_for_compile(files, tmp_pat
     out = tmp_path / "out.pt2"
     found = answer(*command(files, out, "--recipe", "pruned-half", "--learning-rate", 0.003))
     assert found["macs_count_after"] < found["macs_count_before"]
-    assert found["retrained_accuracy"] >= found["compressed_accuracy"]
-    assert held_accuracy(wide()) == found["dense_accuracy"]
-    assert held_accuracy(load_model(out)) == pytest.approx(found["retrained_accuracy"])
-    assert (
-        found["history"][found["best_epoch"]]["validation_accuracy"]
-        == (found["retrained_accuracy"])
-    )
+    assert found["retrained_metric"] >= found["compressed_metric"]
+    assert held_accuracy(wide()) == found["dense_metric"]
+    assert held_accuracy(load_model(out)) == pytest.approx(found["retrained_metric"])
+    assert found["history"][found["best_epoch"]]["validation_metric"] == (found["retrained_metric"])
     assert any(text.startswith("conv1") and "16" in text for text in found["decisions"])
+
+
+def test_a_time_limit_is_said_with_the_time_of_an_epoch(files, tmp_path):
+    result = adaspring(*command(files, tmp_path / "out.pt2", "--time-limit", "1h"))
+    assert result.exit_code == 0, result.stderr
+    assert "an epoch of 20 steps takes about" in result.stderr
+    assert "60 min are enough for 3 epochs" in result.stderr
+    assert "all 3 epochs are done" in result.stdout
 
 
 def test_quantization_aware_training_writes_the_float_network(files, tmp_path):
@@ -71,14 +76,15 @@ def test_quantization_aware_training_writes_the_float_network(files, tmp_path):
     calibration = part(0, 128)
     again = Quantize()
     quantized = again.apply(written, again.plan(written, calibration))
-    assert held_accuracy(quantized) == pytest.approx(found["retrained_accuracy"], abs=0.03)
+    assert held_accuracy(quantized) == pytest.approx(found["retrained_metric"], abs=0.03)
 
 
 def test_distillation_needs_no_labels(files, tmp_path):
     out = tmp_path / "out.pt2"
     more = ("--recipe", "pruned-half", "--distil")
     found = answer(*command(files, out, *more, train="bare", held="bare_held"))
-    assert found["dense_accuracy"] is None
+    assert (found["metric"], found["against"], found["dense_metric"]) == ("agreement", "dense", 1)
+    assert found["retrained_metric"] > found["compressed_metric"]
     assert found["history"][-1]["validation_loss"] <= found["history"][0]["validation_loss"]
     assert out.is_file()
 
@@ -136,7 +142,7 @@ def test_two_processes_write_one_file(files, tmp_path):
     alone = answer(*command(files, tmp_path / "alone.pt2", "--recipe", "pruned-half"))
     for ours, theirs in zip(found["history"], alone["history"], strict=True):
         assert ours["validation_loss"] == pytest.approx(theirs["validation_loss"], rel=1e-3)
-    assert held_accuracy(load_model(out)) == pytest.approx(found["retrained_accuracy"], abs=0.01)
+    assert held_accuracy(load_model(out)) == pytest.approx(found["retrained_metric"], abs=0.01)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +153,8 @@ def test_two_processes_write_one_file(files, tmp_path):
         (("--recipe", "nosuch"), ("nosuch", "pruned-half"), 2),
         (("--batch", "5000"), ("600 samples", "smaller batch"), 1),
         (("--learning-rate", "-1"), ("learning_rate", "above 0"), 2),
+        (("--time-limit", "soon"), ("--time-limit", "'soon'", "10m"), 2),
+        (("--time-limit", "0s"), ("--time-limit", "not a duration"), 2),
         (("-o", "nofolder/out.pt2"), ("nofolder", "does not exist"), 2),
         (("-o", "out.onnx"), ("out.onnx", ".pt2"), 2),
         (("--shape", "x"), ("--shape",), 2),

@@ -181,6 +181,11 @@ def test_a_wrong_shape_or_type_says_what_the_network_takes(library, arrays, wron
         net(wrong, arrays[1])
 
 
+def test_values_of_another_type_are_not_scaled_behind_the_apps_back(library, arrays):
+    with pytest.raises(InputError, match=r"scaled as for training: image\.astype\('float32'\)$"):
+        library.open()(np.zeros((2, 48), np.uint8), arrays[1])
+
+
 def test_dlpack_shares_memory_both_ways(library, arrays):
     net = library.open()
     aligned = [aligned_copy(array) for array in arrays]

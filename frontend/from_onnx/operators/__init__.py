@@ -11,17 +11,34 @@ from typing import Any
 import numpy as np
 from tvm import relax
 from tvm.ir import GenericConst
+from tvm.relax.frontend.onnx import onnx_frontend
 
 from ....ir.edit import shape_of
-from ..arguments import Inputs, emit, integers, like, scalar
-from . import indexing, reductions, spatial
+from ..arguments import Inputs, emit, given, integers, like, scalar
+from . import (
+    attention,
+    choosing,
+    einsum,
+    images,
+    indexing,
+    reductions,
+    signal,
+    spatial,
+    whole_numbers,
+    windows,
+)
 
 _op = relax.op
 
 
 def clip(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
-    """Clip: bounds are attributes up to opset 10, constant inputs after."""
+    """Clip: bounds are attributes up to opset 10, inputs after."""
     x, dtype = inputs[0], np.dtype(str(inputs[0].ty.dtype))
+    bounds = [onnx_frontend.get_constant(given(inputs, at), held) for at in (1, 2)]
+    if not all(bound is None or isinstance(bound, GenericConst) for bound in bounds):
+        for bound, operator in zip(bounds, (_op.maximum, _op.minimum), strict=True):
+            x = x if bound is None else emit(operator(x, bound))
+        return x
     low, high = scalar(inputs, 1, held), scalar(inputs, 2, held)
     low = attrs.get("min", -np.inf) if low is None else low
     high = attrs.get("max", np.inf) if high is None else high
@@ -38,9 +55,12 @@ def clip(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
 
 def dropout(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
     """Dropout does nothing in inference; in training mode it cannot be imported."""
-    if scalar(inputs, 2, held):
+    x, ratio = inputs[0], scalar(inputs, 1, held)
+    if scalar(inputs, 2, held) and ratio != 0:
         raise ValueError("it is in training mode; export the network in eval mode")
-    return inputs[0]
+    if attrs["tvm_custom"]["num_outputs"] == 1:
+        return x
+    return relax.Tuple([x, relax.const(np.ones(shape_of(x), bool))])
 
 
 def tile(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
@@ -60,12 +80,26 @@ def split(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
     if parts is None:
         size = -(-length // count)
         parts = [size] * (count - 1) + [length - size * (count - 1)]
-    if sum(parts) != length or min(parts) < 1 or len(parts) != count:
+    if sum(parts) != length or min(parts) < 0 or len(parts) != count:
         raise ValueError(f"its parts {parts} do not make up the {length} elements of axis {axis}")
-    if count == 1:
-        return x
-    ends = np.cumsum(parts).tolist()
-    return _op.split(x, ends[:-1], axis)
+    ends, shape = np.cumsum(parts).tolist(), shape_of(x)
+    if 0 not in parts:
+        return x if count == 1 else _op.split(x, ends[:-1], axis)
+    empty = np.zeros((*shape[:axis], 0, *shape[axis + 1 :]), str(x.ty.dtype))
+    cut = [
+        emit(_op.strided_slice(x, [axis], [end - size], [end])) if size else relax.const(empty)
+        for end, size in zip(ends, parts, strict=True)
+    ]
+    return relax.Tuple(cut)
+
+
+def concat(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr | None:
+    """Concat without what is empty. None leaves shapes, and all else, to TVM's importer."""
+    tensors = [isinstance(part.ty, relax.TensorType) for part in inputs]
+    if not all(tensors) or all(0 not in shape_of(part) for part in inputs):
+        return None
+    kept = [part for part in inputs if 0 not in shape_of(part)] or inputs[:1]
+    return kept[0] if len(kept) == 1 else _op.concat(kept, attrs["axis"])
 
 
 def is_inf(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
@@ -77,63 +111,6 @@ def is_inf(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
     if not positive and not negative:
         return relax.const(np.zeros(shape_of(x), bool))
     return _op.equal(x, like(x, np.inf if positive else -np.inf))
-
-
-def power(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
-    """Pow: the result has the base's type, whatever the exponent's is."""
-    base, exponent = inputs[0], inputs[1]
-    kind, other = str(base.ty.dtype), str(exponent.ty.dtype)
-    if kind.startswith("float"):
-        return _op.power(base, _cast(exponent, kind))
-    real = _op.power(_cast(base, "float64"), _cast(exponent, "float64"))
-    if "64" in kind + other and kind != "float64":
-        raise ValueError(f"of {kind} to {other} it cannot be imported; cast to float32 first")
-    return _op.astype(real, kind)
-
-
-def _cast(x: relax.Expr, dtype: str) -> relax.Expr:
-    if isinstance(x, GenericConst):
-        return relax.const(x.value.numpy().astype(dtype), dtype)
-    return x if str(x.ty.dtype) == dtype else emit(_op.astype(x, dtype))
-
-
-def modulo(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
-    """Mod: with the sign of the divisor, or with fmod of the dividend."""
-    operator = _op.mod if attrs.get("fmod", 0) else _op.floor_mod
-    return operator(inputs[0], _divisor(inputs[1]))
-
-
-def divide(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
-    """Div: of integers it rounds towards zero."""
-    x, y = inputs[0], inputs[1]
-    if str(x.ty.dtype).startswith("float"):
-        return _op.divide(x, y)
-    y = _divisor(y)
-    rest = emit(_op.mod(x, y))  # of the dividend's sign, so what is left divides exactly
-    return _op.floor_divide(_op.subtract(x, rest), y)
-
-
-def _divisor(y: relax.Expr) -> relax.Expr:
-    """Keep integers from being divided by 0, which ends the process: 1 stands in for it."""
-    if str(y.ty.dtype).startswith("float"):
-        return y
-    if not isinstance(y, GenericConst):
-        return emit(_op.where(_op.equal(y, like(y, 0)), like(y, 1), y))
-    if not y.value.numpy().all():
-        raise ValueError("it divides integers by the constant 0")
-    return y
-
-
-def shift(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
-    """BitShift: by the type's width or more it gives 0, as ONNX has it and hardware does not."""
-    x, by = inputs[0], inputs[1]
-    dtype = str(x.ty.dtype)
-    if not dtype.startswith("uint"):
-        raise ValueError(f"of {dtype} it cannot be imported; only unsigned integers can")
-    width = int(dtype.removeprefix("uint"))
-    operator = _op.left_shift if attrs["direction"] == b"LEFT" else _op.right_shift
-    fits = _op.less(by, like(by, width))
-    return _op.where(fits, operator(x, _op.minimum(by, like(by, width - 1))), like(x, 0))
 
 
 def prelu(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
@@ -167,21 +144,25 @@ def _fold(operator: Callable[..., relax.Expr], inputs: Inputs) -> relax.Expr:
 
 
 OWN: dict[str, Callable[[Inputs, dict[str, Any], Any], relax.Expr | None]] = {
-    "BitShift": shift,
     "Clip": clip,
-    "Div": divide,
+    "Concat": concat,
     "Dropout": dropout,
     "IsInf": is_inf,
     "Max": lambda inputs, attrs, held: _fold(_op.maximum, inputs),
     "Mean": mean,
     "Min": lambda inputs, attrs, held: _fold(_op.minimum, inputs),
-    "Mod": modulo,
     "PRelu": prelu,
-    "Pow": power,
     "Split": split,
     "Sum": sum_up,
     "Tile": tile,
+    **attention.OWN,
+    **choosing.OWN,
+    **einsum.OWN,
+    **images.OWN,
     **indexing.OWN,
     **reductions.OWN,
+    **signal.OWN,
     **spatial.OWN,
+    **whole_numbers.OWN,
+    **windows.OWN,
 }

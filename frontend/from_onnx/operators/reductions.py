@@ -58,10 +58,13 @@ def _reduction(name: str) -> Convert:
         axes = sorted({axis % rank for axis in given}) if given else list(range(rank))
         if not axes:  # of a scalar
             return _EMPTY.get(name, lambda value: value)(x)
+        dtype = str(x.ty.dtype)
+        if dtype == "bool" and name in ("ReduceMax", "ReduceMin"):
+            x = emit(_op.astype(x, "int32"))
         _check(name, str(x.ty.dtype))
-        if attrs.get("keepdims", 1):
-            return reduce(x, axes)
-        return _op.squeeze(reduce(x, axes), axes)
+        y = emit(reduce(x, axes))
+        y = y if dtype != "bool" else emit(_op.astype(y, dtype))
+        return y if attrs.get("keepdims", 1) else _op.squeeze(y, axes)
 
     return convert
 
@@ -95,19 +98,24 @@ def lp_normalization(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.
     return _op.divide(x, _op.where(_op.equal(norm, like(x, 0)), like(x, 1), norm))
 
 
-def cumulative_sum(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
-    """CumSum from either end, with or without the element itself."""
-    x = inputs[0]
-    axis, exclusive = scalar(inputs, 1, held) % x.ty.ndim, bool(attrs.get("exclusive", 0))
-    if not attrs.get("reverse", 0):
-        return _op.cumsum(x, axis, exclusive=exclusive)
-    return _op.flip(_op.cumsum(_op.flip(x, axis), axis, exclusive=exclusive), axis)
+def _cumulative(operator: Callable[..., relax.Expr]) -> Convert:
+    """CumSum and CumProd from either end, with or without the element itself."""
+
+    def convert(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
+        x = inputs[0]
+        axis, exclusive = scalar(inputs, 1, held) % x.ty.ndim, bool(attrs.get("exclusive", 0))
+        if not attrs.get("reverse", 0):
+            return operator(x, axis, exclusive=exclusive)
+        return _op.flip(operator(_op.flip(x, axis), axis, exclusive=exclusive), axis)
+
+    return convert
 
 
 OWN: dict[str, Convert] = {
     **{name: _reduction(name) for name in _KEEPING},
     "ArgMax": _extreme(_op.argmax),
     "ArgMin": _extreme(_op.argmin),
-    "CumSum": cumulative_sum,
+    "CumProd": _cumulative(_op.cumprod),
+    "CumSum": _cumulative(_op.cumsum),
     "LpNormalization": lp_normalization,
 }

@@ -12,6 +12,7 @@ from ....ir.edit import shape_of
 from ..arguments import Inputs, array, emit, integers, like, scalar
 from . import resample
 from .indices import take
+from .windows import max_pool_with_places
 
 _PAD_MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 _NATIVE = ("half_pixel", "align_corners", "asymmetric", "pytorch_half_pixel")
@@ -89,6 +90,10 @@ def _pool(inputs: Inputs, attrs: dict[str, Any], held: Any, kind: Any) -> relax.
         raise ValueError(f"over {x.ty.ndim - 2} axes it is not supported")
     same_padding(x, None, attrs)
     pads = list(attrs.get("pads", (0,) * 2 * rank))
+    if kind is MaxPool and attrs["tvm_custom"]["num_outputs"] > 1:
+        extra = _ceil_padding(shape_of(x)[2:], pads, attrs) if attrs.get("ceil_mode", 0) else [0]
+        pads[rank:] = [end + extra[i % len(extra)] for i, end in enumerate(pads[rank:])]
+        return max_pool_with_places(x, attrs, pads)
     include = bool(attrs.pop("count_include_pad", 0)) and any(pads)
     extra = _ceil_padding(shape_of(x)[2:], pads, attrs) if attrs.pop("ceil_mode", 0) else [0] * rank
     if any(extra) and include:

@@ -34,7 +34,7 @@ def about_floats(operator: Callable[..., relax.Expr], otherwise: bool) -> Conver
     """Isnan and its like: no integer is NaN or infinite."""
 
     def convert(call: OperatorCall, x: relax.Expr) -> relax.Expr:
-        if str(x.ty.dtype) == "float32":
+        if str(x.ty.dtype).startswith("float"):
             return call.emit(operator, x)
         return relax.const(np.full(call.shape, otherwise), "bool")
 

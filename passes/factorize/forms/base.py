@@ -18,7 +18,7 @@ Path = tuple[Ranks, ...]
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A layer, its weight (O, I, kh, kw) in float64, and E[x xᵀ] of what it reads, if known."""
+    """A layer, its weight (O, I, *kernel) in float64, and E[x xᵀ] of what it reads, if known."""
 
     layer: Layer
     weight: np.ndarray
@@ -61,7 +61,7 @@ class Form(Protocol):
         """What the layer becomes at these ranks."""
 
     def matrices(self, weight: np.ndarray) -> tuple[np.ndarray, ...]:
-        """The matrices, made of a weight (O, I, kh, kw), whose ranks are the form's, if any."""
+        """The matrices, made of a weight (O, I, *kernel), whose ranks are the form's, if any."""
 
     def fitter(self, problem: Problem) -> Fitter:
         """How the parts are fitted at given ranks; what several ranks need is computed once."""
@@ -69,12 +69,20 @@ class Form(Protocol):
 
 def is_pointwise(layer: Layer) -> bool:
     """Whether a layer is one matrix at every place."""
-    return layer.kind == "dense" or layer.weight_shape[2:] == (1, 1)
+    return layer.kind == "dense" or set(layer.weight_shape[2:]) == {1}
 
 
 def rank_steps(full: int, multiple_of: int) -> tuple[int, ...]:
     """Multiples up to a full rank, and that."""
     return (*range(multiple_of, full, multiple_of), full)
+
+
+def pointwise(layer: Layer, outputs: int, inputs: int) -> Part:
+    """A part that is one matrix at every place of the layer's input."""
+    ones = (1,) * (len(layer.weight_shape) - 2)
+    around = (0,) * (2 * len(ones))
+    shape = (outputs, inputs, *ones)
+    return Part(shape=shape, strides=ones, padding=around, dilation=ones)
 
 
 def as_layer(layer: Layer, shape: tuple[int, ...], groups: int = 1) -> Part:

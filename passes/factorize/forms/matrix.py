@@ -6,7 +6,7 @@ Svd     y = x @ W                      W (k, n)
 Tucker  y = conv(x, W)                 W (o, i, kh, kw)
         y = conv(conv(conv(x, A), K), B)
         A (p, i, 1, 1), K (q, p, kh, kw) with W's strides and padding, B (o, q, 1, 1); A or B is
-        left out where p = i or q = o.
+        left out where p = i or q = o. Kernels of one and of three axes likewise.
 
 The mathematics is in `lowrank.py`.
 """
@@ -22,7 +22,7 @@ import numpy as np
 from ....ir.layers import Layer
 from ..lowrank import spectrum, tucker_at_inner_rank
 from ..split import Part
-from .base import Fit, Fitter, Path, Problem, Ranks, as_layer, is_pointwise, rank_steps
+from .base import Fit, Fitter, Path, Problem, Ranks, as_layer, is_pointwise, pointwise, rank_steps
 
 INNER_RANKS_TRIED = 8
 
@@ -54,17 +54,18 @@ class Svd:
         """What the layer becomes at these ranks."""
         (rank,), shape = ranks, layer.weight_shape
         if layer.kind != "dense":
-            return as_layer(layer, (rank, shape[1], 1, 1)), Part(shape=(shape[0], rank, 1, 1))
+            first = as_layer(layer, (rank, *shape[1:]))
+            return first, pointwise(layer, shape[0], rank)
         pair = ((shape[0], rank), (rank, shape[1]))
         return tuple(Part(shape=one) for one in (pair[::-1] if layer.transposed else pair))
 
     def matrices(self, weight: np.ndarray) -> tuple[np.ndarray, ...]:
         """The weight."""
-        return (weight[:, :, 0, 0],)
+        return (weight.reshape(weight.shape[:2]),)
 
     def fitter(self, problem: Problem) -> Fitter:
         """Cut the spectrum of the outputs."""
-        weight = problem.weight[:, :, 0, 0]
+        weight = problem.weight.reshape(problem.weight.shape[:2])
         found = spectrum(weight, problem.covariance)
         flipped = problem.layer.kind == "dense" and not problem.layer.transposed
 
@@ -106,14 +107,14 @@ class Tucker:
     def parts(self, layer: Layer, ranks: Ranks) -> tuple[Part, ...]:
         """What the layer becomes at these ranks."""
         (p, q), (c_out, c_in, *kernel) = ranks, layer.weight_shape
-        inner = (Part(shape=(p, c_in, 1, 1)),) if p < c_in else ()
-        outer = (Part(shape=(c_out, q, 1, 1)),) if q < c_out else ()
+        inner = (pointwise(layer, p, c_in),) if p < c_in else ()
+        outer = (pointwise(layer, c_out, q),) if q < c_out else ()
         return (*inner, as_layer(layer, (q, p, *kernel)), *outer)
 
     def matrices(self, weight: np.ndarray) -> tuple[np.ndarray, ...]:
         """The weight with its input channels, then its output channels, against all else."""
         c_out, c_in = weight.shape[:2]
-        return weight.transpose(1, 0, 2, 3).reshape(c_in, -1), weight.reshape(c_out, -1)
+        return weight.swapaxes(0, 1).reshape(c_in, -1), weight.reshape(c_out, -1)
 
     def fitter(self, problem: Problem) -> Fitter:
         """Project the inputs once for each rank of theirs, then cut the outputs' spectrum."""

@@ -27,7 +27,7 @@ class Multilinear(ABC):
 
     def accepts(self, layer: Layer) -> bool:
         """Whether layers of this kind have such a form at all."""
-        return not is_pointwise(layer)
+        return layer.kind == "conv2d" and not is_pointwise(layer)
 
     def obstacle(self, layer: Layer) -> str | None:
         """Why a layer of the kind cannot be given this form, or None."""

@@ -212,31 +212,3 @@ def test_groups_stay_groups_on_a_gpu():
     model = from_torch(network, (torch.zeros(1, 16, 8, 8),), name="grouped")
     lowered = lower(model, instruction_set(targets.find("h200")))
     assert lowered.weights["weight"].shape == (32, 4, 3, 3)
-
-
-class Unchanged(nn.Module):
-    """Gives its input, a weight, a value twice, and a constant."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.arange(3.0))
-
-    def forward(self, x):
-        y = x + 1
-        return x, self.weight, y, y, torch.arange(4)
-
-
-def test_an_output_that_is_an_input_a_weight_or_another_has_memory_of_its_own(tmp_path):
-    network, x = Unchanged().eval(), torch.randn(2, 3)
-    model = from_torch(network, (x,), name="unchanged")
-    outputs = run(model, HOST, tmp_path, x.numpy().copy())
-    wanted = [value.detach().numpy() for value in network(x)]
-    for ours, right in zip(outputs, wanted, strict=True):
-        assert ours.dtype == right.dtype
-        np.testing.assert_array_equal(ours, right)
-
-
-def test_a_network_that_computes_nothing_is_built(tmp_path):
-    model = from_torch(nn.Identity(), (torch.zeros(2, 3),), name="identity")
-    x = np.ones((2, 3), "float32")
-    np.testing.assert_array_equal(run(model, HOST, tmp_path, x)[0], x)

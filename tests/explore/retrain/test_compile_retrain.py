@@ -30,7 +30,7 @@ RECIPES = (
 )
 
 
-def request(folder, training, max_drop=0.06, recipes=RECIPES, together=False) -> Request:
+def request(folder, training, max_drop=0.06, recipes=RECIPES, **more) -> Request:
     return Request(
         model=wide(),
         boards=(targets.null(),),
@@ -41,13 +41,14 @@ def request(folder, training, max_drop=0.06, recipes=RECIPES, together=False) ->
         logs=folder / "logs",
         data=split(part(1200, 1797), seed=0),
         training=training,
-        together=together,
+        **more,
     )
 
 
-def variants(asked: Request):
+def variants(asked: Request, progress=None):
     planned = plan(asked)
-    return find_variants(planned, make_probe(planned.model, planned.splits), Silent())
+    probe = make_probe(planned.model, planned.splits, planned.metric)
+    return find_variants(planned, probe, progress or Silent())
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def test_without_training_data_the_recipes_are_left_out(both):
     (found, skipped), _ = both
     assert [variant.name for variant in found] == ["dense"]
     assert {entry.name for entry in skipped} == {"thin", "thin-int8"}
-    assert all("accuracy falls" in entry.reason for entry in skipped)
+    assert all("top1 falls" in entry.reason for entry in skipped)
 
 
 def test_with_training_data_they_come_back_and_say_how(both):
@@ -76,8 +77,8 @@ def test_with_training_data_they_come_back_and_say_how(both):
         assert (last.pass_name, last.action) == ("retrain", "changed")
         assert "retrained on 1000 samples" in last.detail
         reached = accuracy(evaluate(variant.model, held)[0], held.labels)
-        assert variant.validation_accuracy == pytest.approx(reached)
-        assert reached >= dense.validation_accuracy - 0.06
+        assert variant.validation_metric == pytest.approx(reached)
+        assert reached >= dense.validation_metric - 0.06
     integer = {str(a.dtype) for a in retrained[1].model.weights.values()}
     assert "int8" in integer
     assert "under int8 rounding" in retrained[1].training
@@ -103,7 +104,7 @@ def test_weights_that_are_rounded_alone_are_rounded_anew_after_training(tmp_path
     assert "int8" in {str(array.dtype) for array in thin.model.weights.values()}
     names = [decision.pass_name for decision in thin.decisions()]
     assert list(dict.fromkeys(names)) == ["prune", "weightonly", "retrain"]
-    assert thin.validation_accuracy >= dense.validation_accuracy - 0.06
+    assert thin.validation_metric >= dense.validation_metric - 0.06
     assert "int8" not in thin.training
 
 
@@ -128,7 +129,7 @@ def test_recipes_that_are_trained_together_come_back_without_a_training_of_their
     plain, _ = variants(request(tmp_path, None, recipes=recipes, max_drop=1.0))
     for name in ("thin", "half"):
         untrained = next(each for each in plain if each.name == name)
-        assert by_name[name].validation_accuracy > untrained.validation_accuracy
+        assert by_name[name].validation_metric > untrained.validation_metric
     assert "int8" in {str(a.dtype) for a in by_name["thin-int8"].model.weights.values()}
 
 
@@ -144,8 +145,40 @@ def test_the_library_records_the_training(tmp_path, monkeypatch):
     dense, thin = read_manifest(tmp_path / "lib").variants
     assert {decision.pass_name for decision in dense.decisions} == set()
     assert [decision.pass_name for decision in thin.decisions][-1] == "retrain"
-    assert "accuracy on the validation split was" in thin.decisions[-1].detail
+    assert "top1 on the validation split was" in thin.decisions[-1].detail
     assert fingerprint(wide()) == before
+
+
+class Notes(Silent):
+    """Keeps what a person would be told."""
+
+    def __init__(self):
+        self.told = []
+
+    def note(self, text):
+        self.told.append(text)
+
+
+def test_what_is_retrained_is_named_with_the_time_of_an_epoch_and_keeps_the_limit(tmp_path):
+    notes = Notes()
+    asked = request(tmp_path, part(0, 1000), recipes=RECIPES[:2], retrain_time_s=0.001)
+    found, skipped = variants(asked, notes)
+    assert notes.told == ["thin lost accuracy; retraining on 1000 samples"]
+    assert "after retraining" in skipped[0].reason or "the time limit of" in found[1].training
+    variants(request(tmp_path, part(0, 1000), recipes=RECIPES[:2], retrain_time_s=3600.0), notes)
+    assert notes.told[-1].startswith("an epoch of 15 steps takes about")
+    assert notes.told[-1].endswith("60 min are enough for 20 epochs")
+
+
+def test_a_retraining_time_without_samples_is_refused(tmp_path):
+    result = adaspring("compile", "net.pt2", "--retrain-time", "10m", "-o", tmp_path / "lib")
+    refused(result, "--retrain-time needs --retrain", status=2)
+
+
+@pytest.mark.parametrize("text", ["ten minutes", "-5m", "0"])
+def test_a_retraining_time_that_is_none_is_refused(tmp_path, text):
+    result = adaspring("compile", "net.pt2", f"--retrain-time={text}", "-o", tmp_path / "lib")
+    refused(result, "--retrain-time", "not a duration", status=2)
 
 
 def test_retraining_without_held_out_data_is_refused(tmp_path):

@@ -353,10 +353,10 @@ REFUSED = {
         13,
     ),
     "its output 'i' is not supported": (
-        [node("MaxPool", ["x"], ["y", "i"], kernel_shape=[2, 2])],
+        [node("BatchNormalization", ["x", "c", "c", "c", "c"], [*"yabei"])],
         {"x": IMAGE},
-        {},
-        12,
+        {"c": np.ones(2, "float32")},
+        9,
     ),
     "divides integers by the constant 0": (
         [node("Div", ["x", "d"], ["y"])],
@@ -364,11 +364,72 @@ REFUSED = {
         {"d": np.array([0], "int32")},
         14,
     ),
-    "there is no translation of it": (
+    "how many elements it gives depends on the data": (
         [node("NonZero", ["x"], ["y"])],
         {"x": floats(2, 4)},
         {},
         13,
+    ),
+    "end the network at its boxes and scores": (
+        [node("NonMaxSuppression", ["b", "s"], ["y"])],
+        {"b": floats(1, 6, 4), "s": floats(1, 1, 6)},
+        {},
+        13,
+    ),
+    "it is random": ([node("RandomNormalLike", ["x"], ["y"])], {"x": floats(2, 4)}, {}, 13),
+    "which belongs before the network": (
+        [node("ImageDecoder", ["x"], ["y"])],
+        {"x": np.zeros(9, "uint8")},
+        {},
+        20,
+    ),
+    "its input 1 is computed by the network": (
+        [node("Compress", ["x", "c"], ["y"], axis=0)],
+        {"x": floats(3, 4), "c": np.array([True, False, True])},
+        {},
+        13,
+    ),
+    "it keeps nothing": (
+        [node("Compress", ["x", "c"], ["y"], axis=0)],
+        {"x": floats(3, 4)},
+        {"c": np.zeros(3, bool)},
+        13,
+    ),
+    "give it fewer samples": (
+        [node("DFT", ["x"], ["y"], axis=1)],
+        {"x": np.zeros((1, 5000, 1), "float32")},
+        {},
+        17,
+    ),
+    "do not fit 5 samples": (
+        [node("STFT", ["x", "step", "", "length"], ["y"])],
+        {"x": floats(1, 5, 1)},
+        {"step": np.int64(2), "length": np.int64(8)},
+        17,
+    ),
+    "does not fit an operand of 3 axes": (
+        [node("Einsum", ["x"], ["y"], equation="ij->ji")],
+        {"x": floats(2, 3, 4)},
+        {},
+        13,
+    ),
+    "its k is 9, of 4 elements": (
+        [node("TopK", ["x", "k"], ["y", "z"])],
+        {"x": floats(2, 4)},
+        {"k": ints(9)},
+        13,
+    ),
+    "it does not say how many heads": (
+        [node("Attention", ["x", "x", "x"], ["y"])],
+        {"x": floats(1, 4, 8)},
+        {},
+        23,
+    ),
+    "there is no translation of it": (
+        [node("DeformConv", ["x", "w", "o"], ["y"])],
+        {"x": floats(1, 1, 3, 3), "w": floats(1, 1, 2, 2), "o": floats(1, 8, 2, 2)},
+        {},
+        19,
     ),
 }
 

@@ -158,7 +158,7 @@ for index in range(30):
         os._exit(0 if both else 3)
     found.append(os.waitpid(child, 0)[1])
 print(set(found), flush=True)
-os._exit(0)  # what is promised of an exit is promised while others call, not while they load
+os._exit(0)  # an exit while libraries are dropped is not promised
 """
     assert run_app(folder, code) == "{0}"
 
@@ -176,6 +176,22 @@ time.sleep(0.2)
 print("out")
 """
     for _ in range(3):
+        assert run_app(folder, code) == "out"
+
+
+def test_the_interpreter_exits_cleanly_while_threads_load_and_open_libraries(folder):
+    code = """
+kept = []
+def open_more():
+    while True:
+        kept.append(adaspring.load(sys.argv[1]).open())
+        kept[-1](x)
+for _ in range(3):
+    threading.Thread(target=open_more, daemon=True).start()
+time.sleep(0.3)
+print("out")
+"""
+    for _ in range(5):
         assert run_app(folder, code) == "out"
 
 
@@ -238,9 +254,12 @@ def native() -> ctypes.CDLL:
     return ctypes.CDLL(str(pool.path()))
 
 
-def launch(function) -> int:
-    """Launch a function of (share, group) on four threads; the status."""
-    pool.use(4, CPUS, pinned=False, spin_us=100)
+SHARES = 16
+
+
+def launch(function, spin_us: int = 100) -> int:
+    """Launch a function of (share, group) on four threads, four shares each; the status."""
+    pool.use(4, CPUS, pinned=False, spin_us=spin_us)
     return native().adaspring_pool_launch(LAMBDA(lambda i, group, _: function(i, group)), None, 0)
 
 
@@ -248,17 +267,35 @@ def test_every_share_of_a_launch_is_computed_once():
     for _ in range(200):
         done: list[tuple[int, int]] = []
         assert launch(lambda i, group, done=done: done.append((i, group[0].num_task)) or 0) == 0
-        assert sorted(done) == [(i, 4) for i in range(4)]
+        assert sorted(done) == [(i, SHARES) for i in range(SHARES)]
+
+
+@pytest.mark.parametrize("slow", [0, 6, 15])
+def test_a_share_that_takes_long_keeps_nobody_from_the_others(slow):
+    for _ in range(20):  # until the workers are awake
+        launch(lambda *_: 0, spin_us=100_000)
+    others = threading.Semaphore(0)
+    waited = []
+
+    def share(index, _group):
+        if index == slow:
+            waited.extend(others.acquire(timeout=20) for _ in range(SHARES - 1))
+        else:
+            others.release()
+        return 0
+
+    assert launch(share, spin_us=100_000) == 0
+    assert waited == [True] * (SHARES - 1)
 
 
 def test_a_launch_within_a_share_is_computed_there_as_one():
     inner: list[tuple[int, int]] = []
     within = LAMBDA(lambda i, group, _: inner.append((i, group[0].num_task)) or 0)
     assert launch(lambda *_: native().adaspring_pool_launch(within, None, 0)) == 0
-    assert inner == [(0, 1)] * 4
+    assert inner == [(0, 1)] * SHARES
 
 
-@pytest.mark.parametrize("failing", [0, 1, 3])
+@pytest.mark.parametrize("failing", [0, 5, 15])
 def test_a_share_that_fails_fails_the_launch_with_its_error(failing):
     text = f"share {failing} is wrong".encode()
     ffi = ctypes.CDLL(tvm_ffi.libinfo.find_libtvm_ffi())
@@ -292,7 +329,7 @@ def test_a_barrier_between_shares_is_refused_and_alone_it_is_none():
         return 0
 
     launch(share)
-    assert statuses == [-1] * 4
+    assert statuses == [-1] * SHARES
     statuses.clear()
     pool.use(1, [0], pinned=False, spin_us=0)
     native().adaspring_pool_launch(LAMBDA(lambda i, group, _: share(i, group)), None, 0)

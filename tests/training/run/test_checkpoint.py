@@ -14,11 +14,12 @@ import torch
 import adaspring
 from adaspring.errors import TrainingError
 from adaspring.training import Distillation, train
-from adaspring.training.checkpoint import Counters, Epoch, State, load, save
+from adaspring.training.run.checkpoint import Counters, Epoch, State, load, save
+from adaspring.training.run.schedule import Schedule
 
-from ..support.passes import fingerprint
-from ..support.training import SHORT, learned, losses, part, untrained
-from ..support.waiting import eventually
+from ...support.passes import fingerprint
+from ...support.training import SHORT, learned, losses, part, untrained
+from ...support.waiting import eventually
 
 
 class Killed(Exception):
@@ -35,6 +36,9 @@ class KillAt:
         if self.left == 0:
             raise Killed
         self.left -= 1
+
+    def note(self, text):
+        pass
 
 
 def short(**options):
@@ -72,6 +76,9 @@ class Counting:
 
     def step(self, stage, done, total, detail):
         self.done.append(done)
+
+    def note(self, text):
+        pass
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):
@@ -119,8 +126,16 @@ def test_a_damaged_checkpoint_is_refused_and_named(tmp_path, name, damage):
 
 
 def state(step):
-    epoch = Epoch(epoch=0, loss=None, validation_loss=1.0, validation_accuracy=None)
-    counters = Counters(run="a run", step=step, history=[epoch])
+    epoch = Epoch(epoch=0, loss=None, validation_loss=1.0, validation_metric=None)
+    schedule = Schedule(epoch_steps=7, end=21, start=3, phase=0.25)
+    counters = Counters(
+        run="a run",
+        direction="higher",
+        schedule=schedule,
+        step=step,
+        history=[epoch],
+        spent_s=1.5,
+    )
     tensors = {"a.b": torch.arange(6.0).reshape(2, 3).T}
     return State(counters, tensors, tensors, {"a.b/step": torch.tensor(3.0)})
 

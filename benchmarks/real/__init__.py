@@ -1,0 +1,1 @@
+"""Networks that somebody trained, each with data and the metric that is its own."""

@@ -1,0 +1,77 @@
+"""Which of a library's shapes the inputs of a call have, or a context speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...errors import InputError, UsageError
+from ..context import Context
+from ..manifest import Manifest, Signature
+from ..policy import Decision, Policy
+from ..tensors import describe, shape_of, takes
+from .padding import Padded, Padding
+
+
+class Choice:
+    """Finds a call's shape among a library's."""
+
+    def __init__(self, signatures: Sequence[Signature], padding: Mapping[str, float]) -> None:
+        self._signatures = signatures
+        self._exact: dict[tuple[tuple[int, ...] | None, ...], int] = {
+            tuple(spec.shape for spec in signature.inputs): index
+            for index, signature in enumerate(signatures)
+        }
+        self._padding = Padding(signatures, padding) if padding else None
+
+    def index_of(self, values: Sequence[Any]) -> int:
+        """Find the shape that inputs have; where the library has one alone, that is it.
+
+        Raises:
+            InputError: they have none of several.
+
+        """
+        index = self._exact.get(tuple(map(shape_of, values)))
+        if index is None and len(self._signatures) > 1:
+            names = (spec.name for spec in self._signatures[0].inputs)
+            given = ", ".join(map(describe, names, values))
+            raise InputError(f"the inputs are {given}; {takes(self._signatures)}")
+        return index or 0
+
+    def pad(self, values: Sequence[Any]) -> Padded | None:
+        """Fill arrays up to the next larger shape; None where they need not, or may not be."""
+        if self._padding is None or not all(isinstance(value, np.ndarray) for value in values):
+            return None
+        if tuple(value.shape for value in values) in self._exact:
+            return None
+        return self._padding.fit(values)
+
+    def index_for(self, shapes: Mapping[str, Sequence[int]] | None) -> int:
+        """Find the shape that a context names; the first where it names none.
+
+        Raises:
+            UsageError: there is none, or an input that it names.
+
+        """
+        wanted = {name: tuple(shape) for name, shape in (shapes or {}).items()}
+        for index, signature in enumerate(self._signatures):
+            known = {spec.name: spec.shape for spec in signature.inputs}
+            if wanted.items() <= known.items():
+                return index
+        given = ", ".join(f"{name} {shape}" for name, shape in wanted.items())
+        raise UsageError(f"the context's shapes are {given}; {takes(self._signatures)}")
+
+
+def decide_by_shape(policy: Policy, manifest: Manifest) -> Callable[[Context], Decision]:
+    """Prepare a policy for each shape's costs; a context's shapes say which are decided by."""
+    choice = Choice(manifest.signatures, {})
+    prepared = [
+        policy.prepare(manifest.at(index).variants) for index in range(len(manifest.signatures))
+    ]
+
+    def decide(context: Context) -> Decision:
+        return prepared[choice.index_for(context.shapes)](context)
+
+    return decide
