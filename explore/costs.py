@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from ..backends.build import Built
 from ..ir.layers import layers
+from ..ir.loops import loops
 from ..ir.model import Model
 from ..ir.quantized_layers import integer_layers
 from ..library.manifest import Cost, Figure, MetricFigure
@@ -57,10 +58,11 @@ class Macs:
 
 
 def count_macs(model: Model) -> Macs:
-    """Multiply-adds of a network's layers."""
-    found = layers(model)
+    """Multiply-adds of a network's layers, and of its loops over time."""
+    found = [layer.macs_count for layer in layers(model)]
+    found += [loop.macs_count for loop in loops(model)]
     int8 = sum(layer.macs_count for layer in integer_layers(model))
-    return Macs(float32=sum(layer.macs_count for layer in found) - int8, int8=int8)
+    return Macs(float32=sum(found) - int8, int8=int8)
 
 
 def modelled_memory_bytes(built: Built) -> int:

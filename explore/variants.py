@@ -116,27 +116,31 @@ def decision_records(model: Model, steps: Sequence[Step]) -> tuple[DecisionRecor
 def make_probe(
     model: Model, splits: Splits | None, metric: Metric | None = None, seed: int = 0
 ) -> Probe:
-    """The probe of a network: its validation and test splits, or eight random runs.
-
-    Random floats are normal; random integers are those that the network can index with, else all
-    of a type of 8 bits, or 0 to 255.
-    """
+    """The probe of a network: its validation and test splits, or eight random runs."""
     if splits is None:
-        inputs = _random_inputs(model, seed)
-        count, targets = len(inputs[0]), None
-    else:
-        parts = (splits.validation, splits.test)
-        joined = zip(*(part.inputs for part in parts), strict=True)
-        inputs = tuple(np.concatenate(arrays) for arrays in joined)
-        count, targets = len(parts[0]), join_targets([part.targets for part in parts])
+        return unlabelled_probe(model, random_inputs(model, seed))
+    parts = (splits.validation, splits.test)
+    joined = zip(*(part.inputs for part in parts), strict=True)
+    inputs = tuple(np.concatenate(arrays) for arrays in joined)
     dense = evaluate(model, Dataset(inputs=inputs))
     against_dense = metric is not None and metric.against == "dense"
     return Probe(
         inputs=inputs,
         dense_outputs=dense,
         metric=metric,
-        targets=dense if against_dense else targets,
-        validation_count=count,
+        targets=dense if against_dense else join_targets([part.targets for part in parts]),
+        validation_count=len(parts[0]),
+    )
+
+
+def unlabelled_probe(model: Model, inputs: tuple[np.ndarray, ...]) -> Probe:
+    """The probe of a network that runs these inputs (N, …), on which only agreement is checked."""
+    return Probe(
+        inputs=inputs,
+        dense_outputs=evaluate(model, Dataset(inputs=inputs)),
+        metric=None,
+        targets=None,
+        validation_count=len(inputs[0]),
     )
 
 
@@ -173,7 +177,12 @@ def _take(values: Any, rows: np.ndarray) -> Any:
     return tuple(value[rows] for value in values)
 
 
-def _random_inputs(model: Model, seed: int) -> tuple[np.ndarray, ...]:
+def random_inputs(model: Model, seed: int = 0) -> tuple[np.ndarray, ...]:
+    """Inputs (N, …) of eight random runs.
+
+    Floats are normal; integers are those that the network can index with, else all of a type of
+    8 bits, or 0 to 255.
+    """
     generator, ranges = np.random.default_rng(seed), index_ranges(model)
     count = 8 * model.batch
     return tuple(

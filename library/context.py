@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import isfinite
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from ..errors import UsageError
@@ -57,7 +57,9 @@ class Context:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None and field.name != "shapes":
+            if field.name == "shapes":
+                _check_shapes(value)
+            elif value is not None:
                 object.__setattr__(self, field.name, _checked(field.name, value))
 
 
@@ -73,6 +75,20 @@ def _checked(name: str, value: Any) -> float:
         example = f", for example {meant}" if meant else ""
         raise UsageError(f"{name} is {value!r}; it must be in [0, {upper:g}]{example}")
     return number
+
+
+def _check_shapes(value: Any) -> None:
+    """Refuse what is neither None nor shapes by the names of inputs."""
+    named = isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
+    whole = named and all(
+        isinstance(shape, tuple | list) and all(isinstance(extent, Integral) for extent in shape)
+        for shape in value.values()
+    )
+    if value is not None and not whole:
+        raise UsageError(
+            f"shapes is {value!r}; give the shape of each input by its name, for example "
+            '{"ids": (1, 64)}'
+        )
 
 
 def _number(value: Any) -> float | None:

@@ -207,7 +207,8 @@ def _faults(manifest: Manifest) -> Iterable[str]:
         if dropped.cost is not None:
             yield from _cost_faults(f"dropped {dropped.name!r}", dropped.cost)
     dropped_costs = [dropped.cost for dropped in manifest.dropped if dropped.cost is not None]
-    yield from _metric_faults([*(v.cost for v in manifest.variants), *dropped_costs])
+    costs = [each.cost for variant in manifest.variants for each in variant.executables]
+    yield from _metric_faults([*costs, *dropped_costs])
     if depth_of(manifest.board.target) > MAX_TARGET_DEPTH:
         yield f"board.target is nested more than {MAX_TARGET_DEPTH} deep"
     if not _is_time(manifest.created):

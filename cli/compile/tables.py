@@ -14,7 +14,13 @@ from ...explore.request import Bounds
 from ...ir.model import TensorSpec
 from ...metrics import Metric
 from ..shared.answer import Answer
-from ..shared.library_tables import agreement_text, at_shape, decision_table, dropped_table
+from ..shared.library_tables import (
+    agreement_text,
+    at_shape,
+    decision_table,
+    dropped_table,
+    padding_text,
+)
 from ..shared.tables import (
     bytes_text,
     cost_cells,
@@ -38,6 +44,7 @@ def plan_answer(plan: Plan) -> Answer:
         line(f"inputs   {_specs(model.inputs)}"),
         line(f"outputs  {_specs(model.outputs)}"),
         *(line(f"also     {_specs(further.inputs)}") for further in plan.further_shapes),
+        *([line(f"padding  {padding_text(plan.request.pad)}")] if plan.request.pad else []),
         line(f"data     {_data(data['data'])}"),
         *([line(f"metric   {plan.metric.explain()}")] if plan.metric else []),
         line(f"bounds   {_bounds(plan.bounds, plan.metric)}"),

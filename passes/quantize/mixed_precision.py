@@ -25,6 +25,7 @@ from ...ir.model import Model
 from ...metrics import AskedMetric, Metric, resolve
 from ...reference.executor import evaluate
 from ..decision import Decision, Kept, Pass
+from ..loop_weights import LoopWeight, keep_loops
 from .int8_layer import Integer
 from .sensitivity import QuantizationError, Sensitivity, quantization_error, sensitivities
 from .static import Quantize
@@ -162,6 +163,10 @@ class _Search:
         """Return the decisions, and what all of them together lose."""
         quantize = self.settings.quantize
         quantize = replace(quantize, keep=(*quantize.keep, *float_layers))
-        decisions = quantize.plan(self.model, self.calibration)
+        planned = quantize.plan(self.model, self.calibration)
+        decisions = (
+            *(each for each in planned if not isinstance(each, LoopWeight)),
+            *keep_loops(self.model, "float: the bound is held by choosing among layers"),
+        )
         given = evaluate(quantize.apply(self.model, decisions), self.calibration)
         return decisions, quantization_error(given, self.wanted, self.calibration, self.metric)

@@ -204,7 +204,7 @@ def forge(folder: Path, change: Callable[[dict], object]) -> None:
 def as_older(raw: dict, schema: int) -> dict:
     """A manifest as schema 3 wrote it, accuracies with intervals, or schema 2, without."""
     older = json.loads(json.dumps({**raw, "schema_version": schema}))
-    del older["further_shapes"], older["padding"]
+    del older["further_shapes"], older["padding"], older["states"]
     for made in older["variants"]:
         del made["further_shapes"]
     for made in (*older["variants"], *older["dropped"]):

@@ -110,6 +110,10 @@ def test_weights_of_all_shapes_are_stored_once(library, tmp_path, code):
             lambda m: m["variants"][0]["further_shapes"][0].update(name="again"),
             "unknown field `name`",
         ),
+        (
+            lambda m: m["variants"][0]["further_shapes"][0]["cost"]["metric"].update(name="auc"),
+            "it has 2 metrics",
+        ),
     ],
 )
 def test_a_manifest_whose_shapes_contradict_each_other_is_refused(library, change, message):
@@ -133,6 +137,12 @@ def test_a_context_of_a_shape_that_there_is_none_of_is_refused(library, shapes):
     decide = decide_by_shape(LambdaPolicy(), reader.read_manifest(library))
     with pytest.raises(UsageError, match=r"image: float32 \(2, 48\).* or image: .*\(8, 48\)"):
         decide(Context(shapes=shapes))
+
+
+@pytest.mark.parametrize("shapes", [(1, 16), "ids", {"ids": 16}, {"ids": (1.5,)}, {1: (1, 2)}])
+def test_shapes_of_a_context_that_are_none_are_refused(shapes):
+    with pytest.raises(UsageError, match="give the shape of each input by its name"):
+        Context(shapes=shapes)
 
 
 def test_a_library_of_schema_3_is_read_as_one_shape(tmp_path, code):
