@@ -68,8 +68,11 @@ class Loop:
         # What is rounded to 8 bits must not be rounded to bfloat16 or TF32 before.
         self._exact = isinstance(lifted, QuantizationAware)
         self._most = settings.epochs * batches.steps
-        schedule = Schedule(epoch_steps=batches.steps, end=self._most)
-        self.counters = Counters(run="", direction=metric.direction, schedule=schedule)
+        self.counters = Counters(
+            run="",
+            direction=metric.direction,
+            schedule=Schedule(epoch_steps=batches.steps, end=self._most),
+        )
         self.best: dict[str, Tensor] = self._weights()
         self.diverged = False
 
@@ -205,10 +208,15 @@ class Loop:
                 sums = [sums[0] + batch.count, sums[1] + task * batch.count]
                 dense = objective.rows(wanted[compared_count:], batch.count)
                 judge.add(batch.rows, objective.answers(given, batch.count), dense)
-            value = judge.value(data, self._ranks, must_be_known=epoch == 0)
+            metric = judge.value(data, self._ranks, must_be_known=epoch == 0)
         self._watch(outputs=False)
         count, total = self._ranks.total(sums, self._device)
-        return Epoch(epoch=epoch, loss=loss, validation_loss=total / count, validation_metric=value)
+        return Epoch(
+            epoch=epoch,
+            loss=loss,
+            validation_loss=total / count,
+            validation_metric=metric,
+        )
 
     def _watch(self, *, outputs: bool) -> None:
         """Let the networks give what the loss reads, and for a metric their outputs too."""

@@ -83,7 +83,7 @@ def test_the_processes_share_each_batch_without_overlap():
         parts = [next(iter(batches(rank, 3).epoch(2, step))) for rank in range(3)]
         together = torch.cat([each.inputs[0] for each in parts])
         assert torch.equal(together, batch.inputs[0])
-        assert torch.equal(torch.cat([each.labels for each in parts]), batch.labels)
+        assert torch.equal(torch.cat([each.targets for each in parts]), batch.targets)
     held = [b for rank in range(3) for b in batches(rank, 3).held_out(part(0, 150))]
     assert sum(batch.count for batch in held) == 150
 

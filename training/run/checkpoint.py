@@ -54,9 +54,8 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Counters(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Where a run is: `step` steps of `epoch` are done, and their losses add up to `loss_sum`.
 
-    `run` tells one run from another: its settings, network and data; `direction` which values of
-    the metric are better. `schedule` is how the learning rate falls, `spent_s` how long the run
-    took until it was saved.
+    `run` tells one run from another: its settings, network and data. `direction` is that of its
+    metric, `schedule` how the learning rate falls, `spent_s` how long it took until it was saved.
     """
 
     schema: int = SCHEMA

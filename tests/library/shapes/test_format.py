@@ -110,6 +110,10 @@ def test_weights_of_all_shapes_are_stored_once(library, tmp_path, code):
             lambda m: m["variants"][0]["further_shapes"][0].update(name="again"),
             "unknown field `name`",
         ),
+        (
+            lambda m: m["variants"][0]["further_shapes"][0]["cost"]["metric"].update(name="auc"),
+            "it has 2 metrics",
+        ),
     ],
 )
 def test_a_manifest_whose_shapes_contradict_each_other_is_refused(library, change, message):
