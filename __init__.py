@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .library.context import Context
     from .library.loader import Library, load
     from .library.net import Net
+    from .metrics import Metric
 
     __version__: str
 
@@ -33,6 +34,7 @@ __all__ = [
     "Bounds",
     "Context",
     "Library",
+    "Metric",
     "Net",
     "Request",
     "Tuning",
@@ -49,6 +51,7 @@ _HOMES = {
     "Bounds": (".explore.request", "Bounds"),
     "Context": (".library.context", "Context"),
     "Library": (".library.loader", "Library"),
+    "Metric": (".metrics", "Metric"),
     "Net": (".library.net", "Net"),
     "Request": (".explore.request", "Request"),
     "Tuning": (".backends.tuning.settings", "Tuning"),

@@ -56,7 +56,7 @@ def switches(library: Path, count: int) -> tuple[list[float], list[float]]:
     net = adaspring.load(library).open()
     contexts = [
         adaspring.Context(battery_ratio=1.0),
-        adaspring.Context(battery_ratio=0.1, accuracy_floor_ratio=0.0),
+        adaspring.Context(battery_ratio=0.1, metric_floor=0.0),
         adaspring.Context(battery_ratio=0.5, latency_budget_ms=0.01),
     ]
     done = [net.adapt(contexts[i % len(contexts)]) for i in range(count)]

@@ -73,4 +73,4 @@ class Bench:
 
 def dataset(part: Part) -> Dataset:
     """As passes and the reference executor take it."""
-    return Dataset(inputs=(part.x,), labels=part.y)
+    return Dataset(inputs=(part.x,), targets=part.y)

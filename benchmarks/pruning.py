@@ -37,7 +37,7 @@ def digits() -> Dataset:
     images = F.interpolate(images, size=(32, 32), mode="bilinear", align_corners=False)
     order = np.random.default_rng(0).permutation(len(images))
     images = images.expand(-1, 3, -1, -1).numpy()
-    return Dataset(inputs=(images,), labels=source.target.astype(np.int64)).take(order)
+    return Dataset(inputs=(images,), targets=source.target.astype(np.int64)).take(order)
 
 
 def trained(kind: type, data: Dataset, epochs: int) -> nn.Module:

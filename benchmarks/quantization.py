@@ -52,7 +52,7 @@ def digits() -> Dataset:
     order = np.random.default_rng(0).permutation(len(images))
     return Dataset(
         inputs=(enlarged.repeat(1, 3, 1, 1).numpy()[order],),
-        labels=source.target.astype(np.int64)[order],
+        targets=source.target.astype(np.int64)[order],
     )
 
 

@@ -85,18 +85,26 @@ def _samples(library: Library, path: Path | None, limit: int | None) -> tuple[Si
     first, *further = library.manifest.signatures
     if path is None:
         return first, random_samples(first.inputs, limit)
+    has_classes = _has_classes(library)
     try:
-        return first, read_samples(path, first.inputs, limit)
+        return first, read_samples(path, first.inputs, limit, has_classes=has_classes)
     except InputError as error:
         for shape in further:
             with suppress(InputError):
-                return shape, read_samples(path, shape.inputs, limit)
+                found = read_samples(path, shape.inputs, limit, has_classes=has_classes)
+                return shape, found
         if not further:
             raise
         from .shared.library_tables import inputs_text
 
         known = "; ".join(map(inputs_text, further))
         raise InputError(f"{error}; further shapes of the library: {known}") from error
+
+
+def _has_classes(library: Library) -> bool:
+    """Whether `y` may be class numbers: another metric than top-1 accuracy takes what it likes."""
+    metric = library.manifest.variant(library.manifest.plainest).cost.metric
+    return metric is None or metric.name in ("top1", "top5") or metric.against == "dense"
 
 
 def _summary(name: str, values: np.ndarray) -> dict[str, Any]:
@@ -160,7 +168,7 @@ def _shown(data: dict[str, Any]) -> tuple[Any, ...]:
         more = " …" if len(data["top1"]) > _LISTED_SAMPLES else ""
         shown.append(line(f"top-1 classes: {first}{more}"))
     if data["accuracy"] is not None:
-        score = Score(value=data["accuracy"], count=data["samples_count"])
+        score = Score.of_share(data["accuracy"], data["samples_count"])
         low, high = map(percent_text, score.interval)
         shown.append(line(f"accuracy: {percent_text(score.value)} ({low} to {high}, 95 %)"))
     if data["output_file"] is not None:

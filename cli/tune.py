@@ -10,11 +10,14 @@ from .shared.answer import Answer, AsJson, Verbose
 from .shared.bars import Bars
 from .shared.faults import resumable
 from .shared.options import (
+    Calibration,
     CheckImport,
     Cluster,
     Data,
     Logs,
     MaxDrop,
+    MetricName,
+    MinMetric,
     Model,
     RecipeNames,
     Seed,
@@ -37,7 +40,10 @@ def tune(
     model: Model,
     target: Target = ["host"],  # noqa: B006 (typer copies it)
     data: Data = None,
-    max_drop: MaxDrop = 0.02,
+    metric: MetricName = None,
+    calibration: Calibration = None,
+    max_drop: MaxDrop = None,
+    min_metric: MinMetric = None,
     trials: Trials = 1000,
     time_limit: TimeLimit = None,
     tuner: TunerName = "auto",
@@ -67,8 +73,10 @@ def tune(
         model=model,
         boards=find_boards(target),
         data=data,
+        metric=metric,
+        calibration=calibration,
         recipes=tuple(recipe or ()),
-        bounds=Bounds(max_drop=max_drop),
+        bounds=Bounds(max_drop=max_drop, min_metric=min_metric),
         tuning=parse_tuning(trials, time_limit, tuner, seed),
         shapes=parse_shapes(shape),
         check_import=check_import,

@@ -110,7 +110,7 @@ def compile_libraries(plan: Plan, progress: Progress | None = None) -> CompileRe
 
     """
     progress = progress or Silent()
-    probe = make_probe(plan.model, plan.splits)
+    probe = make_probe(plan.model, plan.splits, plan.metric)
     with farms_of(plan.request) as farms:
         variants, skipped = find_variants(plan, probe, progress)
         shapes, lost = at_every_shape(plan, variants, probe, progress)
@@ -185,7 +185,7 @@ def _write_library(
             for index in range(len(work.shapes))
         ]
         contenders = join_shapes([shape.contenders for shape in found])
-        kept, dropped = pass_gate(contenders, plan.request.bounds)
+        kept, dropped = pass_gate(contenders, plan.bounds, plan.metric)
         manifest = write_contenders(
             folder,
             [shape.model for shape in work.shapes],
@@ -201,7 +201,7 @@ def _write_library(
         manifest=manifest,
         latency_ratios=found[0].latency_ratios,
         further_latency_ratios=tuple(shape.latency_ratios for shape in found[1:]),
-        lost_on_test=lost_on_test(contenders[0], kept, plan.request.bounds),
+        lost_on_test=lost_on_test(contenders[0], kept, plan.bounds),
         tuning=work.tuning,
         elapsed_s=time.monotonic() - work.start_s,
     )

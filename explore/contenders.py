@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import msgspec
-import numpy as np
 
 from ..backends.build import Built
-from ..errors import GateError
+from ..errors import DataError, GateError
 from ..library import manifest as record
-from ..library.score import Score
-from .accuracy.scores import Scores
+from ..metrics import Metric, worse_by
 from .board.site import Site
 from .costs import make_cost
 from .gate import Contender, dominated_by, refusal
@@ -20,8 +18,6 @@ from .measure.local import Measured
 from .request import Bounds
 from .shortlist import dropped_record
 from .variants import Probe, Variant, agreement_ratio
-
-_ACCURACIES = ("accuracy", "validation_accuracy")
 
 
 def make_contender(
@@ -38,7 +34,11 @@ def make_contender(
     """
     latency = None if run is None else run.latency
     outputs, where = (variant.outputs, None) if run is None else (run.outputs, site.describe())
-    scores = _scores(outputs[0], probe, where)
+    scores, fault = None, None
+    try:
+        scores = probe.scores(outputs, where)
+    except DataError as error:
+        fault = str(error)
     memory_bytes = None if run is None else run.peak_memory_bytes
     return Contender(
         variant=variant,
@@ -46,55 +46,42 @@ def make_contender(
         agreement_ratio=elsewhere_ratio
         if run is None
         else agreement_ratio(outputs, variant.outputs),
-        validation_accuracy=None if scores is None else scores.validation.value,
         latency_ratio=None if latency is None else latency.ratio_to_plainest,
         ran=run is not None,
+        fault=fault,
     )
 
 
 def join_shapes(found: Sequence[Sequence[Contender]]) -> list[Contender]:
-    """Join what was found of variants at each shape; their accuracy is that of the first."""
+    """Join what was found of variants at each shape; their metric is that of the first."""
     return [
-        replace(first, further_shapes=tuple(_with_accuracy(each, first) for each in further))
+        replace(first, further_shapes=tuple(_with_metric(each, first) for each in further))
         for first, *further in zip(*found, strict=True)
     ]
 
 
-def _with_accuracy(contender: Contender, first: Contender) -> Contender:
-    """The contender at a shape that no labelled samples have, its accuracy that at the first."""
-    known = {name: getattr(first.cost, name) for name in _ACCURACIES}
-    return replace(
-        contender,
-        cost=msgspec.structs.replace(contender.cost, **known),
-        validation_accuracy=first.validation_accuracy,
-    )
-
-
-def _scores(outputs: np.ndarray, probe: Probe, where: str | None) -> Scores | None:
-    validation, test = probe.validation_accuracy(outputs), probe.test_accuracy(outputs)
-    if validation is None or test is None:
-        return None
-    count, decided = len(outputs), probe.validation_count
-    return Scores(
-        validation=Score(value=validation, count=decided),
-        test=Score(value=test, count=count - decided),
-        where=where,
-    )
+def _with_metric(contender: Contender, first: Contender) -> Contender:
+    """The contender at a shape that no held-out samples have, its metric that at the first."""
+    metric, validation = first.cost.metric, first.cost.validation_metric
+    cost = msgspec.structs.replace(contender.cost, metric=metric, validation_metric=validation)
+    return replace(contender, cost=cost)
 
 
 def lost_on_test(dense: Contender, kept: Sequence[Contender], bounds: Bounds) -> tuple[str, ...]:
-    """Name those whose accuracy falls by more than allowed on the split that decided nothing."""
+    """Name those that are worse by more than allowed on the split that decided nothing."""
+    best, allowed = dense.cost.metric, bounds.max_drop
+    if best is None or allowed is None:
+        return ()
+    figures = [(each.name, each.cost.metric) for each in kept]
     return tuple(
-        each.name
-        for each in kept
-        if dense.cost.accuracy is not None
-        and each.cost.accuracy is not None
-        and dense.cost.accuracy.value - each.cost.accuracy.value > bounds.max_drop
+        name
+        for name, figure in figures
+        if figure is not None and worse_by(best.direction, best.value, figure.value) > allowed
     )
 
 
 def pass_gate(
-    contenders: Sequence[Contender], bounds: Bounds
+    contenders: Sequence[Contender], bounds: Bounds, metric: Metric | None
 ) -> tuple[list[Contender], list[record.Dropped]]:
     """Who enters, the dense network first, and who does not and why."""
     dense = contenders[0]
@@ -103,7 +90,7 @@ def pass_gate(
     dropped: list[record.Dropped] = []
     passed: list[Contender] = []
     for contender in contenders:
-        reason = refusal(dense, contender, bounds)
+        reason = refusal(dense, contender, bounds, metric)
         if reason is None:
             passed.append(contender)
         else:

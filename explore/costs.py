@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 from ..backends.build import Built
 from ..ir.layers import layers
+from ..ir.loops import loops
 from ..ir.model import Model
 from ..ir.quantized_layers import integer_layers
-from ..library.manifest import Cost, Figure
-from ..library.score import Score
+from ..library.manifest import Cost, Figure, MetricFigure
 from ..targets import Board, EnergyModel
 from .accuracy.scores import Scores
 from .variants import Variant
@@ -58,10 +58,11 @@ class Macs:
 
 
 def count_macs(model: Model) -> Macs:
-    """Multiply-adds of a network's layers."""
-    found = layers(model)
+    """Multiply-adds of a network's layers, and of its loops over time."""
+    found = [layer.macs_count for layer in layers(model)]
+    found += [loop.macs_count for loop in loops(model)]
     int8 = sum(layer.macs_count for layer in integer_layers(model))
-    return Macs(float32=sum(layer.macs_count for layer in found) - int8, int8=int8)
+    return Macs(float32=sum(found) - int8, int8=int8)
 
 
 def modelled_memory_bytes(built: Built) -> int:
@@ -94,23 +95,11 @@ def make_cost(
     def cold(value_ms: float | None) -> Figure | None:
         return None if value_ms is None else measured(value_ms, COLD)
 
-    def share(score: Score, split: str) -> Figure:
-        where = f"reference executor; not run on {board.name}"
-        if scores is not None and scores.where is not None:
-            where = f"run on {scores.where}"
-        return Figure(
-            value=score.value,
-            origin="measured" if where.startswith("run on") else "modelled",
-            how=f"{split} split, {score.count} samples, {where}",
-            when=now,
-            interval=score.interval,
-        )
-
     return Cost(
         size_bytes=measured(built.code.stat().st_size + built.weight_bytes, "code and weights"),
         macs_count=measured(macs.total, "convolutions and matrix products of one call, counted"),
-        accuracy=None if scores is None else share(scores.test, "test"),
-        validation_accuracy=None if scores is None else share(scores.validation, "validation"),
+        metric=_judged(scores, "test", board, now),
+        validation_metric=_judged(scores, "validation", board, now),
         latency_p50_ms=measured(latency.p50_ms, latency.how) if latency else None,
         latency_p90_ms=measured(latency.p90_ms, latency.how) if latency else None,
         cold_latency_p50_ms=cold(latency.cold_p50_ms) if latency else None,
@@ -121,6 +110,26 @@ def make_cost(
         energy_mj=modelled(*_energy(board.energy, macs, traffic, latency))
         if board.energy
         else None,
+    )
+
+
+def _judged(scores: Scores | None, split: str, board: Board, now: str) -> MetricFigure | None:
+    """The metric on one split, as measured where the board ran."""
+    if scores is None:
+        return None
+    score = scores.test if split == "test" else scores.validation
+    metric, ran = scores.metric, scores.where is not None
+    where = f"run on {scores.where}" if ran else f"reference executor; not run on {board.name}"
+    return MetricFigure(
+        name=metric.name,
+        direction=metric.direction,
+        value=score.value,
+        origin="measured" if ran else "modelled",
+        how=f"{split} split, {score.count} samples, {where}",
+        when=now,
+        unit=metric.unit,
+        against=metric.against,
+        interval=score.interval,
     )
 
 

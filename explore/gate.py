@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from ..frontend.shapes import specs_text
 from ..ir.quantized_layers import is_quantized
-from ..library.manifest import Cost
+from ..library.manifest import Cost, Figure, MetricFigure
+from ..metrics import Metric, worse_by
 from .request import Bounds
 from .variants import Variant
 
@@ -25,15 +26,16 @@ class Contender:
     """A built variant with what was found of it; None where the board was not here.
 
     Where it was not `ran`, `agreement_ratio` is its lowering's (`explore/measure/elsewhere.py`).
-    All is that of the first shape; `further_shapes` follow.
+    `fault` says why its answers cannot be judged. All is that of the first shape; `further_shapes`
+    follow.
     """
 
     variant: Variant
     cost: Cost
     agreement_ratio: float | None
-    validation_accuracy: float | None
     latency_ratio: float | None
     ran: bool = True
+    fault: str | None = None
     further_shapes: tuple[Contender, ...] = ()
 
     @property
@@ -47,6 +49,11 @@ class Contender:
         return self.variant.name
 
     @property
+    def validation_metric(self) -> float | None:
+        """The metric on the split that decides, or None where there is none."""
+        return _value(self.cost.validation_metric)
+
+    @property
     def tolerance_ratio(self) -> float:
         """How far its outputs may be from the reference's."""
         types = {value.dtype.name for value in self.variant.model.weights.values()}
@@ -56,13 +63,15 @@ class Contender:
         return max(low, default=FLOAT_TOLERANCE_RATIO)
 
 
-def refusal(dense: Contender, contender: Contender, bounds: Bounds) -> str | None:
+def refusal(
+    dense: Contender, contender: Contender, bounds: Bounds, metric: Metric | None
+) -> str | None:
     """Why a contender may not enter, or None; `dense` is the network with nothing compressed.
 
-    It must be right, accurate and within the bounds at every shape, and faster at one.
+    It must be right, good and within the bounds at every shape, and faster at one.
     """
     for each in contender.at_shapes:
-        fault = _fault(dense, each, bounds)
+        fault = _fault(dense, each, bounds, metric)
         if fault is not None:
             where = f"at {specs_text(each.variant.model.inputs)}: "
             return f"{where if contender.further_shapes else ''}{fault}"
@@ -73,7 +82,9 @@ def refusal(dense: Contender, contender: Contender, bounds: Bounds) -> str | Non
     return f"not faster than dense: {listed} of its time"
 
 
-def _fault(dense: Contender, contender: Contender, bounds: Bounds) -> str | None:
+def _fault(
+    dense: Contender, contender: Contender, bounds: Bounds, metric: Metric | None
+) -> str | None:
     """What is wrong with a contender at one shape, or None."""
     if contender.agreement_ratio is not None and not (
         contender.agreement_ratio <= contender.tolerance_ratio
@@ -82,22 +93,35 @@ def _fault(dense: Contender, contender: Contender, bounds: Bounds) -> str | None
             f"its outputs differ from the reference by {contender.agreement_ratio:.2g} "
             f"of the largest value (tolerance {contender.tolerance_ratio:g})"
         )
+    if contender.fault is not None:
+        return contender.fault
     latency = contender.cost.latency_p90_ms
     if bounds.latency_ms is not None and latency and latency.value > bounds.latency_ms:
         return f"its p90 of {latency.value:.3g} ms is above the asked {bounds.latency_ms:g} ms"
-    if contender is dense:
-        return None
-    return accuracy_refusal(dense.validation_accuracy, contender.validation_accuracy, bounds)
+    found = contender.validation_metric
+    return metric_refusal(metric, dense.validation_metric, found, bounds)
 
 
-def accuracy_refusal(dense: float | None, other: float | None, bounds: Bounds) -> str | None:
-    """Why an accuracy on the validation split is too low, or None, as where it is not known."""
-    if dense is None or other is None or dense - other <= bounds.max_drop:
+def metric_refusal(
+    metric: Metric | None, dense: float | None, other: float | None, bounds: Bounds
+) -> str | None:
+    """Why a value on the validation split is too bad, or None, as where it is not known."""
+    if metric is None or dense is None or other is None:
         return None
-    return (
-        f"accuracy falls by {100 * (dense - other):.1f} points on the validation split "
-        f"(allowed {100 * bounds.max_drop:g})"
-    )
+    lost, allowed = worse_by(metric.direction, dense, other), bounds.max_drop
+    if allowed is not None and lost > allowed:
+        falls = "falls" if metric.direction == "higher" else "rises"
+        return (
+            f"{metric.name} {falls} by {metric.describe_change(lost)} on the validation split "
+            f"(allowed {metric.describe_change(allowed)})"
+        )
+    floor = bounds.min_metric
+    if floor is not None and metric.is_better(floor, other):
+        return (
+            f"{metric.name} is {metric.describe(other)} on the validation split, worse than the "
+            f"asked {metric.describe(floor)}"
+        )
+    return None
 
 
 def dominated_by(contender: Contender, others: Sequence[Contender]) -> Contender | None:
@@ -117,20 +141,21 @@ def dominated_by(contender: Contender, others: Sequence[Contender]) -> Contender
     return None
 
 
-def _lost_accuracy(contender: Contender) -> float | None:
-    return None if contender.validation_accuracy is None else -contender.validation_accuracy
+def _badness(contender: Contender) -> float | None:
+    figure = contender.cost.validation_metric
+    return None if figure is None else worse_by(figure.direction, 0.0, figure.value)
 
 
 def _figure(field: str) -> Callable[[Contender], float | None]:
-    def read(contender: Contender) -> float | None:
-        figure = getattr(contender.cost, field)
-        return None if figure is None else figure.value
+    return lambda contender: _value(getattr(contender.cost, field))
 
-    return read
+
+def _value(figure: Figure | MetricFigure | None) -> float | None:
+    return None if figure is None else figure.value
 
 
 _AXES: tuple[Callable[[Contender], float | None], ...] = (
-    _lost_accuracy,
+    _badness,
     _figure("latency_p50_ms"),
     _figure("peak_memory_bytes"),
     _figure("energy_mj"),

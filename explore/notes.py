@@ -19,12 +19,13 @@ def notes(plan: Plan) -> tuple[str, ...]:
             f"the network came quantized and is compiled as it is: {len(found)} layers{but}"
             f"{_skipping(plan, '; these')}"
         ]
-        data = ["no --data: accuracy is not measured"]
+        data = ["no --data: no metric is measured"]
     else:
         first = []
-        data = [f"no --data: accuracy is not measured{_skipping(plan, ', and these')}"]
+        data = [f"no --data: no metric is measured{_skipping(plan, ', and these')}"]
+    judged = [f"judged by {plan.metric.explain()}"] if plan.metric is not None else []
     boards = (text for board in plan.boards for text in _board_notes(plan, board))
-    return (*plan.model.notes, *first, *(data if plan.splits is None else ()), *boards)
+    return (*plan.model.notes, *first, *(data if plan.splits is None else judged), *boards)
 
 
 def _skipping(plan: Plan, these: str) -> str:
@@ -39,7 +40,7 @@ def _board_notes(plan: Plan, planned: BoardPlan) -> Iterator[str]:
         yield f"cannot be built: {planned.obstacle}"
     if site.emulated:
         yield (
-            f"{board.name} is emulated: its outputs and accuracy are real, its times mean nothing, "
+            f"{board.name} is emulated: its outputs and metric are real, its times mean nothing, "
             f"so no latency is recorded; schedules timed there go to {site.log_folder}"
         )
     if not site.at_hand:

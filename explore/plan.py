@@ -14,12 +14,13 @@ from ..backends.codegen.link import find_linker
 from ..backends.codegen.processor import unknown_processor
 from ..errors import AdaspringError
 from ..frontend import check, load_data, split
-from ..frontend.data import Dataset, Splits
+from ..frontend.data import Dataset, Splits, split_apart
 from ..ir.model import Model
 from ..ir.quantized_layers import is_quantized
 from ..library.manifest import DecisionRecord
 from ..library.streams.pairs import pair_states
 from ..library.writer import check_replaceable, check_room
+from ..metrics import Metric, resolve
 from ..passes import Compressed
 from ..targets import Board
 from .board.site import Site, find_site
@@ -27,7 +28,7 @@ from .compressor import Compressor
 from .measure.layer_times import with_layer_times
 from .progress import Progress, Silent
 from .recipes import Recipe, find_recipes, why_skipped
-from .request import Request, find_boards
+from .request import Bounds, Request, find_boards
 from .shapes.imports import import_shapes
 from .variants import decision_records
 
@@ -70,21 +71,20 @@ class Plan:
     """A request whose files were read, whose boards were found, whose recipes were applied.
 
     `model` is the network at the first shape, that of the data where there are several; passes were
-    planned there.
+    planned there. `metric` and `bounds` are what the data and the request come to, the metric None
+    without data. `calibration` are the samples that passes may look at.
     """
 
     request: Request
     model: Model
     further_shapes: tuple[Model, ...]
     splits: Splits | None
+    metric: Metric | None
+    bounds: Bounds
+    calibration: Dataset | None
     training: Dataset | None
     recipes: tuple[RecipePlan, ...]
     boards: tuple[BoardPlan, ...]
-
-    @property
-    def calibration(self) -> Dataset | None:
-        """The samples that passes may look at."""
-        return None if self.splits is None else self.splits.calibration
 
 
 def plan(request: Request, progress: Progress | None = None) -> Plan:
@@ -105,18 +105,25 @@ def plan(request: Request, progress: Progress | None = None) -> Plan:
         if board.output is not None:
             check_room(board.output, _least_bytes(model))
     progress.step("read", 1, 2, "no data" if request.data is None else "data")
-    splits = _read_splits(request, model)
-    training = None if request.training is None else check(load_data(request.training), model)
+    calibration, training = _read(request.calibration, model), _read(request.training, model)
+    splits, metric = _read_splits(request, model, calibration)
+    bounds = request.bounds.of(metric)
     progress.step("read", 2, 2, "done")
-    compressor = Compressor(model, None if splits is None else splits.calibration)
+    if calibration is None and splits is not None:
+        calibration = splits.calibration
+    compressor = Compressor(model, calibration)
     timed = with_layer_times(recipes, [board.site for board in boards])
+    judged = timed if metric is None else tuple(each.judged_by(metric) for each in timed)
     return Plan(
         request=request,
         model=model,
         further_shapes=tuple(further),
         splits=splits,
+        metric=metric,
+        bounds=bounds,
+        calibration=calibration,
         training=training,
-        recipes=plan_recipes(request, timed, model, boards, compressor, progress),
+        recipes=plan_recipes(request, judged, model, boards, compressor, progress),
         boards=boards,
     )
 
@@ -200,8 +207,23 @@ def _least_bytes(model: Model) -> int:
     return sum(value.nbytes for value in model.weights.values())
 
 
-def _read_splits(request: Request, model: Model) -> Splits | None:
-    """The labelled data in three parts, or None where none were given."""
-    if request.data is None or isinstance(request.data, Splits):
-        return request.data
-    return split(check(load_data(request.data), model, needs_labels=True), request.seed)
+def _read(source: str | Path | Dataset | None, model: Model) -> Dataset | None:
+    return None if source is None else check(load_data(source), model)
+
+
+def _read_splits(
+    request: Request, model: Model, calibration: Dataset | None
+) -> tuple[Splits | None, Metric | None]:
+    """The data in three parts and how they are judged; nothing where none were given.
+
+    Where others calibrate and nothing is trained, the data are validation and test alone.
+    """
+    if request.data is None:
+        return None, None
+    if isinstance(request.data, Splits):
+        return request.data, resolve(request.metric, model, request.data.validation)
+    data = check(load_data(request.data), model)
+    metric = resolve(request.metric, model, data)
+    if calibration is not None and request.training is None:
+        return split_apart(data, calibration, request.seed), metric
+    return split(data, request.seed), metric

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..backends.kernels.isa import instruction_set
 from ..errors import UsageError
+from ..metrics import Metric
 from ..passes import DynamicQuantize, Pass
 from ..passes.factorize.factorize import Factorize
 from ..passes.prune.prune import Prune
@@ -27,6 +28,10 @@ class Recipe:
     def needs_data(self) -> bool:
         """Whether a pass of the pipeline cannot do without calibration data."""
         return any(settings.needs_data for settings in self.passes)
+
+    def judged_by(self, metric: Metric) -> Recipe:
+        """The same, its passes judged by this metric where they look at one."""
+        return replace(self, passes=tuple(each.with_metric(metric) for each in self.passes))
 
     def describe(self) -> str:
         """Its passes with their settings."""
@@ -93,7 +98,7 @@ def why_skipped(
     if recipe.needs_data:
         return "needs calibration data; give --data"
     if not named:
-        return "its accuracy cannot be checked; give --data, or ask for it with --recipe"
+        return "what it loses cannot be checked; give --data, or ask for it with --recipe"
     return None
 
 

@@ -8,11 +8,10 @@ from ..errors import AdaspringError
 from ..library import manifest as record
 from ..targets import Board
 from .compressor import Compressor
-from .gate import accuracy_refusal
+from .gate import metric_refusal
 from .plan import Plan, RecipePlan
 from .progress import Progress
 from .recipes import Recipe, why_unsuited
-from .request import Bounds
 from .retrain.recover import retrain_variant
 from .retrain.together import train_recipes
 from .variants import Probe, Variant, make_variant
@@ -21,7 +20,7 @@ from .variants import Probe, Variant, make_variant
 def find_variants(
     plan: Plan, probe: Probe, progress: Progress
 ) -> tuple[tuple[Variant, ...], tuple[record.Dropped, ...]]:
-    """The dense network and every planned one that keeps accuracy in the reference.
+    """The dense network and every planned one that is good enough in the reference.
 
     What is retrained is compressed anew from the trained weights.
     """
@@ -60,7 +59,7 @@ def _variant_of(
         variant = make_variant(recipe, compressor.compress(recipe.passes), probe, training)
         if not found:
             return variant
-        lost = _lost(found[0], variant, plan.request.bounds)
+        lost = _lost(found[0], variant, plan)
         if lost is None or plan.training is None:
             return variant if lost is None else _with_training(lost, training)
         variant = retrain_variant(variant, compressor, plan, probe, progress)
@@ -68,12 +67,13 @@ def _variant_of(
         if not recipe.passes:
             raise
         return str(error)
-    lost = _lost(found[0], variant, plan.request.bounds)
+    lost = _lost(found[0], variant, plan)
     return variant if lost is None else _with_training(lost, variant.training)
 
 
-def _lost(dense: Variant, variant: Variant, bounds: Bounds) -> str | None:
-    return accuracy_refusal(dense.validation_accuracy, variant.validation_accuracy, bounds)
+def _lost(dense: Variant, variant: Variant, plan: Plan) -> str | None:
+    values = dense.validation_metric, variant.validation_metric
+    return metric_refusal(plan.metric, *values, plan.bounds)
 
 
 def _with_training(reason: str, training: str | None) -> str:

@@ -58,7 +58,7 @@ def tune_model(
 
 
 def tune_variants(plan: Plan, progress: Progress | None = None) -> TuneResult:
-    """Tune the functions of every planned variant that keeps accuracy, each board in turn.
+    """Tune the functions of every planned variant that is good enough, each board in turn.
 
     A board that fails does not stop the others; where it is the only one, its error is raised.
 
@@ -67,7 +67,7 @@ def tune_variants(plan: Plan, progress: Progress | None = None) -> TuneResult:
 
     """
     progress = progress or Silent()
-    probe = make_probe(plan.model, plan.splits)
+    probe = make_probe(plan.model, plan.splits, plan.metric)
     with farms_of(plan.request) as farms:
         variants, skipped = find_variants(plan, probe, progress)
         shapes, lost = at_every_shape(plan, variants, probe, progress)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..frontend.data import Dataset, Splits
+from ..frontend.targets import Targets, join_targets, take_targets
 from ..ir.index_ranges import draw_integers, index_ranges
 from ..ir.model import Model, sample_shape
 from ..library.manifest import DecisionRecord
+from ..metrics import Metric
 from ..passes import Compressed, Kept, Step
 from ..passes.quantize.imported import imported_layers
-from ..reference.executor import accuracy, difference_ratio, evaluate
+from ..reference.executor import difference_ratio, evaluate
+from .accuracy.scores import Scores
 from .recipes import Recipe
 
 # What counts as the largest value of an output that is zero everywhere.
@@ -22,42 +26,57 @@ _ALL_ZERO = 1e-2
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """The samples that every variant runs: inputs, and where data was given, what is right.
+    """The samples that every variant runs, and what the dense network answers to them.
 
     `validation_count` samples come first and decide what is kept; the rest are the test split
-    and only reported. Without data the inputs are random and only agreement is checked.
+    and only reported. `targets` are what `metric` compares with. Without data the inputs are
+    random, there is no metric, and only agreement is checked.
     """
 
     inputs: tuple[np.ndarray, ...]
-    labels: np.ndarray | None
+    dense_outputs: tuple[np.ndarray, ...]
+    metric: Metric | None
+    targets: Targets | tuple[np.ndarray, ...] | None
     validation_count: int
 
-    def validation_accuracy(self, outputs: np.ndarray) -> float | None:
-        """Accuracy on the validation split of outputs (N, classes)."""
-        return self._accuracy(outputs, slice(0, self.validation_count))
+    @property
+    def class_labels(self) -> np.ndarray | None:
+        """The targets where accuracy is judged by them, else None."""
+        judged = self.metric is not None and self.metric.name == "top1"
+        return self.targets if judged and isinstance(self.targets, np.ndarray) else None
 
-    def test_accuracy(self, outputs: np.ndarray) -> float | None:
-        """Accuracy on the test split of outputs (N, classes)."""
-        return self._accuracy(outputs, slice(self.validation_count, None))
-
-    def _accuracy(self, outputs: np.ndarray, part: slice) -> float | None:
-        if self.labels is None:
+    def validation_value(self, outputs: Sequence[np.ndarray]) -> float | None:
+        """The metric on the validation split of outputs (N, …)."""
+        if self.metric is None or self.targets is None:
             return None
-        return accuracy(outputs[part], self.labels[part])
+        part = np.arange(self.validation_count)
+        return self.metric.value(_take(outputs, part), _take(self.targets, part))
+
+    def scores(self, outputs: Sequence[np.ndarray], where: str | None) -> Scores | None:
+        """The metric on both splits, with intervals; `where` they were run."""
+        if self.metric is None or self.targets is None:
+            return None
+        rows = np.arange(len(self.inputs[0]))
+        validation, test = (
+            self.metric.score(_take(outputs, part), _take(self.targets, part))
+            for part in (rows[: self.validation_count], rows[self.validation_count :])
+        )
+        return Scores(metric=self.metric, validation=validation, test=test, where=where)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
     """A compressed network, what its passes decided, and what it answers in the reference.
 
-    `training` says in one line how it was retrained, None where it was not.
+    `validation_metric` is its value on the validation split, None without data. `training` says in
+    one line how it was retrained, None where it was not.
     """
 
     recipe: Recipe
     model: Model
     steps: tuple[Step, ...]
     outputs: tuple[np.ndarray, ...]
-    validation_accuracy: float | None
+    validation_metric: float | None
     training: str | None = None
 
     @property
@@ -94,45 +113,50 @@ def decision_records(model: Model, steps: Sequence[Step]) -> tuple[DecisionRecor
     )
 
 
-def make_probe(model: Model, splits: Splits | None, seed: int = 0) -> Probe:
-    """The probe of a network: its validation and test splits, or eight random runs.
-
-    Random floats are normal; random integers are those that the network can index with, else all
-    of a type of 8 bits, or 0 to 255.
-    """
+def make_probe(
+    model: Model, splits: Splits | None, metric: Metric | None = None, seed: int = 0
+) -> Probe:
+    """The probe of a network: its validation and test splits, or eight random runs."""
     if splits is None:
-        generator, ranges = np.random.default_rng(seed), index_ranges(model)
-        count = 8 * model.batch
-        inputs = tuple(
-            _random(
-                generator,
-                (count, *sample_shape(spec, model.batch)),
-                spec.dtype,
-                ranges.get(spec.name),
-            )
-            for spec in model.inputs
-        )
-        return Probe(inputs=inputs, labels=None, validation_count=count)
+        return unlabelled_probe(model, random_inputs(model, seed))
     parts = (splits.validation, splits.test)
-    inputs = tuple(
-        np.concatenate(arrays) for arrays in zip(*(part.inputs for part in parts), strict=True)
+    joined = zip(*(part.inputs for part in parts), strict=True)
+    inputs = tuple(np.concatenate(arrays) for arrays in joined)
+    dense = evaluate(model, Dataset(inputs=inputs))
+    against_dense = metric is not None and metric.against == "dense"
+    return Probe(
+        inputs=inputs,
+        dense_outputs=dense,
+        metric=metric,
+        targets=dense if against_dense else join_targets([part.targets for part in parts]),
+        validation_count=len(parts[0]),
     )
-    labelled = all(part.labels is not None for part in parts)
-    labels = np.concatenate([part.labels for part in parts]) if labelled else None
-    return Probe(inputs=inputs, labels=labels, validation_count=len(parts[0].inputs[0]))
+
+
+def unlabelled_probe(model: Model, inputs: tuple[np.ndarray, ...]) -> Probe:
+    """The probe of a network that runs these inputs (N, …), on which only agreement is checked."""
+    return Probe(
+        inputs=inputs,
+        dense_outputs=evaluate(model, Dataset(inputs=inputs)),
+        metric=None,
+        targets=None,
+        validation_count=len(inputs[0]),
+    )
 
 
 def make_variant(
     recipe: Recipe, made: Compressed, probe: Probe, training: str | None = None
 ) -> Variant:
-    """Run a compressed network on the probe in the reference executor."""
-    outputs = evaluate(made.model, Dataset(inputs=probe.inputs))
+    """Run a compressed network on the probe in the reference executor; the dense one was run."""
+    outputs = probe.dense_outputs
+    if made.steps:
+        outputs = evaluate(made.model, Dataset(inputs=probe.inputs))
     return Variant(
         recipe=recipe,
         model=made.model,
         steps=made.steps,
         outputs=outputs,
-        validation_accuracy=probe.validation_accuracy(outputs[0]),
+        validation_metric=probe.validation_value(outputs),
         training=training,
     )
 
@@ -144,6 +168,32 @@ def agreement_ratio(outputs: Sequence[np.ndarray], reference: Sequence[np.ndarra
     """
     pairs = zip(outputs, reference, strict=True)
     return max(difference_ratio(ours, theirs, _ALL_ZERO) for ours, theirs in pairs)
+
+
+def _take(values: Any, rows: np.ndarray) -> Any:
+    """Some rows of outputs, of targets, or of several arrays of them."""
+    if isinstance(values, np.ndarray | Mapping):
+        return take_targets(values, rows)
+    return tuple(value[rows] for value in values)
+
+
+def random_inputs(model: Model, seed: int = 0) -> tuple[np.ndarray, ...]:
+    """Inputs (N, …) of eight random runs.
+
+    Floats are normal; integers are those that the network can index with, else all of a type of
+    8 bits, or 0 to 255.
+    """
+    generator, ranges = np.random.default_rng(seed), index_ranges(model)
+    count = 8 * model.batch
+    return tuple(
+        _random(
+            generator,
+            (count, *sample_shape(spec, model.batch)),
+            spec.dtype,
+            ranges.get(spec.name),
+        )
+        for spec in model.inputs
+    )
 
 
 def _random(

@@ -1,9 +1,9 @@
-"""Data sets: samples for a network's inputs, their labels, and splits that never overlap."""
+"""Data sets: samples for a network's inputs, what is right for each, and splits of both."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,22 +15,26 @@ from ..files.arrays import read_npz
 from ..files.read import check_regular
 from ..ir.model import Model, TensorSpec, batch_of, sample_shape
 from .factory import call_factory, is_factory
+from .targets import Targets, check_targets, class_numbers, take_targets
 
 _FORMS = "an .npz file, a folder of class folders, or package.module:function"
 # Of each five samples of a class: one to calibrate, two to validate, two to test.
 _DEAL = np.array([0, 1, 2, 1, 2])
+_DEAL_OF_TWO = np.array([1, 2])
+_PARTS = ("calibration", "validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """One array for each network input, samples along the leading axis, and their labels.
+    """One array for each network input, samples along the leading axis, and what is right.
 
-    `names` are the inputs' names where the source gives them; without, arrays are in the
+    `targets`: an array (n, …), arrays by name, or a list of n objects, which becomes an array of
+    objects. `names` are the inputs' names where the source gives them; without, arrays are in the
     network's order.
     """
 
     inputs: tuple[np.ndarray, ...]
-    labels: np.ndarray | None = None
+    targets: Targets | None = None
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -38,16 +42,21 @@ class Dataset:
         if len(counts) != 1 or any(array.ndim == 0 for array in self.inputs):
             shapes = ", ".join(str(array.shape) for array in self.inputs) or "none"
             raise DataError(f"input arrays need one common number of samples, found {shapes}")
-        if self.labels is not None:
-            object.__setattr__(self, "labels", _check_labels(self.labels, len(self)))
+        if self.targets is not None:
+            object.__setattr__(self, "targets", check_targets(self.targets, len(self)))
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """The targets where they are class numbers, one for each sample, else None."""
+        return class_numbers(self.targets)
 
     def __len__(self) -> int:
         return len(self.inputs[0])
 
     def take(self, indices: np.ndarray) -> Dataset:
         """Keep the samples at `indices`, in that order."""
-        labels = None if self.labels is None else self.labels[indices]
-        return replace(self, inputs=tuple(a[indices] for a in self.inputs), labels=labels)
+        targets = take_targets(self.targets, indices)
+        return replace(self, inputs=tuple(a[indices] for a in self.inputs), targets=targets)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +71,9 @@ class Splits:
 def load_data(source: str | Path | Dataset) -> Dataset:
     """Read an ``.npz`` file, a folder of class folders, or what ``package.module:function`` gives.
 
-    An ``.npz`` holds ``x``, or one array under each input's name, and ``y`` if there are labels.
-    The function takes nothing and returns a `Dataset`, ``x``, or ``(x, y)``. A `Dataset` is given
-    back.
+    An ``.npz`` holds ``x``, or one array under each input's name, and what is right: ``y``, or
+    ``y.NAME`` for each of several. The function takes nothing and returns a `Dataset`, ``x``, or
+    ``(x, y)``, ``y`` an array, a dict of arrays, or a list of objects. A `Dataset` is given back.
     """
     if isinstance(source, Dataset):
         return source
@@ -75,7 +84,7 @@ def load_data(source: str | Path | Dataset) -> Dataset:
         from .image_folder import from_folder
 
         samples, labels = from_folder(path)
-        return Dataset(inputs=(samples,), labels=labels)
+        return Dataset(inputs=(samples,), targets=labels)
     check_regular(path, DataError, f"give {_FORMS}")
     if path.suffix != ".npz":
         raise DataError(f"{path} is not a data set; give {_FORMS}")
@@ -88,6 +97,16 @@ def split(dataset: Dataset, seed: int) -> Splits:
     Each class is dealt in the same proportions, to within a sample; the same seed gives the same
     splits.
     """
+    return Splits(**dict(zip(_PARTS, _deal(dataset, seed, _DEAL), strict=True)))
+
+
+def split_apart(dataset: Dataset, calibration: Dataset, seed: int) -> Splits:
+    """Deal the samples out in halves, to validate and to test; others calibrate."""
+    _, validation, test = _deal(dataset, seed, _DEAL_OF_TWO)
+    return Splits(calibration=calibration, validation=validation, test=test)
+
+
+def _deal(dataset: Dataset, seed: int, hands: np.ndarray) -> list[Dataset]:
     count = len(dataset)
     if count < len(_DEAL):
         raise DataError(
@@ -98,25 +117,26 @@ def split(dataset: Dataset, seed: int) -> Splits:
     if dataset.labels is not None:
         order = order[np.argsort(dataset.labels[order], kind="stable")]
     dealt = np.empty(count, dtype=np.int64)
-    dealt[order] = _DEAL[np.arange(count) % len(_DEAL)]
+    dealt[order] = hands[np.arange(count) % len(hands)]
     shuffled = rng.permutation(count)
-    parts = [dataset.take(shuffled[dealt[shuffled] == part]) for part in range(3)]
-    return Splits(calibration=parts[0], validation=parts[1], test=parts[2])
+    return [dataset.take(shuffled[dealt[shuffled] == part]) for part in range(len(_PARTS))]
 
 
-def check(dataset: Dataset, model: Model, *, needs_labels: bool = False) -> Dataset:
-    """Give the data in the network's order and types, or say why they do not fit it."""
+def check(dataset: Dataset, model: Model) -> Dataset:
+    """Give the data in the network's order and types, or say why they do not fit it.
+
+    Targets that are named as the outputs are come in the outputs' order.
+    """
     arrays, batch = _in_order(dataset, model.inputs), batch_of(model.inputs)
     inputs = tuple(
         _fit_samples(array, spec, sample_shape(spec, batch))
         for array, spec in zip(arrays, model.inputs, strict=True)
     )
-    if needs_labels and dataset.labels is None:
-        raise DataError("the data have no labels, so accuracy cannot be measured; add y")
-    if dataset.labels is not None:
-        _check_range(dataset.labels, (1, *model.outputs[0].shape)[-1])
+    targets, outputs = dataset.targets, [spec.name for spec in model.outputs]
+    if isinstance(targets, Mapping) and set(targets) == set(outputs):
+        targets = {name: targets[name] for name in outputs}
     names = tuple(spec.name for spec in model.inputs)
-    return Dataset(inputs=inputs, labels=dataset.labels, names=names)
+    return Dataset(inputs=inputs, targets=targets, names=names)
 
 
 def _in_order(dataset: Dataset, specs: Sequence[TensorSpec]) -> tuple[np.ndarray, ...]:
@@ -124,17 +144,23 @@ def _in_order(dataset: Dataset, specs: Sequence[TensorSpec]) -> tuple[np.ndarray
     if len(dataset.inputs) != len(specs):
         raise DataError(
             f"the network has the inputs {', '.join(wanted)}; the data have {len(dataset.inputs)}; "
-            "give one array for each, under its name"
+            f"give one array for each, under its name{_targets_hint(dataset)}"
         )
     if not dataset.names:
         return dataset.inputs
     if set(dataset.names) != set(wanted):
         raise DataError(
             f"the network has the inputs {', '.join(wanted)}; the data are named "
-            f"{', '.join(dataset.names)}; name them as the inputs"
+            f"{', '.join(dataset.names)}; name them as the inputs{_targets_hint(dataset)}"
         )
     by_name = dict(zip(dataset.names, dataset.inputs, strict=True))
     return tuple(by_name[name] for name in wanted)
+
+
+def _targets_hint(dataset: Dataset) -> str:
+    """What to do about arrays that look as if they were meant as targets."""
+    meant = [name for name in dataset.names if name.startswith("y_")]
+    return f" ({meant[0]}, if it is a target, as y.{meant[0][2:]})" if meant else ""
 
 
 def _fit_samples(array: np.ndarray, spec: TensorSpec, shape: tuple[int, ...]) -> np.ndarray:
@@ -171,50 +197,30 @@ def _fit_samples(array: np.ndarray, spec: TensorSpec, shape: tuple[int, ...]) ->
     return samples
 
 
-def _check_range(labels: np.ndarray, class_count: int) -> None:
-    wrong = (labels < 0) | (labels >= class_count)
-    if wrong.any():
-        first = int(np.argmax(wrong))
-        raise DataError(
-            f"label {labels[first]} of sample {first} is out of range: the network has "
-            f"{class_count} classes, 0 to {class_count - 1}"
-        )
-
-
-def _check_labels(labels: np.ndarray, count: int) -> np.ndarray:
-    if labels.ndim != 1 or len(labels) != count:
-        raise DataError(
-            f"labels have the shape {labels.shape}; give one class number for each of the "
-            f"{count} samples"
-        )
-    if labels.dtype.kind not in "iu":
-        raise DataError(f"labels are {labels.dtype}; give class numbers, integers from 0")
-    return labels.astype(np.int64)
-
-
 def _from_npz(path: Path) -> Dataset:
     arrays = read_npz(path, DataError, f"give {_FORMS}")
-    labels = arrays.pop("y", None)
+    named = {name[2:]: arrays.pop(name) for name in list(arrays) if name.startswith("y.")}
+    targets: Any = arrays.pop("y", None)
+    if named and targets is not None:
+        raise DataError(f"{path} holds y and y.{min(named)}; name all targets y.NAME, or one y")
     if not arrays:
         raise DataError(f"{path} has no samples; save them as x, or under each input's name")
     names = () if list(arrays) == ["x"] else tuple(arrays)
-    return _dataset(str(path), tuple(arrays.values()), labels, names)
+    return _dataset(str(path), tuple(arrays.values()), named or targets, names)
 
 
 def _from_factory(source: str) -> Dataset:
     made = call_factory(source, DataError)
     if isinstance(made, Dataset):
         return made
-    pair = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
-    if not all(isinstance(a, np.ndarray) for a in pair if a is not None):
-        raise DataError(f"{source} must return a Dataset, x, or (x, y), as NumPy arrays")
-    return _dataset(source, (pair[0],), pair[1], ())
+    samples, targets = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
+    if not isinstance(samples, np.ndarray):
+        raise DataError(f"{source} must return a Dataset, x, or (x, y), x as a NumPy array")
+    return _dataset(source, (samples,), targets, ())
 
 
-def _dataset(
-    source: str, inputs: tuple[Any, ...], labels: np.ndarray | None, names: tuple[str, ...]
-) -> Dataset:
+def _dataset(source: str, inputs: tuple[Any, ...], targets: Any, names: tuple[str, ...]) -> Dataset:
     try:
-        return Dataset(inputs=inputs, labels=labels, names=names)
+        return Dataset(inputs=inputs, targets=targets, names=names)
     except DataError as error:
         raise DataError(f"{source}: {error}") from error

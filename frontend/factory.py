@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,24 @@ def is_factory(source: str) -> bool:
 
 def call_factory(source: str, error: type[AdaspringError]) -> Any:
     """Call the named function; modules of the working directory are found too."""
-    module_name, _, function_name = source.partition(":")
+    return _guarded(source, error, lambda: _named(source)())
+
+
+def find_named(source: str, error: type[AdaspringError]) -> Any:
+    """Import what the text names, and do not call it."""
+    return _guarded(source, error, lambda: _named(source))
+
+
+def _named(source: str) -> Any:
+    module_name, _, name = source.partition(":")
+    return getattr(importlib.import_module(module_name), name)
+
+
+def _guarded(source: str, error: type[AdaspringError], do: Callable[[], Any]) -> Any:
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
-        function = getattr(importlib.import_module(module_name), function_name)
-        return function()
+        return do()
     except AdaspringError:
         raise
     except Exception as problem:

@@ -87,6 +87,12 @@ def _check_file(path: Path) -> None:
             f"{path} is a pickle, which can run arbitrary code when it is read; save the network "
             "with torch.export.save(torch.export.export(network.eval(), (example,)), 'network.pt2')"
         )
+    if path.suffix == ".tflite":
+        onnx = path.with_suffix(".onnx")
+        raise ModelError(
+            f"{path} is a TensorFlow Lite model; convert it with pip install tf2onnx tensorflow && "
+            f"python -m tf2onnx.convert --tflite {path} --output {onnx}"
+        )
     if path.suffix not in (".onnx", ".pt2"):
         raise ModelError(f"{path} is not a model file that can be imported; give {_FORMS}")
     if path.stat().st_size == 0:

@@ -17,6 +17,7 @@ from tvm.tirx import IntImm
 from ..errors import BrokenModel
 from .graph import Graph, is_call, variables
 from .layers import Layer, layers_of
+from .loops import Loop, loops_of
 from .model import Model
 from .stored_weights import SIXTEEN_BIT_TYPES
 
@@ -70,7 +71,7 @@ def _verify(model: Model) -> None:
     for layer in found:
         _verify_layer(model, layer)
         _verify_input(graph, layer)
-    _verify_types(model, found)
+    _verify_types(model, found, loops_of(graph, weights))
 
 
 def _verify_main(model: Model) -> None:
@@ -232,9 +233,9 @@ def _verify_input(graph: Graph, layer: Layer) -> None:
         _broken(layer.call.name, f"reads {layer.weight} in {dtype}, but not its input")
 
 
-def _verify_types(model: Model, found: Iterable[Layer]) -> None:
-    """What is not float32 is a layer's weight."""
-    stored = {layer.weight for layer in found}
+def _verify_types(model: Model, found: Iterable[Layer], over_time: Iterable[Loop]) -> None:
+    """What is not float32 is a layer's weight, or a loop's."""
+    stored = {layer.weight for layer in found} | {loop.weight for loop in over_time}
     for name, array in model.weights.items():
         if array.dtype != np.float32 and name not in stored:
             forms = "a layer's weight in a form of ir/stored_weights.py"

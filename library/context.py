@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from numbers import Real
+from math import isfinite
+from numbers import Integral, Real
 from typing import Any
 
 from ..errors import UsageError
@@ -14,13 +15,11 @@ _UPPER = {
     "battery_ratio": 1.0,
     "latency_budget_ms": 1e9,
     "memory_budget_bytes": 1e18,
-    "accuracy_floor_ratio": 1.0,
     "load_ratio": 10.0,
     "calls_per_s": 1e9,
 }
 _MEANT = {
     "battery_ratio": "0.2 for a battery at 20 %",
-    "accuracy_floor_ratio": "0.95 for 95 %",
     "load_ratio": "0.37 for calls that take 37 % longer",
 }
 
@@ -32,7 +31,8 @@ class Context:
     battery_ratio         what is left of the battery, in [0, 1]; None: mains
     latency_budget_ms     what one call may take
     memory_budget_bytes   what the network may use at its peak, weights included
-    accuracy_floor_ratio  the least share of right answers, in [0, 1]
+    metric_floor          the worst value of the library's metric that will do, in its unit: 0.95
+                          for 95 % right, 30 for 30 dB; of an error, the largest
     load_ratio            what other work adds to a call's time, in [0, 10]: 0.5 makes it half as
                           long again
     calls_per_s           how often the network is called; None: as fast as it can be
@@ -49,7 +49,7 @@ class Context:
     battery_ratio: float | None = None
     latency_budget_ms: float | None = None
     memory_budget_bytes: float | None = None
-    accuracy_floor_ratio: float | None = None
+    metric_floor: float | None = None
     load_ratio: float | None = None
     calls_per_s: float | None = None
     shapes: Mapping[str, tuple[int, ...]] | None = None
@@ -57,18 +57,38 @@ class Context:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None and field.name in _UPPER:
+            if field.name == "shapes":
+                _check_shapes(value)
+            elif value is not None:
                 object.__setattr__(self, field.name, _checked(field.name, value))
 
 
 def _checked(name: str, value: Any) -> float:
     """Return a number within the field's range, which NaN is in none of."""
-    upper, meant = _UPPER[name], _MEANT.get(name)
     number = _number(value)
+    if name == "metric_floor":
+        if number is None or not isfinite(number):
+            raise UsageError(f"{name} is {value!r}; it must be a number, in the metric's unit")
+        return number
+    upper, meant = _UPPER[name], _MEANT.get(name)
     if number is None or not 0 <= number <= upper:
         example = f", for example {meant}" if meant else ""
         raise UsageError(f"{name} is {value!r}; it must be in [0, {upper:g}]{example}")
     return number
+
+
+def _check_shapes(value: Any) -> None:
+    """Refuse what is neither None nor shapes by the names of inputs."""
+    named = isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
+    whole = named and all(
+        isinstance(shape, tuple | list) and all(isinstance(extent, Integral) for extent in shape)
+        for shape in value.values()
+    )
+    if value is not None and not whole:
+        raise UsageError(
+            f"shapes is {value!r}; give the shape of each input by its name, for example "
+            '{"ids": (1, 64)}'
+        )
 
 
 def _number(value: Any) -> float | None:

@@ -33,6 +33,9 @@ Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Name = Annotated[str, Meta(min_length=1, max_length=1000)]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Ratio = Annotated[float, Meta(ge=0)]
+Direction = Literal["higher", "lower"]
+Unit = Literal["ratio", "dB", ""]
+Against = Literal["labels", "dense"]
 
 
 class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,30 +46,47 @@ class Figure(Record, frozen=True, kw_only=True):
     """One number of a cost, with where it comes from.
 
     `how` names the method, its settings and the machine; `when` is an ISO 8601 time with a zone.
-    The unit stands in the name of the field that holds the figure. `interval`, where there is one,
-    holds the true value with a confidence of 95 %.
+    The unit stands in the name of the field that holds the figure.
     """
 
     value: Annotated[float, Meta(ge=0)]
     origin: Literal["measured", "modelled"]
     how: Name
     when: str
+
+
+class MetricFigure(Record, frozen=True, kw_only=True):
+    """How good a variant's answers are: a metric's `name`, which values are better, the value.
+
+    `unit` is that of value and interval: "ratio" for a share in [0, 1]. `against` says what is
+    right: the data's labels, or what the dense network answers. `interval`, where there is one,
+    holds the true value with a confidence of 95 %. The rest is as in a `Figure`.
+    """
+
+    name: Name
+    direction: Direction
+    value: float
+    origin: Literal["measured", "modelled"]
+    how: Name
+    when: str
+    unit: Unit = ""
+    against: Against = "labels"
     interval: tuple[float, float] | None = None
 
 
 class Cost(Record, frozen=True, kw_only=True):
     """What a variant costs and what it yields. None: not known, never a guess.
 
-    `accuracy` is the share of right answers on held-out samples, in [0, 1], that no decision was
-    made by; `validation_accuracy` that on those which decided what is kept. `size_bytes` is code
-    and weights of this variant alone, as stored; a latency is of one call, after many; a cold one
-    of a call 50 ms after the one before, when threads sleep and caches are others'.
+    `metric` is on held-out samples that no decision was made by; `validation_metric` on those which
+    decided what is kept. `size_bytes` is code and weights of this variant alone, as stored; a
+    latency is of one call, after many; a cold one of a call 50 ms after the one before, when
+    threads sleep and caches are others'.
     """
 
     size_bytes: Figure
     macs_count: Figure
-    accuracy: Figure | None = None
-    validation_accuracy: Figure | None = None
+    metric: MetricFigure | None = None
+    validation_metric: MetricFigure | None = None
     latency_p50_ms: Figure | None = None
     latency_p90_ms: Figure | None = None
     cold_latency_p50_ms: Figure | None = None

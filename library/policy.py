@@ -9,24 +9,25 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import UsageError
 from .context import Context
-from .manifest import Cost, Figure, Variant
+from .manifest import Cost, Figure, MetricFigure, Variant
 
 Floats = NDArray[np.float64]
-CONSTRAINTS = ("accuracy", "latency", "memory")
+CONSTRAINTS = ("metric", "latency", "memory")
 
 _COLD_CALLS_PER_S = 20.0
 """Where calls are rarer, the cold latency is what they take: it is measured at this rate."""
 
-# What is given up where no variant meets every constraint, first to last. Accuracy before latency
+# What is given up where no variant meets every constraint, first to last. The metric before latency
 # before memory: a worse answer is still an answer, a late one may be, an app out of memory is none.
 RELAXATIONS: tuple[tuple[str, ...], ...] = (
     (),
-    ("accuracy",),
+    ("metric",),
     ("latency",),
-    ("accuracy", "latency"),
+    ("metric", "latency"),
     ("memory",),
-    ("accuracy", "memory"),
+    ("metric", "memory"),
     ("latency", "memory"),
     CONSTRAINTS,
 )
@@ -56,11 +57,12 @@ class Policy(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class LambdaPolicy:
-    """Maximise λ1 · Norm(accuracy) + λ2 · Norm(1 / energy) among those that meet the constraints.
+    """Maximise λ1 · Norm(metric) + λ2 · Norm(1 / energy) among those that meet the constraints.
 
     λ2 = max(least_energy_weight_ratio, 1 - battery_ratio), λ1 = 1 - λ2; Norm maps the library's
-    range to [0, 1], and a figure that a variant does not have to 0. Constraints: p90 latency times
-    (1 + load), the cold one where calls are 50 ms apart or more; peak memory; accuracy. A variant
+    range to [0, 1], of a metric that is better lower the other way round, and a figure that a
+    variant does not have to 0. Constraints: p90 latency times (1 + load), the cold one where calls
+    are 50 ms apart or more; peak memory; the metric, which is an accuracy in the source. A variant
     without the figure fails its constraint, unless no variant has it: then it is not checked, and
     the decision says so. Where nothing meets all, constraints are given up in the order of
     RELAXATIONS, and of those left the one nearest to the gravest of them is taken.
@@ -81,8 +83,11 @@ class _Prepared:
         self._least = least
         self._names = [variant.name for variant in variants]
         costs = [variant.cost for variant in variants]
+        metric = next((cost.metric for cost in costs if cost.metric is not None), None)
+        self._metric = metric
+        self._sign = -1.0 if metric is not None and metric.direction == "lower" else 1.0
         self._figures = {
-            "accuracy": _column(costs, lambda cost: cost.accuracy),
+            "metric": self._sign * _column(costs, lambda cost: cost.metric),
             "latency": _column(costs, lambda cost: cost.latency_p90_ms),
             "memory": _column(costs, lambda cost: cost.peak_memory_bytes),
         }
@@ -91,18 +96,18 @@ class _Prepared:
         self._cold_latency = np.where(np.isnan(cold), hot, np.fmax(cold, hot))
         energy = _column(costs, lambda cost: cost.energy_mj)
         self._known = {name: not np.isnan(v).all() for name, v in self._figures.items()}
-        self._accuracy_norm = _norm(self._figures["accuracy"])
+        self._metric_norm = _norm(self._figures["metric"])
         self._efficiency_norm = _norm(1.0 / np.where(energy > 0, energy, np.nan))
         # how far from meeting a constraint: the smaller the nearer, unknown is farthest
         self._distance = {
-            name: np.where(np.isnan(v), np.inf, -v if name == "accuracy" else v)
+            name: np.where(np.isnan(v), np.inf, -v if name == "metric" else v)
             for name, v in self._figures.items()
         }
 
     def __call__(self, context: Context) -> Decision:
         battery = 1.0 if context.battery_ratio is None else context.battery_ratio
         energy_weight = max(self._least, 1.0 - battery)
-        score = (1.0 - energy_weight) * self._accuracy_norm + energy_weight * self._efficiency_norm
+        score = (1.0 - energy_weight) * self._metric_norm + energy_weight * self._efficiency_norm
         meets = self._meets(context)
         checked = {name: mask for name, mask in meets.items() if self._known[name]}
         relaxed, mask = _relax(checked, len(self._names))
@@ -121,8 +126,9 @@ class _Prepared:
     def _meets(self, context: Context) -> dict[str, NDArray[np.bool_]]:
         """Return who meets each constraint of the context; an unknown figure does not."""
         figures, meets = self._figures, {}
-        if context.accuracy_floor_ratio is not None:
-            meets["accuracy"] = figures["accuracy"] >= context.accuracy_floor_ratio
+        if context.metric_floor is not None:
+            self._check_floor(context.metric_floor)
+            meets["metric"] = figures["metric"] >= self._sign * context.metric_floor
         if context.latency_budget_ms is not None:
             stretch = 1.0 + (context.load_ratio or 0.0)
             rare = context.calls_per_s is not None and context.calls_per_s <= _COLD_CALLS_PER_S
@@ -131,6 +137,15 @@ class _Prepared:
         if context.memory_budget_bytes is not None:
             meets["memory"] = figures["memory"] <= context.memory_budget_bytes
         return meets
+
+    def _check_floor(self, floor: float) -> None:
+        """Refuse a floor that no share can meet: whoever gives it has mistaken the unit."""
+        metric = self._metric
+        if metric is not None and metric.unit == "ratio" and not 0 <= floor <= 1:
+            raise UsageError(
+                f"metric_floor is {floor:g}; {metric.name} is a share, so it must be in [0, 1], "
+                "for example 0.95 for 95 %"
+            )
 
 
 def _relax(
@@ -160,7 +175,7 @@ def _reason(
     return "; ".join(parts)
 
 
-def _column(costs: Sequence[Cost], pick: Callable[[Cost], Figure | None]) -> Floats:
+def _column(costs: Sequence[Cost], pick: Callable[[Cost], Figure | MetricFigure | None]) -> Floats:
     picked = (pick(cost) for cost in costs)
     return np.array([np.nan if figure is None else figure.value for figure in picked])
 

@@ -32,7 +32,9 @@ from .manifest import (
     Figure,
     FileRecord,
     Manifest,
+    MetricFigure,
 )
+from .older.schemas import upgraded
 from .shapes.faults import shape_faults
 from .streams.pairs import pair_states
 
@@ -181,7 +183,10 @@ def decode_manifest(data: bytes, path: Path) -> Manifest:
         if schema not in READ_SCHEMAS:
             todo = "upgrade adaspring" if schema > SCHEMA_VERSION else "rebuild the library"
             raise ManifestError(f"{path}: schema {schema}, this reads {SCHEMA_VERSION}; {todo}")
-        manifest = msgspec.json.decode(data, type=Manifest)
+        if schema == SCHEMA_VERSION:
+            manifest = msgspec.json.decode(data, type=Manifest)
+        else:
+            manifest = msgspec.convert(upgraded(msgspec.json.decode(data)), Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ManifestError(f"{path}: {error}; rebuild the library, or copy it again") from error
     for fault in _faults(manifest):
@@ -201,6 +206,9 @@ def _faults(manifest: Manifest) -> Iterable[str]:
     for dropped in manifest.dropped:
         if dropped.cost is not None:
             yield from _cost_faults(f"dropped {dropped.name!r}", dropped.cost)
+    dropped_costs = [dropped.cost for dropped in manifest.dropped if dropped.cost is not None]
+    costs = [each.cost for variant in manifest.variants for each in variant.executables]
+    yield from _metric_faults([*costs, *dropped_costs])
     if depth_of(manifest.board.target) > MAX_TARGET_DEPTH:
         yield f"board.target is nested more than {MAX_TARGET_DEPTH} deep"
     if not _is_time(manifest.created):
@@ -249,11 +257,20 @@ def _state_faults(manifest: Manifest) -> Iterable[str]:
 
 def _cost_faults(where: str, cost: Cost) -> Iterable[str]:
     for field in Cost.__struct_fields__:
-        figure: Figure | None = getattr(cost, field)
+        figure: Figure | MetricFigure | None = getattr(cost, field)
         if figure is not None and not _is_time(figure.when):
             yield f"{where}: {field} has no ISO 8601 time with a zone, but {figure.when!r}"
-    if cost.accuracy is not None and cost.accuracy.value > 1:
-        yield f"{where}: accuracy {cost.accuracy.value} is above 1"
+    for metric in filter(None, (cost.metric, cost.validation_metric)):
+        if metric.unit == "ratio" and not 0 <= metric.value <= 1:
+            yield f"{where}: {metric.name} {metric.value} is no share in [0, 1]"
+
+
+def _metric_faults(costs: Iterable[Cost]) -> Iterable[str]:
+    """A library has one metric; values of two could not be compared."""
+    figures = [f for cost in costs for f in (cost.metric, cost.validation_metric) if f is not None]
+    kinds = {(f.name, f.direction, f.unit, f.against) for f in figures}
+    if len(kinds) > 1:
+        yield f"it has {len(kinds)} metrics: {' and '.join(map(str, sorted(kinds)))}"
 
 
 def _function_faults(variant: str, executable: Executable) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""An accuracy on so many samples, and how sure it is."""
+"""A metric's value on so many samples, and how sure it is."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ _Z = 1.959964  # of a normal distribution, 95 % lie within so many deviations
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """The share of right answers among `count` samples."""
+    """A value on `count` samples; `interval` holds the true one with a confidence of 95 %."""
 
     value: float
     count: int
+    interval: tuple[float, float]
 
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Give the 95 % confidence interval (Wilson, Journal of the ASA 22, 1927)."""
-        n, p = self.count, self.value
+    @classmethod
+    def of_share(cls, value: float, count: int) -> Score:
+        """The share of right answers, its interval by Wilson (Journal of the ASA 22, 1927)."""
+        n, p = count, value
         middle = (p + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
         half = _Z / (1 + _Z**2 / n) * sqrt(p * (1 - p) / n + _Z**2 / (4 * n**2))
-        return max(0.0, middle - half), min(1.0, middle + half)
+        return cls(value=p, count=n, interval=(max(0.0, middle - half), min(1.0, middle + half)))

@@ -37,8 +37,11 @@ def bind(
 def checked_array(spec: TensorSpec, value: Any, known: Sequence[Signature]) -> Array:
     """Return `value` if it is a NumPy array of the spec's shape and type, else InputError.
 
-    `known` are the shapes that the error names.
+    A scalar of NumPy, as an index into an array gives it, is an array of no axes. `known` are the
+    shapes that the error names.
     """
+    if isinstance(value, np.generic):
+        value = np.asarray(value)
     if not isinstance(value, np.ndarray):
         raise InputError(f"{spec.name} is a {type(value).__name__}, not an array; {takes(known)}")
     if value.shape != spec.shape or value.dtype != spec.dtype:

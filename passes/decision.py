@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..frontend.data import Dataset
     from ..ir.layers import Layer
     from ..ir.model import Model
+    from ..metrics import Metric
 
 
 LayerTimer = Callable[[Sequence["Model"]], Sequence[float]]
@@ -99,6 +100,10 @@ class Pass(Protocol):
 
     def with_layer_timer(self, timer: LayerTimer) -> Pass:
         """The same settings, deciding by the times of single layers, where the pass can."""
+        return self
+
+    def with_metric(self, metric: Metric) -> Pass:
+        """The same settings, judged by this metric, where the pass looks at one."""
         return self
 
     def plan(self, model: Model, calibration: Dataset | None) -> tuple[Decision, ...]:

@@ -62,12 +62,13 @@ def networks() -> list[Model]:
     demo = from_torch(network, (example_input(),), name="digits")
     request = Request(
         model=demo,
-        data=Dataset(inputs=(held_images,), labels=held_labels),
+        data=Dataset(inputs=(held_images,), targets=held_labels),
         recipes=RECIPES,
         bounds=Bounds(max_drop=MAX_DROP, front_only=False),
     )
     demo_plan = plan(request)
-    variants, _ = find_variants(demo_plan, make_probe(demo, demo_plan.splits), Silent())
+    probe = make_probe(demo, demo_plan.splits, demo_plan.metric)
+    variants, _ = find_variants(demo_plan, probe, Silent())
     found = [variant.model for variant in variants]
     return [*found, *(model for kind in NETWORKS for model in models(kind))]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ..errors import DataError, UsageError
 from ..frontend.data import Dataset
+from ..frontend.targets import Targets, take_targets
 from ..ir.model import Model
 from .distributed import Ranks
 
@@ -19,11 +21,20 @@ VALIDATION_RUNS = 64
 
 @dataclass(frozen=True)
 class Batch:
-    """Mapped inputs (S, *shape) and the labels of the first `count` samples, or None."""
+    """Mapped inputs (S, *shape), which samples of the data they are, and what is right for them.
+
+    `targets` are tensors, a dict of them, or a list of objects, of the `rows`, or None; the last
+    run may be filled up with more samples.
+    """
 
     inputs: tuple[Tensor, ...]
-    labels: Tensor | None
-    count: int
+    targets: Any
+    rows: np.ndarray
+
+    @property
+    def count(self) -> int:
+        """How many samples they are."""
+        return len(self.rows)
 
 
 class Batches:
@@ -74,7 +85,16 @@ class Batches:
             torch.from_numpy(array).to(self._device)
             for array in self._model.cut_runs(source.inputs, rows.reshape(-1, self._runs_of))
         )
-        labels = None
-        if source.labels is not None:
-            labels = torch.from_numpy(source.labels[rows[:count]]).to(self._device)
-        return Batch(inputs, labels, count)
+        rows = rows[:count]
+        return Batch(inputs, _on_device(take_targets(source.targets, rows), self._device), rows)
+
+
+def _on_device(targets: Targets | None, device: torch.device) -> Any:
+    """Numbers as tensors; texts and objects stay in a list."""
+    if targets is None:
+        return None
+    if not isinstance(targets, np.ndarray):
+        return {name: _on_device(value, device) for name, value in targets.items()}
+    if targets.dtype.kind not in "biuf":
+        return list(targets)
+    return torch.from_numpy(np.ascontiguousarray(targets)).to(device)

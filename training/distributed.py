@@ -55,6 +55,14 @@ class Ranks:
             dist.all_reduce(summed)
         return [float(value) for value in summed]
 
+    def gathered(self, values: Sequence[Result]) -> list[Result]:
+        """Put what all processes have one after another, in every process."""
+        if self.count == 1:
+            return list(values)
+        parts: list[Any] = [None] * self.count
+        dist.all_gather_object(parts, list(values))
+        return [value for part in parts for value in part]
+
     def shared(self, network: nn.Module, reads_all: bool) -> nn.Module:
         """Wrap a module so that gradients are the mean over all processes."""
         if self.count == 1:

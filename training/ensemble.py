@@ -11,30 +11,33 @@ Source  S. Liu et al., AdaSpring, IMWUT 2021, section 5 (ensemble training of al
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from tvm import relax
 
+from ..ir.graph import Graph
 from ..ir.model import Model
 from .lift import TorchModel, place
 from .members import Member
-from .objective import Objective, rows, scores
+from .objective import Loss, Objective, compared
 from .settings import Distillation
 
 
 class Ensemble(TorchModel):
     """The dense network's module; its members read slices of its parameters.
 
-    A run gives the dense scores, then those of the members that take part: in validation all, in a
-    step of training the smallest and `sampled` others.
+    A run gives what is compared of the dense network and its outputs, then those of the members
+    that take part: in validation all, in a step of training the smallest and `sampled` others.
     """
 
     reads_all_each_step = False
 
     def __init__(self, dense: Model, members: Mapping[str, Member], sampled: int, seed: int):
         super().__init__(dense)
-        self.wanted = (scores(dense),)
+        self.wanted = _answers(dense)
         self._sampled, self._seed = sampled, seed
         ordered = sorted(members.items(), key=lambda pair: pair[1].macs_count)
         # In a plain list, so that the members' parameters are not the ensemble's.
@@ -55,7 +58,7 @@ class Ensemble(TorchModel):
         self._taking_part = [smallest, *others]
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Give the scores of the dense network and of the members that take part."""
+        """Give what the dense network answers, and the members that take part."""
         held, found = self.tensors(), list(super().forward(*inputs))
         for part in self._taking_part:
             part.given = part.weights(held)
@@ -63,7 +66,7 @@ class Ensemble(TorchModel):
         return tuple(found)
 
     def weights_read(self) -> frozenset[str]:
-        """Name the parameters that decide any scores."""
+        """Name the parameters that decide any answers."""
         of_parts = [part.own_read() for part in self._parts]
         return super().weights_read().union(*of_parts)
 
@@ -78,7 +81,7 @@ class _Part(TorchModel):
     def __init__(self, name: str, prefix: str, member: Member):
         super().__init__(member.model)
         self.name, self._prefix = name, prefix
-        self.wanted = (scores(member.model),)
+        self.wanted = _answers(member.model)
         self.given: Mapping[str, Tensor] = {}
         self._slices = {
             shared: {axis: torch.from_numpy(index) for axis, index in of.items()}
@@ -96,7 +99,7 @@ class _Part(TorchModel):
         return self.given
 
     def own_read(self) -> set[str]:
-        """Name the parameters of its own that decide its scores."""
+        """Name the parameters of its own that decide its answers."""
         return {self._path(name) for name in self.weights_read()} & set(self.own)
 
     def weights(self, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -128,35 +131,77 @@ class _Part(TorchModel):
 
 
 class InPlace(Objective):
-    """The loss of all scores that a run gives: the dense network's as usual, the members' to it."""
+    """The loss of all answers of a run: the dense network's as usual, the members' to it."""
 
     def __init__(
-        self, dense: Model, teacher: Model | None, settings: Distillation | None, has_labels: bool
+        self,
+        dense: Model,
+        teacher: Model | None,
+        settings: Distillation | None,
+        has_labels: bool,
+        loss: Loss | None = None,
+        of_classes: bool = True,
     ):
         without_features = None if settings is None else Distillation(
             temperature=settings.temperature, label_ratio=settings.label_ratio, feature_ratio=0
         )  # fmt: skip
-        super().__init__(dense, teacher, without_features, has_labels)
+        super().__init__(dense, teacher, without_features, has_labels, loss, of_classes)
         self._member_objective = Objective(
-            dense, dense, without_features or Distillation(feature_ratio=0), has_labels
+            dense,
+            dense,
+            without_features or Distillation(feature_ratio=0),
+            has_labels,
+            loss,
+            of_classes,
         )
+        self.student, self.outputs = _answers(dense), ()
+        self._compared_count = len(compared(dense))
+        self._outputs_at = [_index(self.student, var) for var in Graph.of(dense).outputs()]
 
-    def loss(
-        self, student: Sequence[Tensor], teacher: Sequence[Tensor], labels: Tensor | None
-    ) -> Tensor:
+    def loss(self, student: Sequence[Tensor], teacher: Sequence[Tensor], targets: Any) -> Tensor:
         """Add up the losses of all who took part, over how many they are."""
-        dense, *members = (rows(each) for each in student)
-        wanted = rows(teacher[0]) if teacher else None
-        given = [self._member_objective.task(each, dense.detach(), labels) for each in members]
-        return torch.stack([self.task(dense, wanted, labels), *given]).mean()
+        (dense, outputs), *members = self._each(student)
+        wanted = [each.detach() for each in dense]
+        given = [self._member_objective.task(each, wanted, own, targets) for each, own in members]
+        own = self.task(dense, self.rows(teacher[: self._compared_count]), outputs, targets)
+        return torch.stack([own, *given]).mean()
 
     def held_out(
-        self,
-        student: Sequence[Tensor],
-        teacher: Sequence[Tensor],
-        labels: Tensor | None,
-        count: int,
-    ) -> tuple[float, float]:
-        """Return the means over all networks."""
-        each = [super(InPlace, self).held_out((one,), teacher, labels, count) for one in student]
-        return float(np.mean([loss for loss, _ in each])), float(np.mean([n for _, n in each]))
+        self, student: Sequence[Tensor], teacher: Sequence[Tensor], targets: Any, count: int
+    ) -> float:
+        """Return the mean over all networks."""
+        wanted = self.rows(teacher[: self._compared_count], count)
+        return float(
+            np.mean(
+                [
+                    self.task(given, wanted, outputs, targets).item()
+                    for given, outputs in self._each(student, count)
+                ]
+            )
+        )
+
+    def answers(self, values: Sequence[Tensor], count: int) -> list[list[Tensor]]:
+        """Give the outputs for the first `count` samples, of each network."""
+        return [outputs for _, outputs in self._each(values, count)]
+
+    def _each(
+        self, values: Sequence[Tensor], count: int | None = None
+    ) -> list[tuple[list[Tensor], list[Tensor]]]:
+        """Give for each network what is compared, and its outputs."""
+        rows, width = self.rows(values, count), len(self.student)
+        networks = [rows[start : start + width] for start in range(0, len(rows), width)]
+        return [
+            (each[: self._compared_count], [each[at] for at in self._outputs_at])
+            for each in networks
+        ]
+
+
+def _answers(model: Model) -> tuple[relax.Var, ...]:
+    """List what is compared of a network, then those outputs that are not."""
+    found = compared(model)
+    others = [var for var in Graph.of(model).outputs() if not any(map(var.same_as, found))]
+    return (*found, *others)
+
+
+def _index(variables: Sequence[relax.Var], var: relax.Var) -> int:
+    return next(at for at, each in enumerate(variables) if each.same_as(var))

@@ -14,12 +14,13 @@ from torch import Tensor
 
 from ..errors import TrainingError
 from ..frontend.data import Dataset
+from ..metrics import Metric
 from ..reference.device import full_float32
 from .batches import Batch, Batches
 from .distributed import Ranks
 from .fake_quantize import QuantizationAware
 from .lift import TorchModel
-from .objective import Objective
+from .objective import Judge, Objective
 from .run import checkpoint
 from .run.checkpoint import Counters, Epoch, State
 from .run.schedule import FITTED_AFTER, SAID_AFTER, Pace, Schedule, duration
@@ -47,6 +48,7 @@ class Loop:
         lifted: TorchModel,
         teacher: TorchModel | None,
         objective: Objective,
+        metric: Metric,
         batches: Batches,
         settings: Settings,
         ranks: Ranks,
@@ -54,10 +56,8 @@ class Loop:
     ):
         self._lifted, self._teacher, self._objective = lifted, teacher, objective
         self._batches, self._settings, self._ranks = batches, settings, ranks
-        self._device, self._pace = ranks.device(), pace
-        lifted.wanted = objective.student
-        if teacher is not None:
-            teacher.wanted = objective.teacher
+        self._metric, self._device, self._pace = metric, ranks.device(), pace
+        self._watch(outputs=False)
         held, read = dict(lifted.named_parameters()), lifted.weights_read()
         self._trained = {name: value for name, value in held.items() if name in read}
         if not self._trained:
@@ -69,7 +69,9 @@ class Loop:
         self._exact = isinstance(lifted, QuantizationAware)
         self._most = settings.epochs * batches.steps
         self.counters = Counters(
-            run="", schedule=Schedule(epoch_steps=batches.steps, end=self._most)
+            run="",
+            direction=metric.direction,
+            schedule=Schedule(epoch_steps=batches.steps, end=self._most),
         )
         self.best: dict[str, Tensor] = self._weights()
         self.diverged = False
@@ -130,7 +132,8 @@ class Loop:
         self._pace.begin_steps()
         for batch in self._batches.epoch(now.epoch, now.step):
             if progress is not None:
-                progress.step("train", self._done, now.schedule.end, _detail(now))
+                detail = _detail(now, self._metric)
+                progress.step("train", self._done, now.schedule.end, detail)
             loss, is_over = self._step(batch)
             if not math.isfinite(loss):
                 return f"the loss is {loss} in step {now.step + 1} of epoch {now.epoch}"
@@ -170,7 +173,7 @@ class Loop:
         with self._precision():
             given = [value.float() for value in self._network(*batch.inputs)]
             wanted = self._teacher_outputs(batch)
-        loss = self._objective.loss(given, wanted, batch.labels)
+        loss = self._objective.loss(given, wanted, batch.targets)
         sums = [loss.item() / self._ranks.count, float(self._pace.is_over)]
         mean, over_count = self._ranks.total(sums, self._device)
         if math.isfinite(mean):
@@ -193,21 +196,35 @@ class Loop:
             return [value.float() for value in self._teacher(*batch.inputs)]
 
     def _validate(self, data: Dataset, epoch: int, loss: float | None) -> Epoch:
-        sums = [0.0, 0.0, 0.0]
+        sums, judge = [0.0, 0.0], Judge(self._metric)
         self._lifted.at_step(None)
+        self._watch(outputs=True)
+        objective, compared_count = self._objective, len(self._objective.teacher)
         with self._pace.validation():
             for batch in self._batches.held_out(data):
                 with torch.no_grad(), full_float32():
                     given, wanted = self._lifted(*batch.inputs), self._teacher_outputs(batch)
-                task, right = self._objective.held_out(given, wanted, batch.labels, batch.count)
-                sums = [sums[0] + batch.count, sums[1] + task * batch.count, sums[2] + right]
-        count, total, right_count = self._ranks.total(sums, self._device)
+                task = objective.held_out(given, wanted, batch.targets, batch.count)
+                sums = [sums[0] + batch.count, sums[1] + task * batch.count]
+                dense = objective.rows(wanted[compared_count:], batch.count)
+                judge.add(batch.rows, objective.answers(given, batch.count), dense)
+            metric = judge.value(data, self._ranks, must_be_known=epoch == 0)
+        self._watch(outputs=False)
+        count, total = self._ranks.total(sums, self._device)
         return Epoch(
             epoch=epoch,
             loss=loss,
             validation_loss=total / count,
-            validation_accuracy=None if data.labels is None else right_count / count,
+            validation_metric=metric,
         )
+
+    def _watch(self, *, outputs: bool) -> None:
+        """Let the networks give what the loss reads, and for a metric their outputs too."""
+        objective = self._objective
+        self._lifted.wanted = (*objective.student, *(objective.outputs if outputs else ()))
+        if self._teacher is not None:
+            more = objective.teacher_outputs if outputs else ()
+            self._teacher.wanted = (*objective.teacher, *more)
 
     def _weights(self) -> dict[str, Tensor]:
         return {name: p.detach().cpu().clone() for name, p in self._lifted.named_parameters()}
@@ -228,11 +245,12 @@ class Loop:
         _fill_optimizer(self._optimizer, self._trained, state.optimizer)
 
 
-def _detail(now: Counters) -> str:
+def _detail(now: Counters, metric: Metric) -> str:
     last, best = now.history[-1], now.best()
-    if last.validation_accuracy is None or best.validation_accuracy is None:
+    if last.validation_metric is None or best.validation_metric is None:
         return f"validation loss {last.validation_loss:.4g}, best {best.validation_loss:.4g}"
-    return f"accuracy {last.validation_accuracy:.2%}, best {best.validation_accuracy:.2%}"
+    values = map(metric.describe, (last.validation_metric, best.validation_metric))
+    return f"{metric.name} {', best '.join(values)}"
 
 
 def _optimizer(trained: Mapping[str, Tensor], settings: Settings) -> torch.optim.AdamW:

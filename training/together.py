@@ -10,6 +10,7 @@ from pathlib import Path
 from ..errors import TrainingError
 from ..frontend.data import Dataset
 from ..ir.model import Model
+from ..metrics import Metric
 from ..passes.runner import Step
 from .batches import Batches
 from .distributed import Ranks
@@ -17,11 +18,12 @@ from .ensemble import Ensemble, InPlace
 from .lift import TorchModel
 from .loop import Loop, Progress
 from .members import member_of
+from .objective import Loss, loss_name
 from .run.checkpoint import Epoch
 from .run.identity import identity
 from .run.schedule import Clock, Pace
 from .settings import Settings
-from .train import check_data
+from .train import can_use_labels, check_data, compares_classes, judge_by
 
 SAMPLED = 2
 """How many members take part in a step beside the dense network and the smallest."""
@@ -48,6 +50,8 @@ def train_together(
     validation: Dataset,
     settings: Settings,
     *,
+    metric: Metric | None = None,
+    loss: Loss | None = None,
     teacher: Model | None = None,
     checkpoints: Path | None = None,
     ranks: Ranks | None = None,
@@ -57,7 +61,8 @@ def train_together(
     """Train all at once; the networks that are given stay as they are.
 
     `members`: for each, the steps of passes that made it of `dense`, none of which may round.
-    Checkpoints, `teacher` (of the dense network) and processes are those of `train`.
+    The best epoch has the best mean of `metric` over all networks. It, `loss`, checkpoints,
+    `teacher` (of the dense network) and processes are those of `train`.
 
     Raises:
         DataError: the data do not fit the network.
@@ -69,20 +74,25 @@ def train_together(
         raise TrainingError("there are no members; give the steps of one or more")
     ranks = ranks or Ranks()
     data, validation = check_data(dense, data, validation)
+    has_labels = can_use_labels(dense, data, validation, metric, loss)
+    metric = judge_by(metric, dense, validation, teacher)
+    classes = compares_classes(metric, validation)
     cut = {name: member_of(dense, steps) for name, steps in members.items()}
     ensemble = Ensemble(dense, cut, SAMPLED, settings.seed)
     device = ranks.device()
     loop = Loop(
         ensemble.to(device),
         TorchModel(teacher).to(device) if teacher is not None else None,
-        InPlace(dense, teacher, settings.distillation, has_labels=data.labels is not None),
+        InPlace(dense, teacher, settings.distillation, has_labels, loss, classes),
+        metric,
         Batches(dense, data, settings.batch, settings.seed, ranks, device),
         settings,
         ranks,
         Pace(settings.time_limit_s, clock),
     )
     networks = [dense, *(each.model for each in cut.values()), *([teacher] if teacher else [])]
-    run = identity((settings, SAMPLED, tuple(cut)), networks, (), data, validation)
+    decided = (settings, SAMPLED, tuple(cut), metric.name, loss_name(loss))
+    run = identity(decided, networks, (), data, validation)
     stopped = loop.run(validation, checkpoints, run, progress)
     if loop.diverged:
         raise TrainingError(f"{stopped}; give a lower learning rate")

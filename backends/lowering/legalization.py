@@ -16,6 +16,8 @@ Before  power(a, b), a and b int32            an error
 After   astype(power(astype(a, "float64"), astype(b, "float64")), "int32")
 Before  pixel_shuffle(x, r)                   an error
 After   reshape(permute_dims(reshape(x)))
+Before  sort(x), x int8                       an error when it is run
+After   astype(sort(astype(x, "int32")), "int8")
 """
 
 from __future__ import annotations
@@ -28,9 +30,10 @@ import numpy as np
 from tvm import relax
 
 from ...errors import BuildError
-from .values import Dynamic, Static, Value
+from .values import Dynamic, Fields, Static, Value
 from .walk import Rule, Walk, shape_of
 
+_NOT_SORTED = ("bool", "int8", "uint8", "int16")
 _DIVIDING = ("relax.divide", "relax.floor_divide", "relax.floor_mod", "relax.mod")
 
 
@@ -39,6 +42,7 @@ def guarded(rules: Mapping[str, Rule]) -> dict[str, Rule]:
     around = {
         **dict.fromkeys((*_DIVIDING, "relax.astype"), _with_arguments),
         **dict.fromkeys(("relax.equal", "relax.not_equal"), _of_bools),
+        **dict.fromkeys(("relax.argsort", "relax.sort", "relax.topk"), _sort),
         "relax.clip": _clip,
         "relax.full": _full,
         "relax.full_like": _full,
@@ -126,6 +130,25 @@ def _of_bools(walk: Walk, call: relax.Call) -> Value | None:
         return None
     operands = [walk.emit(relax.op.astype(walk.plain(arg), "int8")) for arg in call.args]
     return Dynamic(walk.emit(relax.Call(call.op, operands, call.attrs)))
+
+
+def _sort(walk: Walk, call: relax.Call) -> Value | None:
+    """Of a type that TVM sorts: sorted values are the input's own."""
+    dtype = str(call.args[0].ty.dtype)
+    if dtype not in _NOT_SORTED:
+        return None
+    wide = walk.emit(relax.op.astype(walk.plain(call.args[0]), "int32"))
+    made = walk.emit(relax.Call(call.op, [wide], call.attrs))
+    if isinstance(call.ty, relax.TensorType):
+        return _as_type(walk, made, str(call.ty.dtype))
+    fields = (walk.emit(relax.TupleGetItem(made, i)) for i in range(len(call.ty.fields)))
+    dtypes = (str(ty.dtype) for ty in call.ty.fields)
+    return Fields(tuple(_as_type(walk, *each) for each in zip(fields, dtypes, strict=True)))
+
+
+def _as_type(walk: Walk, value: relax.Var, dtype: str) -> Dynamic:
+    known = str(value.ty.dtype) == dtype
+    return Dynamic(value if known else walk.emit(relax.op.astype(value, dtype)))
 
 
 def _power(walk: Walk, call: relax.Call) -> Value | None:

@@ -153,7 +153,7 @@ def replay(function: PrimFunc, trace: Trace) -> Schedule:
 
 
 def _apply_tuned(function: PrimFunc, best: Best | None) -> PrimFunc | None:
-    trace = best(task_module(function)) if best else None
+    trace = best(task_module(function)) if best and not is_handwritten(function) else None
     return None if trace is None else _restore_attributes(replay(function, trace), function)
 
 

@@ -55,4 +55,4 @@ def models(kind: type[nn.Module]) -> tuple[Model, Model]:
 def random_data(shape: tuple[int, ...], count: int = 16) -> Dataset:
     """Normal inputs of an example's shape (1, …), to calibrate where only speed is measured."""
     inputs = np.random.default_rng(0).standard_normal((count, *shape[1:])).astype(np.float32)
-    return Dataset(inputs=(inputs,), labels=None)
+    return Dataset(inputs=(inputs,), targets=None)

@@ -94,7 +94,7 @@ def alternating_contexts(manifest: Manifest, net: Net) -> tuple[Context, ...]:
         raise LibraryError(
             f"this library has {len(manifest.variants)} variants and the policy chooses "
             f"{next(iter(by_variant))} in every situation, so there is nothing to switch; "
-            "compile with more recipes, or with --data for accuracies"
+            "compile with more recipes, or with --data for a metric"
         )
     return tuple(by_variant.values())
 
@@ -111,9 +111,8 @@ def _situations(manifest: Manifest) -> list[Context]:
             if cost.peak_memory_bytes is not None:
                 limit = cost.peak_memory_bytes.value
                 found.append(Context(battery_ratio=battery, memory_budget_bytes=limit))
-            if cost.accuracy is not None:
-                floor = cost.accuracy.value
-                found.append(Context(battery_ratio=battery, accuracy_floor_ratio=floor))
+            if cost.metric is not None:
+                found.append(Context(battery_ratio=battery, metric_floor=cost.metric.value))
     return found
 
 

@@ -11,11 +11,15 @@ from ..shared.answer import Answer, AsJson, Verbose
 from ..shared.bars import Bars
 from ..shared.faults import resumable
 from ..shared.options import (
+    Calibration,
     CheckImport,
     Cluster,
     Data,
     Logs,
+    LossName,
     MaxDrop,
+    MetricName,
+    MinMetric,
     Model,
     Pad,
     RecipeNames,
@@ -45,7 +49,8 @@ Retrain = Annotated[
     typer.Option(
         "--retrain",
         metavar="TRAIN",
-        help="Training samples: retrain variants that lose more than --max-drop.",
+        help="Training samples, with or without labels: retrain variants that lose more than "
+        "--max-drop.",
     ),
 ]
 Together = Annotated[
@@ -90,10 +95,14 @@ def compile_model(
     output: Output,
     target: Target = ["host"],  # noqa: B006 (typer copies it)
     data: Data = None,
+    metric: MetricName = None,
+    calibration: Calibration = None,
     retrain: Retrain = None,
     together: Together = False,
+    loss: LossName = None,
     retrain_time: RetrainTime = None,
-    max_drop: MaxDrop = 0.02,
+    max_drop: MaxDrop = None,
+    min_metric: MinMetric = None,
     latency_ms: LatencyMs = None,
     keep_dominated: KeepDominated = False,
     trials: Trials = 200,
@@ -120,6 +129,7 @@ def compile_model(
       adaspring compile net.onnx --data held-out.npz -o net.lib
       adaspring compile net.pt2 --target host --target raspberry-pi-5 -o libs
       adaspring compile net.onnx --data held-out.npz -o net.lib --dry-run
+      adaspring compile sr.onnx --data pairs.npz --metric psnr --max-drop 0.3 -o sr.lib
     """
     from ...explore.request import Bounds, Request, default_logs, find_boards
 
@@ -128,11 +138,19 @@ def compile_model(
         output=output,
         boards=find_boards(target),
         data=data,
+        metric=metric,
+        calibration=calibration,
         training=retrain,
         together=together,
+        loss=loss,
         retrain_time_s=parse_duration("--retrain-time", retrain_time),
         recipes=tuple(recipe or ()),
-        bounds=Bounds(max_drop=max_drop, latency_ms=latency_ms, front_only=not keep_dominated),
+        bounds=Bounds(
+            max_drop=max_drop,
+            min_metric=min_metric,
+            latency_ms=latency_ms,
+            front_only=not keep_dominated,
+        ),
         tuning=parse_tuning(trials, time_limit, tuner, seed),
         shapes=parse_shapes(shape),
         pad=parse_pad(pad),

@@ -18,7 +18,7 @@ from ...ir.layers import macs_count, weight_bytes
 
 def plan_data(plan: Plan) -> dict[str, Any]:
     """Everything that is decided before the long work."""
-    model, bounds = plan.model, plan.request.bounds
+    model, bounds, metric = plan.model, plan.bounds, plan.metric
     return {
         "model": model.name,
         "source": str(plan.request.model),
@@ -32,7 +32,11 @@ def plan_data(plan: Plan) -> dict[str, Any]:
         "macs_count": macs_count(model),
         "weights_bytes": weight_bytes(model),
         "data": _data(plan),
-        "max_drop_ratio": bounds.max_drop,
+        "metric": None if metric is None else metric.name,
+        "direction": None if metric is None else metric.direction,
+        "against": None if metric is None else metric.against,
+        "max_drop": bounds.max_drop,
+        "min_metric": bounds.min_metric,
         "latency_ms": bounds.latency_ms,
         "keep_dominated": not bounds.front_only,
         "recipes": [_recipe(recipe) for recipe in plan.recipes],
@@ -52,7 +56,8 @@ def _data(plan: Plan) -> dict[str, Any] | None:
     return {
         "source": str(plan.request.data),
         "seed": plan.request.seed,
-        "calibration_count": len(plan.splits.calibration),
+        "calibration": None if plan.request.calibration is None else str(plan.request.calibration),
+        "calibration_count": 0 if plan.calibration is None else len(plan.calibration),
         "validation_count": len(plan.splits.validation),
         "test_count": len(plan.splits.test),
     }

@@ -12,15 +12,22 @@ from ...explore.compile import BoardFailure, BoardResult, CompileResult
 from ...explore.plan import Plan
 from ...explore.request import Bounds
 from ...ir.model import TensorSpec
+from ...metrics import Metric
 from ..shared.answer import Answer
-from ..shared.library_tables import agreement_text, at_shape, decision_table, dropped_table
+from ..shared.library_tables import (
+    agreement_text,
+    at_shape,
+    decision_table,
+    dropped_table,
+    padding_text,
+)
 from ..shared.tables import (
-    COST_COLUMNS,
-    ORIGIN_NOTE,
     bytes_text,
     cost_cells,
+    cost_columns,
     count_text,
     line,
+    origin_note,
     shape_text,
     table,
 )
@@ -37,8 +44,10 @@ def plan_answer(plan: Plan) -> Answer:
         line(f"inputs   {_specs(model.inputs)}"),
         line(f"outputs  {_specs(model.outputs)}"),
         *(line(f"also     {_specs(further.inputs)}") for further in plan.further_shapes),
+        *([line(f"padding  {padding_text(plan.request.pad)}")] if plan.request.pad else []),
         line(f"data     {_data(data['data'])}"),
-        line(f"bounds   {_bounds(plan.request.bounds)}"),
+        *([line(f"metric   {plan.metric.explain()}")] if plan.metric else []),
+        line(f"bounds   {_bounds(plan.bounds, plan.metric)}"),
         *(decision_table(each.recipe.name, each.decisions) for each in recipes if each.decisions),
         table("Recipes", ("recipe", "passes", ">MACs", ">weights", ""),
               map(_recipe_row, data["recipes"])),
@@ -108,6 +117,7 @@ def _board_shown(result: BoardResult | BoardFailure) -> Iterable[Any]:
         return
     title = f"{result.board.name}: {result.folder}"
     rows, below = [], result.lost_on_test
+    costs = [variant.cost for variant in result.manifest.variants]
     all_ratios = (result.latency_ratios, *result.further_latency_ratios)
     for variant in result.manifest.variants:
         name = f"{variant.name} !" if variant.name in below else variant.name
@@ -115,8 +125,8 @@ def _board_shown(result: BoardResult | BoardFailure) -> Iterable[Any]:
             ratio = all_ratios[index].get(variant.name)
             cells = (f"{ratio:.2f}" if ratio else "-", agreement_text(each.agreement))
             rows.append((at_shape(result.manifest, index, name), *cost_cells(each.cost), *cells))
-    yield table(title, ("variant", *COST_COLUMNS, ">time / dense", "error"), rows)
-    yield line(f"{ORIGIN_NOTE}; error: against the reference", "dim")
+    yield table(title, ("variant", *cost_columns(costs), ">time / dense", "error"), rows)
+    yield line(f"{origin_note(costs)}; error: against the reference", "dim")
     if below:
         yield line("! on the test split it falls by more than --max-drop", "yellow")
     if result.manifest.dropped:
@@ -138,7 +148,7 @@ def _how(result: BoardResult) -> str:
     elif not site.here:
         parts.append(f"run on {site.describe()}")
         if site.emulated:
-            parts.append("its outputs and accuracy are real, its times are not: no latency")
+            parts.append("its outputs and metric are real, its times are not: no latency")
     return "; ".join(parts)
 
 
@@ -183,18 +193,24 @@ def _specs(specs: Iterable[TensorSpec]) -> str:
 
 def _data(data: Mapping[str, Any] | None) -> str:
     if data is None:
-        return "none, so accuracy is not known"
+        return "none, so no metric is known"
+    given = "" if data["calibration"] is None else f" of {data['calibration']}"
     return (
-        f"{data['source']}: {data['calibration_count']} samples to calibrate, "
+        f"{data['source']}: {data['calibration_count']} samples{given} to calibrate, "
         f"{data['validation_count']} to validate, {data['test_count']} to test "
         f"(seed {data['seed']})"
     )
 
 
-def _bounds(bounds: Bounds) -> str:
-    text = f"accuracy may fall by {100 * bounds.max_drop:g} points"
+def _bounds(bounds: Bounds, metric: Metric | None) -> str:
+    parts = []
+    if metric is not None and bounds.max_drop is not None:
+        may = "fall" if metric.direction == "higher" else "rise"
+        parts.append(f"{metric.name} may {may} by {metric.describe_change(bounds.max_drop)}")
+    if metric is not None and bounds.min_metric is not None:
+        parts.append(f"{metric.name} no worse than {metric.describe(bounds.min_metric)}")
     if bounds.latency_ms is not None:
-        text += f", p90 at most {bounds.latency_ms:g} ms"
+        parts.append(f"p90 at most {bounds.latency_ms:g} ms")
     if not bounds.front_only:
-        text += ", variants stay though another is better in every figure"
-    return text
+        parts.append("variants stay though another is better in every figure")
+    return ", ".join(parts) or "none"

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...library.context import Context
 from ...library.loader import Library
-from ...library.manifest import Figure
+from ...library.manifest import Figure, MetricFigure
 from ...library.net import Net, Switch
 
 
@@ -64,7 +64,7 @@ def live(library: Library, images: np.ndarray, labels: np.ndarray) -> tuple[Live
             battery_ratio=moment.battery_ratio,
             latency_budget_ms=_times(moment.deadline_ratio, dense.latency_p90_ms),
             memory_budget_bytes=_whole(_times(moment.memory_ratio, dense.peak_memory_bytes)),
-            accuracy_floor_ratio=_floor(dense.accuracy, moment.accuracy_drop),
+            metric_floor=_floor(dense.metric, moment.accuracy_drop),
         )
         switch = net.adapt(context)
         answers, seconds = _answers(net, images)
@@ -96,7 +96,7 @@ def _times(ratio: float, figure: Figure | None) -> float | None:
     return None if figure is None else ratio * figure.value
 
 
-def _floor(dense: Figure | None, drop: float | None) -> float | None:
+def _floor(dense: MetricFigure | None, drop: float | None) -> float | None:
     return None if dense is None or drop is None else max(0.0, dense.value - drop)
 
 

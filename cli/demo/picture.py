@@ -34,9 +34,9 @@ def draw(manifest: Manifest, path: Path) -> None:
 def _front(axes, manifest: Manifest, colors: dict[str, str]) -> None:
     """Accuracy over latency; a dashed line joins the variants that nothing else beats in both."""
     points = sorted(
-        (v.cost.latency_p50_ms.value, 100 * v.cost.accuracy.value, v.name)
+        (v.cost.latency_p50_ms.value, 100 * v.cost.metric.value, v.name)
         for v in manifest.variants
-        if v.cost.latency_p50_ms and v.cost.accuracy
+        if v.cost.latency_p50_ms and v.cost.metric
     )
     best, front = float("-inf"), []
     for latency, accuracy, name in points:

@@ -72,7 +72,7 @@ def _row(lived: Lived) -> tuple[str, ...]:
     context, switch = lived.context, lived.switch
     changed = switch.from_variant != switch.to_variant
     deadline, memory = context.latency_budget_ms, context.memory_budget_bytes
-    floor = context.accuracy_floor_ratio
+    floor = context.metric_floor
     return (
         lived.moment.hour,
         lived.moment.what,

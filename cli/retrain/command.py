@@ -15,7 +15,7 @@ from ...library.score import Score
 from ..shared.answer import Answer, AsJson, Verbose
 from ..shared.bars import Bars
 from ..shared.faults import Interrupted
-from ..shared.options import CheckImport, Model, Shapes
+from ..shared.options import CheckImport, LossName, MetricName, Model, Shapes
 from ..shared.parse import parse_duration, parse_shapes
 
 if TYPE_CHECKING:
@@ -87,6 +87,8 @@ def retrain(
     validation: Held,
     output: Output,
     recipe: RecipeName = "dense",
+    metric: MetricName = None,
+    loss: LossName = None,
     distil: Distil = False,
     qat: Aware = False,
     epochs: Epochs = 20,
@@ -124,6 +126,8 @@ def retrain(
         data=data,
         validation=validation,
         recipe=recipe,
+        metric=metric,
+        loss=loss,
         settings=Settings(
             epochs=epochs,
             batch=batch,
@@ -173,16 +177,19 @@ def _answer(report: Report) -> Answer:
     from ..shared.tables import bytes_text, count_text, line, table
 
     start, best, sizes = report.history[0], report.best, report.sizes
-    count = sizes["validation_count"]
+    values = (report.dense_metric, start.validation_metric, best.validation_metric)
+    dense, compressed, retrained = (_score(report, value) for value in values)
     rows = [
-        ("before compression", "-", _percent(report.dense_accuracy, count)),
-        ("compressed", f"{start.validation_loss:.4g}", _percent(start.validation_accuracy, count)),
-        ("retrained", f"{best.validation_loss:.4g}", _percent(best.validation_accuracy, count)),
+        ("before compression", "-", dense),
+        ("compressed", f"{start.validation_loss:.4g}", compressed),
+        ("retrained", f"{best.validation_loss:.4g}", retrained),
     ]
     macs = (count_text(sizes[f"macs_count_{when}"]) for when in ("before", "after"))
     weights = (bytes_text(sizes[f"weights_bytes_{when}"]) for when in ("before", "after"))
+    columns = ("network", ">loss", f">{report.metric.name}")
     shown = (
-        table("On the validation data", ("network", ">loss", ">accuracy"), rows),
+        table("On the validation data", columns, rows),
+        line(f"{report.metric.explain()}", "dim"),
         line(f"MACs {' → '.join(macs)}, float weights {' → '.join(weights)}"),
         line(f"best in epoch {best.epoch} of {len(report.history) - 1}; {report.stopped}"),
         line(f"wrote {report.output}"),
@@ -190,18 +197,28 @@ def _answer(report: Report) -> Answer:
     return Answer(data=_data(report), shown=shown)
 
 
-def _percent(ratio: float | None, count: int) -> str:
+def _score(report: Report, value: float | None) -> str:
+    """Write a value, with its interval where it is a share of samples."""
+    from ...metrics.classes import SHARES
     from ..shared.tables import score_text
 
-    return "-" if ratio is None else score_text(ratio, Score(value=ratio, count=count).interval)
+    if value is None:
+        return "-"
+    if report.metric not in SHARES:
+        return report.metric.describe(value)
+    return score_text(value, Score.of_share(value, report.sizes["validation_count"]).interval)
 
 
 def _data(report: Report) -> dict[str, Any]:
+    metric = report.metric
     return {
         "output": str(report.output),
-        "dense_accuracy": report.dense_accuracy,
-        "compressed_accuracy": report.history[0].validation_accuracy,
-        "retrained_accuracy": report.best.validation_accuracy,
+        "metric": metric.name,
+        "direction": metric.direction,
+        "against": metric.against,
+        "dense_metric": report.dense_metric,
+        "compressed_metric": report.history[0].validation_metric,
+        "retrained_metric": report.best.validation_metric,
         "best_epoch": report.best.epoch,
         "stopped": report.stopped,
         **report.sizes,

@@ -16,6 +16,7 @@ from ...explore.retrain.retrain import (
 )
 from ...files.replace import TemporaryFolder
 from ...ir.layers import macs_count, weight_bytes
+from ...metrics import Metric
 from ...training import Epoch, Ranks, join_group, launch, pt2_bytes
 from ..shared.bars import Bars
 from ..shared.files import check_folder, write_whole
@@ -27,7 +28,8 @@ class Report:
 
     sizes: dict[str, int]
     decisions: tuple[str, ...]
-    dense_accuracy: float | None
+    metric: Metric
+    dense_metric: float
     history: tuple[Epoch, ...]
     best: Epoch
     stopped: str
@@ -48,7 +50,8 @@ def run(request: RetrainRequest, output: Path, ranks: Ranks, progress: Progress)
     return Report(
         sizes=sizes(done.plan),
         decisions=tuple(each.describe() for each in done.plan.decisions),
-        dense_accuracy=done.dense_accuracy,
+        metric=done.plan.metric,
+        dense_metric=done.dense_metric,
         history=done.trained.history,
         best=done.trained.best,
         stopped=done.trained.stopped,

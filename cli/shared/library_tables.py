@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -17,7 +17,7 @@ from ...library.manifest import (
     Signature,
     TensorSpec,
 )
-from .tables import COST_COLUMNS, ORIGIN_NOTE, bytes_text, cost_cells, line, shape_text, table
+from .tables import bytes_text, cost_cells, cost_columns, line, origin_note, shape_text, table
 
 
 def head(lib: Path, manifest: Manifest, obstacle: str | None) -> tuple[Text, ...]:
@@ -34,7 +34,7 @@ def head(lib: Path, manifest: Manifest, obstacle: str | None) -> tuple[Text, ...
         line(f"inputs   {_specs(manifest.inputs)}"),
         line(f"outputs  {_specs(manifest.outputs)}"),
         *(line(f"also     {_specs(each.inputs)}") for each in manifest.further_shapes),
-        *([line(f"padding  {_padding(manifest)}")] if manifest.padding else []),
+        *([line(f"padding  {padding_text(manifest.padding)}")] if manifest.padding else []),
         line(
             f"files    {len(manifest.files)}, {bytes_text(size)}, every SHA-256 as written; "
             f"made {manifest.created} by adaspring {manifest.adaspring_version}, "
@@ -50,9 +50,9 @@ def variant_table(manifest: Manifest) -> Table:
          *cost_cells(each.cost), agreement_text(each.agreement), v.recipe)
         for v in manifest.variants for index, each in enumerate(v.executables)
     ]  # fmt: skip
-    columns = ("variant", *COST_COLUMNS, "error", "recipe")
-    drawn = table("Variants", columns, rows)
-    drawn.caption = Text(f"* the plainest; {ORIGIN_NOTE}; error: against the reference")
+    costs = [variant.cost for variant in manifest.variants]
+    drawn = table("Variants", ("variant", *cost_columns(costs), "error", "recipe"), rows)
+    drawn.caption = Text(f"* the plainest; {origin_note(costs)}; error: against the reference")
     return drawn
 
 
@@ -103,9 +103,9 @@ def _threads(board: BoardRecord) -> str:
     return f"{text}, one to each" if board.affinity.pinned else text
 
 
-def _padding(manifest: Manifest) -> str:
+def padding_text(padding: Mapping[str, float]) -> str:
     """Say with what inputs are filled up to the next larger shape."""
-    filled = ", ".join(f"{name} with {value:g}" for name, value in manifest.padding.items())
+    filled = ", ".join(f"{name} with {value:g}" for name, value in padding.items())
     return f"{filled}, up to the next larger shape"
 
 

@@ -19,14 +19,48 @@ Data = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="Held-out samples with labels: an .npz with x and y, a folder of class folders, or "
+        help="Held-out samples, with or without labels: an .npz with x and y, a folder of class "
+        "folders, or package.module:function.",
+    ),
+]
+MetricName = Annotated[
+    str | None,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        help="top1, top5, auc, f1, map, mse, psnr, cosine, relative-error, cer, agreement, or "
         "package.module:function.",
+        show_default="top1; without labels, nearness to the dense network",
     ),
 ]
 MaxDrop = Annotated[
-    float,
+    float | None,
     typer.Option(
-        "--max-drop", min=0.0, max=1.0, help="Largest accuracy drop allowed; 0.01 is a point."
+        "--max-drop",
+        min=0.0,
+        help="How much worse the metric may get, in its unit; 0.01 is a point.",
+        show_default="0.02; what is usual for the metric",
+    ),
+]
+MinMetric = Annotated[
+    float | None,
+    typer.Option("--min-metric", help="The worst value of the metric that is kept."),
+]
+Calibration = Annotated[
+    str | None,
+    typer.Option(
+        "--calibration",
+        metavar="DATA",
+        help="Samples for calibration, in place of a part of --data; no labels needed.",
+    ),
+]
+LossName = Annotated[
+    str | None,
+    typer.Option(
+        "--loss",
+        metavar="FUNCTION",
+        help="package.module:function of (outputs, targets) to train with, in torch, in place of "
+        "cross-entropy.",
     ),
 ]
 Trials = Annotated[

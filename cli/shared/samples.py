@@ -41,10 +41,17 @@ def random_samples(specs: Sequence[TensorSpec], count: int | None, seed: int = 0
     return Samples(inputs=inputs, count=held, whole=count is None)
 
 
-def read_samples(path: Path, specs: Sequence[TensorSpec], limit: int | None) -> Samples:
-    """Read arrays under each input's name, or `x` for a single input, and labels `y` if any."""
+def read_samples(
+    path: Path, specs: Sequence[TensorSpec], limit: int | None, *, has_classes: bool = True
+) -> Samples:
+    """Read arrays under each input's name, or `x` for a single input, and class labels `y` if any.
+
+    Targets by name (`y.NAME`) are left out, and without `has_classes` so is `y`.
+    """
     arrays = read_npz(path, DataError, "give an .npz with the inputs under their names")
+    arrays = {name: array for name, array in arrays.items() if not name.startswith("y.")}
     labels = arrays.pop("y", None)
+    labels = labels if has_classes else None
     inputs = tuple(_in_order(path, arrays, specs))
     if all(a.shape == spec.shape for a, spec in zip(inputs, specs, strict=True)):
         count, whole = len(inputs[0]) if inputs[0].ndim else 1, True

@@ -13,7 +13,7 @@ from rich.text import Text
 from .faults import printable
 
 if TYPE_CHECKING:
-    from ...library.manifest import Cost, Figure
+    from ...library.manifest import Cost, Figure, MetricFigure
 
 _PIPED_WIDTH = 160
 _NOT_KNOWN = "-"
@@ -75,17 +75,28 @@ def percent_text(ratio: float) -> str:
     return f"{100 * ratio:.1f} %"
 
 
-COST_COLUMNS = (
-    ">accuracy", ">validation", ">p50 ms", ">p90 ms", ">energy mJ", ">peak memory", ">size", ">MACs"
-)  # fmt: skip
-ORIGIN_NOTE = "~ modelled, not measured; - not known; accuracy: test split, ± 95 % interval"
+def cost_columns(costs: Sequence[Cost]) -> tuple[str, ...]:
+    """Name the columns of `cost_cells`; the first is the library's metric."""
+    name = _metric_name(costs) or "metric"
+    rest = (">p50 ms", ">p90 ms", ">energy mJ", ">peak memory", ">size", ">MACs")
+    return (f">{name}", ">validation", *rest)
+
+
+def origin_note(costs: Sequence[Cost]) -> str:
+    """Say what the marks in the cells mean, and how the metric was found."""
+    note, name = "~ modelled, not measured; - not known", _metric_name(costs)
+    if name is None:
+        return note
+    figure = next(cost.metric for cost in costs if cost.metric is not None)
+    against = "" if figure.against == "labels" else " against the dense network's answers"
+    return f"{note}; {name}:{against} test split, ± 95 % interval, {figure.direction} is better"
 
 
 def cost_cells(cost: Cost) -> tuple[str, ...]:
-    """Give the cells under COST_COLUMNS; what is modelled is marked ~."""
+    """Give the cells under `cost_columns`; what is modelled is marked ~."""
     return (
-        accuracy_text(cost.accuracy),
-        _figure(cost.validation_accuracy, percent_text),
+        metric_text(cost.metric),
+        metric_text(cost.validation_metric, with_interval=False),
         _figure(cost.latency_p50_ms, "{:.3g}".format),
         _figure(cost.latency_p90_ms, "{:.3g}".format),
         _figure(cost.energy_mj, "{:.3g}".format),
@@ -95,18 +106,26 @@ def cost_cells(cost: Cost) -> tuple[str, ...]:
     )
 
 
-def accuracy_text(figure: Figure | None) -> str:
-    """Write an accuracy with how sure it is: 91.8 ±1.3 %."""
-    if figure is None or figure.interval is None:
-        return _figure(figure, percent_text)
-    interval = figure.interval
-    return _figure(figure, lambda value: score_text(value, interval))
+def metric_text(figure: MetricFigure | None, *, with_interval: bool = True) -> str:
+    """Write a metric with how sure it is: 91.8 ±1.3 %, 31.2 ±0.4 dB, 0.0123 ±0.0004."""
+    if figure is None:
+        return _NOT_KNOWN
+    interval = figure.interval if with_interval else None
+    text = score_text(figure.value, interval, figure.unit)
+    return ("~" if figure.origin == "modelled" else "") + text
 
 
-def score_text(ratio: float, interval: tuple[float, float]) -> str:
-    """Write a ratio with the larger half of its interval."""
-    half = max(interval[1] - ratio, ratio - interval[0])
-    return f"{100 * ratio:.1f} ±{100 * half:.1f} %"
+def score_text(value: float, interval: tuple[float, float] | None, unit: str = "ratio") -> str:
+    """Write a value with the larger half of its interval."""
+    half = None if interval is None else max(interval[1] - value, value - interval[0])
+    if unit == "ratio":
+        sure = "" if half is None else f"±{100 * half:.1f} "
+        return f"{100 * value:.1f} {sure}%"
+    return f"{value:.4g}{'' if half is None else f' ±{half:.2g}'} {unit}".strip()
+
+
+def _metric_name(costs: Sequence[Cost]) -> str | None:
+    return next((cost.metric.name for cost in costs if cost.metric is not None), None)
 
 
 def _figure(figure: Figure | None, text) -> str:

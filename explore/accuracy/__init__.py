@@ -1,1 +1,1 @@
-"""How good a network is, how sure that is, and what makes it look worse than it is."""
+"""How good a variant is, how sure that is, and what makes it look worse than it is."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from ...frontend.data import Dataset
 from ...ir.model import Model
-from ...library.score import Score
+from ...metrics.classes import probabilities
 from ...reference.executor import accuracy, evaluate
 from ..variants import Probe, Variant
 
@@ -27,21 +27,27 @@ Change = Callable[[np.ndarray], np.ndarray]
 
 def doubts(model: Model, dense: Variant, probe: Probe) -> tuple[str, ...]:
     """Say what looks wrong with the data, a sentence each, with the evidence."""
-    if probe.labels is None:
-        return ()
-    return tuple(_doubts(model, dense, probe))
+    classes = () if probe.class_labels is None else _doubts(model, dense, probe)
+    return (*_few_samples(dense, probe), *classes)
+
+
+def _few_samples(dense: Variant, probe: Probe) -> Iterator[str]:
+    metric, count = probe.metric, probe.validation_count
+    if metric is None or count >= FEW_SAMPLES or metric.against == "dense":
+        return
+    scores = probe.scores(dense.outputs, None)
+    assert scores is not None, "there is a metric"
+    low, high = map(metric.describe, scores.validation.interval)
+    yield (
+        f"{count} samples decide what is kept: {metric.name} is "
+        f"{metric.describe(scores.validation.value)} on them, and may be anything from {low} to "
+        f"{high} (95 %); give more samples"
+    )
 
 
 def _doubts(model: Model, dense: Variant, probe: Probe) -> Iterator[str]:
-    labels, scores = probe.labels, dense.outputs[0]
+    labels, scores = probe.class_labels, dense.outputs[0]
     assert labels is not None, "asked for with labels alone"
-    if probe.validation_count < FEW_SAMPLES:
-        held = dense.validation_accuracy or 0.0
-        low, high = Score(value=held, count=probe.validation_count).interval
-        yield (
-            f"{probe.validation_count} samples decide what is kept: its accuracy of {held:.0%} "
-            f"may be anything from {low:.0%} to {high:.0%} (95 %); give more samples"
-        )
     classes = scores.shape[-1]
     found = accuracy(scores, labels)
     promised = float(_confidence(scores).mean())
@@ -66,16 +72,13 @@ def _is_suspicious(found: float, promised: float, classes: int, count: int) -> b
 
 
 def _confidence(scores: np.ndarray) -> np.ndarray:
-    """Give the largest probability of each sample; scores that are none go through a softmax."""
+    """Give the largest probability of each sample."""
     flat = scores.reshape(len(scores), -1).astype(np.float64)
-    if flat.min() >= 0 and np.allclose(flat.sum(axis=1), 1, atol=1e-3):
-        return np.asarray(flat.max(axis=1))
-    powers = np.exp(flat - flat.max(axis=1, keepdims=True))
-    return np.asarray(1 / powers.sum(axis=1))
+    return np.asarray(probabilities(flat).max(axis=1))
 
 
 def _causes(model: Model, probe: Probe, scores: np.ndarray, found: float) -> Iterator[str]:
-    labels = probe.labels
+    labels = probe.class_labels
     assert labels is not None, "asked for with labels alone"
     for shift, text in ((1, "one too small"), (-1, "one too large")):
         shifted = accuracy(scores, labels + shift)

@@ -61,7 +61,7 @@ class LayerTimes:
                     model=model,
                     steps=(),
                     outputs=(),
-                    validation_accuracy=None,
+                    validation_metric=None,
                 )
                 cost = make_cost(one, built, self._board)
                 parts.append(variant_parts(one, built, cost, None))

@@ -1,10 +1,10 @@
-"""Retrain a compressed network that lost too much accuracy, before it is built."""
+"""Retrain a compressed network that lost too much, before it is built."""
 
 from __future__ import annotations
 
 from ...ir.model import Model
 from ...passes import Compressed, run
-from ...training import Distillation, Settings, train
+from ...training import Distillation, Settings, find_loss, train
 from ..compressor import Compressor
 from ..plan import Plan
 from ..progress import Progress
@@ -23,9 +23,11 @@ def retrain_variant(
     calibration split, so that the validation split, which decides what is kept, has not been
     looked at.
     """
-    held_out, data, dense = plan.calibration, plan.training, plan.model
-    assert held_out is not None, "retraining is asked for with held-out data"
+    data, metric, dense = plan.training, plan.metric, plan.model
+    assert plan.splits is not None, "retraining is asked for with held-out data"
+    assert metric is not None, "by which it is judged"
     assert data is not None, "and with training data"
+    held_out = plan.splits.calibration
     passes = variant.recipe.passes
     last = passes[-1:] if passes[-1].rounds_weights else ()
     aware = any(each.trains_under_rounding for each in last)
@@ -36,21 +38,23 @@ def retrain_variant(
         data,
         held_out,
         settings,
+        metric=metric,
+        loss=find_loss(plan.request.loss),
         teacher=dense,
         quantized=variant.steps[-1].decisions if aware else (),
         progress=progress,
     )
     made = Compressed(model=trained.network, steps=variant.steps)
     if last and not aware:
-        rounded = run(trained.model, last, held_out)
+        rounded = run(trained.model, last, plan.calibration)
         made = Compressed(model=rounded.model, steps=(*variant.steps[:-1], *rounded.steps))
-    before = variant.validation_accuracy
-    assert before is not None, "a variant that lost accuracy has one"
+    before = variant.validation_metric
+    assert before is not None, "a variant that lost too much has one"
     rounding = " under int8 rounding" if aware else ""
     how = (
         f"retrained on {len(data)} samples{rounding}, distilled from dense: best epoch "
-        f"{trained.best.epoch} of {len(trained.history) - 1} ({trained.stopped}); accuracy on the "
-        f"validation split was {before:.1%} before"
+        f"{trained.best.epoch} of {len(trained.history) - 1} ({trained.stopped}); {metric.name} "
+        f"on the validation split was {metric.describe(before)} before"
     )
     return make_variant(variant.recipe, made, probe, how)
 

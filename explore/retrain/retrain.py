@@ -14,10 +14,11 @@ from ...frontend import check, load_data
 from ...frontend.data import Dataset
 from ...frontend.shapes import Shapes, one_shape
 from ...ir.model import Model
+from ...metrics import AskedMetric, Metric, resolve
 from ...passes import Compressed, Decision, Quantize, run
-from ...reference.executor import accuracy, evaluate
+from ...reference.executor import evaluate
 from ...reference.import_check import load_checked
-from ...training import Ranks, Settings, Trained, train
+from ...training import AskedLoss, Loss, Ranks, Settings, Trained, find_loss, train
 from ..progress import Progress, Silent
 from ..recipes import Recipe, find_recipe
 
@@ -32,7 +33,8 @@ class RetrainRequest:
     `model`, `data` and `validation`: files, `package.module:function`, or what they would give;
     `validation` are other samples, on which the best epoch is chosen. `aware`: train under the
     rounding of int8, whether the recipe has it or not. With `settings.distillation` the network
-    before the recipe is the teacher.
+    before the recipe is the teacher. `metric` chooses the best epoch (`metrics.resolve`); `loss` is
+    minimised in place of cross-entropy (`training.find_loss`).
     """
 
     model: str | Path | Model
@@ -40,10 +42,24 @@ class RetrainRequest:
     validation: str | Path | Dataset
     recipe: str | Recipe = "dense"
     settings: Settings = field(default_factory=Settings)
+    metric: AskedMetric = None
+    loss: AskedLoss = None
     aware: bool = False
     shapes: Shapes | Sequence[Shapes] | None = None
     check_import: bool = True
     checkpoints: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What a request names, read and found."""
+
+    recipe: Recipe
+    model: Model
+    data: Dataset
+    validation: Dataset
+    metric: Metric
+    loss: Loss | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +73,8 @@ class RetrainPlan:
     model: Model
     data: Dataset
     validation: Dataset
+    metric: Metric
+    loss: Loss | None
     compressed: Compressed
     quantized: tuple[Decision, ...]
 
@@ -69,11 +87,11 @@ class RetrainPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class Retrained:
-    """The trained network; `dense_accuracy` is that of the network before the recipe."""
+    """The trained network; `dense_metric` is that of the network before the recipe."""
 
     plan: RetrainPlan
     trained: Trained
-    dense_accuracy: float | None
+    dense_metric: float
 
 
 def retrain_model(
@@ -99,25 +117,25 @@ def plan_retraining(request: RetrainRequest, ranks: Ranks, progress: Progress) -
 
     The leading process compresses for all: on other hosts, sums may round to other decisions.
     """
-    recipe, model, data, validation = read_inputs(request, progress)
-    progress.step("compress", 0, 1, recipe.name)
-    compressed, quantized = ranks.from_leader(lambda: _compress(request, recipe, model, data))
+    inputs = read_inputs(request, progress)
+    progress.step("compress", 0, 1, inputs.recipe.name)
+    compressed, quantized = ranks.from_leader(lambda: _compress(request, inputs))
     progress.step("compress", 1, 1, "done")
     return RetrainPlan(
         request=request,
-        model=model,
-        data=data,
-        validation=validation,
+        model=inputs.model,
+        data=inputs.data,
+        validation=inputs.validation,
+        metric=inputs.metric,
+        loss=inputs.loss,
         compressed=compressed,
         quantized=quantized,
     )
 
 
-def read_inputs(
-    request: RetrainRequest, progress: Progress
-) -> tuple[Recipe, Model, Dataset, Dataset]:
-    """The recipe, the network, the data and the validation data, or what is wrong with them."""
-    recipe = _find_recipe(request)
+def read_inputs(request: RetrainRequest, progress: Progress) -> Inputs:
+    """Read and find what a request names, or say what is wrong with it."""
+    recipe, loss = _find_recipe(request), find_loss(request.loss)
     progress.step("read", 0, 3, str(getattr(request.model, "name", request.model)))
     shapes = one_shape(request.shapes, "a network is trained at one")
     model = load_checked(request.model, shapes, check=request.check_import)
@@ -125,8 +143,11 @@ def read_inputs(
     data = check(load_data(request.data), model)
     progress.step("read", 2, 3, "validation data")
     validation = check(load_data(request.validation), model)
+    metric = resolve(request.metric, model, validation)
     progress.step("read", 3, 3, "done")
-    return recipe, model, data, validation
+    return Inputs(
+        recipe=recipe, model=model, data=data, validation=validation, metric=metric, loss=loss
+    )
 
 
 def retrain(plan: RetrainPlan, ranks: Ranks, progress: Progress) -> Retrained:
@@ -137,14 +158,16 @@ def retrain(plan: RetrainPlan, ranks: Ranks, progress: Progress) -> Retrained:
         plan.data,
         plan.validation,
         settings,
+        metric=plan.metric,
+        loss=plan.loss,
         teacher=plan.model if settings.distillation else None,
         quantized=plan.quantized,
         checkpoints=plan.request.checkpoints,
         ranks=ranks,
         progress=progress,
     )
-    dense = ranks.from_leader(lambda: _accuracy(plan.model, plan.validation))
-    return Retrained(plan=plan, trained=trained, dense_accuracy=dense)
+    dense = ranks.from_leader(lambda: _dense_metric(plan))
+    return Retrained(plan=plan, trained=trained, dense_metric=dense)
 
 
 def _find_recipe(request: RetrainRequest) -> Recipe:
@@ -166,18 +189,20 @@ def _find_recipe(request: RetrainRequest) -> Recipe:
     return recipe
 
 
-def _compress(
-    request: RetrainRequest, recipe: Recipe, model: Model, data: Dataset
-) -> tuple[Compressed, tuple[Decision, ...]]:
+def _compress(request: RetrainRequest, inputs: Inputs) -> tuple[Compressed, tuple[Decision, ...]]:
+    recipe, data = inputs.recipe, inputs.data
     order = np.random.default_rng(request.settings.seed).permutation(len(data))
     calibration = data.take(order[:CALIBRATION_SAMPLES])
-    made = run(model, [each for each in recipe.passes if not each.rounds_weights], calibration)
+    made = run(
+        inputs.model, [each for each in recipe.passes if not each.rounds_weights], calibration
+    )
     aware = (each for each in recipe.passes if each.trains_under_rounding)
     quantize = next(aware, Quantize())
     return made, quantize.plan(made.model, calibration) if request.aware else ()
 
 
-def _accuracy(model: Model, held_out: Dataset) -> float | None:
-    if held_out.labels is None:
-        return None
-    return accuracy(evaluate(model, held_out)[0], held_out.labels)
+def _dense_metric(plan: RetrainPlan) -> float:
+    outputs, metric = evaluate(plan.model, plan.validation), plan.metric
+    targets = outputs if metric.against == "dense" else plan.validation.targets
+    assert targets is not None, "the metric was chosen for these data"
+    return metric.value(outputs, targets)

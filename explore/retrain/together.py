@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...errors import AdaspringError
 from ...passes import Compressed
-from ...training import train_together
+from ...training import find_loss, train_together
 from ..compressor import Compressor, Passes
 from ..plan import Plan
 from ..progress import Progress
@@ -22,8 +22,8 @@ def train_recipes(
     The dense network is the teacher and stays what it is; roundings come after. The best epoch is
     chosen on the calibration split. What cannot be compressed is left for its recipe to say.
     """
-    held_out, data, dense = plan.calibration, plan.training, plan.model
-    assert held_out is not None, "training together is asked for with held-out data"
+    data, dense = plan.training, plan.model
+    assert plan.splits is not None, "training together is asked for with held-out data"
     assert data is not None, "and with training data"
     made: dict[Passes, Compressed] = {}
     for recipe in recipes:
@@ -39,8 +39,10 @@ def train_recipes(
         dense,
         {name: made[floats].steps for name, floats in named.items()},
         data,
-        held_out,
+        plan.splits.calibration,
         training_settings(dense, plan.request),
+        metric=plan.metric,
+        loss=find_loss(plan.request.loss),
         teacher=dense,
         progress=progress,
     )

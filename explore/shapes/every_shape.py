@@ -17,8 +17,8 @@ from ...passes import Compressed
 from ..plan import Plan
 from ..progress import Progress
 from ..shortlist import dropped_record
-from ..variants import Probe, Variant, make_probe, make_variant
-from .padding import with_masks
+from ..variants import Probe, Variant, make_variant, unlabelled_probe
+from .padding import masked_inputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ def at_every_shape(
     further, lost = [], dict[str, record.Dropped]()
     for done, model in enumerate(plan.further_shapes):
         progress.step("carry over", done, len(plan.further_shapes), specs_text(model.inputs))
-        there = with_masks(make_probe(model, None), model, plan.request.pad)
+        there = unlabelled_probe(model, masked_inputs(model, plan.request.pad))
         made = []
         for variant in variants:
             try:

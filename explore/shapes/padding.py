@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -17,26 +16,26 @@ from ...library.shapes.padding import Padding
 from ...reference.executor import Reference, difference_ratio
 from ...reference.import_check import QUANTIZED_TOLERANCE, TOLERANCE
 from ..assemble import signature_of
-from ..variants import Probe, make_probe
+from ..variants import random_inputs
 
 _ALL_ZERO = 1e-2
 
 
-def with_masks(probe: Probe, model: Model, pad: Mapping[str, float]) -> Probe:
-    """The same samples, with what padding makes a mask drawn as one.
+def masked_inputs(model: Model, pad: Mapping[str, float]) -> tuple[np.ndarray, ...]:
+    """Random samples (N, …), with what padding makes a mask drawn as one.
 
     An integer input that is no index is a mask: it holds the value that pads it, or the other of 0
     and 1, and at least one of a row is not padding.
     """
     ranges, rng, inputs = index_ranges(model), np.random.default_rng(0), []
-    for spec, value in zip(model.inputs, probe.inputs, strict=True):
+    for spec, value in zip(model.inputs, random_inputs(model), strict=True):
         if spec.name in pad and value.dtype.kind in "iub" and spec.name not in ranges:
             there = 0 if pad[spec.name] else 1
             drawn = np.where(rng.random(value.shape) < 0.5, pad[spec.name], there)
             drawn[..., 0] = there
             value = drawn.astype(value.dtype)
         inputs.append(value)
-    return replace(probe, inputs=tuple(inputs))
+    return tuple(inputs)
 
 
 def check_padding(models: Sequence[Model], pad: Mapping[str, float]) -> None:
@@ -54,8 +53,7 @@ def check_padding(models: Sequence[Model], pad: Mapping[str, float]) -> None:
         raise UsageError(f"--pad: {fault}")
     padding, compared = Padding(signatures, pad), 0
     for index, model in enumerate(models):
-        probe = with_masks(make_probe(model, None), model, pad)
-        runs = model.cut_runs(probe.inputs, np.arange(model.batch)[None])
+        runs = model.cut_runs(masked_inputs(model, pad), np.arange(model.batch)[None])
         inputs = [value[0] for value in runs]
         padded = padding.fit(inputs, beyond=index)
         if padded is None:

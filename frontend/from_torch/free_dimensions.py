@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import fx
 from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
 from torch.utils import _pytree
 
 from ...errors import ModelError, first_line
@@ -105,6 +106,17 @@ def describe_free(program: ExportedProgram) -> str:
     return f"has free dimensions, {listed}; give shapes, for example {options}"
 
 
+def check_inputs(program: ExportedProgram, name: str) -> None:
+    """Refuse inputs that are no tensors: ModelError."""
+    values = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    for spec in program.graph_signature.input_specs:
+        tensor = isinstance(values.get(spec.arg.name), torch.Tensor)
+        if spec.kind is InputKind.USER_INPUT and not tensor:
+            raise ModelError(
+                f"{name}: input {spec.arg.name} is not a tensor; fix it before exporting"
+            )
+
+
 def fix_shapes(program: ExportedProgram, shapes: Shapes, name: str) -> ExportedProgram:
     """Export a program with free dimensions anew, with these shapes of its inputs.
 
@@ -113,13 +125,12 @@ def fix_shapes(program: ExportedProgram, shapes: Shapes, name: str) -> ExportedP
             the program was exported for.
 
     """
+    check_inputs(program, name)
+    values = {node.name: node.meta["val"] for node in _placeholders(program)}
     wanted = _complete(program, shapes, name)
-    examples = [
-        torch.zeros(wanted[node.name], dtype=node.meta["val"].dtype)
-        for node in _placeholders(program)
-    ]
-    args, kwargs = _pytree.tree_unflatten(examples, program.call_spec.in_spec)
     try:
+        examples = [torch.zeros(wanted[key], dtype=value.dtype) for key, value in values.items()]
+        args, kwargs = _pytree.tree_unflatten(examples, program.call_spec.in_spec)
         return torch.export.export(program.module(), args, kwargs)
     except Exception as error:
         raise ModelError(

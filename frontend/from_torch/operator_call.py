@@ -54,6 +54,8 @@ class OperatorCall:
         self._builder = builder
         self.name = str(node.target)
         self.results = _results(node)
+        self.complex_arguments = tuple(is_complex(arg) for arg in node.args)
+        self._node = node
 
     @property
     def dtype(self) -> str:
@@ -64,6 +66,10 @@ class OperatorCall:
     def shape(self) -> tuple[int, ...]:
         """The shape of the (first) result."""
         return tuple(self.results[0].shape)
+
+    def reads_result(self, index: int) -> bool:
+        """Whether something reads one of several results."""
+        return any(user.args[1:] == (index,) for user in self._node.users)
 
     def emit(self, operator: Callable[..., relax.Expr], *args: Any, **settings: Any) -> relax.Expr:
         """Emit one operator and bind its result."""
@@ -114,6 +120,13 @@ def _results(node: fx.Node) -> list[Any]:
     return list(value) if isinstance(value, tuple | list) else [value]
 
 
+def is_complex(value: Any) -> bool:
+    """Whether a node gives complex numbers, or one of its results is such."""
+    if not isinstance(value, fx.Node):
+        return False
+    return any(isinstance(part, torch.Tensor) and part.is_complex() for part in _results(value))
+
+
 def arguments_of(operator: Any) -> Sequence[Any]:
     """Read the arguments that an operator of ATen declares."""
     return operator._schema.arguments
@@ -152,7 +165,12 @@ NARROW_FLOATS = (torch.float16, torch.bfloat16)
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """Name the type in which it is computed here: ``float32`` for torch.float32 and narrower."""
+    """Name the type in which it is computed here.
+
+    ``float32`` for torch.float32 and narrower; of complex numbers, that of each part.
+    """
+    if dtype.is_complex:
+        return own_name(dtype.to_real())
     return "float32" if dtype in NARROW_FLOATS else own_name(dtype)
 
 

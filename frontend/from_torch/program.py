@@ -10,11 +10,11 @@ import torch
 from torch import fx
 from torch._decomp import get_decompositions
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
+from torch.export.graph_signature import OutputKind, TensorArgument
 
 from ...errors import ModelError, UnsupportedOperator, first_line
 from ..shapes import Shapes
-from .free_dimensions import describe_free
+from .free_dimensions import check_inputs, describe_free
 from .operator_call import NARROW_FLOATS, own_name
 
 _aten = torch.ops.aten
@@ -89,11 +89,7 @@ def check(program: ExportedProgram, name: str) -> None:
     for key, tensor in program.state_dict.items():
         if tensor.is_floating_point() and tensor.dtype not in (torch.float32, *NARROW_FLOATS):
             raise ModelError(f"{name}: {key} is {tensor.dtype}; convert the network with .float()")
-    for spec in program.graph_signature.input_specs:
-        if spec.kind is InputKind.USER_INPUT and not isinstance(spec.arg, TensorArgument):
-            raise ModelError(
-                f"{name}: input {spec.arg.name} is not a tensor; fix it before exporting"
-            )
+    check_inputs(program, name)
     wanted = set(program.graph_signature.user_inputs)
     if not wanted:
         raise ModelError(f"{name} has no inputs, so its outputs never change; export one that has")
@@ -105,9 +101,7 @@ def check(program: ExportedProgram, name: str) -> None:
 
 
 def _check_input(node: fx.Node, name: str) -> None:
-    value = node.meta.get("val")
-    if not isinstance(value, torch.Tensor):
-        raise ModelError(f"{name}: input {node.name} is not a tensor; fix it before exporting")
+    value = node.meta["val"]
     if value.dtype not in _INPUT_TYPES:
         raise ModelError(
             f"{name}: input {node.name} is {value.dtype}; inputs can be float16, float32, float64, "
@@ -191,8 +185,9 @@ def _weight_count(
 
 
 def array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
-    """Copy a tensor to NumPy; floats of 16 bits become float32."""
+    """Copy a tensor to NumPy; floats of 16 bits become float32, complex numbers pairs."""
     plain = tensor.detach().cpu().contiguous()
+    plain = torch.view_as_real(plain.resolve_conj()) if plain.is_complex() else plain
     return (plain.float() if plain.dtype in NARROW_FLOATS else plain).numpy().copy()
 
 

@@ -18,8 +18,16 @@ from torch.export.graph_signature import InputKind
 from tvm import IRModule, relax
 
 from ...errors import ModelError, UnsupportedOperator, first_line
-from .operator_call import NARROW_FLOATS, Entry, OperatorCall, bind, dtype_name, own_name
-from .operators import MADE_OF_CONSTANTS, OF_A_SHAPE, TABLE
+from .operator_call import (
+    NARROW_FLOATS,
+    Entry,
+    OperatorCall,
+    bind,
+    dtype_name,
+    is_complex,
+    own_name,
+)
+from .operators import COMPLEX, MADE_OF_CONSTANTS, OF_A_SHAPE, TABLE
 from .program import array, layer_of
 
 _TYPES = (
@@ -119,6 +127,8 @@ class Translation:
     def _returned(self, node: fx.Node) -> relax.Expr:
         """An output in its own type; a constant is bound to a variable, as every output is."""
         value, own = self.read(node), own_name(node.meta["val"].dtype)
+        if is_complex(node):
+            raise ModelError(f"{self._name} returns complex numbers; return torch.view_as_real(…)")
         if str(value.ty.dtype) != own:
             return self.builder.emit(relax.op.astype(value, own))
         if isinstance(value, relax.Var):
@@ -143,7 +153,8 @@ class Translation:
         elif _is_empty(node):
             self._known[node] = torch.zeros(node.meta["val"].shape, dtype=node.meta["val"].dtype)
         else:
-            entry = _entry(node, name)
+            of_pairs = is_complex(node) or any(map(is_complex, node.all_input_nodes))
+            entry = _entry(node, name, COMPLEX if of_pairs else TABLE)
             known = all(arg in self._known for arg in node.all_input_nodes)
             if known or name in OF_A_SHAPE:
                 self._compute(node)
@@ -151,7 +162,7 @@ class Translation:
                 raise ValueError("it can only be imported where it reads constants alone")
             else:
                 call = OperatorCall(self.builder, node)
-                _check_types(call)
+                _check_types(call, of_pairs)
                 value = entry.convert(call, **bind(node, entry, self.read))
                 self.env[node] = self._settled(call, value)
 
@@ -200,7 +211,8 @@ class Translation:
         if isinstance(value, relax.Call):
             value = self.builder.emit(value)
         found = (str(value.ty.dtype), tuple(int(extent) for extent in value.ty.shape))
-        wanted = (dtype_name(result.dtype), tuple(result.shape))
+        pair = (2,) if result.is_complex() else ()
+        wanted = (dtype_name(result.dtype), (*result.shape, *pair))
         if found != wanted:
             raise ValueError(f"it came out as {found[0]} {found[1]}, not {wanted[0]} {wanted[1]}")
         return value
@@ -224,21 +236,23 @@ def _is_empty(node: fx.Node) -> bool:
     return isinstance(value, Tensor) and value.numel() == 0
 
 
-def _entry(node: fx.Node, name: str) -> Entry | None:
+def _entry(node: fx.Node, name: str, table: Mapping[str, Entry]) -> Entry | None:
     if not isinstance(node.target, torch._ops.OpOverload):
         raise TypeError("it is no operator of ATen")
-    if name in TABLE:
-        return TABLE[name]
+    if name in table:
+        return table[name]
     if torch.Tag.nondeterministic_seeded in node.target.tags:
         raise ValueError("it is random; a network must give the same outputs for the same inputs")
     if name in MADE_OF_CONSTANTS:
         return None
-    raise ValueError("it has no translation")
+    kind = " of complex numbers" if table is COMPLEX else ""
+    raise ValueError(f"it has no translation{kind}")
 
 
-def _check_types(call: OperatorCall) -> None:
+def _check_types(call: OperatorCall, of_pairs: bool) -> None:
+    known = (*_TYPES, torch.complex64) if of_pairs else _TYPES
     for result in call.results:
-        if isinstance(result, Tensor) and result.dtype not in _TYPES:
+        if isinstance(result, Tensor) and result.dtype not in known:
             raise ValueError(
                 f"it computes in {own_name(result.dtype)}; only float32, integers and booleans "
                 "can be imported (convert with .float())"

@@ -75,7 +75,9 @@ class Padding:
         filled, free = [], {place for each in self._dimensions for place in each.places}
         for i, (array, spec) in enumerate(zip(arrays, self._signatures[index].inputs, strict=True)):
             axes = enumerate(zip(array.shape, spec.shape, strict=True))
-            if any(ours != theirs and (i, axis) not in free for axis, (ours, theirs) in axes):
+            if array.dtype != spec.dtype or any(
+                ours != theirs and (i, axis) not in free for axis, (ours, theirs) in axes
+            ):
                 return None
             full = np.full(spec.shape, self._values[i], array.dtype)
             full[tuple(map(slice, array.shape))] = array

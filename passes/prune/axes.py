@@ -196,11 +196,14 @@ _SAME = (
     *("abs", "ceil", "clip", "cos", "erf", "exp", "floor", "log", "negative", "round", "rsqrt"),
     *("sigmoid", "sign", "sin", "sqrt", "square", "tan", "tanh", "trunc", "astype", "full_like"),
     *("nn.relu", "nn.relu6", "nn.silu", "nn.selu", "nn.gelu", "nn.gelu_tanh", "nn.leakyrelu"),
-    *("nn.softplus", "zeros_like", "ones_like"),
+    *("nn.softplus", "zeros_like", "ones_like", "acos", "acosh", "asin", "asinh", "atan"),
+    *("atanh", "bitwise_not", "cosh", "isfinite", "isinf", "isnan", "logical_not", "sinh"),
 )
 _ELEMENTWISE = (
     *("add", "subtract", "multiply", "divide", "power", "maximum", "minimum", "where"),
-    *("equal", "not_equal", "greater", "greater_equal", "less", "less_equal"),
+    *("equal", "not_equal", "greater", "greater_equal", "less", "less_equal", "atan2"),
+    *("bitwise_and", "bitwise_or", "bitwise_xor", "floor_divide", "floor_mod", "mod"),
+    *("logical_and", "logical_or", "logical_xor"),
 )
 
 _POOLS = ("max", "avg", "adaptive_avg")
@@ -208,7 +211,10 @@ _POOLS = ("max", "avg", "adaptive_avg")
 RULES: dict[str, Rule] = {
     **{f"relax.{name}": _same for name in _SAME},
     **{f"relax.{name}": _elementwise for name in _ELEMENTWISE},
-    **{f"relax.{name}": _reduce for name in ("mean", "sum", "max", "min", "variance", "std")},
+    **{
+        f"relax.{name}": _reduce
+        for name in ("mean", "sum", "max", "min", "prod", "variance", "std")
+    },
     "relax.nn.softmax": _normalize,
     "relax.nn.log_softmax": _normalize,
     "relax.nn.layer_norm": _normalize,

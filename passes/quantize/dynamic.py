@@ -27,6 +27,7 @@ from ...ir.model import Model
 from ...ir.rewrite import Body, rebuild
 from ...ir.stored_weights import Grid, form_in
 from ..decision import Decision, Pass, by_call
+from ..loop_weights import plan_loops, round_loops
 from .reduce_precision import ReduceLayerPrecision
 from .static import chosen_layers, kept_layers
 from .weight_rounding import round_to_nearest
@@ -88,7 +89,8 @@ class DynamicQuantize(Pass):
                 values=rounded.values,
                 scales=rounded.scales,
             )
-        return (*decided.values(), *kept_layers(model, self.keep))
+        kept = kept_layers(model, self.keep)
+        return (*decided.values(), *kept, *plan_loops(model, "int8"))
 
     def apply(self, model: Model, decisions: Sequence[Decision]) -> Model:
         """Return the network with quantize and dequantize around the chosen layers."""
@@ -101,7 +103,7 @@ class DynamicQuantize(Pass):
         roundings = {call: decision.dtype for call, decision in decided.items()}
         forms = {layer.weight: form_in(layer, Grid()) for layer in chosen.values()}
         rewrite = ReduceLayerPrecision(model, chosen, roundings, forms, _quantize_input)
-        return rebuild(model, weights, rewrite)
+        return round_loops(rebuild(model, weights, rewrite), decisions)
 
 
 def _quantize_input(body: Body, old: relax.Var, rounding: Hashable) -> relax.Var:

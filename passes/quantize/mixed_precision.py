@@ -13,6 +13,7 @@ Source  H. Wu et al., Integer Quantization for Deep Learning Inference, 2020, se
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar
@@ -21,8 +22,10 @@ import numpy as np
 
 from ...errors import PassError
 from ...ir.model import Model
+from ...metrics import AskedMetric, Metric, resolve
 from ...reference.executor import evaluate
 from ..decision import Decision, Kept, Pass
+from ..loop_weights import LoopWeight, keep_loops
 from .int8_layer import Integer
 from .sensitivity import QuantizationError, Sensitivity, quantization_error, sensitivities
 from .static import Quantize
@@ -50,14 +53,16 @@ class Chosen:
 
 @dataclass(frozen=True, kw_only=True)
 class MixedPrecision(Pass):
-    """Int8 as far as the outputs' error, and the accuracy on labelled data, allow it.
+    """Int8 as far as the outputs' error, and a metric on the calibration samples, allow it.
 
-    `max_error_ratio` bounds the mean over samples of |y - y'|² / |y|²; `max_drop` the share of
-    calibration samples that may be lost. One of the two, or both, must hold.
+    `max_error_ratio` bounds the mean over samples of |y - y'|² / |y|²; `max_drop` how much worse
+    `metric` may get, in its unit. Without a metric it is that of the whole compilation, else what
+    fits the samples (`metrics.resolve`). One of the two bounds, or both, must hold.
     """
 
     max_error_ratio: float | None = None
     max_drop: float | None = None
+    metric: AskedMetric = None
     quantize: Quantize = field(default_factory=Quantize)
     needs_data: ClassVar[bool] = True
     rounds_weights: ClassVar[bool] = True
@@ -65,10 +70,15 @@ class MixedPrecision(Pass):
     def __post_init__(self) -> None:
         if self.max_error_ratio is None and self.max_drop is None:
             raise PassError("mixed precision needs a bound; give max_error_ratio or max_drop")
-        for name in ("max_error_ratio", "max_drop"):
-            bound = getattr(self, name)
-            if bound is not None and not 0 <= bound < 1:
-                raise PassError(f"{name} is {bound}; choose a value from 0 to below 1")
+        if self.max_error_ratio is not None and not 0 <= self.max_error_ratio < 1:
+            bound = self.max_error_ratio
+            raise PassError(f"max_error_ratio is {bound}; choose a value from 0 to below 1")
+        if self.max_drop is not None and not 0 <= self.max_drop < math.inf:
+            raise PassError(f"max_drop is {self.max_drop}; choose a value from 0")
+
+    def with_metric(self, metric: Metric) -> MixedPrecision:
+        """The same settings, judged by this metric where they name none."""
+        return replace(self, metric=metric) if self.metric is None else self
 
     def plan(self, model: Model, calibration: Dataset | None) -> tuple[Decision, ...]:
         """Choose which layers are float; the sensitivities of all are among the decisions.
@@ -77,15 +87,14 @@ class MixedPrecision(Pass):
         """
         if calibration is None:
             raise PassError("quantization needs calibration data; give a data set")
-        if self.max_drop is not None and calibration.labels is None:
-            raise PassError("max_drop needs labels; give labelled data, or max_error_ratio")
+        metric = self._metric(model, calibration)
         wanted = evaluate(model, calibration)
         if not all(np.isfinite(output).all() for output in wanted):
             raise PassError("the float network's outputs hold NaN or infinity; nothing to compare")
-        search = _Search(self, model, calibration, wanted)
+        search = _Search(self, model, calibration, wanted, metric)
         decisions, lost = search.evaluate(())
         integers = [d for d in decisions if isinstance(d, Integer)]
-        ranked = sensitivities(model, integers, calibration, wanted)
+        ranked = sensitivities(model, integers, calibration, wanted, metric)
         if self._holds(lost):
             return (*decisions, *ranked, self._chosen(0, ranked, lost))
         names = [each.layer for each in ranked]
@@ -106,6 +115,16 @@ class MixedPrecision(Pass):
     def apply(self, model: Model, decisions: Sequence[Decision]) -> Model:
         """Return the network with quantize and dequantize around the chosen layers."""
         return self.quantize.apply(model, decisions)
+
+    def _metric(self, model: Model, calibration: Dataset) -> Metric | None:
+        """The metric for these samples; a bound in shares is checked against its unit."""
+        if self.max_drop is None and self.metric is None and calibration.targets is None:
+            return None
+        metric = resolve(self.metric, model, calibration)
+        if metric.unit == "ratio" and self.max_drop is not None and self.max_drop >= 1:
+            bound = self.max_drop
+            raise PassError(f"max_drop is {bound}; choose a value from 0 to below 1")
+        return metric
 
     def _holds(self, lost: QuantizationError) -> bool:
         near = self.max_error_ratio is None or lost.error_ratio <= self.max_error_ratio
@@ -136,6 +155,7 @@ class _Search:
     model: Model
     calibration: Dataset
     wanted: tuple[np.ndarray, ...]
+    metric: Metric | None
 
     def evaluate(
         self, float_layers: Sequence[str]
@@ -143,6 +163,10 @@ class _Search:
         """Return the decisions, and what all of them together lose."""
         quantize = self.settings.quantize
         quantize = replace(quantize, keep=(*quantize.keep, *float_layers))
-        decisions = quantize.plan(self.model, self.calibration)
+        planned = quantize.plan(self.model, self.calibration)
+        decisions = (
+            *(each for each in planned if not isinstance(each, LoopWeight)),
+            *keep_loops(self.model, "float: the bound is held by choosing among layers"),
+        )
         given = evaluate(quantize.apply(self.model, decisions), self.calibration)
-        return decisions, quantization_error(given, self.wanted, self.calibration)
+        return decisions, quantization_error(given, self.wanted, self.calibration, self.metric)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...ir.model import Model
-from ...reference.executor import accuracy, evaluate
+from ...metrics import Metric, worse_by
+from ...reference.executor import evaluate
 from .int8_layer import Integer, insert_qdq
 
 if TYPE_CHECKING:
@@ -20,18 +21,21 @@ if TYPE_CHECKING:
 class QuantizationError:
     """How far quantization moves a network's outputs on some data.
 
-    `error_ratio` is the mean over samples of |y - y'|² / |y|², of all outputs together; `drop` the
-    share of samples that the first output no longer gets right, less those it newly does, or None
-    without labels.
+    `error_ratio` is the mean over samples of |y - y'|² / |y|², of all outputs together; `drop` how
+    much worse `metric` gets, in its unit, or None where there is no metric.
     """
 
     error_ratio: float
-    drop: float | None
+    drop: float | None = None
+    metric: Metric | None = None
 
     def describe(self) -> str:
         """Say both in a few words."""
-        drop = "" if self.drop is None else f", accuracy {-100 * self.drop:+.2f} points"
-        return f"squared output error {self.error_ratio:.3%}{drop}"
+        text = f"squared output error {self.error_ratio:.3%}"
+        if self.drop is None or self.metric is None:
+            return text
+        change = self.metric.describe_change(self.drop)
+        return f"{text}, {self.metric.name} worse by {change}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,25 +55,31 @@ def sensitivities(
     integers: Sequence[Integer],
     data: Dataset,
     wanted: Sequence[np.ndarray],
+    metric: Metric | None = None,
 ) -> tuple[Sensitivity, ...]:
     """Measure each layer, the most sensitive first; `wanted` are the float network's outputs."""
     found = []
     for name in dict.fromkeys(decision.layer for decision in integers):
         alone = insert_qdq(model, [decision for decision in integers if decision.layer == name])
-        error = quantization_error(evaluate(alone, data), wanted, data)
+        error = quantization_error(evaluate(alone, data), wanted, data, metric)
         found.append(Sensitivity(layer=name, error=error))
     return tuple(sorted(found, key=lambda each: (each.error.error_ratio, each.layer), reverse=True))
 
 
 def quantization_error(
-    given: Sequence[np.ndarray], wanted: Sequence[np.ndarray], data: Dataset
+    given: Sequence[np.ndarray],
+    wanted: Sequence[np.ndarray],
+    data: Dataset,
+    metric: Metric | None = None,
 ) -> QuantizationError:
     """Compare all outputs of a quantized network with the float one's."""
-    error = sum(error_ratio(a, b) for a, b in zip(given, wanted, strict=True))
-    drop = None
-    if data.labels is not None:
-        drop = accuracy(wanted[0], data.labels) - accuracy(given[0], data.labels)
-    return QuantizationError(error_ratio=error, drop=drop)
+    error, drop = sum(error_ratio(a, b) for a, b in zip(given, wanted, strict=True)), None
+    if metric is not None:
+        targets = wanted if metric.against == "dense" else data.targets
+        assert targets is not None, "the metric was chosen for these data"
+        values = metric.value(wanted, targets), metric.value(given, targets)
+        drop = worse_by(metric.direction, *values)
+    return QuantizationError(error_ratio=error, drop=drop, metric=metric)
 
 
 def error_ratio(given: np.ndarray, wanted: np.ndarray) -> float:

@@ -30,6 +30,7 @@ from ...ir.stored_weights import SIXTEEN_BIT_TYPES, StoredForm, decode, encode
 from ...reference.execution import Execution
 from ...reference.executor import calibration_inputs
 from ..decision import Decision, Kept, Pass, by_call
+from ..loop_weights import plan_loops, round_loops
 from .reduce_precision import ReduceLayerPrecision
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ class SixteenBit(Pass):
         for layer in chosen:
             refuse_nan(model, layer)
         reach = _largest(model, calibration, chosen) if calibration and self.needs_data else {}
-        return _alike([self._decide(model, layer, reach) for layer in chosen])
+        decided = _alike([self._decide(model, layer, reach) for layer in chosen])
+        return (*decided, *plan_loops(model, self.dtype))
 
     def _decide(
         self, model: Model, layer: Layer, reach: Mapping[relax.Var, float]
@@ -124,7 +126,7 @@ class SixteenBit(Pass):
         }
         roundings = {call: decision.dtype for call, decision in decided.items()}
         rewrite = ReduceLayerPrecision(model, chosen, roundings, forms, _round_input)
-        return rebuild(model, weights, rewrite)
+        return round_loops(rebuild(model, weights, rewrite), decisions)
 
 
 def _alike(decisions: Sequence[SixteenBitLayer | Kept]) -> tuple[SixteenBitLayer | Kept, ...]:

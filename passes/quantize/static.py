@@ -28,6 +28,7 @@ from ...ir.layers import Layer, layers, read_both_ways
 from ...ir.model import Model
 from ...reference.executor import calibration_inputs, evaluate
 from ..decision import Decision, Kept, Pass
+from ..loop_weights import plan_loops, round_loops
 from ..refit import targets
 from .calibrators import CALIBRATORS, Range, ranges
 from .int8_fit import fit
@@ -86,11 +87,12 @@ class Quantize(Pass):
         spans = ranges(model, inputs, [layer.input for layer in chosen], calibrator)
         plain = [_plain(model, layer, spans[layer.input]) for layer in chosen]
         decided = _nearest_network(model, plain, calibration, self.rounding)
-        return (*decided, *kept)
+        return (*decided, *kept, *plan_loops(model, "int8"))
 
     def apply(self, model: Model, decisions: Sequence[Decision]) -> Model:
         """Return the network with quantize and dequantize around the chosen layers."""
-        return insert_qdq(model, [d for d in decisions if isinstance(d, Integer)])
+        quantized = insert_qdq(model, [d for d in decisions if isinstance(d, Integer)])
+        return round_loops(quantized, decisions)
 
 
 BOTH_WAYS = "float: layers read its weight both ways, and its scales fit one"

@@ -31,6 +31,7 @@ from ...ir.stored_weights import Grid, ReadStoredWeights, encode, form_in
 from ...reference.execution import Execution
 from ...reference.executor import calibration_inputs
 from ..decision import Decision, Kept, Pass
+from ..loop_weights import keep_loops, plan_loops, round_loops
 from ..moments import grouped_weight, in_layer_shape, layer_weight, moments, output_rows
 from ..refit import Target, targets
 from .weight_grid import searched_scales
@@ -118,11 +119,19 @@ class WeightOnly(Pass):
             _why_kept(model, layer, readers, self._grid(layer)) or self._plain(model, layer)
             for layer in by_weight.values()
         ]
+        over_time = self._loops(model)
         if not self.needs_data or calibration is None:
-            return tuple(tried)
+            return (*tried, *over_time)
         chosen = {each.layer for each in tried if isinstance(each, LowBitWeight)}
         better = self._fitted(model, chosen, calibration)
-        return tuple(better.get(each.layer, each) for each in tried)
+        return (*(better.get(each.layer, each) for each in tried), *over_time)
+
+    def _loops(self, model: Model) -> tuple[Decision, ...]:
+        if self.bits == 8 and self.group_size is None:
+            return plan_loops(model, "int8")
+        return keep_loops(
+            model, "a loop's weights have 8 bits and a scale for each output, or more"
+        )
 
     def apply(self, model: Model, decisions: Sequence[Decision]) -> Model:
         """Return the network with the chosen layers' weights stored in few bits."""
@@ -135,7 +144,8 @@ class WeightOnly(Pass):
             if decision is not None:
                 weights[f"{name}_scale"] = decision.scales
         forms = {name: form_in(layer, by_name[layer.name].grid) for name, layer in chosen.items()}
-        return rebuild(model, weights, ReadStoredWeights(model, chosen, forms))
+        rounded = rebuild(model, weights, ReadStoredWeights(model, chosen, forms))
+        return round_loops(rounded, decisions)
 
     def _grid(self, layer: Layer) -> Grid:
         """A group is at most all of an output's features (one more, where two share a byte)."""

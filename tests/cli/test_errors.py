@@ -112,9 +112,10 @@ def test_missing_data_are_refused():
     refused_compile(exported(Mlp, ".onnx"), "--data", "no.npz", words=("no.npz does not exist",))
 
 
-def test_data_without_labels_are_refused(folder):
+def test_data_without_labels_are_refused_where_the_metric_needs_them(folder):
     save_data(folder / "d.npz", (64,))
-    refused_compile(exported(Mlp, ".onnx"), "--data", "d.npz", words=("no labels", "add y"))
+    asked = ("--data", "d.npz", "--metric", "top1")
+    refused_compile(exported(Mlp, ".onnx"), *asked, words=("no labels", "add y"))
 
 
 def test_labels_out_of_range_are_refused(folder):

@@ -55,7 +55,7 @@ def test_compile_answers_what_it_made(made):
     dense, *others = board["variants"]
     assert dense["name"] == "dense"
     assert dense["ratio_to_dense"] == 1
-    assert dense["cost"]["accuracy"]["value"] == 1  # the labels are the network's own answers
+    assert dense["cost"]["metric"]["value"] == 1  # the labels are the network's own answers
     assert dense["cost"]["latency_p50_ms"]["origin"] == "measured"
     assert dense["agreement"]["max_error_ratio"] < 1e-5
     assert others, "no compressed variant entered the library"
@@ -185,9 +185,11 @@ def test_a_dry_run_decides_everything_and_writes_nothing(tmp_path, monkeypatch):
     plan = answer(*arguments, "--target", "host", "--target", "jetson-orin", "--trials", 50)
     assert [path.name for path in tmp_path.iterdir()] == ["data.npz"]
     assert plan["data"] == {
-        "source": str(data), "seed": 0,
+        "source": str(data), "seed": 0, "calibration": None,
         "calibration_count": 12, "validation_count": 24, "test_count": 24,
     }  # fmt: skip
+    judged = [plan[key] for key in ("metric", "direction", "against", "max_drop", "min_metric")]
+    assert judged == ["top1", "higher", "labels", 0.02, None]
     assert plan["macs_count"] == 64 * 128 + 128 * 64 + 64 * 10
     host, jetson = plan["boards"]
     assert (host["trials_count"], jetson["trials_count"]) == (50, 0)
@@ -200,6 +202,8 @@ def test_a_dry_run_decides_everything_and_writes_nothing(tmp_path, monkeypatch):
     assert all("kept, " in decision["detail"] for decision in kept)
     people = adaspring(*arguments).stdout
     assert "dry run: nothing was built or written" in people
+    assert "metric   top1, higher is better, against the labels" in people
+    assert "bounds   top1 may fall by 2.0 points" in people
 
 
 def test_a_dry_run_without_data_says_which_recipes_are_skipped(tmp_path, monkeypatch):
@@ -209,7 +213,7 @@ def test_a_dry_run_without_data_says_which_recipes_are_skipped(tmp_path, monkeyp
     reasons = {recipe["name"]: recipe["skipped"] for recipe in plan["recipes"]}
     assert reasons["dense"] is None
     assert "needs calibration data; give --data" in reasons["int8"]
-    assert "accuracy cannot be checked" in reasons["pruned-half"]
+    assert "what it loses cannot be checked" in reasons["pruned-half"]
     assert any("no --data" in note and "int8" in note for note in plan["notes"])
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from adaspring.cli.shared.parse import parse_pad, parse_shapes
 from adaspring.errors import UsageError
 from adaspring.frontend.shapes import MOST_SHAPES, check_shapes
+
+from ..support.cli import adaspring, answer, measure_briefly, refused
+from ..support.free_shapes import masked_dense
 
 
 @pytest.mark.parametrize(
@@ -82,3 +86,54 @@ def test_padding_is_a_number_for_each_input():
             parse_pad([text])
     with pytest.raises(UsageError, match="gives ids twice"):
         parse_pad(["ids=0", "ids=1"])
+
+
+@pytest.mark.slow
+def test_compile_inspect_run_and_bench_show_every_shape(tmp_path, monkeypatch):
+    measure_briefly(monkeypatch)
+    masked_dense(tmp_path / "net.onnx")
+    lib = tmp_path / "net.lib"
+    found = answer(
+        "compile", tmp_path / "net.onnx", "--shape", "x={2,4},8,4", "--pad", "x=0", "--pad",
+        "mask=0", "--target", "null", "--trials", 0, "--logs", tmp_path / "logs", "-o", lib,
+    )  # fmt: skip
+    (dense,) = found["boards"][0]["variants"]
+    (further,) = dense["further_shapes"]
+    assert further["ratio_to_dense"] == dense["ratio_to_dense"] == 1
+    assert further["cost"]["macs_count"]["value"] == 2 * dense["cost"]["macs_count"]["value"]
+
+    held = answer("inspect", lib)
+    assert held["schema_version"] == 4
+    assert held["inputs"][0]["shape"] == [2, 8, 4]
+    assert held["further_shapes"][0]["inputs"][1] == {
+        "name": "mask", "shape": [4, 8, 1], "dtype": "float32"
+    }  # fmt: skip
+    assert held["padding"] == {"x": 0.0, "mask": 0.0}
+    shown = adaspring("inspect", lib).stdout
+    assert "x float32 4x8x4, mask float32 4x8x1" in shown
+    assert "x with 0, mask with 0, up to the next larger shape" in shown
+
+    timed = answer("bench", lib, "--seconds", 0.1)["variants"]
+    assert [entry["inputs"]["x"] for entry in timed] == [[2, 8, 4], [4, 8, 4]]
+
+    assert answer("run", lib)["inputs"] == {"x": [2, 8, 4], "mask": [2, 8, 1]}
+    whole = {"x": np.ones((4, 8, 4), np.float32), "mask": np.ones((4, 8, 1), np.float32)}
+    np.savez(tmp_path / "whole.npz", **whole)
+    ran = answer("run", lib, "--input", tmp_path / "whole.npz")
+    assert ran["outputs"][0]["shape"] == [4, 8, 8]
+    np.savez(tmp_path / "other.npz", **{name: value[:, :3] for name, value in whole.items()})
+    refused(
+        adaspring("run", lib, "--input", tmp_path / "other.npz"),
+        "further shapes of the library: x 4x8x4, mask 4x8x1",
+    )
+
+
+def test_padding_that_is_not_asked_for_right_is_wrong_use(tmp_path):
+    masked_dense(tmp_path / "net.onnx")
+    command = ("compile", tmp_path / "net.onnx", "-o", tmp_path / "lib", "--target", "null")
+    one = (*command, "--shape", "x=2,8,4", "--pad", "x=0")
+    refused(adaspring(*one), "--pad: 'x' is padded, but is no input whose shapes differ", status=2)
+    several = (*command, "--shape", "x={2,4},8,4", "--pad", "x=0")
+    refused(adaspring(*several), "input 'mask' has several shapes, and no value", status=2)
+    zero = (*command, "--shape", "x={0,4},8,4")
+    refused(adaspring(*zero), "x=0,8,4 has an extent below 1", status=2)

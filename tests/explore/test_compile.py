@@ -51,7 +51,7 @@ def splits(model, images):
     """The images labelled by the dense network itself, so that its accuracy is 1."""
     labels = evaluate(model, Dataset(inputs=(images,)))[0].argmax(1)
     assert len(np.unique(labels)) > 3
-    return split(Dataset(inputs=(images,), labels=labels), seed=0)
+    return split(Dataset(inputs=(images,), targets=labels), seed=0)
 
 
 def request(model, folder: Path, **changes) -> Request:
@@ -84,7 +84,7 @@ def test_every_recipe_ends_in_the_library_or_among_the_dropped_with_a_reason(com
 def test_figures_of_a_board_that_is_here_are_measured(compiled):
     for variant in read_manifest(compiled[0]).variants:
         assert variant.cost.latency_p50_ms.origin == "measured"
-        assert variant.cost.accuracy.origin == "measured"
+        assert variant.cost.metric.origin == "measured"
         assert variant.cost.energy_mj.origin == "modelled"
         assert variant.agreement.max_error_ratio <= variant.agreement.tolerance_ratio
 
@@ -102,7 +102,7 @@ def test_accuracy_is_that_of_the_test_split(compiled, splits):
         net.use(variant.name)
         answers = [net(image[None]).argmax() for image in splits.test.inputs[0]]
         right = float(np.mean(np.array(answers) == splits.test.labels))
-        assert variant.cost.accuracy.value == pytest.approx(right)
+        assert variant.cost.metric.value == pytest.approx(right)
 
 
 def test_compiling_leaves_the_model_as_it_was(model, splits, tmp_path):
@@ -125,8 +125,8 @@ def test_a_board_that_is_not_here_gets_a_library_that_says_so(model, splits, tmp
             assert variant.cost.latency_p50_ms is None
             assert variant.agreement.max_error_ratio <= variant.agreement.tolerance_ratio
             assert variant.agreement.ran.startswith("what it was lowered to")
-            assert variant.cost.accuracy.origin == "modelled"
-            assert "not run on" in variant.cost.accuracy.how
+            assert variant.cost.metric.origin == "modelled"
+            assert "not run on" in variant.cost.metric.how
 
 
 def test_without_data_what_needs_none_is_built_and_the_rest_is_named(model, tmp_path):
@@ -134,7 +134,7 @@ def test_without_data_what_needs_none_is_built_and_the_rest_is_named(model, tmp_
     manifest = read_manifest(tmp_path / "lib")
     assert [entry.name for entry in result.skipped] == ["int8"]
     assert "--data" in result.skipped[0].reason
-    assert manifest.variants[0].cost.accuracy is None
+    assert manifest.variants[0].cost.metric is None
 
 
 def test_an_accuracy_bound_that_nothing_compressed_meets_leaves_the_dense_network(
@@ -147,7 +147,7 @@ def test_an_accuracy_bound_that_nothing_compressed_meets_leaves_the_dense_networ
     )
     manifest = read_manifest(tmp_path / "lib")
     assert [variant.name for variant in manifest.variants] == ["dense"]
-    assert "accuracy falls by" in manifest.dropped[0].reason
+    assert "top1 falls by" in manifest.dropped[0].reason
 
 
 def test_a_latency_that_nothing_meets_writes_no_library(model, tmp_path):

@@ -9,7 +9,8 @@ from tvm import relax
 
 from adaspring.explore.gate import Contender, dominated_by, refusal
 from adaspring.explore.request import Bounds
-from adaspring.library.manifest import Cost, Figure
+from adaspring.library.manifest import Cost, Figure, MetricFigure
+from adaspring.metrics.classes import TOP1
 
 from ..support.models import model_of
 
@@ -24,7 +25,30 @@ def figure(value: float) -> Figure:
     return Figure(value=value, origin="measured", how="a test", when=when)
 
 
-def contender(name: str, *, model=FLOAT, ratio=0.5, agreement=1e-6, accuracy=0.9, ms=1.0, **cost):
+def judged(value: float, metric=TOP1) -> MetricFigure:
+    when = datetime.now(UTC).isoformat()
+    return MetricFigure(
+        name=metric.name,
+        direction=metric.direction,
+        value=value,
+        origin="measured",
+        how="a test",
+        when=when,
+    )
+
+
+def contender(
+    name: str,
+    *,
+    model=FLOAT,
+    ratio=0.5,
+    agreement=1e-6,
+    value=0.9,
+    metric=TOP1,
+    ms=1.0,
+    fault=None,
+    **cost,
+):
     return Contender(
         variant=SimpleNamespace(name=name, model=model),
         cost=Cost(
@@ -32,9 +56,10 @@ def contender(name: str, *, model=FLOAT, ratio=0.5, agreement=1e-6, accuracy=0.9
             macs_count=figure(1),
             latency_p50_ms=figure(ms),
             latency_p90_ms=figure(1.1 * ms),
+            validation_metric=None if value is None else judged(value, metric),
         ),
         agreement_ratio=agreement,
-        validation_accuracy=accuracy,
+        fault=fault,
         latency_ratio=ratio,
     )
 
@@ -44,40 +69,42 @@ BOUNDS = Bounds(max_drop=0.01)
 
 
 def test_a_faster_variant_that_keeps_accuracy_enters():
-    assert refusal(DENSE, contender("pruned"), BOUNDS) is None
-    assert refusal(DENSE, DENSE, BOUNDS) is None
+    assert refusal(DENSE, contender("pruned"), BOUNDS, TOP1) is None
+    assert refusal(DENSE, DENSE, BOUNDS, TOP1) is None
 
 
 def test_a_variant_slower_than_dense_never_enters():
-    assert "not faster than dense: 1.10" in refusal(DENSE, contender("int8", ratio=1.1), BOUNDS)
+    assert "not faster than dense: 1.10" in refusal(
+        DENSE, contender("int8", ratio=1.1), BOUNDS, TOP1
+    )
 
 
 def test_a_fall_of_accuracy_beyond_the_bound_is_refused():
-    reason = refusal(DENSE, contender("pruned", accuracy=0.88), BOUNDS)
+    reason = refusal(DENSE, contender("pruned", value=0.88), BOUNDS, TOP1)
     assert "2.0 points" in reason
-    assert refusal(DENSE, contender("pruned", accuracy=0.88), Bounds(max_drop=0.03)) is None
+    assert refusal(DENSE, contender("pruned", value=0.88), Bounds(max_drop=0.03), TOP1) is None
 
 
 @pytest.mark.parametrize("error", [2e-3, float("nan"), float("inf")])
 def test_wrong_outputs_are_refused_even_of_the_dense_network(error):
     wrong = contender("dense", agreement=error, ratio=1.0)
-    assert "differ from the reference" in refusal(wrong, wrong, BOUNDS)
+    assert "differ from the reference" in refusal(wrong, wrong, BOUNDS, TOP1)
 
 
 def test_an_integer_network_may_differ_by_more_than_a_float_one():
-    assert refusal(DENSE, contender("int8", model=INT8, agreement=2e-3), BOUNDS) is None
-    assert refusal(DENSE, contender("int8", model=INT8, agreement=0.1), BOUNDS) is not None
+    assert refusal(DENSE, contender("int8", model=INT8, agreement=2e-3), BOUNDS, TOP1) is None
+    assert refusal(DENSE, contender("int8", model=INT8, agreement=0.1), BOUNDS, TOP1) is not None
 
 
 def test_a_latency_bound_refuses_what_is_slower():
     bounds = Bounds(max_drop=0.01, latency_ms=1.0)
-    assert "above the asked 1 ms" in refusal(DENSE, DENSE, bounds)
-    assert refusal(DENSE, contender("pruned", ms=0.5), bounds) is None
+    assert "above the asked 1 ms" in refusal(DENSE, DENSE, bounds, TOP1)
+    assert refusal(DENSE, contender("pruned", ms=0.5), bounds, TOP1) is None
 
 
 def test_what_was_not_run_is_not_refused_for_its_speed():
     unknown = contender("pruned", ratio=None, agreement=None)
-    assert refusal(DENSE, unknown, BOUNDS) is None
+    assert refusal(DENSE, unknown, BOUNDS, TOP1) is None
 
 
 def test_a_variant_that_another_beats_in_everything_is_dominated():

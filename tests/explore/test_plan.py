@@ -17,6 +17,7 @@ from adaspring.explore.recipes import DENSE, Recipe
 from adaspring.explore.request import Bounds, Request, default_logs, find_boards
 from adaspring.frontend.data import Dataset
 from adaspring.library.reader import read_manifest
+from adaspring.metrics.classes import TOP1
 from adaspring.passes import Factorize, Prune, Quantize
 from adaspring.reference.executor import evaluate
 from adaspring.training import Settings
@@ -35,7 +36,7 @@ def labelled() -> Dataset:
     model = known(Mlp)
     inputs = data(model, 60).inputs
     labels = evaluate(model, Dataset(inputs=inputs))[0].argmax(1)
-    return Dataset(inputs=inputs, labels=labels)
+    return Dataset(inputs=inputs, targets=labels)
 
 
 def request(folder: Path, **changes) -> Request:
@@ -117,8 +118,12 @@ def test_a_board_that_is_named_twice_is_refused():
 def test_bounds_that_nothing_can_keep_are_refused():
     with pytest.raises(UsageError, match="latency-ms is 0"):
         Bounds(latency_ms=0.0)
-    with pytest.raises(UsageError, match="max-drop is 2"):
-        Bounds(max_drop=2.0)
+    with pytest.raises(UsageError, match="max-drop is -1"):
+        Bounds(max_drop=-1.0)
+    with pytest.raises(UsageError, match="max-drop is 2; top1 is a share"):
+        Bounds(max_drop=2.0).of(TOP1)
+    with pytest.raises(UsageError, match="min-metric is nan"):
+        Bounds(min_metric=float("nan"))
 
 
 @pytest.mark.slow
@@ -150,4 +155,4 @@ def test_python_retrains_as_the_command_does():
     samples, short = labelled(), Settings(epochs=1, batch=20)
     done = adaspring.retrain(known(Mlp), samples, samples, recipe="pruned-half", settings=short)
     assert done.trained.model.weights["fc1.weight"].shape != known(Mlp).weights["fc1.weight"].shape
-    assert done.dense_accuracy == 1.0
+    assert done.dense_metric == 1.0

@@ -1,6 +1,7 @@
 """Data sets are read without pickles, checked against the network, and split without overlap."""
 
-from types import SimpleNamespace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,15 +10,23 @@ from hypothesis import strategies as st
 
 from adaspring.errors import DataError
 from adaspring.frontend import Dataset, TensorSpec, check, load_data, split
+from adaspring.frontend.data import split_apart
+
+
+@dataclass(frozen=True)
+class Network:
+    """What `check` looks at in a Model."""
+
+    inputs: Any
+    outputs: Any
 
 
 def network(*shapes, classes=10, dtype="float32"):
-    """What `check` looks at in a Model."""
     inputs = tuple(
         TensorSpec(name=f"in{i}", shape=shape, dtype=dtype) for i, shape in enumerate(shapes)
     )
     outputs = (TensorSpec(name="out", shape=(1, classes), dtype="float32"),)
-    return SimpleNamespace(inputs=inputs, outputs=outputs)
+    return Network(inputs=inputs, outputs=outputs)
 
 
 def samples(count, *shape):
@@ -71,10 +80,72 @@ def test_arrays_of_different_lengths_are_refused_with_the_file(tmp_path):
         load_data(tmp_path / "d.npz")
 
 
-@pytest.mark.parametrize("labels", [np.eye(4), np.arange(4.0), np.arange(3), np.array(1)])
-def test_labels_that_are_not_class_numbers_are_refused(labels):
-    with pytest.raises(DataError, match="class number"):
-        Dataset(inputs=(samples(4, 2),), labels=labels)
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (np.arange(3), "shape \\(3,\\); give one for each of the 4 samples"),
+        (np.array(1), "shape \\(\\); give one for each"),
+        ({"boxes": np.zeros((4, 2)), "sizes": np.zeros(5)}, "target sizes have the shape"),
+        ({}, "need names"),
+        ([1, 2, 3], "shape \\(3,\\); give one for each of the 4"),
+        ("abcd", "are a str; give a NumPy array"),
+    ],
+)
+def test_targets_that_are_not_one_for_each_sample_are_refused(targets, message):
+    with pytest.raises(DataError, match=message):
+        Dataset(inputs=(samples(4, 2),), targets=targets)
+
+
+@pytest.mark.parametrize(
+    "targets", [np.eye(4), np.arange(4.0), {"a": np.arange(4)}, [{}, 1, "", 2]]
+)
+def test_targets_that_are_no_class_numbers_have_no_labels(targets):
+    data = Dataset(inputs=(samples(4, 2),), targets=targets)
+    assert data.labels is None
+    last = data.take(np.array([3, 0])).targets
+    if isinstance(targets, dict):
+        np.testing.assert_array_equal(last["a"], [3, 0])
+    else:
+        assert list(map(str, last)) == [str(targets[3]), str(targets[0])]
+
+
+def test_several_targets_of_an_npz_are_y_and_their_names(tmp_path):
+    boxes, texts = np.zeros((3, 2, 4)), np.array(["a", "bc", ""])
+    np.savez(tmp_path / "d.npz", x=samples(3, 2), **{"y.boxes": boxes, "y.texts": texts})
+    data = load_data(tmp_path / "d.npz")
+    assert data.names == ()
+    np.testing.assert_array_equal(data.targets["boxes"], boxes)
+    np.testing.assert_array_equal(data.targets["texts"], texts)
+    np.savez(tmp_path / "e.npz", x=samples(3, 2), y=np.arange(3), **{"y.boxes": boxes})
+    with pytest.raises(DataError, match=r"holds y and y\.boxes; name all targets"):
+        load_data(tmp_path / "e.npz")
+
+
+def test_an_array_that_looks_like_a_target_is_told_its_name(tmp_path):
+    np.savez(tmp_path / "d.npz", x=samples(3, 2), y_boxes=np.zeros(3))
+    with pytest.raises(DataError, match=r"y_boxes, if it is a target, as y\.boxes"):
+        check(load_data(tmp_path / "d.npz"), network((1, 2)))
+
+
+def test_targets_named_as_the_outputs_come_in_their_order():
+    named = {"out1": np.zeros((4, 3)), "out0": np.ones((4, 10))}
+    model = replace(
+        network((1, 3)),
+        outputs=tuple(
+            TensorSpec(name=name, shape=(1, 10), dtype="float32") for name in ("out0", "out1")
+        ),
+    )
+    fitted = check(Dataset(inputs=(samples(4, 3),), targets=named), model)
+    assert list(fitted.targets) == ["out0", "out1"]
+
+
+def test_halves_are_dealt_where_others_calibrate():
+    data = Dataset(inputs=(np.arange(20),), targets=np.repeat([0, 1], 10))
+    others = Dataset(inputs=(np.arange(3),))
+    found = split_apart(data, others, 0)
+    assert found.calibration is others
+    assert sorted([*found.validation.inputs[0], *found.test.inputs[0]]) == list(range(20))
+    assert [int((part.labels == 0).sum()) for part in (found.validation, found.test)] == [5, 5]
 
 
 def test_a_folder_of_class_folders_is_read_in_sorted_order(tmp_path):
@@ -136,7 +207,7 @@ def test_a_function_gives_x_or_x_and_y_or_a_data_set(tmp_path, monkeypatch):
 
 @given(labels=st.lists(st.integers(0, 5), min_size=5, max_size=200), seed=st.integers(0, 2**32 - 1))
 def test_splits_are_disjoint_complete_and_hold_each_class_in_proportion(labels, seed):
-    data = Dataset(inputs=(np.arange(len(labels)),), labels=np.array(labels))
+    data = Dataset(inputs=(np.arange(len(labels)),), targets=np.array(labels))
     splits = split(data, seed)
     parts = [splits.calibration, splits.validation, splits.test]
     ids = np.concatenate([part.inputs[0] for part in parts])
@@ -149,14 +220,14 @@ def test_splits_are_disjoint_complete_and_hold_each_class_in_proportion(labels, 
 
 
 def test_the_same_seed_gives_the_same_split_and_another_gives_another():
-    data = Dataset(inputs=(np.arange(100),), labels=np.repeat(np.arange(10), 10))
+    data = Dataset(inputs=(np.arange(100),), targets=np.repeat(np.arange(10), 10))
     first, second, third = (split(data, seed).test.inputs[0] for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, second)
     assert not np.array_equal(first, third)
 
 
 def test_a_split_is_not_sorted_by_label():
-    data = Dataset(inputs=(np.arange(100),), labels=np.repeat(np.arange(10), 10))
+    data = Dataset(inputs=(np.arange(100),), targets=np.repeat(np.arange(10), 10))
     assert len(set(split(data, 0).calibration.labels[:8])) > 2
 
 
@@ -166,8 +237,8 @@ def test_too_few_samples_to_split_are_refused():
 
 
 def test_data_that_fit_come_back_in_the_networks_type():
-    data = Dataset(inputs=(samples(4, 3).astype("float64"),), labels=np.arange(4))
-    fitted = check(data, network((1, 3)), needs_labels=True)
+    data = Dataset(inputs=(samples(4, 3).astype("float64"),), targets=np.arange(4))
+    fitted = check(data, network((1, 3)))
     assert fitted.inputs[0].dtype == np.float32
     assert fitted.names == ("in0",)
 
@@ -207,26 +278,9 @@ def test_data_that_fit_come_back_in_the_networks_type():
             network((1, 1)),
             "sample 1 for in0 is not finite",
         ),
-        (
-            Dataset(inputs=(samples(2, 1),), labels=np.array([3, 10])),
-            network((1, 1)),
-            "label 10 of sample 1 is out of range: the network has 10 classes, 0 to 9",
-        ),
-        (
-            Dataset(inputs=(samples(2, 1),), labels=np.array([-1, 0])),
-            network((1, 1)),
-            "label -1 of sample 0",
-        ),
     ],
 )
 def test_data_that_do_not_fit_are_refused_with_the_reason(data, model, message):
     with pytest.raises(DataError) as caught:
         check(data, model)
     assert message in str(caught.value)
-
-
-def test_data_without_labels_are_refused_only_where_accuracy_is_wanted():
-    data = Dataset(inputs=(samples(2, 3),))
-    check(data, network((1, 3)))
-    with pytest.raises(DataError, match="no labels, so accuracy cannot be measured"):
-        check(data, network((1, 3)), needs_labels=True)

@@ -44,6 +44,15 @@ def test_a_pickle_is_refused_with_the_way_to_save_a_pt2(tmp_path, suffix):
         load_model(path)
 
 
+def test_a_tensorflow_lite_model_is_refused_with_the_command_that_converts_it(tmp_path):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(b"\x1c\x00\x00\x00TFL3")
+    with pytest.raises(ModelError) as caught:
+        load_model(path)
+    command = f"python -m tf2onnx.convert --tflite {path} --output {tmp_path / 'model.onnx'}"
+    assert str(caught.value).endswith(command)
+
+
 def test_another_kind_of_file_is_refused(tmp_path):
     path = tmp_path / "model.h5"
     path.write_bytes(b"x")

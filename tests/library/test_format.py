@@ -22,7 +22,7 @@ from adaspring.library import reader, writer
 from adaspring.library.manifest import DIGEST_NAME, MANIFEST_NAME, FileRecord, Manifest
 from adaspring.library.weights import ALIGNMENT_BYTES, TensorPool, aligned_copy, map_tensors
 
-from ..support.libraries import WHEN, figure, forge, parts, with_variant
+from ..support.libraries import WHEN, as_older, figure, forge, parts, with_variant
 from ..support.requirements import require_tool
 
 
@@ -161,10 +161,17 @@ def test_a_missing_or_cut_file_is_found_and_named(library):
         (lambda m: m["files"][0].update(size_bytes=-1), ">= 0"),
         (lambda m: m["board"].update(thread_count=0), ">= 1"),
         (lambda m: m["board"].update(device="npu"), "Invalid enum value 'npu'"),
-        (lambda m: m["variants"][0]["cost"]["accuracy"].update(value=1.5), "1.5 is above 1"),
-        (lambda m: m["variants"][0]["cost"]["accuracy"].update(value=-0.1), ">= 0"),
-        (lambda m: m["variants"][0]["cost"]["accuracy"].update(when="today"), "no ISO 8601 time"),
-        (lambda m: m["variants"][0]["cost"]["accuracy"].update(origin="guessed"), "'guessed'"),
+        (lambda m: metric_of(m).update(value=1.5), r"top1 1.5 is no share in \[0, 1\]"),
+        (lambda m: metric_of(m).update(value=-0.1), r"top1 -0.1 is no share in \[0, 1\]"),
+        (lambda m: metric_of(m).update(when="today"), "no ISO 8601 time"),
+        (lambda m: metric_of(m).update(origin="guessed"), "'guessed'"),
+        (lambda m: metric_of(m).update(direction="up"), "Invalid enum value 'up'"),
+        (lambda m: metric_of(m).update(unit="%"), "Invalid enum value '%'"),
+        (lambda m: metric_of(m).update(against="nobody"), "Invalid enum value 'nobody'"),
+        (lambda m: metric_of(m).pop("name"), "missing required field `name`"),
+        (lambda m: metric_of(m).update(name="mse"), "it has 2 metrics: .*mse.*top1"),
+        (lambda m: metric_of(m).update(direction="lower"), "it has 2 metrics"),
+        (lambda m: m["variants"][0]["cost"].update(accuracy=None), "unknown field `accuracy`"),
         (lambda m: m.update(created="2025-01-31T12:00:00"), "not an ISO 8601 time with a zone"),
         (lambda m: m["variants"][0].update(name="a b"), "is not letters, digits"),
     ],
@@ -352,17 +359,44 @@ def test_the_format_has_a_json_schema():
     assert WHEN  # the fixtures' time is one that the reader accepts
 
 
-def test_a_library_of_schema_2_is_read(library):
+@pytest.mark.parametrize("schema", [2, 3])
+def test_an_older_librarys_accuracy_is_read_as_the_metric_top1(library, schema):
     raw = json.loads((library / "manifest.json").read_bytes())
-    del raw["further_shapes"], raw["padding"]
-    for made in raw["variants"]:
-        del made["further_shapes"]
-        for key in ("validation_accuracy", "cold_latency_p50_ms", "cold_latency_p90_ms"):
-            made["cost"].pop(key, None)
-        for known in filter(None, made["cost"].values()):
-            known.pop("interval", None)
-        if made["agreement"] is not None:
-            made["agreement"].pop("ran", None)
-    data = json.dumps({**raw, "schema_version": 2}).encode()
-    older = reader.decode_manifest(data, library)
-    assert [variant.name for variant in older.variants] == [v["name"] for v in raw["variants"]]
+    older = as_older(raw, schema)
+    found = reader.decode_manifest(json.dumps(older).encode(), library)
+    assert [variant.name for variant in found.variants] == [v["name"] for v in raw["variants"]]
+    for variant, before in zip(found.variants, older["variants"], strict=True):
+        metric = variant.cost.metric
+        assert (metric.name, metric.direction, metric.unit) == ("top1", "higher", "ratio")
+        assert metric.value == before["cost"]["accuracy"]["value"]
+        assert metric.interval == ((0.5, 0.9) if schema == 3 else None)
+        assert variant.cost.latency_p90_ms.value == before["cost"]["latency_p90_ms"]["value"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda cost: cost["accuracy"].update(value=-0.1), ">= 0"),
+        (lambda cost: cost["accuracy"].update(value=1.5), "top1 1.5 is no share"),
+        (lambda cost: cost["accuracy"].update(name="mse"), "unknown field `name`"),
+        (lambda cost: cost.update(accuracy=3), "Expected `object | null`"),
+        (lambda cost: cost.update(colour="red"), "Expected `object | null`"),
+        (lambda cost: cost["latency_p90_ms"].update(interval=[0, 1]), "unknown field `interval`"),
+    ],
+)
+def test_a_forged_manifest_of_schema_3_is_refused_too(library, change, message):
+    older = as_older(json.loads((library / "manifest.json").read_bytes()), 3)
+    change(older["variants"][0]["cost"])
+    with pytest.raises(ManifestError, match=message):
+        reader.decode_manifest(json.dumps(older).encode(), library)
+
+
+@pytest.mark.parametrize("variants", [3, ["dense"], {}])
+def test_variants_of_schema_3_that_are_none_are_refused(library, variants):
+    older = as_older(json.loads((library / "manifest.json").read_bytes()), 3)
+    with pytest.raises(ManifestError, match="Expected"):
+        reader.decode_manifest(json.dumps({**older, "variants": variants}).encode(), library)
+
+
+def metric_of(raw):
+    return raw["variants"][0]["cost"]["metric"]

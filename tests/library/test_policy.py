@@ -28,7 +28,7 @@ def variant(name: str, accuracy=None, latency=None, memory=None, energy=None) ->
         functions=(),
         weights=(),
         cost=cost(
-            accuracy=accuracy,
+            metric=accuracy,
             latency_p90_ms=latency,
             peak_memory_bytes=memory,
             energy_mj=energy,
@@ -56,8 +56,8 @@ def choose(variants=THREE, **context):
         ({"latency_budget_ms": 3.9}, "small"),
         ({"latency_budget_ms": 5, "load_ratio": 0.5}, "small"),
         ({"memory_budget_bytes": 5500}, "small"),
-        ({"accuracy_floor_ratio": 0.97}, "best"),
-        ({"accuracy_floor_ratio": 0.95, "latency_budget_ms": 5}, "middle"),
+        ({"metric_floor": 0.97}, "best"),
+        ({"metric_floor": 0.95, "latency_budget_ms": 5}, "middle"),
         ({"battery_ratio": 0.0}, "small"),
         ({"battery_ratio": 0.5}, "middle"),
         ({"battery_ratio": 1.0}, "best"),
@@ -88,22 +88,22 @@ def test_the_score_is_adasprings_rule():
     ("context", "chosen", "relaxed"),
     [
         # accuracy is given up first: the most accurate of those in time
-        ({"latency_budget_ms": 5, "accuracy_floor_ratio": 0.97}, "middle", ("accuracy",)),
-        ({"accuracy_floor_ratio": 0.99}, "best", ("accuracy",)),
+        ({"latency_budget_ms": 5, "metric_floor": 0.97}, "middle", ("metric",)),
+        ({"metric_floor": 0.99}, "best", ("metric",)),
         # nothing is in time: the fastest of those accurate enough
         ({"latency_budget_ms": 1}, "small", ("latency",)),
-        ({"latency_budget_ms": 1, "accuracy_floor_ratio": 0.95}, "middle", ("latency",)),
+        ({"latency_budget_ms": 1, "metric_floor": 0.95}, "middle", ("latency",)),
         (
-            {"latency_budget_ms": 1, "accuracy_floor_ratio": 0.99},
+            {"latency_budget_ms": 1, "metric_floor": 0.99},
             "small",
-            ("accuracy", "latency"),
+            ("metric", "latency"),
         ),
         # nothing fits in memory: the smallest, whatever else
         ({"memory_budget_bytes": 1}, "small", ("memory",)),
         (
-            {"memory_budget_bytes": 1, "latency_budget_ms": 1, "accuracy_floor_ratio": 1.0},
+            {"memory_budget_bytes": 1, "latency_budget_ms": 1, "metric_floor": 1.0},
             "small",
-            ("accuracy", "latency", "memory"),
+            ("metric", "latency", "memory"),
         ),
     ],
 )
@@ -123,7 +123,7 @@ def test_a_variant_without_the_figure_fails_the_constraint():
 
 def test_a_constraint_that_no_variant_can_be_checked_for_is_named():
     variants = (variant("a", 0.9), variant("b", 0.8))
-    decision = choose(variants, latency_budget_ms=5, accuracy_floor_ratio=0.5)
+    decision = choose(variants, latency_budget_ms=5, metric_floor=0.5)
     assert decision.variant == "a"
     assert decision.relaxed == ()
     assert decision.unchecked == ("latency",)
@@ -157,7 +157,7 @@ def test_the_policy_agrees_with_a_plain_search(figures, battery, latency, memory
         battery_ratio=battery,
         latency_budget_ms=latency,
         memory_budget_bytes=memory,
-        accuracy_floor_ratio=accuracy,
+        metric_floor=accuracy,
         load_ratio=load,
     )
     assert (decision.relaxed, set(decision.unchecked)) == plain_search(
@@ -172,8 +172,8 @@ def test_the_policy_agrees_with_a_plain_search(figures, battery, latency, memory
 
 
 def plain_search(figures, latency, memory, accuracy, load):
-    limits = {"accuracy": accuracy, "latency": latency, "memory": memory}
-    columns = {"accuracy": 0, "latency": 1, "memory": 2}
+    limits = {"metric": accuracy, "latency": latency, "memory": memory}
+    columns = {"metric": 0, "latency": 1, "memory": 2}
     unchecked = {
         name
         for name, limit in limits.items()
@@ -186,7 +186,7 @@ def plain_search(figures, latency, memory, accuracy, load):
             return True
         if value is None:
             return False
-        if name == "accuracy":
+        if name == "metric":
             return value >= accuracy
         return value * (1 + load if name == "latency" else 1) <= limits[name]
 
@@ -200,7 +200,7 @@ def plain_search(figures, latency, memory, accuracy, load):
         if left and checkable:
             break
     if count:
-        sign = -1 if count[-1] == "accuracy" else 1
+        sign = -1 if count[-1] == "metric" else 1
         column = columns[count[-1]]
         near = [math.inf if figures[i][column] is None else sign * figures[i][column] for i in left]
         left = [i for i, value in zip(left, near, strict=True) if value == min(near)]
@@ -233,7 +233,6 @@ def test_relaxations_go_from_nothing_to_everything_each_once():
         ("battery_ratio", 1.1),
         ("battery_ratio", -0.1),
         ("battery_ratio", float("nan")),
-        ("accuracy_floor_ratio", 98),
         ("latency_budget_ms", -1),
         ("latency_budget_ms", float("inf")),
         ("memory_budget_bytes", "1 GB"),
@@ -243,6 +242,49 @@ def test_relaxations_go_from_nothing_to_everything_each_once():
 def test_a_context_out_of_range_is_refused_by_name(field, value):
     with pytest.raises(UsageError, match=f"{field} is .* must be in"):
         Context(**{field: value})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "0.9", True])
+def test_a_floor_that_is_no_number_is_refused(value):
+    with pytest.raises(UsageError, match=f"metric_floor is {value!r}; it must be a number"):
+        Context(metric_floor=value)
+
+
+@pytest.mark.parametrize("value", [98, -0.1])
+def test_a_floor_that_no_share_can_meet_is_refused(value):
+    with pytest.raises(UsageError, match=f"metric_floor is {value:g}; top1 is a share.* 0.95"):
+        choose(metric_floor=value)
+
+
+def errors():
+    """Three variants by an error, of which less is better."""
+    return tuple(
+        msgspec.structs.replace(
+            made,
+            cost=msgspec.structs.replace(
+                made.cost,
+                metric=msgspec.structs.replace(
+                    made.cost.metric, name="mse", direction="lower", unit="", value=value
+                ),
+            ),
+        )
+        for made, value in zip(THREE, (2.0, 4.0, 9.0), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("context", "chosen", "relaxed"),
+    [
+        ({}, "best", ()),
+        ({"metric_floor": 5.0, "latency_budget_ms": 5}, "middle", ()),
+        ({"metric_floor": 3.0, "latency_budget_ms": 5}, "middle", ("metric",)),
+        ({"metric_floor": 1.0}, "best", ("metric",)),
+        ({"battery_ratio": 0.0}, "small", ()),
+    ],
+)
+def test_of_an_error_less_is_better_and_the_floor_is_the_most(context, chosen, relaxed):
+    decision = choose(errors(), **context)
+    assert (decision.variant, decision.relaxed) == (chosen, relaxed)
 
 
 def test_where_calls_are_rare_the_cold_latency_counts():

@@ -73,7 +73,7 @@ def test_an_int8_layer_is_said_to_multiply_int8():
     network = SmallCnn()
     model = from_torch(network, example_inputs(network), name="net")
     x = np.random.default_rng(0).standard_normal((4, 3, 32, 32), dtype=np.float32)
-    quantized = run(model, (Quantize(),), Dataset(inputs=(x,), labels=np.zeros(4, int))).model
+    quantized = run(model, (Quantize(),), Dataset(inputs=(x,), targets=np.zeros(4, int))).model
     found = records(quantized)
     assert sum(function.macs_count for function in found) == macs_count(quantized)
     integer = {name for f in found if f.dtype == "int8" for name in f.layers}

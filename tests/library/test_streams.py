@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,10 @@ from adaspring.backends.build import build, prepare
 from adaspring.errors import InputError, ManifestError, UsageError
 from adaspring.explore.assemble import library_parts
 from adaspring.frontend.from_torch.importer import from_torch
-from adaspring.library.manifest import TensorSpec
+from adaspring.library.manifest import StateRecord, TensorSpec
 from adaspring.library.streams.pairs import pair_states
+from adaspring.library.streams.stream import Stream
+from adaspring.library.tensors import checked_array
 from adaspring.library.writer import VariantParts, write_library
 
 from ..support.libraries import cost, forge
@@ -141,30 +144,28 @@ def test_a_wrong_call_leaves_the_states_as_they_were(net):
     np.testing.assert_array_equal(stream.states["h"], before["h"])
 
 
-def test_a_stream_is_called_by_one_thread_at_a_time(net):
-    stream, xs = net.stream(), sequence(200)
-    failures = []
+def test_a_stream_is_called_by_one_thread_at_a_time():
+    entered, go_on = threading.Event(), threading.Event()
 
-    def call():
-        try:
-            for x in xs:
-                stream(x)
-        except UsageError as error:
-            failures.append(str(error))
+    def run(arrays):
+        entered.set()
+        assert go_on.wait(30)
+        return tuple(arrays)
 
-    with stream._turn():  # as a call that is under way has it
-        thread = threading.Thread(target=call)
-        thread.start()
-        thread.join()
-    assert failures == [
-        "another thread is calling this stream; give each thread, and each sequence, a stream of "
-        "its own"
-    ]
+    given, made = specs(x=(1, 3), h=(1, 4)), specs(y=(1, 3), hn=(1, 4))
+    stream = Stream(run, given, made, [StateRecord(input="h", output="hn")], {})
+    x = np.zeros((1, 3), np.float32)
+    other = threading.Thread(target=stream, args=(x,))
+    other.start()
+    assert entered.wait(30)
+    with pytest.raises(UsageError, match="another thread is calling this stream; give each"):
+        stream(x)
+    go_on.set()
+    other.join()
+    np.testing.assert_array_equal(stream(x), x)
 
 
 def test_a_library_without_states_has_no_streams(folder, tmp_path):
-    import shutil
-
     copy = shutil.copytree(folder, tmp_path / "copy.lib")
     forge(copy, lambda raw: raw.pop("states"))
     with adaspring.load(copy).open() as net:
@@ -187,8 +188,6 @@ def test_a_library_without_states_has_no_streams(folder, tmp_path):
     ],
 )
 def test_a_manifest_whose_states_do_not_fit_is_refused(states, why, folder, tmp_path):
-    import shutil
-
     copy = shutil.copytree(folder, tmp_path / "copy.lib")
 
     def change(raw):
@@ -232,3 +231,11 @@ def test_names_tell_nothing_where_the_shapes_differ():
 def test_not_every_input_can_be_a_state():
     with pytest.raises(UsageError, match="one must be what a call brings"):
         pair_states(specs(h=(1, 4)), specs(hn=(1, 4)), {"h": "hn"})
+
+
+def test_a_scalar_of_numpy_is_an_array_of_no_axes():
+    (rate,) = (TensorSpec(name="rate", shape=(), dtype="int64"),)
+    for value in (np.int64(16000), np.array(16000)):
+        assert checked_array(rate, value, (rate,)).shape == ()
+    with pytest.raises(InputError, match=r"rate is int32 \(\); the network takes rate: int64"):
+        checked_array(rate, np.int32(16000), (rate,))

@@ -37,6 +37,21 @@ class Encoder(nn.Module):
         return self.head((x * counts).sum(1) / counts.sum(1)), x
 
 
+class Waves(nn.Module):
+    """Words (n, t) plus sines of their places, which are computed from the length."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.words, self.head = nn.Embedding(WORDS, WIDTH), nn.Linear(WIDTH, 5)
+        self.up, self.down = nn.Linear(WIDTH, 32), nn.Linear(32, WIDTH)
+
+    def forward(self, ids):
+        places = torch.arange(ids.shape[1]).float()[:, None] * torch.arange(1, WIDTH + 1) / WIDTH
+        x = self.words(ids) + places.sin()
+        return self.head(self.down(torch.relu(self.up(x))))
+
+
 class Mean(nn.Module):
     """Words (n, t) to classes (n, 5), the mean over all words: padding changes it."""
 
@@ -68,9 +83,9 @@ def export_encoder(path: Path, batch_max: int = 8) -> nn.Module:
     return network
 
 
-def export_mean(path: Path) -> nn.Module:
-    """Save the network without a mask with a free length; give it back."""
-    network, length = Mean().eval(), torch.export.Dim("t", max=LONGEST)
+def export_words(path: Path, kind: type[nn.Module], longest: int = LONGEST) -> nn.Module:
+    """Save a network of words alone with a free length; give it back."""
+    network, length = kind().eval(), torch.export.Dim("t", max=longest)
     program = torch.export.export(
         network, (torch.from_numpy(words(1, 16)[0]),), dynamic_shapes={"ids": {1: length}}
     )

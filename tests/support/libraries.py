@@ -22,6 +22,7 @@ from adaspring.library.manifest import (
     Dropped,
     Figure,
     FunctionRecord,
+    MetricFigure,
     TensorSpec,
     board_record,
 )
@@ -42,9 +43,24 @@ def figure(value: float, origin: str = "measured") -> Figure:
     return Figure(value=value, origin=origin, how="50 calls on null", when=WHEN)
 
 
+def top1(value: float) -> MetricFigure:
+    """An accuracy, as a metric."""
+    return MetricFigure(
+        name="top1",
+        direction="higher",
+        value=value,
+        origin="measured",
+        how="50 samples on null",
+        when=WHEN,
+        unit="ratio",
+    )
+
+
 def cost(**values: float | None) -> Cost:
+    """The figures of these names; `metric` is an accuracy."""
     known = {"size_bytes": 1000.0, "macs_count": 7424.0, **values}
-    return Cost(**{name: None if v is None else figure(v) for name, v in known.items()})
+    made = {"metric": top1, "validation_metric": top1}
+    return Cost(**{n: None if v is None else made.get(n, figure)(v) for n, v in known.items()})
 
 
 def weights(rank: int | None) -> dict[str, np.ndarray]:
@@ -151,11 +167,11 @@ def parts(code: Path | None = None) -> LibraryParts:
         outputs=OUTPUTS,
         plainest="dense",
         variants=(
-            variant("dense", None, code, accuracy=0.98, latency_p90_ms=10, peak_memory_bytes=9000,
+            variant("dense", None, code, metric=0.98, latency_p90_ms=10, peak_memory_bytes=9000,
                     energy_mj=50),
-            variant("rank16", 16, code, accuracy=0.96, latency_p90_ms=4, peak_memory_bytes=6000,
+            variant("rank16", 16, code, metric=0.96, latency_p90_ms=4, peak_memory_bytes=6000,
                     energy_mj=20),
-            variant("rank4", 4, code, accuracy=0.90, latency_p90_ms=2, peak_memory_bytes=5000,
+            variant("rank4", 4, code, metric=0.90, latency_p90_ms=2, peak_memory_bytes=5000,
                     energy_mj=8),
         ),
         dropped=(Dropped(name="rank32", recipe="factorize(rank=32)", reason="slower than dense"),),
@@ -183,3 +199,31 @@ def forge(folder: Path, change: Callable[[dict], object]) -> None:
     data = json.dumps(raw).encode()
     (folder / MANIFEST_NAME).write_bytes(data)
     (folder / DIGEST_NAME).write_bytes(reader.digest_line(data))
+
+
+def as_older(raw: dict, schema: int) -> dict:
+    """A manifest as schema 3 wrote it, accuracies with intervals, or schema 2, without."""
+    older = json.loads(json.dumps({**raw, "schema_version": schema}))
+    del older["further_shapes"], older["padding"], older["states"]
+    for made in older["variants"]:
+        del made["further_shapes"]
+    for made in (*older["variants"], *older["dropped"]):
+        cost = made["cost"]
+        if cost is None:
+            continue
+        for now, then in (("metric", "accuracy"), ("validation_metric", "validation_accuracy")):
+            found = cost.pop(now, None)
+            for key in ("name", "direction", "unit", "against"):
+                if found is not None:
+                    found.pop(key, None)
+            cost[then] = found
+        for known in filter(None, cost.values()):
+            known["interval"] = [0.5, 0.9] if known is cost["accuracy"] else None
+        if schema == 2:
+            for key in ("validation_accuracy", "cold_latency_p50_ms", "cold_latency_p90_ms"):
+                cost.pop(key, None)
+            for known in filter(None, cost.values()):
+                known.pop("interval")
+        if schema == 2 and made.get("agreement") is not None:
+            made["agreement"].pop("ran", None)
+    return older

@@ -38,7 +38,16 @@ def _split(m, x):
     return m.b(torch.cat([torch.relu(a), b, a * b], dim=1))
 
 
+def _odd_functions(m, x):
+    x = m.a(x)
+    whole = torch.sinh(torch.tan(x * 0.1)) + torch.trunc(x) + torch.sign(x) + torch.atan(x)
+    rest = torch.remainder(x, 0.7) + torch.fmod(x, 0.3) + torch.floor_divide(x, 0.9)
+    chosen = torch.where((x > 0) & ~torch.isnan(x) | (x < -1), whole, rest)
+    return m.b(torch.maximum(chosen, x.var((2, 3), keepdim=True)) + torch.atan2(x, chosen))
+
+
 NETWORKS = (
+    network("OddFunctions", _odd_functions, a=conv(3, 6), b=conv(6, 4)),
     network(
         "ChannelSoftmax",
         lambda m, x: m.b(torch.softmax(m.a(x), dim=1)),

@@ -21,7 +21,7 @@ def digits() -> Dataset:
     bunch = load_digits()
     order = np.random.default_rng(0).permutation(len(bunch.target))
     images = (bunch.images[order, None] / 8 - 1).astype(np.float32)
-    return Dataset(inputs=(images,), labels=bunch.target[order].astype(np.int64))
+    return Dataset(inputs=(images,), targets=bunch.target[order].astype(np.int64))
 
 
 def part(first: int, last: int, *, labels: bool = True) -> Dataset:

@@ -39,7 +39,7 @@ def work(folder):
         )
         attempt = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
         weights = float(sum(abs(a).sum() for a in trained.model.weights.values()))
-        curve = [[e.loss, e.validation_loss, e.validation_accuracy] for e in trained.history]
+        curve = [[e.loss, e.validation_loss, e.validation_metric] for e in trained.history]
         return curve, attempt, weights, ranks.count
 
 if __name__ == "__main__":
@@ -67,7 +67,7 @@ def test_two_processes_one_killed_give_the_curve_of_one_with_the_same_batch(tmp_
     for (loss, held_loss, accuracy), epoch in zip(history, alone.history, strict=True):
         assert loss == (None if epoch.loss is None else pytest.approx(epoch.loss, rel=1e-4))
         assert held_loss == pytest.approx(epoch.validation_loss, rel=1e-4)
-        assert accuracy == pytest.approx(epoch.validation_accuracy, abs=0.01)
+        assert accuracy == pytest.approx(epoch.validation_metric, abs=0.01)
     total = float(sum(abs(a).sum() for a in alone.model.weights.values()))
     assert weights == pytest.approx(total, rel=1e-4)
 
@@ -83,7 +83,7 @@ def test_the_processes_share_each_batch_without_overlap():
         parts = [next(iter(batches(rank, 3).epoch(2, step))) for rank in range(3)]
         together = torch.cat([each.inputs[0] for each in parts])
         assert torch.equal(together, batch.inputs[0])
-        assert torch.equal(torch.cat([each.labels for each in parts]), batch.labels)
+        assert torch.equal(torch.cat([each.targets for each in parts]), batch.targets)
     held = [b for rank in range(3) for b in batches(rank, 3).held_out(part(0, 150))]
     assert sum(batch.count for batch in held) == 150
 

@@ -49,7 +49,7 @@ def test_after_training_the_quantized_network_gives_what_was_trained():
     held = part(1000, 1200)
     outputs = evaluate(trained.network, held)[0]
     assert {str(a.dtype) for a in trained.network.weights.values()} == {"int8", "float32"}
-    assert accuracy(outputs, held.labels) == trained.best.validation_accuracy
+    assert accuracy(outputs, held.labels) == trained.best.validation_metric
     wanted = torch.nn.functional.cross_entropy(
         torch.from_numpy(outputs), torch.from_numpy(held.labels)
     )

@@ -7,6 +7,7 @@ after that: whenever the run is killed, one whole checkpoint is there. Nothing i
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -22,6 +23,8 @@ from torch import Tensor
 from ...errors import TrainingError
 from ...files.read import check_regular, read_regular
 from ...files.replace import sync
+from ...library.manifest import Direction
+from ...metrics import worse_by
 from .schedule import Schedule
 
 SCHEMA = 2
@@ -36,23 +39,28 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     epoch: int
     loss: float | None
     validation_loss: float
-    validation_accuracy: float | None
+    validation_metric: float | None
 
-    def better_than(self, other: Epoch) -> bool:
-        """Whether it does better on the validation data: by accuracy, then by loss."""
-        ours, theirs = self.validation_accuracy or 0.0, other.validation_accuracy or 0.0
-        return (ours, -self.validation_loss) > (theirs, -other.validation_loss)
+    def better_than(self, other: Epoch, direction: Direction) -> bool:
+        """Whether it does better on the validation data: by the metric, then by loss."""
+        return self._rank(direction) > other._rank(direction)
+
+    def _rank(self, direction: Direction) -> tuple[float, float]:
+        found = self.validation_metric
+        value = -math.inf if found is None else worse_by(direction, found, 0.0)
+        return value, -self.validation_loss
 
 
 class Counters(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Where a run is: `step` steps of `epoch` are done, and their losses add up to `loss_sum`.
 
-    `run` tells one run from another: its settings, network and data. `schedule` is how the learning
-    rate falls, `spent_s` how long the run took until it was saved.
+    `run` tells one run from another: its settings, network and data. `direction` is that of its
+    metric, `schedule` how the learning rate falls, `spent_s` how long it took until it was saved.
     """
 
     schema: int = SCHEMA
     run: str
+    direction: Direction
     schedule: Schedule
     spent_s: float = 0.0
     epoch: int = 1
@@ -64,7 +72,7 @@ class Counters(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         """Return the best epoch, the first of equals."""
         found = self.history[0]
         for epoch in self.history:
-            found = epoch if epoch.better_than(found) else found
+            found = epoch if epoch.better_than(found, self.direction) else found
         return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tvm_ffi
@@ -30,11 +30,14 @@ def identity(
             digest.update(name.encode())
             _add(digest, array)
     for part in (data, validation):
-        for array in (*part.inputs, *([part.labels] if part.labels is not None else [])):
-            _add(digest, array)
+        targets = part.targets if isinstance(part.targets, Mapping) else {"y": part.targets}
+        for array in (*part.inputs, *targets.values()):
+            if array is not None:
+                _add(digest, array)
     return digest.hexdigest()
 
 
 def _add(digest: hashlib._Hash, array: np.ndarray) -> None:
     digest.update(f"{array.dtype}{array.shape}".encode())
-    digest.update(np.ascontiguousarray(array).data)
+    plain = array.dtype.kind != "O"
+    digest.update(np.ascontiguousarray(array).data if plain else repr(list(array)).encode())

@@ -181,8 +181,11 @@ def _loop(
     is_reversed: bool,
 ) -> list[relax.Expr]:
     """What each step gives (t, n, hidden), and the states after the last one."""
-    product = emit(_op.matmul(x, weights["input.weight"]))
-    projected = emit(_op.add(product, weights["input.bias"]))
+    steps, samples, width = shape_of(x)
+    rows = emit(_op.reshape(x, (steps * samples, width)))  # one product, not one for each step
+    product = emit(_op.matmul(rows, weights["input.weight"]))
+    gates = emit(_op.add(product, weights["input.bias"]))
+    projected = emit(_op.reshape(gates, (steps, samples, shape_of(gates)[-1])))
     made = emit(
         recurrent(
             projected,

@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 from tvm import relax
+from tvm.ir import GenericConst
+from tvm.relax.frontend.onnx import onnx_frontend
 
 from ....ir.edit import shape_of
-from ..arguments import Inputs, array, emit, scalar
+from ...fourier import fourier_matrix
+from ..arguments import Inputs, emit, given, scalar
 from .indices import take
 
 _op = relax.op
-_MOST_BYTES = 2**27
 
 
 def dft(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
@@ -43,12 +45,12 @@ def stft(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
     """STFT: the DFT of overlapping frames, each multiplied by a window."""
     x = inputs[0]
     x = x if x.ty.ndim == 3 else emit(_op.expand_dims(x, -1))
-    step, window = int(scalar(inputs, 1, held)), array(inputs, 2, held)
+    step, window = int(scalar(inputs, 1, held)), given(inputs, 2)
     length = scalar(inputs, 3, held)
     if length is None:
         if window is None:
             raise ValueError("it has neither a window nor a frame length")
-        length = len(window)
+        length = shape_of(window)[0]
     length = int(length)
     samples, parts = shape_of(x)[1:]
     frames = 1 + (samples - length) // step
@@ -57,29 +59,15 @@ def stft(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
     matrix = fourier_matrix(
         length, parts, length, inverse=False, one_sided=bool(attrs.get("onesided", 1))
     )
-    if window is not None:
-        matrix = matrix * np.repeat(window.astype(np.float64), parts)[:, None, None]
     places = np.arange(frames)[:, None] * step + np.arange(length)
-    return _product(emit(take(x, relax.const(places, "int64"), 1)), matrix)
-
-
-def fourier_matrix(
-    count: int, parts: int, length: int, *, inverse: bool, one_sided: bool
-) -> np.ndarray:
-    """Give what the transform makes of each unit vector: (count * parts, results, parts).
-
-    `parts` is 1 of real values and 2 of complex ones; the result is complex, unless it comes back
-    from one side.
-    """
-    bins = length // 2 + 1 if one_sided and not inverse else length
-    if 8 * count * parts * bins * 2 > _MOST_BYTES:
-        raise ValueError(f"its matrix would be {count * parts} x {2 * bins}; give it fewer samples")
-    unit = np.eye(count * parts).reshape(-1, count, parts)
-    values = unit[..., 0] + (1j * unit[..., 1] if parts == 2 else 0)
-    if inverse and one_sided:
-        return np.fft.irfft(values, length, axis=1)[..., None]
-    made = (np.fft.ifft if inverse else np.fft.fft)(values, length, axis=1)[:, :bins]
-    return np.stack([made.real, made.imag], axis=-1)
+    framed = emit(take(x, relax.const(places, "int64"), 1))
+    known = None if window is None else onnx_frontend.get_constant(window, held)
+    if isinstance(known, GenericConst):
+        factors = np.repeat(known.value.numpy().astype(np.float64), parts)
+        matrix = matrix * factors[:, None, None]
+    elif window is not None:
+        framed = emit(_op.multiply(framed, emit(_op.expand_dims(window, 1))))
+    return _product(framed, matrix)
 
 
 def _product(x: relax.Expr, matrix: np.ndarray) -> relax.Expr:

@@ -15,33 +15,11 @@ import numpy as np
 from tvm import relax
 
 from ....ir.edit import shape_of
+from ...windows import places_of_windows
 from ..arguments import Inputs, emit, integers, like
 from .indices import take, within
 
 _op = relax.op
-
-
-def places_of_windows(
-    image: Sequence[int],
-    kernel: Sequence[int],
-    steps: Sequence[int],
-    before: Sequence[int],
-    counts: Sequence[int],
-    dilations: Sequence[int],
-) -> np.ndarray:
-    """Give the place in the flattened image of each element of each window; -1 lies outside.
-
-    (windows, elements), both in row-major order; `before` is the padding at the start.
-    """
-    places, outside = np.zeros((1, 1), np.int64), np.zeros((1, 1), bool)
-    for axis, length in enumerate(image):
-        starts = np.arange(counts[axis]) * steps[axis] - before[axis]
-        at = starts[:, None] + np.arange(kernel[axis]) * dilations[axis]
-        beside = (at < 0) | (at >= length)
-        rows, columns = places.shape[0] * len(at), places.shape[1] * kernel[axis]
-        places = (places[:, None, :, None] * length + at[None, :, None, :]).reshape(rows, columns)
-        outside = (outside[:, None, :, None] | beside[None, :, None, :]).reshape(rows, columns)
-    return np.where(outside, -1, places)
 
 
 def col2im(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:

@@ -14,6 +14,7 @@ from ..operator_call import Converter, Entry
 from . import (
     arithmetic,
     attention,
+    complex_numbers,
     indexing,
     layers,
     norms,
@@ -22,6 +23,7 @@ from . import (
     reductions,
     resize,
     scattering,
+    searching,
     shapes,
     unary,
 )
@@ -68,7 +70,13 @@ _ARITHMETIC: dict[str, Converter] = {
     **_each("Scalar Tensor_Scalar Tensor_Tensor", {"pow": arithmetic.power}),
     "maximum.default": arithmetic.extreme(op.maximum, op.logical_or),
     "minimum.default": arithmetic.extreme(op.minimum, op.logical_and),
+    "fmax.default": arithmetic.extreme_number(op.maximum),
+    "fmin.default": arithmetic.extreme_number(op.minimum),
     "atan2.default": arithmetic.binary(op.atan2),
+    **_each("Tensor Scalar", {"copysign": arithmetic.copy_sign}),
+    "hypot.default": arithmetic.hypotenuse,
+    "ldexp.Tensor": arithmetic.times_power_of_two,
+    "dist.default": reductions.distance,
     "bitwise_not.default": arithmetic.bitwise_not,
     "logical_and.default": arithmetic.logical(op.logical_and),
     "logical_or.default": arithmetic.logical(op.logical_or),
@@ -145,6 +153,9 @@ _INDEXING: dict[str, Converter] = {
     "index_put.default": scattering.index_put,
     "slice_scatter.default": scattering.slice_scatter,
     "select_scatter.default": scattering.select_scatter,
+    "scatter_reduce.two": scattering.scatter_reduce,
+    "bucketize.Tensor": searching.bucketize,
+    "searchsorted.Tensor": searching.searchsorted,
 }
 _REDUCTIONS: dict[str, Converter] = {
     "amax.default": reductions.reduce(op.max),
@@ -163,6 +174,10 @@ _REDUCTIONS: dict[str, Converter] = {
     "topk.default": reductions.topk,
     "median.default": reductions.median_of_all,
     "median.dim": reductions.median,
+    "cummax.default": searching.running(op.max, op.argmax),
+    "cummin.default": searching.running(op.min, op.argmin),
+    "kthvalue.default": searching.kth_value,
+    "logcumsumexp.default": searching.log_cumulative_sum_exp,
 }
 # What their type is, the result says: they compute in it.
 _TYPED_REDUCTIONS: dict[str, Converter] = {
@@ -203,6 +218,12 @@ _SOFTMAX: dict[str, Converter] = {
     "_log_softmax.default": unary.softmax(op.nn.log_softmax),
 }
 
+COMPLEX: dict[str, Entry] = {
+    **_entries(complex_numbers.CONVERTERS, "dtype"),
+    **_entries(complex_numbers.RESHAPED, "size", "dim"),
+}
+"""By the operator's name, where it reads or gives complex numbers."""
+
 TABLE: dict[str, Entry] = {
     **_entries(_ARITHMETIC),
     **_entries(_UNARY),
@@ -222,6 +243,7 @@ TABLE: dict[str, Entry] = {
     **_entries(
         {"embedding.default": indexing.embedding}, "padding_idx", "scale_grad_by_freq", "sparse"
     ),
+    **_entries({"_embedding_bag.default": searching.embedding_bag}, "scale_grad_by_freq", "sparse"),
     **_entries({"gather.default": indexing.gather}, "sparse_grad"),
     # Of equal elements the order is kept in any case.
     **_entries({"sort.default": reductions.sort}),

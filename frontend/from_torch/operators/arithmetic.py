@@ -40,6 +40,47 @@ def extreme(
     return convert
 
 
+def extreme_number(operator: Callable[..., relax.Expr]) -> Converter:
+    """The larger or the smaller one; of a number and NaN, the number."""
+
+    def convert(call: OperatorCall, x: Any, other: Any) -> relax.Expr:
+        a, b = call.cast(x), call.cast(other)
+        chosen = call.emit(operator, a, b)
+        if call.dtype != "float32":
+            return chosen
+        for value, instead in ((a, b), (b, a)):
+            chosen = call.emit(relax.op.where, call.emit(relax.op.isnan, value), instead, chosen)
+        return chosen
+
+    return convert
+
+
+def hypotenuse(call: OperatorCall, x: relax.Expr, other: relax.Expr) -> relax.Expr:
+    """The root of the sum of both squares, from the larger one down, so that nothing overflows."""
+    a, b = (call.emit(relax.op.abs, call.cast(value)) for value in (x, other))
+    large, small = call.emit(relax.op.maximum, a, b), call.emit(relax.op.minimum, a, b)
+    zero = call.emit(relax.op.equal, large, call.cast(0.0))
+    divisor = call.emit(relax.op.where, zero, call.cast(1.0), large)
+    ratio = call.emit(relax.op.square, call.emit(relax.op.divide, small, divisor))
+    root = call.emit(relax.op.sqrt, call.emit(relax.op.add, call.cast(1.0), ratio))
+    return call.emit(relax.op.multiply, large, root)
+
+
+def copy_sign(call: OperatorCall, x: Any, other: Any) -> relax.Expr:
+    """``|x|`` with the sign of other, of zeros too."""
+    size, other = call.emit(relax.op.abs, call.cast(x)), call.cast(other)
+    zero = call.cast(0.0)
+    upside_down = call.emit(relax.op.less, call.emit(relax.op.divide, call.cast(1.0), other), zero)
+    below = call.emit(relax.op.logical_or, call.emit(relax.op.less, other, zero), upside_down)
+    return call.emit(relax.op.where, below, call.emit(relax.op.negative, size), size)
+
+
+def times_power_of_two(call: OperatorCall, x: relax.Expr, other: relax.Expr) -> relax.Expr:
+    """``x * 2 ** other``."""
+    power = call.emit(relax.op.power, call.cast(2.0), call.cast(other))
+    return call.emit(relax.op.multiply, call.cast(x), power)
+
+
 def _scaled(call: OperatorCall, x: Any, alpha: float) -> relax.Expr:
     value = call.cast(x)
     if alpha == 1:

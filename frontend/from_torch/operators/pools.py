@@ -14,6 +14,7 @@ import numpy as np
 from tvm import relax
 
 from ....ir.edit import shape_of
+from ...windows import places_of_windows
 from ..operator_call import OperatorCall
 from .indexing import clipped_take
 
@@ -74,6 +75,8 @@ def _max_pool(rank: int) -> Any:
         ceil_mode: bool,
     ) -> list[Any]:
         windows = _windows(call, x, kernel_size, stride, padding, dilation, rank)
+        if call.reads_result(1):
+            return _max_with_places(call, x, windows, _each(dilation, rank))
         pooled = call.emit(
             _MAX[rank],
             _batched(call, x, rank),
@@ -85,6 +88,28 @@ def _max_pool(rank: int) -> Any:
         return [call.reshape(pooled, call.shape), None]
 
     return convert
+
+
+def _max_with_places(
+    call: OperatorCall, x: relax.Expr, windows: Windows, dilation: Sequence[int]
+) -> list[relax.Expr]:
+    """The largest of each window and its place in the image: the windows' elements compared."""
+    rank = len(windows.size)
+    front, image, results = shape_of(x)[:-rank], shape_of(x)[-rank:], call.shape[-rank:]
+    places = places_of_windows(
+        image, windows.size, windows.stride, windows.start, results, dilation
+    )
+    count, inside = int(np.prod(image)), places.shape[1]
+    lowest = call.cast(np.full((*front, 1), np.finfo("float32").min))
+    flat = call.emit(relax.op.concat, [call.reshape(x, (*front, count)), lowest], len(front))
+    at = relax.const(np.where(places < 0, count, places), "int64")
+    picked = clipped_take(call, flat, at, len(front))
+    which = call.emit(relax.op.argmax, picked, len(front) + 1, False)
+    rows = relax.const(np.arange(len(places)) * inside, "int64")
+    table = relax.const(places.ravel(), "int64")
+    found = clipped_take(call, table, call.emit(relax.op.add, which, rows), 0)
+    largest = call.emit(relax.op.max, picked, [len(front) + 1], False)
+    return [call.reshape(value, call.shape) for value in (largest, found)]
 
 
 max_pool2d, max_pool3d = _max_pool(2), _max_pool(3)

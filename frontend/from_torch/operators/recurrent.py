@@ -78,13 +78,16 @@ def _loop(
 ) -> tuple[relax.Expr, list[relax.Expr]]:
     """One direction of one layer: what each step gives, and the states after the last one."""
     into, kept, *biases = weights
-    projected = call.emit(relax.op.matmul, x, call.emit(relax.op.permute_dims, into), "float32")
+    steps, samples, width = shape_of(x)
+    rows = call.reshape(x, (steps * samples, width))  # one product, not one for each step
+    projected = call.emit(relax.op.matmul, rows, call.emit(relax.op.permute_dims, into), "float32")
     bias = None
     if cell == "gru_reset_after":  # its second bias is reset, too
         zeros = relax.op.zeros((shape_of(into)[0],), "float32")
         bias = biases.pop() if biases else call.emit(lambda: zeros)
     for each in biases:
         projected = call.emit(relax.op.add, projected, each)
+    projected = call.reshape(projected, (steps, samples, shape_of(into)[0]))
     made = call.emit(
         recurrent, projected, kept, states, cell=cell, is_reversed=is_reversed, bias=bias
     )

@@ -109,6 +109,12 @@ def vector_norm(
     return call.emit(relax.op.power, total, call.cast(1.0 / ord))
 
 
+def distance(call: OperatorCall, x: relax.Expr, other: relax.Expr, p: float) -> relax.Expr:
+    """The p-norm of a difference."""
+    apart = call.emit(relax.op.subtract, call.cast(x), call.cast(other))
+    return vector_norm(call, apart, p, None, False)
+
+
 def extreme_index(operator: Callable[..., relax.Expr]) -> Converter:
     """The place of an extreme along an axis, or in the flattened tensor."""
 

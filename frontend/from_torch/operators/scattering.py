@@ -66,6 +66,39 @@ def scatter_add(
     return _scattered(call, x, dim, index, src, "add")
 
 
+_REDUCTIONS = {
+    "sum": ("add", 0.0),
+    "mean": ("add", 0.0),
+    "prod": ("mul", 1.0),
+    "amax": ("max", float(np.finfo("float32").min)),
+    "amin": ("min", float(np.finfo("float32").max)),
+}
+"""What relax.scatter_elements calls it, and where it starts from."""
+
+
+def scatter_reduce(
+    call: OperatorCall,
+    x: relax.Expr,
+    dim: int,
+    index: relax.Expr,
+    src: relax.Expr,
+    reduce: str,
+    include_self: bool,
+) -> relax.Expr:
+    """Reduce src into places along an axis, with what stood there or without."""
+    if call.dtype != "float32":
+        raise ValueError(f"it reduces {call.dtype}; convert with .float()")
+    reduction, start = _REDUCTIONS[reduce]
+    if not include_self:
+        x = scatter_value(call, x, dim, index, start)
+    y = _scattered(call, x, dim, index, src, reduction)
+    if reduce != "mean":
+        return y
+    ones, own = (relax.const(np.ones(s, "float32")) for s in (shape_of(index), shape_of(x)))
+    counts = own if include_self else scatter_value(call, own, dim, index, 0.0)
+    return call.emit(relax.op.divide, y, _scattered(call, counts, dim, index, ones, "add"))
+
+
 def index_put(
     call: OperatorCall,
     x: relax.Expr,

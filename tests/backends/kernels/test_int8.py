@@ -34,7 +34,7 @@ def quantized(network: networks.Network) -> Model:
     model = from_torch(network, inputs, name=type(network).__name__)
     random = np.random.default_rng(0)
     samples = [random.standard_normal((8, *x.shape[1:])).astype(np.float32) for x in inputs]
-    data = Dataset(inputs=tuple(samples), labels=None)
+    data = Dataset(inputs=tuple(samples), targets=None)
     return run_passes(model, (Quantize(),), data).model
 
 
@@ -261,7 +261,7 @@ def test_between_the_convolutions_of_a_residual_network_nothing_is_kept_in_float
     torch.manual_seed(0)
     model = from_torch(PooledResidual().eval(), (torch.zeros(1, 3, 16, 16),), name="residual")
     x = np.random.default_rng(0).standard_normal((8, 3, 16, 16)).astype(np.float32)
-    small = run_passes(model, (Quantize(),), Dataset(inputs=(x,), labels=None)).model
+    small = run_passes(model, (Quantize(),), Dataset(inputs=(x,), targets=None)).model
     images = [c.ty for c in calls_of(prepare(small, HOST).module) if len(c.ty.shape.values) == 4]
     written = [str(ty.dtype) for ty in images if int(ty.shape.values[1]) > 1]
     # The last convolution's sums are not quantized: their mean is.
@@ -324,7 +324,7 @@ def test_equal_layers_are_one_function_whatever_their_scales():
     layers = [module for _ in range(4) for module in (nn.Conv2d(16, 16, 3, padding=1), nn.ReLU())]
     model = from_torch(nn.Sequential(*layers).eval(), (torch.zeros(1, 16, 8, 8),), name="chain")
     x = np.random.default_rng(0).standard_normal((8, 16, 8, 8)).astype(np.float32)
-    small = run_passes(model, (Quantize(),), Dataset(inputs=(x,), labels=None)).model
+    small = run_passes(model, (Quantize(),), Dataset(inputs=(x,), targets=None)).model
     called = [
         call.args[0].name_hint
         for call in calls_of(prepare(small, HOST).module)

@@ -34,6 +34,31 @@ def test_a_form_of_constants_is_built_as_the_reference_has_it(name, tmp_path):
     check(model_of_constants(name), tmp_path)
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "bool"])
+def test_small_integers_and_booleans_are_sorted_as_they_are(dtype, tmp_path):
+    values = np.array([[3, 0, 1, 2], [0, 0, 1, 5]]).astype(dtype)
+    x = relax.Var("x", relax.TensorType(values.shape, dtype))
+    model = model_of([x], {}, lambda x: relax.Tuple([op.sort(x), op.argsort(x, dtype="int64")]))
+    found, places = run(model, targets.null(), tmp_path, values)
+    assert_same(found, np.sort(values))
+    assert_same(np.take_along_axis(values, places, 1), np.sort(values))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16"])
+def test_the_largest_of_small_integers_are_found(dtype, tmp_path):
+    values = np.array([[3, 0, 1, 2], [4, 0, 1, 5]], dtype)
+    x = relax.Var("x", relax.TensorType(values.shape, dtype))
+    model = model_of([x], {}, lambda x: _fields(op.topk(x, 2, dtype="int64")))
+    found, places = run(model, targets.null(), tmp_path, values)
+    assert_same(found, np.array([[3, 2], [5, 4]], dtype))
+    assert_same(places, np.array([[0, 3], [3, 0]]))
+
+
+def _fields(pair):
+    both = relax.BlockBuilder.current().emit(pair)
+    return relax.Tuple([relax.TupleGetItem(both, 0), relax.TupleGetItem(both, 1)])
+
+
 def test_a_long_chain_of_operators_is_built_and_has_a_short_name(tmp_path):
     def chain(x):
         for step in range(25):

@@ -10,6 +10,7 @@ from adaspring.explore.recipes import find_recipe
 from adaspring.explore.variants import make_probe, make_variant
 from adaspring.frontend.data import Dataset, Splits
 from adaspring.frontend.from_torch.importer import from_torch
+from adaspring.metrics.classes import TOP1
 from adaspring.passes import run
 
 CLASSES = 6
@@ -48,8 +49,9 @@ def samples(count=400):
 def told(inputs, labels):
     half = len(inputs) // 2
     cuts = (slice(half), slice(half, None))
-    parts = [Dataset(inputs=(inputs[cut],), labels=labels[cut]) for cut in cuts]
-    probe = make_probe(MODEL, Splits(calibration=parts[0], validation=parts[0], test=parts[1]))
+    parts = [Dataset(inputs=(inputs[cut],), targets=labels[cut]) for cut in cuts]
+    splits = Splits(calibration=parts[0], validation=parts[0], test=parts[1])
+    probe = make_probe(MODEL, splits, TOP1)
     dense = make_variant(find_recipe("dense"), run(MODEL, (), None), probe)
     return doubts(MODEL, dense, probe)
 
@@ -89,4 +91,4 @@ def test_other_data_are_doubted_without_a_cause():
 
 def test_few_samples_are_said_to_be_few():
     (doubt,) = told(*samples(10))
-    assert doubt.startswith("5 samples decide what is kept: its accuracy of 100% may be anything")
+    assert doubt.startswith("5 samples decide what is kept: top1 is 100.0 % on them, and may be")

@@ -43,7 +43,7 @@ def test_a_lowering_for_a_board_agrees_with_the_reference(dense, board, quantize
         np.random.default_rng(0).normal(size=(8, *spec.shape[1:])).astype(spec.dtype)
         for spec in dense.inputs
     )
-    data = Dataset(inputs=samples, labels=None)
+    data = Dataset(inputs=samples, targets=None)
     passes = (Quantize(),) if quantized else ()
     compressed = run(dense, passes, data)
     assert agreement(dense, compressed, board, tmp_path) < 5e-3

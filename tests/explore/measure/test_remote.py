@@ -60,7 +60,7 @@ def splits(model):
     """The images labelled by the dense network itself, so that its accuracy is 1."""
     labels = evaluate(model, Dataset(inputs=(images(),)))[0].argmax(1)
     assert len(np.unique(labels)) > 3
-    return split(Dataset(inputs=(images(),), labels=labels), seed=0)
+    return split(Dataset(inputs=(images(),), targets=labels), seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +114,8 @@ def test_variants_are_run_and_timed_on_the_board_as_an_app_runs_them(
     everything = {entry.name: entry for entry in board.manifest.variants}
     dense = everything["dense"]
     assert told.steps == [*NAMES, "all variants in turn", "done"]
-    assert dense.cost.accuracy.value == 1
-    assert dense.cost.accuracy.how == f"test split, 24 samples, run on lab-box, over RPC at {where}"
+    assert dense.cost.metric.value == 1
+    assert dense.cost.metric.how == f"test split, 24 samples, run on lab-box, over RPC at {where}"
     assert dense.agreement.max_error_ratio < 1e-4
     for figure in (dense.cost.latency_p50_ms, dense.cost.latency_p90_ms):
         assert figure.origin == "measured"
@@ -140,7 +140,7 @@ def test_networks_of_several_inputs_and_outputs_run_on_the_board(where, tmp_path
         result = compile_libraries(plan(asked))
     (dense,) = result.boards[0].manifest.variants
     assert dense.agreement.max_error_ratio < 1e-4
-    assert dense.cost.accuracy is None
+    assert dense.cost.metric is None
 
 
 def test_a_board_killed_while_its_variants_run_is_waited_for(
@@ -194,7 +194,7 @@ def test_an_emulated_board_gives_outputs_and_accuracy_and_no_latency(
     dense = board.manifest.variants[0]
     assert dense.cost.latency_p50_ms is dense.cost.latency_p90_ms is None
     assert (
-        dense.cost.accuracy.how
+        dense.cost.metric.how
         == f"test split, 24 samples, run on emulated lab-box, over RPC at {where}"
     )
     assert dense.agreement.max_error_ratio < 1e-4

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from adaspring.errors import ModelError
 from adaspring.frontend.from_torch.free_dimensions import is_plain, is_symbol
@@ -16,7 +19,7 @@ from adaspring.frontend.load import load_model
 from adaspring.reference.executor import Reference
 from adaspring.reference.import_check import load_checked
 
-from ...support.free_shapes import export_encoder, run_torch, words
+from ...support.free_shapes import Waves, export_encoder, export_words, run_torch, words
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +140,43 @@ def test_a_file_whose_expressions_were_changed_is_not_evaluated(saved, tmp_path,
             new.writestr(entry.filename, data)
     with pytest.raises(ModelError, match=r"free dimensions that torch\.export did not write"):
         load_model(path, {"ids": (1, 8)})
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(place=st.integers(0), bit=st.integers(0, 7))
+def test_a_damaged_program_with_free_dimensions_gives_a_model_error_or_a_model(
+    saved, tmp_path, place, bit
+):
+    path = tmp_path / "damaged.pt2"
+    with zipfile.ZipFile(saved[0]) as old, zipfile.ZipFile(path, "w") as new:
+        for entry in old.infolist():
+            data = bytearray(old.read(entry))
+            if entry.filename.endswith("models/model.json"):
+                data[place % len(data)] ^= 1 << bit
+            new.writestr(entry.filename, bytes(data))
+    with suppress(ModelError):
+        load_model(path, {"ids": (1, 8)})
+
+
+def test_an_input_that_is_no_tensor_beside_a_free_dimension_is_refused(tmp_path):
+    class Times(torch.nn.Module):
+        def forward(self, x, count):
+            return torch.relu(x) * count
+
+    length = torch.export.Dim("length", max=9)
+    program = torch.export.export(
+        Times(), (torch.ones(4, 3), 2), dynamic_shapes={"x": {0: length}, "count": None}
+    )
+    torch.export.save(program, tmp_path / "times.pt2")
+    with pytest.raises(ModelError, match="input count is not a tensor; fix it before exporting"):
+        load_model(tmp_path / "times.pt2", {"x": (4, 3)})
+
+
+def test_a_shape_that_no_memory_holds_is_refused_in_one_line(tmp_path):
+    export_words(tmp_path / "any.pt2", Waves, longest=2**60)
+    with pytest.raises(ModelError, match="cannot have the shape ids=1,1099511627776") as caught:
+        load_model(tmp_path / "any.pt2", {"ids": (1, 2**40)})
+    assert "\n" not in str(caught.value)
 
 
 FACTORY = """

@@ -31,7 +31,18 @@ UNSUPPORTED = {
     "double": (form(lambda x: x.double().exp().float(), X), DOUBLE),
     "a sum in double": (form(lambda x: x.sum(1, dtype=torch.float64).float(), X), DOUBLE),
     "float_power": (form(lambda x: torch.float_power(x, 2), X), DOUBLE),
-    "complex": (form(lambda x: torch.fft.rfft(x).abs(), X), "_fft_r2c|complex64"),
+    "complex": (
+        form(lambda x: torch.fft.rfft(x).exp().abs(), X),
+        r"aten\.exp\.default .* no translation of complex numbers",
+    ),
+    "a large transform": (
+        form(lambda x: torch.fft.rfft(x).abs(), floats(1, 5000)),
+        "its matrix would be 5000 x 5002; give it fewer samples",
+    ),
+    "bags that start anywhere": (
+        form(lambda s, i: s.e(i[0], i[1]), integers(0, 2, 2, 4), e=nn.EmbeddingBag(5, 3)),
+        "its offsets are computed by the network",
+    ),
     "an index out of range": (
         form(lambda x: torch.ops.aten.index(x, [torch.tensor([7])]), X),
         "index 7 is out of range for axis 0, which has 2",
@@ -39,14 +50,25 @@ UNSUPPORTED = {
     "a divisor of zero": (form(lambda i: i // 0, integers(0, 5, 3)), "integers by zero"),
     "a distance": (form(lambda x: torch.cdist(x, x, p=1.0), X), r"p = 1\.0"),
     "indices of pooling": (
-        form(lambda x: F.max_pool2d(x, 2, return_indices=True), IMAGE),
-        r"result 1 of aten\.max_pool2d_with_indices.* is not computed",
+        form(lambda x: F.adaptive_max_pool2d(x, 2, return_indices=True), IMAGE),
+        r"result 1 of aten\.adaptive_max_pool2d.* is not computed",
     ),
     "indices of the median": (form(lambda x: x.median(1).indices, X), "result 1 .* not computed"),
     "a matrix product of integers": (form(lambda i: i @ i, integers(0, 5, 3, 3)), "of int64"),
     "a Bessel function": (form(torch.special.i0, X), r"aten\.i0\.default .* no translation"),
     "an inverse": (form(lambda x: torch.linalg.inv(x @ x.mT + torch.eye(5)), X), "linalg"),
-    "a running maximum": (form(lambda x: x.cummax(1).values, X), r"aten\.cummax"),
+    "a running maximum": (
+        form(lambda i: i.cummax(1).values, integers(0, 5, 3, 3)),
+        "of int64 it cannot be imported",
+    ),
+    "a running maximum of many": (
+        form(lambda x: x.cummax(1).values, floats(1, 5000)),
+        r"compares all pairs of an axis of \(5000,\)",
+    ),
+    "reduced places of integers": (
+        form(lambda i: i.scatter_reduce(1, i, i, "sum"), integers(0, 3, 3, 3)),
+        "reduces int64",
+    ),
     "a mask of two axes assigned a tensor": (
         form(lambda x, y: torch.ops.aten.index_put(x, [x > 0], y), X, floats(1, 2)),
         "boolean index",
@@ -85,6 +107,7 @@ PROGRAMS = {
     ),
     "an empty input": (form(lambda x: x + 1, X[:0]), "is empty"),
     "an output that is a number": (form(lambda x: (x + 1, 3), X), "not a tensor"),
+    "a complex output": (form(torch.fft.rfft, X), r"return torch\.view_as_real"),
     "an output of nothing": (form(lambda x: (x + 1, None), X), "not a tensor"),
     "a boolean index": (form(lambda x: x[x > 0], X), "depend on its data"),
     "a boolean index by a buffer": (

@@ -16,7 +16,7 @@ from adaspring.library.policy import LambdaPolicy
 from adaspring.library.shapes.choice import decide_by_shape
 from adaspring.library.writer import ExecutableParts, LibraryParts
 
-from ...support.libraries import cost, forge, functions, parts, weights
+from ...support.libraries import as_older, cost, forge, functions, parts, weights
 
 
 def resized(specs: tuple[TensorSpec, ...], rows: int) -> tuple[TensorSpec, ...]:
@@ -34,7 +34,7 @@ def two_shapes(code: Path, **changes: object) -> LibraryParts:
                     code_path=code,
                     functions=functions(ranks[variant.name]),
                     weights=weights(ranks[variant.name]),
-                    cost=cost(latency_p90_ms=1 if variant.name == "dense" else 9, accuracy=0.9),
+                    cost=cost(latency_p90_ms=1 if variant.name == "dense" else 9, metric=0.9),
                 ),
             ),
         )
@@ -110,6 +110,10 @@ def test_weights_of_all_shapes_are_stored_once(library, tmp_path, code):
             lambda m: m["variants"][0]["further_shapes"][0].update(name="again"),
             "unknown field `name`",
         ),
+        (
+            lambda m: m["variants"][0]["further_shapes"][0]["cost"]["metric"].update(name="auc"),
+            "it has 2 metrics",
+        ),
     ],
 )
 def test_a_manifest_whose_shapes_contradict_each_other_is_refused(library, change, message):
@@ -135,14 +139,16 @@ def test_a_context_of_a_shape_that_there_is_none_of_is_refused(library, shapes):
         decide(Context(shapes=shapes))
 
 
+@pytest.mark.parametrize("shapes", [(1, 16), "ids", {"ids": 16}, {"ids": (1.5,)}, {1: (1, 2)}])
+def test_shapes_of_a_context_that_are_none_are_refused(shapes):
+    with pytest.raises(UsageError, match="give the shape of each input by its name"):
+        Context(shapes=shapes)
+
+
 def test_a_library_of_schema_3_is_read_as_one_shape(tmp_path, code):
     writer.write_library(tmp_path / "x", parts(code))
     raw = json.loads((tmp_path / "x" / MANIFEST_NAME).read_bytes())
     written = reader.decode_manifest(json.dumps(raw).encode(), tmp_path)
-    for holder in (raw, *raw["variants"]):
-        del holder["further_shapes"]
-    del raw["padding"]
-    raw["schema_version"] = 3
-    older = reader.decode_manifest(json.dumps(raw).encode(), tmp_path)
-    assert older.variants == written.variants
+    older = reader.decode_manifest(json.dumps(as_older(raw, 3)).encode(), tmp_path)
+    assert [v.functions for v in older.variants] == [v.functions for v in written.variants]
     assert older.signatures == (older,)

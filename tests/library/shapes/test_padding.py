@@ -74,6 +74,11 @@ def test_an_axis_that_is_the_same_in_all_shapes_is_not_padded():
     assert Padding(SIGNATURES, PAD).fit([np.ones(5, np.int64), np.ones((1, 5, 1))]) is None
 
 
+def test_arrays_of_another_type_are_not_padded():
+    ids, mask = arrays(1, 5)
+    assert Padding(SIGNATURES, PAD).fit([ids.astype(np.int32), mask]) is None
+
+
 def test_inputs_that_differ_in_a_shared_dimension_are_refused():
     with pytest.raises(InputError, match="share is 5 in ids, 6 in mask; give the same"):
         Padding(SIGNATURES, PAD).fit([arrays(1, 5)[0], arrays(1, 6)[1]])

@@ -35,7 +35,7 @@ def scores(model, name, samples=None, index=0):
 def labelled(model, count, classes, seed=0):
     samples = data(model, count, seed)
     labels = np.random.default_rng(seed).integers(0, classes, count)
-    return Dataset(inputs=samples.inputs, labels=labels)
+    return Dataset(inputs=samples.inputs, targets=labels)
 
 
 @pytest.mark.parametrize(("name", "order"), [("l1", 1), ("l2", 2)])
@@ -102,7 +102,7 @@ def test_taylor_finds_what_the_labels_need_where_power_is_misled():
         net.a.bias.zero_(), net.b.bias.zero_()
     model = imported(net, (1, 2))
     samples = labelled(model, 64, 2)
-    samples = Dataset(inputs=samples.inputs, labels=(samples.inputs[0][:, 1] > 0).astype(np.int64))
+    samples = Dataset(inputs=samples.inputs, targets=(samples.inputs[0][:, 1] > 0).astype(np.int64))
     kept = {
         name: Prune(keep_ratio=0.5, multiple_of=1, importance=name).plan(model, samples)[0].kept
         for name in ("power", "taylor")
@@ -178,7 +178,7 @@ def test_an_importance_that_needs_data_says_so(name):
 
 def test_a_label_that_no_score_stands_for_is_refused():
     model = imported(two_layers(), (1, 5))
-    samples = Dataset(inputs=data(model, 2).inputs, labels=np.array([0, 4]))
+    samples = Dataset(inputs=data(model, 2).inputs, targets=np.array([0, 4]))
     with pytest.raises(PassError, match="have label 4, the network's first output 4 scores"):
         Prune(keep_ratio=0.5, importance="taylor").plan(model, samples)
 

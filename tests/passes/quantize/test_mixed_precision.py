@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from adaspring.errors import PassError
+from adaspring.errors import DataError, PassError
 from adaspring.frontend.data import Dataset
 from adaspring.ir.layers import layers
+from adaspring.metrics.classes import TOP1
 from adaspring.passes import Kept, MixedPrecision, Quantize, run
 from adaspring.passes.quantize.int8_layer import Integer
 from adaspring.passes.quantize.mixed_precision import Chosen
@@ -42,7 +43,7 @@ def labelled(model, count=64):
     """Samples labelled by the float network itself, so that any change of class is a loss."""
     samples = data(model, count)
     scores = evaluate(model, samples)[0]
-    return Dataset(inputs=samples.inputs, labels=scores.argmax(axis=1))
+    return Dataset(inputs=samples.inputs, targets=scores.argmax(axis=1))
 
 
 def parts(decisions):
@@ -76,7 +77,7 @@ def test_the_most_sensitive_layer_comes_first_and_says_so():
     model = imported(three(), (1, 12))
     samples = labelled(model)
     integers = Quantize().plan(model, samples)
-    found = sensitivities(model, integers, samples, evaluate(model, samples))
+    found = sensitivities(model, integers, samples, evaluate(model, samples), TOP1)
     errors = [each.error.error_ratio for each in found]
     assert found[0].layer == "c"
     assert errors == sorted(errors, reverse=True)
@@ -174,7 +175,7 @@ def test_the_settings_of_quantize_hold():
     [
         ({}, "needs a bound; give max_error_ratio or max_drop"),
         ({"max_error_ratio": -0.1}, r"max_error_ratio is -0.1; choose a value from 0"),
-        ({"max_drop": 1.5}, r"max_drop is 1.5; choose a value from 0"),
+        ({"max_drop": -1.5}, r"max_drop is -1.5; choose a value from 0"),
         ({"max_drop": float("nan")}, r"max_drop is nan; choose a value from 0"),
     ],
 )
@@ -183,12 +184,51 @@ def test_bounds_that_say_nothing_are_refused(wrong, why):
         MixedPrecision(**wrong)
 
 
+def test_a_bound_beyond_all_shares_is_refused_for_a_share():
+    model = known(Mlp)
+    with pytest.raises(PassError, match=r"max_drop is 1\.5; choose a value from 0 to below 1"):
+        MixedPrecision(max_drop=1.5).plan(model, labelled(model))
+
+
+def test_the_bound_is_in_the_unit_of_any_metric():
+    model = imported(three(), (1, 12))
+    samples = data(model, 64)
+    wanted = evaluate(model, samples)[0]
+    near = Dataset(inputs=samples.inputs, targets=wanted + np.float32(0.01))
+
+    def mse(decisions):
+        given = evaluate(Quantize().apply(model, decisions), near)[0]
+        return float(np.square(given.astype(np.float64) - near.targets).mean())
+
+    all_int8 = mse(Quantize().plan(model, near))
+    mixed = MixedPrecision(max_drop=all_int8 / 10, metric="mse")
+    decisions = mixed.plan(model, near)
+    floats, integers, chosen = parts(decisions)
+    assert floats
+    assert integers
+    assert chosen.error.drop == pytest.approx(mse(decisions) - 1e-4, rel=1e-3)
+    assert chosen.error.drop <= all_int8 / 10
+    assert "mse worse by" in chosen.describe()
+
+
+def test_without_labels_the_bound_is_on_agreement_with_the_float_network():
+    model = imported(three(), (1, 12))
+    samples = data(model, 128)
+    decisions = MixedPrecision(max_drop=0.03).plan(model, samples)
+    given = evaluate(Quantize().apply(model, decisions), samples)[0].argmax(axis=1)
+    agreed = np.mean(given == evaluate(model, samples)[0].argmax(axis=1))
+    _, _, chosen = parts(decisions)
+    assert chosen.error.drop == pytest.approx(1 - agreed)
+    assert chosen.error.drop <= 0.03
+    assert "agreement" in chosen.describe()
+
+
 def test_data_that_cannot_tell_are_refused():
     model = known(Mlp)
     with pytest.raises(PassError, match="needs calibration data"):
         MixedPrecision(max_error_ratio=0.1).plan(model, None)
-    with pytest.raises(PassError, match="max_drop needs labels"):
-        MixedPrecision(max_drop=0.1).plan(model, data(model, 8))
+    with pytest.raises(DataError, match="top1 needs labels"):
+        MixedPrecision(max_drop=0.1, metric="top1").plan(model, data(model, 8))
     broken = model.weights["fc3.weight"].copy()
     broken[0, 0] = np.inf
     model = model.evolved(model.module, {**model.weights, "fc3.weight": broken})

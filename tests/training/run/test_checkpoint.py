@@ -126,9 +126,16 @@ def test_a_damaged_checkpoint_is_refused_and_named(tmp_path, name, damage):
 
 
 def state(step):
-    epoch = Epoch(epoch=0, loss=None, validation_loss=1.0, validation_accuracy=None)
+    epoch = Epoch(epoch=0, loss=None, validation_loss=1.0, validation_metric=None)
     schedule = Schedule(epoch_steps=7, end=21, start=3, phase=0.25)
-    counters = Counters(run="a run", schedule=schedule, step=step, history=[epoch], spent_s=1.5)
+    counters = Counters(
+        run="a run",
+        direction="higher",
+        schedule=schedule,
+        step=step,
+        history=[epoch],
+        spent_s=1.5,
+    )
     tensors = {"a.b": torch.arange(6.0).reshape(2, 3).T}
     return State(counters, tensors, tensors, {"a.b/step": torch.tensor(3.0)})
 

@@ -1,0 +1,1 @@
+"""Manifests of older schemas, read as this one."""
