@@ -76,7 +76,7 @@ def model(network):
 
 def samples(count, seed):
     x, labels = signals(count, seed)
-    return Dataset(inputs=(x, np.zeros((count, 1, HIDDEN), np.float32)), labels=labels)
+    return Dataset(inputs=(x, np.zeros((count, 1, HIDDEN), np.float32)), targets=labels)
 
 
 def test_every_recipe_is_in_the_library_or_left_out_in_words(model, network, tmp_path):
@@ -97,7 +97,7 @@ def test_every_recipe_is_in_the_library_or_left_out_in_words(model, network, tmp
     left = {recipe.name for recipe in RECIPES} - set(net.variants) - set(dropped)
     assert left <= skipped
     assert "every layer is left alone" in dropped.get("pruned", "every layer is left alone")
-    assert manifest.variant("dense").cost.accuracy.value > 0.8
+    assert manifest.variant("dense").cost.metric.value > 0.8
     assert [(state.input, state.output) for state in manifest.states] == [("h", "hn")]
     stream, (x, _) = net.stream(), signals(1, 3)
     halves = [stream(x), stream(x)]
