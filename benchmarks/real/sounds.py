@@ -121,6 +121,6 @@ def _session(file: Path) -> onnxruntime.InferenceSession:
 
 CASES = (
     Case("silero-vad", SILERO, "speech in noise by frames", "auc", 0.01, voice_activity),
-    Case("openwakeword-embedding", OPENWAKEWORD, "words, no labels", None, None, audio_embedding),
+    Case("openwakeword-embedding", OPENWAKEWORD, "no labels", "cosine", 0.01, audio_embedding),
     Case("openwakeword-alexa", OPENWAKEWORD, "wake word and others", "auc", 0.01, wake_word),
 )
