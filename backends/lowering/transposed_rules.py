@@ -19,7 +19,8 @@ from ..kernels.phases import (
     wasted_macs_count,
 )
 from . import layout
-from .layer_rules import convolved, image_window
+from .geometry import image_window
+from .layer_rules import convolved
 from .values import Dynamic, Static, Value
 from .walk import Rule, Walk, shape_of
 
