@@ -116,9 +116,17 @@ def decision_records(model: Model, steps: Sequence[Step]) -> tuple[DecisionRecor
 def make_probe(
     model: Model, splits: Splits | None, metric: Metric | None = None, seed: int = 0
 ) -> Probe:
-    """The probe of a network: its validation and test splits, or eight random runs."""
+    """The probe of a network: its validation and test splits, or eight random runs.
+
+    Where random runs leave nothing finite to compare, integers that index nothing are 0 and 1, as
+    in masks.
+    """
     if splits is None:
-        return unlabelled_probe(model, random_inputs(model, seed))
+        probe = unlabelled_probe(model, random_inputs(model, seed))
+        floats = [value for value in probe.dense_outputs if value.dtype.kind == "f"]
+        if all(np.isfinite(value).any() for value in floats):
+            return probe
+        return unlabelled_probe(model, random_inputs(model, seed, others=2))
     parts = (splits.validation, splits.test)
     joined = zip(*(part.inputs for part in parts), strict=True)
     inputs = tuple(np.concatenate(arrays) for arrays in joined)
@@ -177,11 +185,11 @@ def _take(values: Any, rows: np.ndarray) -> Any:
     return tuple(value[rows] for value in values)
 
 
-def random_inputs(model: Model, seed: int = 0) -> tuple[np.ndarray, ...]:
+def random_inputs(model: Model, seed: int = 0, others: int | None = None) -> tuple[np.ndarray, ...]:
     """Inputs (N, …) of eight random runs.
 
-    Floats are normal; integers are those that the network can index with, else all of a type of
-    8 bits, or 0 to 255.
+    Floats are normal; integers are those that the network can index with, else those below
+    `others`; without it all of a type of 8 bits, or 0 to 255.
     """
     generator, ranges = np.random.default_rng(seed), index_ranges(model)
     count = 8 * model.batch
@@ -190,7 +198,7 @@ def random_inputs(model: Model, seed: int = 0) -> tuple[np.ndarray, ...]:
             generator,
             (count, *sample_shape(spec, model.batch)),
             spec.dtype,
-            ranges.get(spec.name),
+            ranges.get(spec.name, others),
         )
         for spec in model.inputs
     )

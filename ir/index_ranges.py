@@ -19,7 +19,7 @@ _FOLLOWED = frozenset(
     for name in (
         *("add", "astype", "broadcast_to", "clip", "concat", "expand_dims", "flatten", "flip"),
         *("floor_divide", "floor_mod", "maximum", "minimum", "mod", "permute_dims", "reshape"),
-        *("split", "squeeze", "stack", "strided_slice", "subtract", "tile", "where"),
+        *("split", "squeeze", "stack", "strided_slice", "subtract", "take", "tile", "where"),
     )
 )
 

@@ -92,7 +92,9 @@ def _misfit(
 
 def shape_of(value: Any) -> tuple[int, ...] | None:
     """Give the shape of an array or a tensor; None for anything else."""
-    return tuple(value.shape) if isinstance(value, np.ndarray | tvm_ffi.Tensor) else None
+    return (
+        tuple(value.shape) if isinstance(value, np.ndarray | np.generic | tvm_ffi.Tensor) else None
+    )
 
 
 def describe(name: str, value: Any) -> str:

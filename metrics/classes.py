@@ -1,4 +1,4 @@
-"""Metrics of scores for classes: shares of samples, and scikit-learn's of a whole set.
+"""Metrics of scores for classes: shares of samples, and figures of a whole set.
 
 Scores are the first output, (n, classes), further axes being one: logits or probabilities. For two
 classes one score will do, that of the second: a probability, or where any is outside [0, 1] a
@@ -84,17 +84,31 @@ def agreement(outputs: Any, targets: Any) -> np.ndarray:
 
 
 def auc(outputs: Any, targets: np.ndarray) -> float:
-    """Area under the ROC curve; of several classes the mean of each against the rest."""
-    from sklearn.metrics import roc_auc_score
+    """Area under the ROC curve; of several classes the mean of each against the rest.
 
-    return _mean_of_classes(roc_auc_score, _scores(outputs), targets)
+    Of all classes at once: scikit-learn's, one by one, are too slow to draw samples anew.
+    """
+    from scipy.stats import rankdata
+
+    scores, wanted = _each_class(_scores(outputs), targets)
+    right, count = wanted.sum(axis=0), len(wanted)
+    above = (rankdata(scores, axis=0) * wanted).sum(axis=0) - right * (right + 1) / 2
+    return float(np.mean(above / (right * (count - right))))
 
 
 def mean_average_precision(outputs: Any, targets: np.ndarray) -> float:
-    """Average precision; of several classes the mean of each against the rest."""
-    from sklearn.metrics import average_precision_score
+    """Average precision; of several classes the mean of each against the rest.
 
-    return _mean_of_classes(average_precision_score, _scores(outputs), targets)
+    A positive counts by the precision among all scores that are no lower than its own.
+    """
+    scores, wanted = _each_class(_scores(outputs), targets)
+    order, places = np.argsort(-scores, axis=0, kind="stable"), np.arange(len(scores))[:, None]
+    scores, wanted = (np.take_along_axis(values, order, axis=0) for values in (scores, wanted))
+    is_last = np.diff(scores, axis=0, append=-np.inf) != 0
+    lasts = np.minimum.accumulate(np.where(is_last, places, len(scores) - 1)[::-1], axis=0)[::-1]
+    precision = np.cumsum(wanted, axis=0) / (places + 1)
+    found = (np.take_along_axis(precision, lasts, axis=0) * wanted).sum(axis=0)
+    return float(np.mean(found / wanted.sum(axis=0)))
 
 
 def f1(outputs: Any, targets: np.ndarray) -> float:
@@ -121,18 +135,16 @@ def probabilities(scores: np.ndarray) -> np.ndarray:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def _mean_of_classes(
-    judge: Callable[[np.ndarray, np.ndarray], float], scores: np.ndarray, targets: np.ndarray
-) -> float:
-    """Judge each class that some samples are of and some are not; NaN without any."""
+def _each_class(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores, and who is of a class, for each class that some samples are of and some are not."""
     if targets.ndim == 1 and scores.shape[1] <= 2:
         scores, wanted = _second(scores)[:, None], targets[:, None] == 1
     elif targets.ndim == 1:
         scores, wanted = probabilities(scores), targets[:, None] == np.arange(scores.shape[1])
     else:
         wanted = targets.reshape(len(targets), -1).astype(bool)
-    known = [k for k in range(wanted.shape[1]) if 0 < wanted[:, k].sum() < len(wanted)]
-    return float(np.mean([judge(wanted[:, k], scores[:, k]) for k in known]))
+    known = wanted.any(axis=0) & ~wanted.all(axis=0)
+    return scores[:, known], wanted[:, known]
 
 
 def _second(scores: np.ndarray) -> np.ndarray:

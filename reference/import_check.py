@@ -85,9 +85,10 @@ def check_import(imported: Imported) -> None:
 def _sample(model: Model, source: Source, draw: Draw, seed: int) -> tuple[Inputs, Inputs]:
     """Draw inputs that the source can run, and run it.
 
-    What is computed of integers may index, too; where the source fails, they are drawn smaller.
+    What is computed of integers may index, too, and masks are 0 and 1: where the source fails, or
+    an output has nothing finite, which could not be compared, integers are drawn smaller.
     """
-    ranges = index_ranges(model)
+    ranges, found = index_ranges(model), list[tuple[Inputs, Inputs]]()
     for most in _SMALLER:
         rng = np.random.default_rng(seed)
         inputs = [
@@ -99,9 +100,15 @@ def _sample(model: Model, source: Source, draw: Draw, seed: int) -> tuple[Inputs
             for spec in model.inputs
         ]
         try:
-            return inputs, source.run(inputs)
+            wanted = source.run(inputs)
         except SourceFailure as error:
             failure = error
+            continue
+        found.append((inputs, wanted))
+        if all(np.isfinite(value).any() for value in wanted if value.dtype.kind == "f"):
+            return found[-1]
+    if found:
+        return found[0]
     raise ModelError(
         f"{model.name} cannot be checked, since its own framework fails on it ({failure}); "
         "--no-check-import imports it unchecked"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,18 +12,25 @@ from ...ir.convolutions import FORWARDS
 from ..kernels import compute, elementwise, pack, winograd
 from ..kernels.low_bit_weights import VALUES_IN_WORD
 from ..kernels.sixteen_bit import stored
+from . import geometry
 from .values import Dequantized, Dynamic, Quantized, SixteenBitValue, Static, Value
 from .walk import Rule, Walk, shape_of
 
 
 def convolution(walk: Walk, call: relax.Call) -> Value | None:
     """Convolutions of a weight over one to three axes, in any number of groups."""
-    weight = walk.value_of(call.args[1])
+    weight, x = walk.value_of(call.args[1]), call.args[0]
     if not isinstance(weight, Static):
         return None
-    shape = shape_of(call.args[0])
-    window = window_of(call.attrs, shape, weight.array.shape[2:])
-    return convolved(walk, call.args[0], weight.as_image(), window, int(call.attrs.groups))
+    window = geometry.window_of(call.attrs, shape_of(x), weight.array.shape[2:])
+    width, more = shape_of(call)[-1], 0
+    if len(shape_of(x)) == 3 and not walk.isa.whole_rows:
+        more = geometry.spare_columns(width)
+        window = geometry.wider(window, more)
+    made = convolved(walk, x, weight.as_image(), window, int(call.attrs.groups))
+    if not more or not isinstance(made, Dynamic):
+        return made
+    return replace(made, expr=walk.emit(relax.op.strided_slice(made.expr, [2], [0], [width])))
 
 
 def convolved(
@@ -247,47 +253,6 @@ def _dequantized(
     if isinstance(source.scale, float):
         return dequantized
     return walk.emit(relax.op.multiply(dequantized, source.scale))
-
-
-def window_of(attrs, shape: Sequence[int], kernel: Sequence[int]) -> compute.Window:
-    """The geometry of a convolution of x (n, c, *places), of whose image it is."""
-    strides, padding, dilation = (
-        [int(v) for v in values] for values in (attrs.strides, attrs.padding, attrs.dilation)
-    )
-    return image_window(strides, padding, dilation, shape, kernel)
-
-
-def image_window(
-    strides: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    shape: Sequence[int],
-    kernel: Sequence[int],
-) -> compute.Window:
-    """The same from figures for each axis."""
-    rank = len(kernel)
-    starts, ends = padding[:rank], padding[rank:]
-    if rank == 1:
-        return compute.Window(
-            strides=(1, strides[0]),
-            padding=(0, starts[0], 0, ends[0]),
-            dilation=(1, dilation[0]),
-        )
-    frames = None
-    if rank == 3:
-        frames = compute.Frames(
-            places=(shape[2], shape[3]),
-            kernel=(kernel[0], kernel[1]),
-            stride=strides[0],
-            padding=(starts[0], ends[0]),
-            dilation=dilation[0],
-        )
-    return compute.Window(
-        strides=(strides[-2], strides[-1]),
-        padding=(starts[-2], starts[-1], ends[-2], ends[-1]),
-        dilation=(dilation[-2], dilation[-1]),
-        frames=frames,
-    )
 
 
 RULES: dict[str, Rule] = {

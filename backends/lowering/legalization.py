@@ -2,6 +2,8 @@
 
 Before  divide(x, 0), astype(inf, "int32")    folded while code is made: an error
 After   divide(x, d), astype(v, "int32")      d, v arguments, computed when the network runs
+Before  exp(astype(b, "float32")), b bool       an error
+After   exp(where(b, 1, 0))
 Before  full((n, c), -inf)                    an error
 After   broadcast_to(v, (n, c))               v an argument
 Before  sign(x)                               0 where x is NaN
@@ -12,6 +14,8 @@ Before  mean(x), x int32                      int64
 After   divide(sum(x), count)                 int32
 Before  equal(a, b), a and b bool             invalid code
 After   equal(astype(a, "int8"), astype(b, "int8"))
+Before  logical_xor(a, less(c, d)), c and d constants      an error
+After   not_equal(astype(a, "int8"), astype(less(c, d), "int8"))
 Before  power(a, b), a and b int32            an error
 After   astype(power(astype(a, "float64"), astype(b, "float64")), "int32")
 Before  pixel_shuffle(x, r)                   an error
@@ -33,6 +37,10 @@ from ...errors import BuildError
 from .values import Dynamic, Fields, Static, Value
 from .walk import Rule, Walk, shape_of
 
+_COMPARING = (
+    *("relax.equal", "relax.not_equal", "relax.less", "relax.less_equal"),
+    *("relax.greater", "relax.greater_equal"),
+)
 _NOT_SORTED = ("bool", "int8", "uint8", "int16")
 _DIVIDING = ("relax.divide", "relax.floor_divide", "relax.floor_mod", "relax.mod")
 
@@ -40,12 +48,14 @@ _DIVIDING = ("relax.divide", "relax.floor_divide", "relax.floor_mod", "relax.mod
 def guarded(rules: Mapping[str, Rule]) -> dict[str, Rule]:
     """The rules, with these around them where they apply to some forms alone."""
     around = {
-        **dict.fromkeys((*_DIVIDING, "relax.astype"), _with_arguments),
-        **dict.fromkeys(("relax.equal", "relax.not_equal"), _of_bools),
+        **dict.fromkeys(_DIVIDING, _with_arguments),
+        "relax.astype": _cast,
+        **dict.fromkeys((*_COMPARING, "relax.maximum", "relax.minimum"), _of_bools),
         **dict.fromkeys(("relax.argsort", "relax.sort", "relax.topk"), _sort),
         "relax.clip": _clip,
         "relax.full": _full,
         "relax.full_like": _full,
+        "relax.logical_xor": _exclusive_or,
         "relax.mean": _mean,
         "relax.nn.pixel_shuffle": _pixel_shuffle,
         "relax.power": _power,
@@ -83,6 +93,14 @@ def _as_argument(walk: Walk, call: relax.Call, index: int) -> relax.Expr:
     var = walk.weights.var(value.name, value.array)
     walk.values[var] = Dynamic(var)
     return var
+
+
+def _cast(walk: Walk, call: relax.Call) -> Value | None:
+    value, dtype = walk.value_of(call.args[0]), str(call.ty.dtype)
+    if str(call.args[0].ty.dtype) != "bool" or not isinstance(value, Dynamic):
+        return _with_arguments(walk, call)
+    chosen = relax.op.where(value.expr, relax.const(1, dtype), relax.const(0, dtype))
+    return Dynamic(walk.emit(chosen), value.channels_last)
 
 
 def _full(walk: Walk, call: relax.Call) -> Value | None:
@@ -128,8 +146,16 @@ def _mean(walk: Walk, call: relax.Call) -> Value | None:
 def _of_bools(walk: Walk, call: relax.Call) -> Value | None:
     if str(call.args[0].ty.dtype) != "bool":
         return None
-    operands = [walk.emit(relax.op.astype(walk.plain(arg), "int8")) for arg in call.args]
-    return Dynamic(walk.emit(relax.Call(call.op, operands, call.attrs)))
+    made = walk.emit(relax.Call(call.op, _as_int8(walk, call), call.attrs))
+    return _as_type(walk, made, "bool")
+
+
+def _exclusive_or(walk: Walk, call: relax.Call) -> Value:
+    return Dynamic(walk.emit(relax.op.not_equal(*_as_int8(walk, call))))
+
+
+def _as_int8(walk: Walk, call: relax.Call) -> list[relax.Var]:
+    return [walk.emit(relax.op.astype(walk.plain(arg), "int8")) for arg in call.args]
 
 
 def _sort(walk: Walk, call: relax.Call) -> Value | None:

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 from tvm import relax
 
 from ...ir.convolutions import TRANSPOSED
-from ..kernels.phases import Phases, phase_count, phase_weight, side_by_side
+from ..kernels.phases import (
+    Phases,
+    Run,
+    phase_count,
+    phase_weight,
+    side_by_side,
+    wasted_macs_count,
+)
 from . import layout
-from .layer_rules import convolved, image_window
+from .geometry import image_window
+from .layer_rules import convolved
 from .values import Dynamic, Static, Value
 from .walk import Rule, Walk, shape_of
+
+# Multiplying by fewer zeros than these takes less time than calling one kernel more.
+_LEAST_WASTED_MACS = 1_000_000
 
 
 def transposed_convolution(walk: Walk, call: relax.Call) -> Value | None:
@@ -20,25 +33,50 @@ def transposed_convolution(walk: Walk, call: relax.Call) -> Value | None:
     weight, groups = walk.value_of(call.args[1]), int(call.attrs.groups)
     if not isinstance(weight, Static):
         return None
-    shape, axes = shape_of(call.args[0]), phases_of(call)
+    x, axes = call.args[0], phases_of(call)
+    runs = _runs(shape_of(x), axes, weight.array.shape[1])
+    images = [_convolved(walk, x, weight, axes, run, groups) for run in runs]
+    made = [image.expr for image in images if isinstance(image, Dynamic)]
+    if len(made) < len(runs):
+        return None
+    if shape_of(made[0]) == layout.image_shape(shape_of(call)):
+        return Dynamic(made[0], True)
+    rows = shape_of(made[0])[1] if len(axes) == 2 else 1
+    if len(axes) == 3:
+        rows = shape_of(x)[3] + axes[1].start + axes[1].end
+        rows -= axes[1].dilation * (axes[1].taps - 1)
+    settings = {"axes": axes, "runs": runs, "rows": rows}
+    per_group = shape_of(call)[1] // groups
+    return Dynamic(walk.kernel(side_by_side, *made, per_group=per_group, **settings), True)
+
+
+def _runs(
+    shape: Sequence[int], axes: tuple[Phases, ...], per_group: int
+) -> tuple[tuple[Run, ...], ...]:
+    """The phases that are one convolution each: all, unless too much would be by zeros."""
+    wasted = wasted_macs_count(axes, shape[0] * shape[1] * per_group)
+    chosen = [axis.runs if wasted > _LEAST_WASTED_MACS else axis.whole for axis in axes]
+    return tuple(product(*chosen))
+
+
+def _convolved(
+    walk: Walk,
+    x: relax.Expr,
+    weight: Static,
+    axes: tuple[Phases, ...],
+    run: tuple[Run, ...],
+    groups: int,
+) -> Value | None:
+    """Some phases of each axis, as channels."""
+    parts = tuple(zip(axes, run, strict=True))
     window = image_window(
         [1] * len(axes),
-        [axis.start for axis in axes] + [axis.end for axis in axes],
+        [axis.start - part.unused for axis, part in parts] + [axis.end for axis in axes],
         [axis.dilation for axis in axes],
-        shape,
-        [axis.taps for axis in axes],
+        shape_of(x),
+        [axis.taps - part.unused for axis, part in parts],
     )
-    by_phase = _by_phase(weight, groups, axes).as_image()
-    made = convolved(walk, call.args[0], by_phase, window, groups)
-    if not isinstance(made, Dynamic):
-        return None
-    if shape_of(made.expr) == layout.image_shape(shape_of(call)):
-        return made
-    rows = 1
-    if len(axes) > 1:
-        rows = shape[-2] + axes[-2].start + axes[-2].end - axes[-2].dilation * (axes[-2].taps - 1)
-    settings = {"axes": axes, "rows": rows, "per_group": shape_of(call)[1] // groups}
-    return Dynamic(walk.kernel(side_by_side, made.expr, **settings), True)
+    return convolved(walk, x, _by_phase(weight, groups, axes, run).as_image(), window, groups)
 
 
 def phases_of(call: relax.Call) -> tuple[Phases, ...]:
@@ -59,9 +97,11 @@ def phases_of(call: relax.Call) -> tuple[Phases, ...]:
     )
 
 
-def _by_phase(weight: Static, groups: int, axes: tuple[Phases, ...]) -> Static:
+def _by_phase(
+    weight: Static, groups: int, axes: tuple[Phases, ...], run: tuple[Run, ...]
+) -> Static:
     """The weight of the convolution, its scales by output channel where there are such."""
-    scale, phases = weight.scale, phase_count(axes)
+    scale, phases = weight.scale, phase_count(run)
     if scale is not None and scale.size > 1:
         depthwise = groups == weight.array.shape[0] and weight.array.shape[1] == 1
         if groups == 1 and weight.scaled_along(1):
@@ -72,7 +112,7 @@ def _by_phase(weight: Static, groups: int, axes: tuple[Phases, ...]) -> Static:
             weight = weight.as_float()
             scale = None
     return replace(
-        weight, array=phase_weight(weight.array, groups, axes), scale=scale, scale_axis=0
+        weight, array=phase_weight(weight.array, groups, axes, run), scale=scale, scale_axis=0
     )
 
 

@@ -11,7 +11,7 @@ left is refused by name: it is decided as the network runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def resolve(path: Path, proto: ModelProto) -> None:
 
 def _write_out(path: Path, proto: ModelProto, known: Known) -> None:
     """Write out what is known so far; UnsupportedOperator where that is nothing."""
-    step = _Step(known, opset_of(proto), Inliner(proto.graph))
+    step = _Step(known, opset_of(proto), proto.graph, Inliner(proto.graph))
     refused: list[tuple[NodeProto, ValueError]] = []
     for node in list(proto.graph.node):
         try:
@@ -67,14 +67,14 @@ class _Step:
 
     known: Known
     opset: int
+    graph: GraphProto
     inliner: Inliner
 
     def value(self, name: str, what: str) -> Any:
         """A constant of one element."""
         found = self.known.values.get(name)
         if found is None or found.size != 1:
-            raise ValueError(f"its {what} is computed as the network runs; only one that is known "
-                             "at import, once shapes are fixed, can be")  # fmt: skip
+            raise ValueError(_why_unknown(what, _inputs_behind(self.graph, name)))
         return found.item()
 
     def constant(self, value: Any, wanted: str) -> str:
@@ -101,6 +101,28 @@ class _Step:
                 f"it runs {count} times {operators} operators; loops of at most "
                 f"{MOST_UNROLLED_OPERATORS} in all can be written out"
             )
+
+
+def _why_unknown(what: str, inputs: Sequence[str]) -> str:
+    if not inputs:
+        return f"its {what} is of an operator that cannot be computed at import"
+    return (
+        f"its {what} is computed as the network runs, from {', '.join(inputs)}; export the "
+        f"network for one value of it: only a {what} that is known once shapes are fixed can be "
+        "imported"
+    )
+
+
+def _inputs_behind(graph: GraphProto, name: str) -> list[str]:
+    """Name the network's inputs of which a value is computed."""
+    made = {output: node for node in graph.node for output in node.output}
+    pending, seen = [name], {name}
+    while pending:
+        node = made.get(pending.pop())
+        read = [] if node is None else [each for each in node.input if each and each not in seen]
+        pending += read
+        seen.update(read)
+    return [value.name for value in graph.input if value.name in seen]
 
 
 def _keep(step: _Step, node: NodeProto) -> None:

@@ -11,7 +11,7 @@ from onnx import ModelProto, TensorProto
 
 from ...errors import ModelError, first_line
 from ...files.read import check_regular, memory_bytes
-from .rewrite import expand_deprecated
+from .rewrite import expand_deprecated, sort_nodes
 
 
 def read(path: Path) -> ModelProto:
@@ -23,7 +23,7 @@ def read(path: Path) -> ModelProto:
     if not proto.graph.node:
         raise ModelError(f"{path} is not an ONNX file, or its graph is empty")
     _check_external_data(path, proto)
-    checked = expand_deprecated(proto)
+    checked = expand_deprecated(sort_nodes(proto))
     try:
         onnx.checker.check_model(path if checked is proto else checked)
         onnx.load_external_data_for_model(checked, str(path.parent))

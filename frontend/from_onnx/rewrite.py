@@ -8,6 +8,9 @@ After   Dropout(x) -> (y)
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Iterator
+
 import onnx.inliner
 from onnx import AttributeProto, ModelProto, NodeProto, helper, shape_inference
 
@@ -76,6 +79,48 @@ def _with_types_of_weights(proto: ModelProto) -> ModelProto:
         if tensor.name not in listed
     )
     return typed
+
+
+def sort_nodes(proto: ModelProto) -> ModelProto:
+    """Put each node behind those that it reads; converters to float16 write casts last.
+
+    What is in order comes back as it is, and what reads itself, which ONNX's checker refuses.
+    """
+    nodes = list(proto.graph.node)
+    made = {name: at for at, node in enumerate(nodes) for name in node.output if name}
+    sources = [{made[name] for name in _names_read(node) if name in made} for node in nodes]
+    if all(max(found, default=-1) < at for at, found in enumerate(sources)):
+        return proto
+    readers: list[list[int]] = [[] for _ in nodes]
+    for at, found in enumerate(sources):
+        for source in found:
+            readers[source].append(at)
+    missing = [len(found) for found in sources]
+    ready, ordered = [at for at, count in enumerate(missing) if not count], []
+    while ready:
+        at = heapq.heappop(ready)
+        ordered.append(at)
+        for reader in readers[at]:
+            missing[reader] -= 1
+            if not missing[reader]:
+                heapq.heappush(ready, reader)
+    if len(ordered) < len(nodes):
+        return proto
+    made_in_order = ModelProto()
+    made_in_order.CopyFrom(proto)
+    del made_in_order.graph.node[:]
+    made_in_order.graph.node.extend(nodes[at] for at in ordered)
+    return made_in_order
+
+
+def _names_read(node: NodeProto) -> Iterator[str]:
+    """Yield what a node reads, its branches included; names that those make are no harm."""
+    yield from node.input
+    for attribute in node.attribute:
+        if attribute.HasField("g"):
+            inside = {name for inner in attribute.g.node for name in inner.output}
+            for inner in attribute.g.node:
+                yield from (name for name in _names_read(inner) if name not in inside)
 
 
 def expand_deprecated(proto: ModelProto) -> ModelProto:

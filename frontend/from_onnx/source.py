@@ -52,10 +52,12 @@ class OnnxSource:
         feeds, failures = dict(zip(names, inputs, strict=True)), []
         for run in list(self._runners):
             try:
-                return tuple(np.asarray(value) for value in run(feeds))
+                values = tuple(np.asarray(value) for value in run(feeds))
             except Exception as error:
                 failures.append(first_line(error))
-                self._runners.remove(run)
+            else:
+                del self._runners[: len(failures)]  # they cannot what this one can
+                return values
         raise SourceFailure(failures[-1] if failures else "no runner could load it")
 
     def until(self, index: int) -> OnnxSource:

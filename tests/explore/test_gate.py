@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from tvm import relax
 
+from adaspring.explore.contenders import join_shapes
 from adaspring.explore.gate import Contender, dominated_by, refusal
 from adaspring.explore.request import Bounds
 from adaspring.library.manifest import Cost, Figure, MetricFigure
@@ -121,3 +123,47 @@ def test_variants_that_trade_one_figure_for_another_both_stay():
 
 def test_equal_variants_do_not_dominate_each_other():
     assert dominated_by(contender("a"), [contender("b")]) is None
+
+
+def at_two_shapes(name: str, first: dict, second: dict) -> Contender:
+    return replace(contender(name, **first), further_shapes=(contender(name, **second),))
+
+
+TWO = at_two_shapes("dense", {"ratio": 1.0, "ms": 2.0}, {"ratio": 1.0, "ms": 8.0})
+
+
+@pytest.mark.parametrize("ratios", [(1.1, 0.5), (0.5, 1.1), (0.5, 0.5)])
+def test_a_variant_that_is_faster_at_one_shape_enters(ratios):
+    faster = at_two_shapes("a", *({"ratio": ratio} for ratio in ratios))
+    assert refusal(TWO, faster, BOUNDS, TOP1) is None
+
+
+def test_a_variant_that_is_slower_at_every_shape_does_not():
+    slow = at_two_shapes("a", {"ratio": 1.1}, {"ratio": 1.2})
+    assert refusal(TWO, slow, BOUNDS, TOP1) == "not faster than dense: 1.10, 1.20 of its time"
+
+
+@pytest.mark.parametrize("wrong", [({"agreement": 0.1}, {}), ({}, {"agreement": float("nan")})])
+def test_wrong_outputs_at_any_shape_are_refused_and_the_shape_is_named(wrong):
+    reason = refusal(TWO, at_two_shapes("a", *wrong), BOUNDS, TOP1)
+    assert reason.startswith("at x=1,2: its outputs differ from the reference")
+
+
+def test_a_latency_bound_holds_at_every_shape():
+    bounds = Bounds(max_drop=0.01, latency_ms=5.0)
+    assert "above the asked 5 ms" in refusal(TWO, TWO, bounds, TOP1)
+    assert refusal(TWO, at_two_shapes("a", {"ms": 1.0}, {"ms": 4.0}), bounds, TOP1) is None
+
+
+def test_a_variant_is_dominated_by_what_is_no_worse_at_every_shape():
+    one = at_two_shapes("a", {"ms": 1.0}, {"ms": 4.0})
+    other = at_two_shapes("b", {"ms": 1.0}, {"ms": 5.0})
+    trade = at_two_shapes("c", {"ms": 0.5}, {"ms": 6.0})
+    assert dominated_by(other, [one]) is one
+    assert dominated_by(one, [other]) is None
+    assert dominated_by(trade, [one, other]) is None
+
+
+def test_the_metric_of_the_first_shape_is_that_of_all():
+    (joined,) = join_shapes([[contender("a", value=0.7)], [contender("a", value=None)]])
+    assert [each.validation_metric for each in joined.at_shapes] == [0.7, 0.7]

@@ -54,6 +54,19 @@ def test_other_integers_are_drawn_over_a_byte(dtype, low, high):
     assert (drawn.min(), drawn.max()) == (low, high)
 
 
+def test_a_mask_is_drawn_of_zeros_and_ones_where_others_leave_nothing_finite():
+    x, mask = tensor("x", (1, 6)), tensor("mask", (1, 6), "int64")
+    least, one = (relax.const(np.float32(v)) for v in (np.finfo("float32").min, 1))
+
+    def masked(x, mask):
+        hidden = op.multiply(op.subtract(one, op.astype(mask, "float32")), least)
+        return op.nn.softmax(op.add(x, hidden))
+
+    probe = make_probe(model_of([x, mask], {}, masked), None)
+    assert set(np.unique(probe.inputs[1])) == {0, 1}
+    assert np.isfinite(probe.dense_outputs[0]).all()
+
+
 def test_a_recurrent_state_and_a_number_need_no_batch():
     inputs = [tensor("x", (1, 3)), tensor("state", (2, 1, 3)), tensor("gain", ())]
 

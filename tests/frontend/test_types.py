@@ -102,6 +102,17 @@ def test_a_float16_file_is_computed_in_float32_and_says_so(tmp_path):
     np.testing.assert_allclose(built.astype("f4"), ours.astype("f4"), atol=1e-2)
 
 
+def test_a_float16_file_whose_casts_stand_last_is_put_in_order(tmp_path):
+    """As onnxruntime's and onnxconverter's float16 write it, which ONNX's checker refuses."""
+    path = _half_network(tmp_path / "half.onnx")
+    proto = onnx.load(path)
+    nodes = [proto.graph.node[i] for i in (0, 1, 8, 7, 6, 4, 5, 2, 3)]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)
+    onnx.save(proto, path)
+    assert load_checked(path).outputs[0].dtype == "float16"
+
+
 def test_a_half_network_of_torch_is_computed_in_float32_and_says_so(tmp_path):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())

@@ -31,8 +31,8 @@ def test_multiply_adds_are_those_that_torch_counts(name):
 def test_layers_keep_their_names_in_torch(name):
     network = convolution_network(name)
     found = layers(from_torch(network, (torch.zeros(network.shape),), name=name))
-    kinds = (nn.Linear, nn.modules.conv._ConvNd)
-    wanted = {key for key, part in network.named_modules() if isinstance(part, kinds)}
+    names = {key: type(part).__name__ for key, part in network.named_modules()}
+    wanted = {key for key, kind in names.items() if kind.startswith(("Conv", "Linear"))}
     assert {layer.name for layer in found} == wanted
     assert all(layer.weight == f"{layer.name}.weight" for layer in found)
 

@@ -18,7 +18,7 @@ from adaspring.backends.build import build, prepare
 from adaspring.errors import InputError, ManifestError, UsageError
 from adaspring.explore.assemble import library_parts
 from adaspring.frontend.from_torch.importer import from_torch
-from adaspring.library.manifest import StateRecord, TensorSpec
+from adaspring.library.manifest import Signature, StateRecord, TensorSpec
 from adaspring.library.streams.pairs import pair_states
 from adaspring.library.streams.stream import Stream
 from adaspring.library.tensors import checked_array
@@ -234,8 +234,9 @@ def test_not_every_input_can_be_a_state():
 
 
 def test_a_scalar_of_numpy_is_an_array_of_no_axes():
-    (rate,) = (TensorSpec(name="rate", shape=(), dtype="int64"),)
+    rate = TensorSpec(name="rate", shape=(), dtype="int64")
+    known = (Signature(inputs=(rate,), outputs=(rate,)),)
     for value in (np.int64(16000), np.array(16000)):
-        assert checked_array(rate, value, (rate,)).shape == ()
+        assert checked_array(rate, value, known).shape == ()
     with pytest.raises(InputError, match=r"rate is int32 \(\); the network takes rate: int64"):
-        checked_array(rate, np.int32(16000), (rate,))
+        checked_array(rate, np.int32(16000), known)

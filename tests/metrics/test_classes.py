@@ -76,6 +76,16 @@ def test_several_classes_for_a_sample_are_zeros_and_ones(scores):
     assert F1.value([scores], MANY) == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize("decimals", [0, 1])
+def test_equal_scores_are_no_order(decimals):
+    coarse = np.round(MARKS, decimals)
+    assert AUC.value([coarse], MANY) == pytest.approx(roc_auc_score(MANY, coarse))
+    assert MAP.value([coarse], MANY) == pytest.approx(average_precision_score(MANY, coarse))
+    same = np.zeros((COUNT, 1))
+    assert AUC.value([same], TWO) == 0.5
+    assert MAP.value([same], TWO) == pytest.approx(TWO.mean())
+
+
 def test_a_class_without_samples_is_left_out_and_one_class_alone_is_refused():
     few = LABELS % 3
     wanted = np.mean([roc_auc_score(few == k, PROBABILITIES[:, k]) for k in range(3)])

@@ -1,6 +1,7 @@
 """What was imported is held against its source, and the first wrong operator is named."""
 
 import builtins
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -164,3 +165,27 @@ def test_a_network_on_which_its_own_framework_fails_cannot_be_checked(tmp_path):
     with pytest.raises(ModelError, match=r"its own framework fails on it .*--no-check-import"):
         load_checked(path)
     assert load_checked(path, check=False).name == "net"
+
+
+class MaskOfOnes(nn.Module):
+    """Adds (1 - mask) * the least float, as text encoders do: a mask of 2 gives infinity."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.arange(1.0, 7.0))
+
+    def forward(self, x, mask):
+        hidden = (1.0 - mask) * torch.finfo(torch.float32).min
+        return torch.softmax(self.scale * x + hidden, -1)
+
+
+def test_a_mask_that_only_ones_and_zeros_fit_is_drawn_so(tmp_path):
+    given = (torch.ones(1, 6), torch.ones(1, 6, dtype=torch.int64))
+    program = torch.export.export(MaskOfOnes().eval(), given)
+    torch.export.save(program, tmp_path / "mask.pt2")
+    imported = import_model(tmp_path / "mask.pt2")
+    check_import(imported)
+    wrong = {name: 2 * value for name, value in imported.model.weights.items()}
+    model = imported.model.evolved(imported.model.module, wrong)
+    with pytest.raises(ModelError, match="was not imported rightly"):
+        check_import(replace(imported, model=model))

@@ -254,7 +254,7 @@ def convolution_network(name: str) -> nn.Module:
     network = NETWORKS[name]().eval()
     generator = torch.Generator().manual_seed(1)
     for part in network.modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
             part.running_mean.normal_(0, 0.2, generator=generator)
             part.running_var.uniform_(0.5, 2.0, generator=generator)
     return network

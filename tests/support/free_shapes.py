@@ -49,7 +49,7 @@ class Waves(nn.Module):
     def forward(self, ids):
         places = torch.arange(ids.shape[1]).float()[:, None] * torch.arange(1, WIDTH + 1) / WIDTH
         x = self.words(ids) + places.sin()
-        return self.head(self.down(torch.relu(self.up(x))))
+        return self.head(self.down(torch.relu(self.up(x))).mean(1))
 
 
 class Mean(nn.Module):

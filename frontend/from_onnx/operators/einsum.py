@@ -58,7 +58,10 @@ def _labels(equation: str, ranks: list[int]) -> tuple[list[str], str]:
         spare = max(spare, free)
     axes = _FREE[len(_FREE) - spare :]
     if len(sides) == 2:
-        return terms, sides[1].replace("...", axes)
+        result = sides[1].replace("...", axes)
+        if len(set(result)) < len(result) or not set(result) <= set("".join(terms)):
+            raise ValueError(f"its equation {equation!r} gives axes twice, or that no operand has")
+        return terms, result
     letters = "".join(terms)
     once = sorted(c for c in set(letters) - set(_FREE) if letters.count(c) == 1)
     return terms, axes + "".join(once)

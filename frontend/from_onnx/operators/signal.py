@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 from tvm import relax
+from tvm.ir import GenericConst
+from tvm.relax.frontend.onnx import onnx_frontend
 
 from ....ir.edit import shape_of
 from ...fourier import fourier_matrix
-from ..arguments import Inputs, array, emit, scalar
+from ..arguments import Inputs, emit, given, scalar
 from .indices import take
 
 _op = relax.op
@@ -43,12 +45,12 @@ def stft(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
     """STFT: the DFT of overlapping frames, each multiplied by a window."""
     x = inputs[0]
     x = x if x.ty.ndim == 3 else emit(_op.expand_dims(x, -1))
-    step, window = int(scalar(inputs, 1, held)), array(inputs, 2, held)
+    step, window = int(scalar(inputs, 1, held)), given(inputs, 2)
     length = scalar(inputs, 3, held)
     if length is None:
         if window is None:
             raise ValueError("it has neither a window nor a frame length")
-        length = len(window)
+        length = shape_of(window)[0]
     length = int(length)
     samples, parts = shape_of(x)[1:]
     frames = 1 + (samples - length) // step
@@ -57,10 +59,15 @@ def stft(inputs: Inputs, attrs: dict[str, Any], held: Any) -> relax.Expr:
     matrix = fourier_matrix(
         length, parts, length, inverse=False, one_sided=bool(attrs.get("onesided", 1))
     )
-    if window is not None:
-        matrix = matrix * np.repeat(window.astype(np.float64), parts)[:, None, None]
     places = np.arange(frames)[:, None] * step + np.arange(length)
-    return _product(emit(take(x, relax.const(places, "int64"), 1)), matrix)
+    framed = emit(take(x, relax.const(places, "int64"), 1))
+    known = None if window is None else onnx_frontend.get_constant(window, held)
+    if isinstance(known, GenericConst):
+        factors = np.repeat(known.value.numpy().astype(np.float64), parts)
+        matrix = matrix * factors[:, None, None]
+    elif window is not None:
+        framed = emit(_op.multiply(framed, emit(_op.expand_dims(window, 1))))
+    return _product(framed, matrix)
 
 
 def _product(x: relax.Expr, matrix: np.ndarray) -> relax.Expr:

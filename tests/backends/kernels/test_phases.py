@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from adaspring.backends.kernels.phases import Phases, phase_weight
+from adaspring.backends.kernels.phases import Phases, phase_weight, wasted_macs_count
 
 SETTINGS = [
     (kernel, stride, dilation, padding, more, groups)
@@ -30,7 +30,8 @@ def test_the_phases_side_by_side_are_what_torch_computes(
         7, kernel, stride=stride, dilation=dilation, padding=(padding, padding), more=more
     )
     assert axis.outputs == wanted.shape[2]
-    by_phase = torch.from_numpy(np.ascontiguousarray(phase_weight(weight, groups, (axis,))))
+    whole = phase_weight(weight, groups, (axis,), axis.whole)
+    by_phase = torch.from_numpy(np.ascontiguousarray(whole))
     padded = F.pad(inputs[0], (axis.start, axis.end))
     sums = F.conv1d(padded, by_phase, dilation=axis.dilation, groups=groups)
     assert sums.shape[2] >= axis.positions
@@ -43,3 +44,11 @@ def test_the_phases_side_by_side_are_what_torch_computes(
 def test_a_kernel_that_the_stride_divides_is_multiplied_by_no_zeros():
     axis = Phases.of(8, 4, stride=2, dilation=1, padding=(1, 1), more=0)
     assert axis.taps * axis.count == 4
+
+
+def test_a_phase_of_its_own_has_the_taps_that_are_not_zeros():
+    axis = Phases.of(8, 3, stride=2, dilation=1, padding=(1, 1), more=1)
+    weight = np.arange(1.0, 4.0).reshape(1, 1, 3)
+    parts = [phase_weight(weight, 1, (axis,), (run,)) for run in axis.runs]
+    assert [part.tolist() for part in parts] == [[[[3.0, 1.0]]], [[[2.0]]]]
+    assert wasted_macs_count((axis,), 5) == 5 * axis.positions

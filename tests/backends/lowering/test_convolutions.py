@@ -13,6 +13,7 @@ from tvm import relax
 from adaspring import targets
 from adaspring.backends.build import build, prepare
 from adaspring.backends.kernels.isa import instruction_set
+from adaspring.backends.lowering.geometry import spare_columns
 from adaspring.backends.lowering.lower import lower
 from adaspring.backends.schedule.default import calls_of
 from adaspring.frontend.from_torch.importer import from_torch
@@ -164,6 +165,46 @@ def test_strides_padding_dilation_and_groups_are_what_torch_takes_them_for(seed,
     with torch.no_grad():
         wanted = network(torch.from_numpy(x)).numpy()
     assert_close(computed(imported(network, shape), HOST, tmp_path, x), [wanted], 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("width", "more"), [(400, 0), (397, 3), (31, 1), (11, 0), (26, 2), (14, 0), (799, 1)]
+)
+def test_a_line_that_no_tile_divides_is_computed_a_little_longer(width, more):
+    assert spare_columns(width) == more
+
+
+def test_what_is_computed_beyond_a_line_is_cut_off(tmp_path):
+    parts = {"a": nn.Conv1d(3, 8, 3, 2), "b": nn.Conv1d(8, 8, 5, padding=2, groups=8)}
+    network = Small(lambda s, x: s.b(torch.relu(s.a(x))).mean(-1), **parts)
+    x = values(2, 3, 63)
+    with torch.no_grad():
+        wanted = network(torch.from_numpy(x)).numpy()
+    model = imported(network, x.shape)
+    assert_close(computed(model, HOST, tmp_path, x), [wanted], 1e-4)
+    integer = compressed(model, RECIPES["int8"])
+    (tmp_path / "int8").mkdir()
+    found = computed(integer, HOST, tmp_path / "int8", x)
+    assert_close(found, Reference(integer).run(x), 1e-4)
+
+
+GROWS = {
+    "line": (nn.Conv1d(4, 4, 1), nn.ConvTranspose1d(4, 96, 5, 2, 2, 1), (2, 4, 2200)),
+    "image": (nn.Conv2d(4, 4, 1), nn.ConvTranspose2d(4, 24, 3, 2, 1, 1), (1, 4, 48, 47)),
+    "volume": (nn.Conv3d(4, 4, 1), nn.ConvTranspose3d(4, 24, 3, 2, 1), (1, 4, 9, 10, 11)),
+}
+
+
+@pytest.mark.parametrize("name", GROWS)
+def test_phases_of_fewer_taps_are_convolutions_apart_where_zeros_would_cost_more(name, tmp_path):
+    first, part, shape = GROWS[name]
+    network = Small(lambda s, x: torch.relu(s.b(s.a(x))), a=first, b=part)
+    model, x = imported(network, shape), values(*shape)
+    names = [str(call.args[0].name_hint) for call in calls_of(prepare(model, HOST).module)]
+    assert sum("conv2d" in each for each in names) == 1 + 2 ** (len(shape) - 2)
+    with torch.no_grad():
+        wanted = network(torch.from_numpy(x)).numpy()
+    assert_close(computed(model, HOST, tmp_path, x), [wanted], 1e-4)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from tvm import relax
 from tvm.relax import op
 
@@ -52,6 +53,25 @@ def test_the_largest_of_small_integers_are_found(dtype, tmp_path):
     found, places = run(model, targets.null(), tmp_path, values)
     assert_same(found, np.array([[3, 2], [5, 4]], dtype))
     assert_same(places, np.array([[0, 3], [3, 0]]))
+
+
+@pytest.mark.parametrize("name", ["exp", "tanh", "sigmoid"])
+def test_functions_of_booleans_are_built(name, tmp_path):
+    values = np.array([[True, False, True]])
+    x = relax.Var("x", relax.TensorType(values.shape, "bool"))
+    model = model_of([x], {}, lambda x: getattr(op, name)(op.astype(x, "float32")))
+    (found,) = run(model, targets.null(), tmp_path, values)
+    wanted = getattr(torch, name)(torch.from_numpy(values).float())
+    assert_same(found, wanted.numpy())
+
+
+@pytest.mark.parametrize("name", ["less", "greater_equal", "maximum", "minimum"])
+def test_booleans_are_compared_as_numbers(name, tmp_path):
+    values = np.array([[True, False, True, False], [True, True, False, False]])
+    inputs = [relax.Var(name, relax.TensorType((4,), "bool")) for name in "ab"]
+    model = model_of(inputs, {}, getattr(op, name))
+    (found,) = run(model, targets.null(), tmp_path, *values)
+    assert_same(found, getattr(np, name)(*values))
 
 
 def _fields(pair):

@@ -413,6 +413,12 @@ REFUSED = {
         {},
         13,
     ),
+    "gives axes twice": (
+        [node("Einsum", ["x"], ["y"], equation="i->ii")],
+        {"x": floats(2)},
+        {},
+        13,
+    ),
     "its k is 9, of 4 elements": (
         [node("TopK", ["x", "k"], ["y", "z"])],
         {"x": floats(2, 4)},

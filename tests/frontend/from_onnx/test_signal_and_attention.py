@@ -203,6 +203,21 @@ def test_the_larger_of_two_is_pruned_through(nodes, tmp_path):
     assert {layer.name: layer.weight_shape[0] for layer in layers(pruned)}["a"] == 16
 
 
+def test_coordinates_and_windows_that_are_inputs_are_checked_too(tmp_path):
+    x, at = floats(2, 3, 4), np.array([[2], [0]])
+    nodes = [node("GatherND", ["x", "at"], ["y"], batch_dims=1)]
+    model = checked(tmp_path / "net.onnx", nodes, {"x": x, "at": at}, {}, 13)
+    np.testing.assert_array_equal(Reference(model).run(x, at)[0], x[[0, 1], [2, 0]])
+    x, window = floats(1, 20, 1), floats(8)
+    nodes = [node("STFT", ["x", "hop", "w"], ["y"])]
+    held = {"hop": np.int64(4)}
+    model = checked(tmp_path / "net.onnx", nodes, {"x": x, "w": window}, held, 17)
+    frames = np.lib.stride_tricks.sliding_window_view(x[0, :, 0], 8)[::4]
+    right = np.fft.rfft(frames.astype("f8") * window)
+    found = Reference(model).run(x, window)[0][0]
+    np.testing.assert_allclose(found[..., 0] + 1j * found[..., 1], right, atol=1e-5)
+
+
 def test_one_file_may_end_in_a_constant(tmp_path):
     nodes = [node("Shape", ["x"], ["s"]), node("Relu", ["x"], ["y"])]
     x = floats(2, 3)
