@@ -25,8 +25,9 @@ class Metric:
 
     `function` takes outputs and targets, and gives a number for the whole set, or an array with one
     for each sample, which is averaged; of truth values that is a share. Outputs are an array
-    (n, …), or a tuple of them where the network has several. Targets are the data's: an array (n, …),
-    arrays by name, or n objects; of a metric `against` the dense network, its outputs in that form.
+    (n, …), or a tuple of them where the network has several. Targets are the data's: an array
+    (n, …), arrays by name, or n objects; of a metric `against` the dense network, its outputs in
+    that form.
 
     `direction`: which values are better. `unit`: "ratio" is a share in [0, 1], shown in percent.
     `usual_drop`: how much worse a variant may be where nobody says; None: it must be said.
