@@ -25,7 +25,7 @@ check: $(VENV)/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Takes two hours; leave the machine alone meanwhile.
+# Takes five hours; leave the machine alone meanwhile.
 bench: demo $(VENV)/dev
 	$(BIN)/python benchmarks/app_side.py --json benchmarks/results/app_side.json
 	$(BIN)/python benchmarks/compression.py --json benchmarks/results/compression.json \
@@ -35,6 +35,7 @@ bench: demo $(VENV)/dev
 	$(BIN)/python benchmarks/low_bit_weights.py --json benchmarks/results/low_bit_weights.json
 	$(BIN)/python benchmarks/peak.py --json benchmarks/results/peak.json
 	$(BIN)/python benchmarks/peers.py --json benchmarks/results/peers.json
+	$(BIN)/python benchmarks/real_networks.py --json benchmarks/results/real.json
 	$(BIN)/python benchmarks/tuning.py --json benchmarks/results/tuning.json
 	$(BIN)/python benchmarks/transfer.py --json benchmarks/results/transfer.json
 	$(BIN)/python benchmarks/tuning_quality.py --json benchmarks/results/tuning_quality.json \

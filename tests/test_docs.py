@@ -8,7 +8,7 @@ import pytest
 
 from .support.package import ROOT
 
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
 _MENTION = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|md|toml|sh|json))`")
 _LINK = re.compile(r"\]\((?!\w+:)([^)#]*)")
 

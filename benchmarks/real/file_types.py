@@ -29,10 +29,12 @@ KINDS = {
 }  # fmt: skip
 
 
-def features(content: bytes) -> np.ndarray:
-    """What the network takes (2048,) int32: both ends without white space, filled up to 1,024."""
-    begin = content[:_READ_BYTES].lstrip()[:_END_BYTES]
-    end = content[-_READ_BYTES:].rstrip()[-_END_BYTES:]
+def features(first: bytes, last: bytes) -> np.ndarray:
+    """What the network takes (2048,) int32, of a file's first and last 4,096 bytes.
+
+    White space goes before the first and after the last byte that counts; each end is filled up.
+    """
+    begin, end = first.lstrip()[:_END_BYTES], last.rstrip()[-_END_BYTES:]
     found = np.full(2 * _END_BYTES, _PADDING, np.int32)
     found[: len(begin)] = np.frombuffer(begin, np.uint8)
     found[2 * _END_BYTES - len(end) :] = np.frombuffer(end, np.uint8)
@@ -46,9 +48,9 @@ def prepare(folder: Path) -> Ready:
     samples, labels = [], []
     for path in _files():
         with path.open("rb") as file:
-            content = file.read(_READ_BYTES)
+            first = file.read(_READ_BYTES)
             file.seek(max(0, path.stat().st_size - _READ_BYTES))
-            samples.append(features(content + file.read(_READ_BYTES)))
+            samples.append(features(first, file.read(_READ_BYTES)))
         labels.append(number[KINDS[path.suffix]])
     if len(samples) < 100:
         raise DataError(f"only {len(samples)} files of known kinds are on this machine; too few")

@@ -35,7 +35,7 @@ DAY: tuple[Moment, ...] = (
     Moment("10:00", "camera on", 0.8, 0.35, 2.0),
     Moment("12:00", "a cheque", 0.7, 1.5, 2.0, accuracy_drop=0.0),
     Moment("13:00", "two apps", 0.6, 0.9, 2.0),
-    Moment("16:00", "memory short", 0.4, 0.9, 0.8, accuracy_drop=0.03),
+    Moment("16:00", "memory short", 0.4, 0.35, 0.8, accuracy_drop=0.02),
     Moment("19:00", "battery saver", 0.2, 0.6, 0.8),
     Moment("21:00", "a cheque again", 0.15, 1.5, 2.0, accuracy_drop=0.0),
     Moment("22:00", "last 5 %", 0.05, 0.5, 0.5),
