@@ -24,9 +24,9 @@ class Metric:
     """A number that says how good outputs are, and which way is better.
 
     `function` takes outputs and targets, and gives a number for the whole set, or an array with one
-    for each sample, which is averaged. Outputs are an array (n, …), or a tuple of them where the
-    network has several. Targets are the data's: an array (n, …), arrays by name, or an array of n
-    objects; of a metric `against` the dense network, its outputs, in the form of the outputs.
+    for each sample, which is averaged; of truth values that is a share. Outputs are an array
+    (n, …), or a tuple of them where the network has several. Targets are the data's: an array
+    (n, …), arrays by name, or n objects; of a metric `against` the dense network, its outputs.
 
     `direction`: which values are better. `unit`: "ratio" is a share in [0, 1], shown in percent.
     `usual_drop`: how much worse a variant may be where nobody says; None: it must be said.
@@ -72,7 +72,7 @@ class Metric:
             interval = interval_of_set(
                 lambda rows: self._number(_rows(outputs, rows), _rows(targets, rows)), value, count
             )
-        elif np.isin(found, (0, 1)).all():
+        elif found.dtype == bool:
             return Score.of_share(value, count)
         else:
             interval = interval_of_mean(found)
@@ -117,7 +117,8 @@ class Metric:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                found = np.asarray(self.function(_bare(outputs), _bare(targets)), np.float64)
+                found = np.asarray(self.function(_bare(outputs), _bare(targets)))
+                found = found if found.dtype == bool else found.astype(np.float64)
         except (DataError, MemoryError):
             raise
         except Exception as error:

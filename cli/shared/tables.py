@@ -88,7 +88,7 @@ def origin_note(costs: Sequence[Cost]) -> str:
     if name is None:
         return note
     figure = next(cost.metric for cost in costs if cost.metric is not None)
-    against = "" if figure.against == "labels" else " against the dense network's answers"
+    against = "" if figure.against == "labels" else " against the dense network's answers,"
     return f"{note}; {name}:{against} test split, ± 95 % interval, {figure.direction} is better"
 
 

@@ -47,6 +47,8 @@ def test_a_share_of_samples_has_wilsons_interval():
     found = metric(lambda o, t: o).score([right], np.zeros(300))
     wanted = binomtest(int(right.sum()), 300).proportion_ci(0.95, "wilson")
     assert found.interval == pytest.approx(tuple(wanted))
+    numbers = metric(lambda o, t: 0.0 * o).score([right], np.zeros(300))
+    assert (numbers.value, numbers.interval) == (0, (0, 0))
 
 
 def test_targets_by_name_and_of_objects_are_drawn_with_their_samples():

@@ -76,6 +76,13 @@ def test_what_compares_outputs_takes_the_dense_networks_where_there_are_no_label
     assert found(name, filter_of_images(), wanted).against == "labels"
 
 
+def test_a_metric_that_was_found_is_found_again():
+    for model in (classifier(), filter_of_images()):
+        metric = found(None, model)
+        assert found(metric, model) == metric
+        assert found(metric, model, np.zeros(COUNT)) == metric
+
+
 @pytest.mark.parametrize(
     ("asked", "model", "targets", "error", "message"),
     [

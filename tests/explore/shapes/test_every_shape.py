@@ -30,8 +30,8 @@ RECIPES = (
 )
 
 
-def planned(folder, model, shapes, inputs, labels):
-    np.savez(folder / "held.npz", **inputs, y=labels)
+def planned(folder, model, shapes, arrays):
+    np.savez(folder / "held.npz", **arrays)
     request = Request(
         model=model,
         output=folder / "lib",
@@ -58,7 +58,8 @@ def encoder(tmp_path_factory):
     ids, mask = words(20, 16)
     labels = run_torch(network, ids, mask)[0].argmax(1)
     shapes = [{"ids": (1, 16)}, {"ids": (1, 32)}, {"ids": (3, 8)}]
-    return planned(folder, folder / "encoder.pt2", shapes, {"ids": ids, "mask": mask}, labels)
+    arrays = {"ids": ids, "mask": mask, "y": labels}
+    return planned(folder, folder / "encoder.pt2", shapes, arrays)
 
 
 def same_weights(ours, theirs) -> bool:
@@ -114,9 +115,8 @@ def test_what_was_trained_and_is_another_weight_at_another_shape_is_dropped(enco
 def test_what_is_computed_from_the_shape_is_each_shapes_own(tmp_path):
     network = export_words(tmp_path / "waves.pt2", Waves)
     ids, _ = words(20, 8)
-    labels = np.zeros(20, np.int64)
     shapes = [{"ids": (1, t)} for t in (8, 12)]
-    made, variants, probe = planned(tmp_path, tmp_path / "waves.pt2", shapes, {"ids": ids}, labels)
+    made, variants, probe = planned(tmp_path, tmp_path / "waves.pt2", shapes, {"ids": ids})
     every, lost = at_every_shape(made, variants, probe, Silent())
     assert lost == ()
     for shape in every:
