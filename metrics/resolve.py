@@ -73,7 +73,7 @@ def _usual(model: Model, data: Dataset) -> Metric:
 
 def _looks_like_scores(model: Model, data: Dataset) -> bool:
     """One output (batch, classes) whose rows are no unit vectors, which embeddings are."""
-    if len(model.outputs) != 1 or (class_count(model) or 1) < 2:
+    if len(model.outputs) != 1 or len(model.outputs[0].shape) != 2 or (class_count(model) or 1) < 2:
         return False
     (output,) = evaluate(model, data.take(np.arange(min(len(data), _FEW_SAMPLES))))
     lengths = np.linalg.norm(output.reshape(len(output), -1), axis=1)

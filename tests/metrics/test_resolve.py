@@ -48,8 +48,10 @@ def test_class_numbers_are_judged_by_top1():
 
 def test_without_labels_scores_are_judged_by_agreement_and_others_by_their_error():
     unit = Small(lambda self, x: nn.functional.normalize(self.fc(x), dim=1), fc=nn.Linear(6, 10))
+    vectors = Small(lambda self, x: self.fc(x)[:, None, None], fc=nn.Linear(6, 10))
     for model, name in (
         (classifier(), "agreement"),
+        (imported(vectors, (1, 6)), "relative-error"),
         (classifier(1), "relative-error"),
         (filter_of_images(), "relative-error"),
         (imported(unit, (1, 6)), "relative-error"),
