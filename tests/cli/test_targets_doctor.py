@@ -96,9 +96,9 @@ def test_a_missing_package_fails_unless_it_is_optional(monkeypatch):
 
         monkeypatch.setattr(checkup, "version", version)
 
-    without("scikit-learn")
+    without("matplotlib")
     assert adaspring("doctor").exit_code == 0
-    assert check_of("scikit-learn")["status"] == "missing"
+    assert check_of("matplotlib")["status"] == "missing"
     without("torch")
     assert adaspring("doctor").exit_code == 1
     assert check_of("torch")["todo"].startswith("pip install 'torch")
