@@ -126,7 +126,7 @@ def fix_shapes(program: ExportedProgram, shapes: Shapes, name: str) -> ExportedP
 
     """
     check_inputs(program, name)
-    values = {node.name: node.meta["val"] for node in _placeholders(program)}
+    values = {node.name: node.meta["val"] for node in placeholders(program)}
     wanted = _complete(program, shapes, name)
     try:
         examples = [torch.zeros(wanted[key], dtype=value.dtype) for key, value in values.items()]
@@ -227,11 +227,12 @@ def _least(program: ExportedProgram, extent: torch.SymInt) -> int:
 
 
 def _inputs(program: ExportedProgram) -> Iterator[tuple[str, Sequence[Any]]]:
-    for node in _placeholders(program):
+    for node in placeholders(program):
         value = node.meta.get("val")
         yield node.name, tuple(value.shape) if isinstance(value, torch.Tensor) else ()
 
 
-def _placeholders(program: ExportedProgram) -> list[fx.Node]:
+def placeholders(program: ExportedProgram) -> list[fx.Node]:
+    """The nodes of a program's inputs, weights left out."""
     wanted = set(program.graph_signature.user_inputs)
     return [n for n in program.graph.nodes if n.op == "placeholder" and n.name in wanted]

@@ -14,7 +14,7 @@ from torch.export.graph_signature import OutputKind, TensorArgument
 
 from ...errors import ModelError, UnsupportedOperator, first_line
 from ..shapes import Shapes
-from .free_dimensions import check_inputs, describe_free
+from .free_dimensions import check_inputs, describe_free, placeholders
 from .operator_call import NARROW_FLOATS, own_name
 
 _aten = torch.ops.aten
@@ -90,12 +90,12 @@ def check(program: ExportedProgram, name: str) -> None:
         if tensor.is_floating_point() and tensor.dtype not in (torch.float32, *NARROW_FLOATS):
             raise ModelError(f"{name}: {key} is {tensor.dtype}; convert the network with .float()")
     check_inputs(program, name)
-    wanted = set(program.graph_signature.user_inputs)
-    if not wanted:
+    inputs = placeholders(program)
+    if not inputs:
         raise ModelError(f"{name} has no inputs, so its outputs never change; export one that has")
+    for node in inputs:
+        _check_input(node, name)
     for node in program.graph.nodes:
-        if node.op == "placeholder" and node.name in wanted:
-            _check_input(node, name)
         if node.op == "call_function":
             _check_mode(node, name)
 
