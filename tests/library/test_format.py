@@ -27,13 +27,6 @@ from ..support.requirements import require_tool
 
 
 @pytest.fixture
-def code(tmp_path: Path) -> Path:
-    path = tmp_path / "code.so"
-    path.write_bytes(b"\x7fELF not really")
-    return path
-
-
-@pytest.fixture
 def library(tmp_path: Path, code: Path) -> Path:
     folder = tmp_path / "a" / "tiny.lib"
     writer.write_library(folder, parts(code))

@@ -45,13 +45,6 @@ def two_shapes(code: Path, **changes: object) -> LibraryParts:
 
 
 @pytest.fixture
-def code(tmp_path: Path) -> Path:
-    path = tmp_path / "code.so"
-    path.write_bytes(b"\x7fELF not really")
-    return path
-
-
-@pytest.fixture
 def library(tmp_path: Path, code: Path) -> Path:
     folder = tmp_path / "two.lib"
     writer.write_library(folder, two_shapes(code, padding={"image": 0.0, "mask": 0.0}))
