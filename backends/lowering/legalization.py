@@ -13,9 +13,9 @@ After   minimum(maximum(x, 6), 0)
 Before  mean(x), x int32                      int64
 After   divide(sum(x), count)                 int32
 Before  equal(a, b), a and b bool             invalid code
-After   equal(astype(a, "int8"), astype(b, "int8"))
+After   equal(where(a, 1, 0), where(b, 1, 0))      int8
 Before  logical_xor(a, less(c, d)), c and d constants      an error
-After   not_equal(astype(a, "int8"), astype(less(c, d), "int8"))
+After   not_equal(where(a, 1, 0), where(less(c, d), 1, 0))
 Before  power(a, b), a and b int32            an error
 After   astype(power(astype(a, "float64"), astype(b, "float64")), "int32")
 Before  pixel_shuffle(x, r)                   an error
@@ -99,8 +99,11 @@ def _cast(walk: Walk, call: relax.Call) -> Value | None:
     value, dtype = walk.value_of(call.args[0]), str(call.ty.dtype)
     if str(call.args[0].ty.dtype) != "bool" or not isinstance(value, Dynamic):
         return _with_arguments(walk, call)
-    chosen = relax.op.where(value.expr, relax.const(1, dtype), relax.const(0, dtype))
-    return Dynamic(walk.emit(chosen), value.channels_last)
+    return Dynamic(_number(walk, value.expr, dtype), value.channels_last)
+
+
+def _number(walk: Walk, boolean: relax.Expr, dtype: str) -> relax.Var:
+    return walk.emit(relax.op.where(boolean, relax.const(1, dtype), relax.const(0, dtype)))
 
 
 def _full(walk: Walk, call: relax.Call) -> Value | None:
@@ -155,7 +158,7 @@ def _exclusive_or(walk: Walk, call: relax.Call) -> Value:
 
 
 def _as_int8(walk: Walk, call: relax.Call) -> list[relax.Var]:
-    return [walk.emit(relax.op.astype(walk.plain(arg), "int8")) for arg in call.args]
+    return [_number(walk, walk.plain(arg), "int8") for arg in call.args]
 
 
 def _sort(walk: Walk, call: relax.Call) -> Value | None:
