@@ -1,0 +1,1 @@
+"""The search in the app: which cell of each segment for this moment."""

@@ -1,0 +1,24 @@
+"""What is wanted of a combination: limits, and what is worth what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """Maximise metric - mj_worth · energy - ms_worth · latency within limits.
+
+    `mj_worth` and `ms_worth` are in the metric's unit for a millijoule and a millisecond. The
+    metric is turned so that more is better, `metric_floor` too. None: no limit. `cold`: latencies
+    are those of calls that come seldom. `stretch` is what other work multiplies latencies by.
+    """
+
+    mj_worth: float = 0.0
+    ms_worth: float = 0.0
+    metric_floor: float | None = None
+    latency_limit_ms: float | None = None
+    memory_limit_bytes: float | None = None
+    energy_limit_mj: float | None = None
+    cold: bool = False
+    stretch: float = 1.0
