@@ -18,8 +18,8 @@ class Segment:
     """The cells of one piece of the network; each array has one figure a cell, NaN where unknown.
 
     `metric` is what the cell does to the library's metric: its share of the sum, turned so that
-    more is better. `latency_ms` and `cold_latency_ms` are 90th percentiles, `energy_mj` of one call.
-    `weights_bytes` is what the cell's weights and code take, `activations_bytes` what its
+    more is better. `latency_ms` and `cold_latency_ms` are 90th percentiles, `energy_mj` of one
+    call. `weights_bytes` is what the cell's weights and code take, `activations_bytes` what its
     activations do, which the next segment's take the place of.
     """
 
@@ -39,8 +39,9 @@ class Space:
     Of a combination: the metric is the sum over its cells plus `metric_base`, wrong by at most
     `metric_bound`; latency and energy are sums, plus `crossing_ms[i][a, b]` and
     `crossing_mj[i][a, b]` from cell a of segment i to cell b of segment i + 1, and then latency is
-    `latency_scale` times that plus `latency_offset_ms`; memory is the sum of weights and the largest
-    activations. A combination whose metric less the bound is below `least_metric` may not run.
+    `latency_scale` times that plus `latency_offset_ms`; memory is the sum of weights and the
+    largest activations. A combination whose metric less the bound is below `least_metric` may not
+    run.
     """
 
     segments: tuple[Segment, ...]
