@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """Maximise metric - mj_worth · energy - ms_worth · latency within limits.
+    """Maximise metric_worth · metric - mj_worth · energy - ms_worth · latency within limits.
 
     `mj_worth` and `ms_worth` are in the metric's unit for a millijoule and a millisecond. The
     metric is turned so that more is better, `metric_floor` too. None: no limit. `cold`: latencies
     are those of calls that come seldom. `stretch` is what other work multiplies latencies by.
     """
 
+    metric_worth: float = 1.0
     mj_worth: float = 0.0
     ms_worth: float = 0.0
     metric_floor: float | None = None

@@ -36,15 +36,16 @@ class Segment:
 class Space:
     """Combinations of cells, one a segment; whole variants are a space of one segment.
 
-    Of a combination: the metric is the sum over its cells plus `metric_base`, wrong by at most
-    `metric_bound`; latency and energy are sums, plus `crossing_ms[i][a, b]` and
-    `crossing_mj[i][a, b]` from cell a of segment i to cell b of segment i + 1, and then latency is
-    `latency_scale` times that plus `latency_offset_ms`; memory is the sum of weights and the
-    largest activations. A combination whose metric less the bound is below `least_metric` may not
-    run.
+    Of a combination: metric, latency and energy are sums over its cells, plus
+    `crossing_metric[i][a, b]`, `crossing_ms[i][a, b]` and `crossing_mj[i][a, b]` from cell a of
+    segment i to cell b of segment i + 1, where those are given. `metric_base` is added to the
+    metric, which is then wrong by at most `metric_bound`; latency is `latency_scale` times the sum
+    plus `latency_offset_ms`. Memory is the sum of weights and the largest activations. A
+    combination whose metric less the bound is below `least_metric` may not run.
     """
 
     segments: tuple[Segment, ...]
+    crossing_metric: tuple[Floats, ...] = ()
     crossing_ms: tuple[Floats, ...] = ()
     crossing_mj: tuple[Floats, ...] = ()
     metric_base: float = 0.0
