@@ -1,6 +1,8 @@
-"""One layer of a network as a network of its own, so that it can be built and timed."""
+"""A part of a network as a network of its own, so that it can be compressed, built and timed."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from tvm import relax
 
@@ -12,33 +14,43 @@ from .rewrite import Body
 
 def extract_layer(model: Model, layer: Layer) -> Model:
     """Return the network that gives the layer's output, bias included, for the layer's input."""
+    return extract(model, layer.name, {layer.input: "x"}, {layer.output: "y"})
+
+
+def extract(
+    model: Model, name: str, given: Mapping[relax.Var, str], wanted: Mapping[relax.Var, str]
+) -> Model:
+    """Return the network that computes some of a network's variables from others of them.
+
+    `given` and `wanted` name its inputs and outputs; tensors all. It has the weights that it reads.
+    """
     graph = Graph.of(model)
-    wanted, needed = {layer.output}, []
+    reached, needed = set(wanted), []
     for var, value in reversed(graph.bindings):
-        if var in wanted and var != layer.input:
+        if var in reached and var not in given:
             needed.append((var, value))
-            wanted |= set(variables(value))
-    read = {name: var for name, var in model.weight_vars().items() if var in wanted}
-    given = relax.Var("x", layer.input.ty)
-    params = {name: relax.Var(var.name, var.ty) for name, var in read.items()}
+            reached |= set(variables(value))
+    read = {key: var for key, var in model.weight_vars().items() if var in reached}
+    inputs = [relax.Var(key, var.ty) for var, key in given.items()]
+    params = {key: relax.Var(var.name, var.ty) for key, var in read.items()}
     builder = relax.BlockBuilder()
     body = Body(builder, params)
-    body.bind(layer.input, given)
-    for name, var in read.items():
-        body.bind(var, params[name])
-    with builder.function("main", [given, *params.values()], attrs={"num_input": 1}):
+    for old, new in zip((*given, *read.values()), (*inputs, *params.values()), strict=True):
+        body.bind(old, new)
+    attributes = {"num_input": len(inputs)}
+    with builder.function("main", [*inputs, *params.values()], attrs=attributes):
         with builder.dataflow():
             for var, value in reversed(needed):
-                emit = builder.emit_output if var == layer.output else builder.emit
+                emit = builder.emit_output if var in wanted else builder.emit
                 body.bind(var, emit(body.of(value), var.name))
-            result = body.of(layer.output)
-        builder.emit_func_output(result)
+            results = [body.of(var) for var in wanted]
+        builder.emit_func_output(results[0] if len(results) == 1 else relax.Tuple(results))
     return Model(
-        name=layer.name,
+        name=name,
         module=builder.get(),
-        weights={name: model.weights[name] for name in read},
-        inputs=(_spec("x", layer.input),),
-        outputs=(_spec("y", layer.output),),
+        weights={key: model.weights[key] for key in read},
+        inputs=tuple(_spec(key, var) for var, key in given.items()),
+        outputs=tuple(_spec(key, var) for var, key in wanted.items()),
     )
 
 

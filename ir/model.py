@@ -13,11 +13,16 @@ from tvm import IRModule, relax
 
 @dataclass(frozen=True, kw_only=True)
 class TensorSpec:
-    """Name, shape and type of one input or output. Shapes are fixed."""
+    """Name, shape and type of one input or output. Shapes are fixed.
+
+    Where `channels_last`, compiled code takes or gives it as an image, channels last
+    (`backends/lowering/layout.py`): so pieces of a network hand activations to each other.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
+    channels_last: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

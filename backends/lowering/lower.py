@@ -16,10 +16,11 @@ import numpy as np
 from tvm import IRModule, relax
 
 from ...ir.graph import Graph, variables
-from ...ir.model import Model
+from ...ir.model import Model, TensorSpec
 from ..kernels.isa import InstructionSet
 from . import (
     layer_rules,
+    layout,
     layout_rules,
     legalization,
     precision_rules,
@@ -49,15 +50,16 @@ def lower(
     """Lower `model` for an instruction set; `model` is left as it is.
 
     `winograd` gives the tile, 2 or 4, of each weight whose convolutions are done by Winograd's
-    filtering, those of them that can be.
+    filtering, those of them that can be. Inputs and outputs that the model declares channels last
+    are taken and given as images.
     """
     layers = layer_rules.RULES | transposed_rules.RULES | recurrent_rules.RULES
     rules = legalization.guarded(layout_rules.RULES | precision_rules.RULES | layers)
     walk = Walk(model, isa, rules, winograd)
     function = model.function
-    inputs = [relax.Var(var.name, var.ty) for var in function.params[: len(model.inputs)]]
-    for old, new in zip(function.params, inputs, strict=False):
-        walk.values[old] = Dynamic(new)
+    inputs = [_input(spec) for spec in model.inputs]
+    for old, new, spec in zip(function.params, inputs, model.inputs, strict=False):
+        walk.values[old] = Dynamic(new, spec.channels_last)
     for name, var in model.weight_vars().items():
         walk.values[var] = Static(model.weights[name], name)
     walk.values |= low_bit_weights(model)
@@ -69,9 +71,22 @@ def lower(
                 for binding in block.bindings:
                     if binding.var in needed:
                         walk.values[binding.var] = walk.lower_value(binding.value)
-            result = builder.emit_output(walk.plain(function.body.body))
+            result = builder.emit_output(_result(walk, model))
         builder.emit_func_output(result, params=[*inputs, *walk.weights.vars])
     return Lowered(builder.get(), walk.weights.arrays, frozenset(walk.could_be_winograd))
+
+
+def _input(spec: TensorSpec) -> relax.Var:
+    shape = layout.image_shape(spec.shape) if spec.channels_last else spec.shape
+    return relax.Var(spec.name, relax.TensorType(shape, spec.dtype))
+
+
+def _result(walk: Walk, model: Model) -> relax.Expr:
+    """What is returned: in the source's layout, but for an image that goes on to another piece."""
+    result = model.function.body.body
+    if any(spec.channels_last for spec in model.outputs):
+        return walk.channels_last(result)
+    return walk.plain(result)
 
 
 def _needed(model: Model, known: Set[relax.Var]) -> set[relax.Var]:
