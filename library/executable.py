@@ -1,9 +1,10 @@
-"""One variant, loaded: its virtual machine, its weights on the device, its turn-taking lock."""
+"""One variant, loaded: its virtual machines, its weights on the device, its turn-taking lock."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,26 +21,36 @@ DEVICES = {"cpu": CPU, "cuda": (2, 0), "opencl": (4, 0)}
 _GO_ON = 0  # VMInstrumentReturnKind::kNoOp
 
 
+@dataclass(frozen=True)
+class Part:
+    """Compiled code whose `main` takes the inputs, then one array of all weights."""
+
+    machine: Mapping[str, Any]
+    weights: Any
+
+
 class Executable:
-    """A compiled variant whose `main` takes the inputs, then one array of all weights."""
+    """A variant that is loaded: its parts, each of which runs on what the one before gives.
+
+    `running` is the turn that calls take; executables that share a part share it.
+    """
 
     def __init__(
         self,
         name: str,
-        machine: Mapping[str, Any],
-        weights: Any,
+        parts: Sequence[Part],
         device: str,
         thread_count: int,
         affinity: Affinity = ROAMING,
         spin_us: int = SPIN_US,
+        running: Turn | None = None,
     ) -> None:
         self.name = name
-        self._machine = machine
-        self._main = machine["main"]
-        self._weights = weights
+        self._parts = tuple(parts)
+        self._calls = [(part.machine["main"], part.weights) for part in parts]
         self._device = DEVICES[device]
         self._threads = (thread_count, affinity, spin_us)
-        self._running = Turn(RUN)
+        self._running = running or Turn(RUN)
 
     def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Run on tensors that lie on the device; the outputs lie there too."""
@@ -65,8 +76,10 @@ class Executable:
 
     def _call(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         use_threads(*self._threads)
-        result = self._main(*inputs, self._weights)
-        return (result,) if isinstance(result, tvm_ffi.Tensor) else tuple(result)
+        for main, weights in self._calls:
+            result = main(*inputs, weights)
+            inputs = (result,) if isinstance(result, tvm_ffi.Tensor) else result
+        return tuple(inputs)
 
     def run_timed(self, inputs: Sequence[Tensor]) -> list[tuple[str, float]]:
         """Run once on a CPU; name and milliseconds of each call that `main` makes, in order."""
@@ -80,15 +93,17 @@ class Executable:
                 calls.append((name, 1e3 * (time.perf_counter() - started.pop())))
             return _GO_ON
 
-        set_instrument = self._machine["set_instrument"]
         with self._running:
-            use_threads(*self._threads)
-            set_instrument(note)
+            self._instrument(note)
             try:
-                self._main(*inputs, self._weights)
+                self._call(inputs)
             finally:
-                set_instrument(None)
+                self._instrument(None)
         return calls
+
+    def _instrument(self, note: Callable[..., int] | None) -> None:
+        for part in self._parts:
+            part.machine["set_instrument"](note)
 
 
 def copy_to(tensor: Tensor, device: tuple[int, int]) -> Tensor:

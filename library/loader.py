@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,9 +13,11 @@ import numpy as np
 
 from ..errors import AdaspringError, LibraryError, UsageError
 from .context import Context
-from .executable import CPU, DEVICES, Executable, copy_to
+from .evolve.pieces import BETWEEN, Pieces
+from .executable import CPU, DEVICES, Executable, Part, copy_to
 from .ffi import Tensor, tvm_ffi
 from .manifest import MOST_THREADS, WEIGHTS_FOLDER, Manifest
+from .manifest import Executable as CompiledRecord
 from .native.turns import LOAD_VARIANT, Turn
 from .net import Net, unknown_variant
 from .policy import LambdaPolicy, Policy
@@ -127,8 +129,8 @@ class Library:
         """Return a network that is ready to run.
 
         Args:
-            variant: what to start with; or give a `context` for the policy to choose. The
-                plainest variant where both are left out.
+            variant: what to start with, a variant or a combination of cells; or give a `context`
+                for the policy to choose. The plainest variant where both are left out.
             context: what the app sees now.
             policy: decides in `net.adapt`; LambdaPolicy() where left out.
             preload: load every variant now, at every shape, so that a switch only changes a
@@ -146,11 +148,14 @@ class Library:
         if variant is not None and context is not None:
             raise UsageError("give a variant or a context, not both")
         settings = check_threads(threads, spin_us)
+        pieces = self._pieces(*settings)
         decide = decide_by_shape(policy or LambdaPolicy(), self.manifest)
         first = variant or (decide(context).variant if context else self.manifest.plainest)
         loaded: dict[tuple[str, int], Executable] = {}
 
         def provide(name: str, shape: int) -> Executable:
+            if pieces is not None and BETWEEN in name and shape == 0:
+                return pieces.executable(name)
             key = (name, shape)
             if key not in loaded:
                 loaded.setdefault(key, self.executable(name, *settings, shape=shape))
@@ -160,6 +165,8 @@ class Library:
         for name in self.variants if preload else ():
             for shape in range(len(self.manifest.signatures)):
                 provide(name, shape)
+        if pieces is not None and preload:
+            pieces.load_all()
         return net
 
     def executable(
@@ -171,17 +178,43 @@ class Library:
         """
         if name not in self.variants:
             raise unknown_variant(name, self.variants)
+        part = self._part(self.manifest.variant(name).executables[shape])
+        return self._executable(name, (part,), threads, spin_us)
+
+    def _part(self, record: CompiledRecord) -> Part:
+        """Load code and weights; LibraryError where the library was closed."""
         if not self.close.alive:
             raise UsageError(f"this library is closed; load {self.folder} again")
-        variant, board = self.manifest.variant(name).executables[shape], self.manifest.board
-        device = DEVICES[board.device]
+        device = DEVICES[self.manifest.board.device]
         devices = (device,) if device == CPU else (device, CPU)
-        code = next(record for record in self.manifest.files if record.path == variant.code)
+        code = next(each for each in self.manifest.files if each.path == record.code)
         with self._loading:
-            machine = load_code(self._files.read(code), self.folder / variant.code, devices)
-            weights = tvm_ffi.Array([self._weight(key, device) for key in variant.weights])
-            count = threads or board.thread_count
-            return Executable(name, machine, weights, board.device, count, board.affinity, spin_us)
+            machine = load_code(self._files.read(code), self.folder / record.code, devices)
+            weights = tvm_ffi.Array([self._weight(key, device) for key in record.weights])
+            return Part(machine, weights)
+
+    def _executable(
+        self,
+        name: str,
+        parts: Sequence[Part],
+        threads: int | None,
+        spin_us: int,
+        running: Turn | None = None,
+    ) -> Executable:
+        board = self.manifest.board
+        count = threads or board.thread_count
+        with self._loading:
+            return Executable(name, parts, board.device, count, board.affinity, spin_us, running)
+
+    def _pieces(self, threads: int | None, spin_us: int) -> Pieces | None:
+        """What networks are put together of, None where the library is not in pieces."""
+        if self.manifest.composition is None:
+            return None
+
+        def make(name: str, parts: Sequence[Part], running: Turn) -> Executable:
+            return self._executable(name, parts, threads, spin_us, running)
+
+        return Pieces(self.manifest.composition, self._part, make)
 
     def _weight(self, key: str, device: tuple[int, int]) -> Tensor:
         """Return a tensor on the device, brought there when first asked for."""

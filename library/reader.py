@@ -22,6 +22,7 @@ from ..errors import LibraryError, ManifestError, UsageError
 from ..files.folder import OpenFolder
 from ..files.read import NotRegular, why_unreadable
 from ..targets.toml_board import MAX_TARGET_DEPTH, depth_of
+from .evolve.faults import composition_faults
 from .manifest import (
     DIGEST_NAME,
     MANIFEST_NAME,
@@ -34,7 +35,7 @@ from .manifest import (
     Manifest,
     MetricFigure,
 )
-from .older.schemas import upgraded
+from .older.schemas import WITH_ACCURACY, upgraded
 from .shapes.faults import shape_faults
 from .streams.pairs import pair_states
 
@@ -183,10 +184,10 @@ def decode_manifest(data: bytes, path: Path) -> Manifest:
         if schema not in READ_SCHEMAS:
             todo = "upgrade adaspring" if schema > SCHEMA_VERSION else "rebuild the library"
             raise ManifestError(f"{path}: schema {schema}, this reads {SCHEMA_VERSION}; {todo}")
-        if schema == SCHEMA_VERSION:
-            manifest = msgspec.json.decode(data, type=Manifest)
-        else:
+        if schema in WITH_ACCURACY:
             manifest = msgspec.convert(upgraded(msgspec.json.decode(data)), Manifest)
+        else:
+            manifest = msgspec.json.decode(data, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ManifestError(f"{path}: {error}; rebuild the library, or copy it again") from error
     for fault in _faults(manifest):
@@ -199,15 +200,15 @@ def _faults(manifest: Manifest) -> Iterable[str]:
     yield from _file_faults(manifest)
     yield from shape_faults(manifest)
     yield from _state_faults(manifest)
-    for variant in manifest.variants:
-        for each in variant.executables:
-            yield from _cost_faults(f"variant {variant.name!r}", each.cost)
-            yield from _function_faults(variant.name, each)
+    yield from composition_faults(manifest)
+    for name, each in manifest.executables:
+        yield from _cost_faults(f"variant {name!r}", each.cost)
+        yield from _function_faults(name, each)
     for dropped in manifest.dropped:
         if dropped.cost is not None:
             yield from _cost_faults(f"dropped {dropped.name!r}", dropped.cost)
     dropped_costs = [dropped.cost for dropped in manifest.dropped if dropped.cost is not None]
-    costs = [each.cost for variant in manifest.variants for each in variant.executables]
+    costs = [each.cost for _, each in manifest.executables]
     yield from _metric_faults([*costs, *dropped_costs])
     if depth_of(manifest.board.target) > MAX_TARGET_DEPTH:
         yield f"board.target is nested more than {MAX_TARGET_DEPTH} deep"
@@ -239,7 +240,7 @@ def _file_faults(manifest: Manifest) -> Iterable[str]:
             yield f"path {path!r} leaves the library's folder or is not plain"
         if count > 1:
             yield f"file {path!r} is listed {count} times"
-    used = [each.code for variant in manifest.variants for each in variant.executables]
+    used = [each.code for _, each in manifest.executables]
     for path in (*used, *([manifest.runtime] if manifest.runtime is not None else [])):
         if path not in paths:
             yield f"{path!r} is used but not among the files"

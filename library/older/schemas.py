@@ -1,4 +1,4 @@
-"""What a manifest of schema 2 or 3 holds, as schema 4 has it.
+"""What a manifest of schema 2 or 3 holds, as later schemas have it.
 
 Until then a cost held an accuracy where it holds a metric now, and a library had one shape.
 """
@@ -10,6 +10,8 @@ from typing import Any
 from msgspec import convert, to_builtins
 
 from ..manifest import Figure
+
+WITH_ACCURACY = (2, 3)
 
 
 class _Accuracy(Figure, frozen=True, kw_only=True):

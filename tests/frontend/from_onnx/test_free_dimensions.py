@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from adaspring.errors import ModelError
 from adaspring.frontend.load import load_model
@@ -35,6 +37,16 @@ def test_each_shape_computes_what_onnx_runtime_does(path, shape):
 def test_the_shape_of_an_input_follows_from_the_names_of_anothers_dimensions(path):
     model = load_model(path, {"x": (2, 7, 4)})
     assert [spec.shape for spec in model.inputs] == [(2, 7, 4), (2, 7, 1)]
+
+
+@pytest.mark.parametrize("unnamed", ["", "?", "*", "-1", "None"])
+def test_dimensions_without_a_name_have_nothing_in_common(tmp_path, unnamed):
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, unnamed, unnamed])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, unnamed, unnamed])
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", [x], [y])
+    onnx.save(helper.make_model(graph), tmp_path / "relu.onnx")
+    model = load_model(tmp_path / "relu.onnx", {"x": (1, 48, 192)})
+    assert [spec.shape for spec in model.inputs] == [(1, 48, 192)]
 
 
 def test_two_extents_of_one_name_are_refused(path):

@@ -1,0 +1,90 @@
+"""What a manifest says of a network in pieces: cells, what they cost, which combinations may run.
+
+A combination is one cell for each segment. What a combination costs follows from its cells, as
+`space.py` says; how well it does so was measured, and stands here too.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from ..records import Count, DecisionRecord, Executable, Figure, MetricFigure, Name, Ratio, Record
+
+Bound = Annotated[float, Meta(ge=0)]
+Row = tuple[float, ...]
+
+
+class Cell(Executable, frozen=True, kw_only=True):
+    """One compressed alternative of a segment, compiled; its costs are of this piece alone."""
+
+    name: Name
+    recipe: str
+    decisions: tuple[DecisionRecord, ...]
+
+
+class Segment(Record, frozen=True, kw_only=True):
+    """A piece of the network between two places where one tensor alone crosses."""
+
+    layers: tuple[Name, ...]
+    cells: Annotated[tuple[Cell, ...], Meta(min_length=1)]
+
+    def cell(self, name: str) -> Cell:
+        """Return the cell of that name; KeyError where there is none."""
+        for cell in self.cells:
+            if cell.name == name:
+                return cell
+        raise KeyError(name)
+
+
+class MetricPrediction(Record, frozen=True, kw_only=True):
+    """How the metric of a combination follows from its cells, in the metric's unit.
+
+    It is `base` plus `cells[i][a]` for each segment i and its cell a, plus `pairs[i][a][b]` for
+    cell a of segment i beside cell b of the next, where `pairs` are given. Of `held_out_count`
+    combinations that the figures were not fitted to, a share of `coverage` is wrong by at most
+    `bound`. `least` is the worst value, the bound on its bad side, with which one may run.
+    """
+
+    base: float
+    cells: tuple[Row, ...]
+    pairs: tuple[tuple[Row, ...], ...] = ()
+    bound: Bound
+    coverage: Ratio
+    held_out_count: Count
+    least: float | None = None
+
+
+class LatencyPrediction(Record, frozen=True, kw_only=True):
+    """How the latency of a combination follows from those of its cells.
+
+    It is `scale` times their sum plus `offset_ms`; `bound_ratio` and the counts are as in a
+    `MetricPrediction`, of the ratio of what was measured to what is predicted.
+    """
+
+    scale: Annotated[float, Meta(gt=0)]
+    offset_ms: float
+    bound_ratio: Ratio
+    coverage: Ratio
+    held_out_count: Count
+
+
+class Combination(Record, frozen=True, kw_only=True):
+    """One combination that was measured itself: the names of its cells, and what was found."""
+
+    cells: tuple[Name, ...]
+    metric: MetricFigure | None = None
+    validation_metric: MetricFigure | None = None
+    latency_p50_ms: Figure | None = None
+    latency_p90_ms: Figure | None = None
+
+
+class Composition(Record, frozen=True, kw_only=True):
+    """A network in pieces. `uncut_ratio` is the time of the dense pieces over the whole's."""
+
+    segments: Annotated[tuple[Segment, ...], Meta(min_length=2)]
+    metric: MetricPrediction | None = None
+    latency: LatencyPrediction | None = None
+    combinations: tuple[Combination, ...] = ()
+    uncut_ratio: Ratio | None = None

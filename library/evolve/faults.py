@@ -1,0 +1,70 @@
+"""What contradicts itself in a manifest's pieces."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from .composition import Composition, MetricPrediction
+
+if TYPE_CHECKING:
+    from ..manifest import Manifest
+
+MOST_SEGMENTS, MOST_CELLS = 1000, 1000
+
+
+def composition_faults(manifest: Manifest) -> Iterable[str]:
+    """Every contradiction in the composition, none where there is no composition."""
+    made = manifest.composition
+    if made is None:
+        return
+    counts = [len(segment.cells) for segment in made.segments]
+    if len(counts) > MOST_SEGMENTS or max(counts) > MOST_CELLS:
+        yield f"its composition has {len(counts)} segments of up to {max(counts)} cells"
+    yield from _cell_faults(made)
+    yield from _combination_faults(made)
+    if made.metric is not None:
+        yield from _prediction_faults(made.metric, counts)
+    if made.latency is not None and not _finite(
+        [made.latency.scale, made.latency.offset_ms, made.latency.bound_ratio]
+    ):
+        yield "its prediction of latencies is not finite"
+
+
+def _cell_faults(made: Composition) -> Iterator[str]:
+    for index, segment in enumerate(made.segments):
+        names = [cell.name for cell in segment.cells]
+        for name, count in Counter(names).items():
+            if count > 1:
+                yield f"{count} cells of segment {index} are named {name!r}"
+            if "/" in name:
+                yield f"cell name {name!r} holds a slash, which stands between cells"
+
+
+def _combination_faults(made: Composition) -> Iterator[str]:
+    known = [{cell.name for cell in segment.cells} for segment in made.segments]
+    for combination in made.combinations:
+        cells = combination.cells
+        if len(cells) != len(known) or not all(map(set.__contains__, known, cells)):
+            yield f"combination {'/'.join(cells)!r} is none of the segments' cells"
+
+
+def _prediction_faults(metric: MetricPrediction, counts: Sequence[int]) -> Iterator[str]:
+    rows = [len(row) for row in metric.cells]
+    if rows != list(counts):
+        yield f"its prediction of the metric is for {rows} cells, the segments have {list(counts)}"
+    pairs = [[len(row) for row in table] for table in metric.pairs]
+    wanted = [[b] * a for a, b in pairwise(counts)]
+    if pairs and pairs != wanted:
+        yield "its prediction of the metric is for pairs of other cells than the segments have"
+    numbers = [metric.base, metric.bound, *(x for row in metric.cells for x in row)]
+    numbers += [x for table in metric.pairs for row in table for x in row]
+    if not _finite([*numbers, 0.0 if metric.least is None else metric.least]):
+        yield "its prediction of the metric is not finite"
+
+
+def _finite(numbers: Iterable[float]) -> bool:
+    return all(map(isfinite, numbers))
