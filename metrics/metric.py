@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import DataError, UsageError, first_line
 from ..frontend.targets import Targets, take_targets
 from ..ir.model import Model
-from ..library.manifest import Against, Direction, Unit
+from ..library.records import Against, Direction, Unit
 from ..library.score import Score
 from .bootstrap import interval_of_mean, interval_of_set
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from ...errors import TrainingError
 from ...files.read import check_regular, read_regular
 from ...files.replace import sync
-from ...library.manifest import Direction
+from ...library.records import Direction
 from ...metrics import worse_by
 from .schedule import Schedule
 
