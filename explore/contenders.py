@@ -42,7 +42,7 @@ def make_contender(
     memory_bytes = None if run is None else run.peak_memory_bytes
     return Contender(
         variant=variant,
-        cost=make_cost(variant, built, site.board, latency, scores, memory_bytes),
+        cost=make_cost(variant.model, built, site.board, latency, scores, memory_bytes),
         agreement_ratio=elsewhere_ratio
         if run is None
         else agreement_ratio(outputs, variant.outputs),

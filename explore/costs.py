@@ -13,7 +13,6 @@ from ..ir.quantized_layers import integer_layers
 from ..library.manifest import Cost, Figure, MetricFigure
 from ..targets import Board, EnergyModel
 from .accuracy.scores import Scores
-from .variants import Variant
 
 _ON_GPU = "planned activations, weights and code; the kernels' scratch is not known"
 MODELLED_MEMORY = {
@@ -72,14 +71,14 @@ def modelled_memory_bytes(built: Built) -> int:
 
 
 def make_cost(
-    variant: Variant,
+    model: Model,
     built: Built,
     board: Board,
     latency: Latency | None = None,
     scores: Scores | None = None,
     measured_memory_bytes: int | None = None,
 ) -> Cost:
-    """Everything known of a variant; what is not known is None."""
+    """Everything known of a network as it was built; what is not known is None."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
 
     def measured(value: float, how: str) -> Figure:
@@ -88,7 +87,7 @@ def make_cost(
     def modelled(value: float, how: str) -> Figure:
         return Figure(value=value, origin="modelled", how=how, when=now)
 
-    macs = count_macs(variant.model)
+    macs = count_macs(model)
     traffic = built.weight_bytes + built.activation_bytes
     memory_bytes = modelled_memory_bytes(built)
 

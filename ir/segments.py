@@ -10,7 +10,7 @@ import numpy as np
 from tvm import relax
 
 from .extract import extract
-from .graph import Graph, variables
+from .graph import Graph, shape_of, variables
 from .layers import layers_of
 from .model import Model
 from .rewrite import Body
@@ -65,7 +65,7 @@ def _alone(model: Model, graph: Graph) -> Iterator[relax.Var]:
         dynamic.add(var)
         is_alone = until <= place
         until = max(until, last.get(var, -1))
-        if is_alone and until < len(graph.bindings) and _is_float(var):
+        if is_alone and until < len(graph.bindings) and _can_cross(var, model.batch):
             yield var
 
 
@@ -77,8 +77,11 @@ def _last_reads(graph: Graph) -> dict[relax.Var, int]:
     return found | dict.fromkeys(variables(graph.result), len(graph.bindings))
 
 
-def _is_float(var: relax.Var) -> bool:
-    return isinstance(var.ty, relax.TensorType) and str(var.ty.dtype) == "float32"
+def _can_cross(var: relax.Var, batch: int) -> bool:
+    """Whether a value is floats of which the leading axis counts a run's samples."""
+    if not isinstance(var.ty, relax.TensorType) or str(var.ty.dtype) != "float32":
+        return False
+    return shape_of(var)[:1] == (batch,)
 
 
 def cut(model: Model, at: Sequence[Crossing]) -> tuple[Model, ...]:

@@ -148,7 +148,7 @@ class Library:
         if variant is not None and context is not None:
             raise UsageError("give a variant or a context, not both")
         settings = check_threads(threads, spin_us)
-        pieces = self._pieces(*settings)
+        pieces = self.pieces(*settings)
         decide = decide_by_shape(policy or LambdaPolicy(), self.manifest)
         first = variant or (decide(context).variant if context else self.manifest.plainest)
         loaded: dict[tuple[str, int], Executable] = {}
@@ -206,8 +206,8 @@ class Library:
         with self._loading:
             return Executable(name, parts, board.device, count, board.affinity, spin_us, running)
 
-    def _pieces(self, threads: int | None, spin_us: int) -> Pieces | None:
-        """What networks are put together of, None where the library is not in pieces."""
+    def pieces(self, threads: int | None = None, spin_us: int = SPIN_US) -> Pieces | None:
+        """What networks are put together of; None where the library holds whole variants alone."""
         if self.manifest.composition is None:
             return None
 

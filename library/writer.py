@@ -23,6 +23,14 @@ from ..files.replace import (
     free_bytes,
     put_in_place,
 )
+from .evolve.composition import (
+    Cell,
+    Combination,
+    Composition,
+    LatencyPrediction,
+    MetricPrediction,
+    Segment,
+)
 from .manifest import (
     CODE_FOLDER,
     DIGEST_NAME,
@@ -78,6 +86,26 @@ class VariantParts(ExecutableParts):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CellParts(ExecutableParts):
+    """One cell of a segment."""
+
+    name: str
+    recipe: str
+    decisions: tuple[DecisionRecord, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompositionParts:
+    """A network in pieces: for each segment its layers and its cells, and what is known of them."""
+
+    segments: tuple[tuple[tuple[str, ...], tuple[CellParts, ...]], ...]
+    metric: MetricPrediction | None = None
+    latency: LatencyPrediction | None = None
+    combinations: tuple[Combination, ...] = ()
+    uncut_ratio: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class LibraryParts:
     """All that a library is made of; `inputs` and `outputs` are those of the first shape.
 
@@ -99,6 +127,7 @@ class LibraryParts:
     further_shapes: tuple[Signature, ...] = ()
     padding: Mapping[str, float] = field(default_factory=dict)
     states: tuple[StateRecord, ...] = ()
+    composition: CompositionParts | None = None
 
 
 def write_library(folder: Path, parts: LibraryParts) -> Manifest:
@@ -174,6 +203,7 @@ def _fill(folder: Path, parts: LibraryParts) -> Manifest:
     (folder / CODE_FOLDER).mkdir()
     (folder / WEIGHTS_FOLDER).mkdir()
     variants = tuple(_add_variant(folder, variant, pool) for variant in parts.variants)
+    composition = parts.composition and _add_composition(folder, parts.composition, pool)
     pool.save(folder / WEIGHTS_FOLDER / "shared.safetensors")
     runtime = None
     if parts.runtime_paths:
@@ -198,6 +228,7 @@ def _fill(folder: Path, parts: LibraryParts) -> Manifest:
         further_shapes=parts.further_shapes,
         padding=dict(parts.padding),
         states=parts.states,
+        composition=composition,
     )
     data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
     (folder / MANIFEST_NAME).write_bytes(data)
@@ -223,13 +254,38 @@ def _add_variant(folder: Path, parts: VariantParts, pool: TensorPool) -> Variant
     )
 
 
+def _add_composition(folder: Path, parts: CompositionParts, pool: TensorPool) -> Composition:
+    segments = []
+    for index, (layers, cells) in enumerate(parts.segments):
+        made = tuple(_add_cell(folder, index, cell, pool) for cell in cells)
+        segments.append(Segment(layers=layers, cells=made))
+    return Composition(
+        segments=tuple(segments),
+        metric=parts.metric,
+        latency=parts.latency,
+        combinations=parts.combinations,
+        uncut_ratio=parts.uncut_ratio,
+    )
+
+
+def _add_cell(folder: Path, index: int, parts: CellParts, pool: TensorPool) -> Cell:
+    code = f"{CODE_FOLDER}/cells/{index}/{parts.name}.so"
+    made = _add_executable(folder, code, parts, f"{index}.{parts.name}", pool)
+    return Cell(
+        **msgspec.structs.asdict(made),
+        name=parts.name,
+        recipe=parts.recipe,
+        decisions=parts.decisions,
+    )
+
+
 def _add_executable(
     folder: Path, code: str, parts: ExecutableParts, variant: str, pool: TensorPool
 ) -> Executable:
     for name, value in parts.weights.items():
         if value.dtype.name not in get_args(Dtype):
             raise ManifestError(f"{variant}: weight {name!r} has type {value.dtype}; cast it")
-    (folder / code).parent.mkdir(exist_ok=True)
+    (folder / code).parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(parts.code_path, folder / code)
     return Executable(
         code=code,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from ...backends.build import schedule
 from ...backends.conv_algorithms import Alternatives, alternatives, fastest
@@ -12,21 +13,33 @@ from ...backends.tuning.log.log import TuningLog
 from ...backends.tuning.settings import Tuning, TuningReport
 from ...backends.tuning.tasks import tasks_of
 from ...errors import BoardError
+from ...ir.model import Model
 from ...targets import Board
 from ..progress import Progress
-from ..variants import Variant
 from .code_jobs import CodeJob, order
 from .farms import Farms
 from .logs import best_schedules, known_times, open_log
 from .site import Site
 
 
+class Network(Protocol):
+    """What is built: a variant, or a cell of one."""
+
+    @property
+    def name(self) -> str:
+        """Its name, of which there is one for each network."""
+
+    @property
+    def model(self) -> Model:
+        """The network, compressed."""
+
+
 def order_code(
-    site: Site, variants: Sequence[Variant], tuning: Tuning, farms: Farms, progress: Progress
+    site: Site, variants: Sequence[Network], tuning: Tuning, farms: Farms, progress: Progress
 ) -> tuple[TuningReport | None, tuple[CodeJob, ...]]:
     """Lower and tune for a board; its code is under way afterwards where a cluster builds it.
 
-    One job for each variant, which may be there at several shapes.
+    One job for each network; a variant may be there at several shapes.
     """
     log = open_log(site)
     lowered = lower_all(variants, site.board, progress)
@@ -41,7 +54,7 @@ def order_code(
 
 
 def tune_board(
-    site: Site, variants: Sequence[Variant], tuning: Tuning, farms: Farms, progress: Progress
+    site: Site, variants: Sequence[Network], tuning: Tuning, farms: Farms, progress: Progress
 ) -> TuningReport | None:
     """Tune the variants' functions for a board into its log; None where nothing can be tuned.
 
@@ -57,7 +70,7 @@ def tune_board(
     return tune_all(lowered, site, open_log(site), tuning, farms, progress)
 
 
-def lower_all(variants: Sequence[Variant], board: Board, progress: Progress) -> list[Alternatives]:
+def lower_all(variants: Sequence[Network], board: Board, progress: Progress) -> list[Alternatives]:
     """Lower every variant for a board, in every way that its layers can be done."""
     lowered = []
     for index, variant in enumerate(variants):

@@ -38,7 +38,7 @@ def agreement_elsewhere(
         folder = work / "elsewhere"
         folder.mkdir(exist_ok=True)
         built = build_unscheduled(job.prepared, board, folder / f"{job.name}.so")
-        parts = variant_parts(variant, built, make_cost(variant, built, board), None)
+        parts = variant_parts(variant, built, make_cost(variant.model, built, board), None)
         library = folder / f"{job.name}-library"
         write_library(library, library_parts(model, board, (parts,), ()))
         (outputs,) = outputs_of(library, model, inputs, folder).values()

@@ -63,7 +63,7 @@ class LayerTimes:
                     outputs=(),
                     validation_metric=None,
                 )
-                cost = make_cost(one, built, self._board)
+                cost = make_cost(model, built, self._board)
                 parts.append(variant_parts(one, built, cost, None))
             library = work / "layer.lib"
             write_library(library, library_parts(models[0], self._board, tuple(parts), ()))

@@ -64,7 +64,7 @@ def _write_all(
     parts = []
     for variant in variants:
         made = built[variant.name]
-        cost = make_cost(variant, made, board)
+        cost = make_cost(variant.model, made, board)
         parts.append(variant_parts(variant, made, cost, None))
     write_library(folder, library_parts(model, board, tuple(parts), ()))
     return folder

@@ -46,6 +46,10 @@ class Pieces:
         parts = [self._part(index, cell) for index, cell in enumerate(cells)]
         return self._make(name, parts, self._running)
 
+    def single(self, segment: int, cell: str) -> Executable:
+        """One cell alone, which takes what crosses; for tools."""
+        return self._make(cell, [self._part(segment, cell)], self._running)
+
     @property
     def plainest(self) -> str:
         """The combination of the first cells, those with nothing compressed."""

@@ -1,0 +1,1 @@
+"""A network in pieces: what becomes of each, what combinations of them cost, and which may run."""

@@ -1,0 +1,109 @@
+"""The cells of each piece: the recipes that suit it, its crossings kept as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...errors import AdaspringError
+from ...frontend.data import Dataset
+from ...ir.layers import layers
+from ...ir.model import Model
+from ...library.manifest import DecisionRecord
+from ...passes import Step
+from ...reference.executor import evaluate
+from ..compressor import Compressor
+from ..progress import Progress
+from ..recipes import Recipe
+from ..variants import decision_records
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One compressed alternative of a piece; `segment` is the piece's number."""
+
+    segment: int
+    recipe: Recipe
+    model: Model
+    steps: tuple[Step, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """A name that no other cell of the network has."""
+        return f"{self.segment}.{self.recipe.name}"
+
+    def decisions(self) -> tuple[DecisionRecord, ...]:
+        """Every layer's decision, as the manifest records it."""
+        return decision_records(self.model, self.steps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pieces:
+    """The network in pieces, and for each of them its cells, the dense one first."""
+
+    dense: tuple[Model, ...]
+    cells: tuple[tuple[Cell, ...], ...]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many cells each segment has."""
+        return tuple(map(len, self.cells))
+
+    @property
+    def every(self) -> tuple[Cell, ...]:
+        """All cells, segment after segment."""
+        return tuple(cell for cells in self.cells for cell in cells)
+
+    def layer_names(self, segment: int) -> tuple[str, ...]:
+        """Name the layers of a piece."""
+        return tuple(dict.fromkeys(layer.name for layer in layers(self.dense[segment])))
+
+
+def make_cells(
+    dense: Sequence[Model],
+    recipes: Sequence[Recipe],
+    calibration: Dataset,
+    progress: Progress,
+) -> Pieces:
+    """Compress each piece by every recipe that changes it, calibrated by what crosses densely.
+
+    A recipe that fails on a piece, leaves each of its layers alone, or comes to a network that
+    another has come to, gives it no cell.
+    """
+    found, total = [], len(dense) * len(recipes)
+    for index, piece in enumerate(dense):
+        compressor, cells = Compressor(piece, calibration), list[Cell]()
+        for done, recipe in enumerate(recipes):
+            progress.step("compress pieces", index * len(recipes) + done, total, recipe.name)
+            cell = _cell(index, recipe, compressor)
+            if cell is not None and not any(_equal(cell.model, each.model) for each in cells):
+                cells.append(cell)
+        found.append(tuple(cells))
+        outputs = evaluate(piece, calibration)
+        calibration = Dataset(inputs=outputs, targets=calibration.targets)
+    progress.step("compress pieces", total, total, "done")
+    return Pieces(dense=tuple(dense), cells=tuple(found))
+
+
+def _cell(segment: int, recipe: Recipe, compressor: Compressor) -> Cell | None:
+    try:
+        made = compressor.compress(recipe.passes)
+    except AdaspringError:
+        if not recipe.passes:
+            raise
+        return None
+    cell = Cell(segment=segment, recipe=recipe, model=made.model, steps=made.steps)
+    kept = all(decision.action == "kept" for decision in cell.decisions())
+    return None if recipe.passes and kept else cell
+
+
+def _equal(a: Model, b: Model) -> bool:
+    """Whether two networks have the same weights, and so come of the same decisions."""
+    if a.weights.keys() != b.weights.keys():
+        return False
+    return all(
+        value.dtype == b.weights[name].dtype and np.array_equal(value, b.weights[name])
+        for name, value in a.weights.items()
+    )
