@@ -57,7 +57,8 @@ class ChainSum:
 
     def _steps(self) -> list[Floats]:
         """For each crossing what it adds, with the cell that it leads to: (cells, next cells)."""
-        crossings = self.crossings or (0.0,) * (len(self.cells) - 1)
+        none = np.zeros((1, 1))
+        crossings = self.crossings or (none,) * (len(self.cells) - 1)
         return [
             np.zeros((len(here), 1)) + there + crossing
             for here, there, crossing in zip(

@@ -114,13 +114,13 @@ def predict(
     judged = [_Judged(group, chain, least) for group in held_out]
     absolute = np.abs(np.concatenate([group.errors for group in judged]))
     absolute = absolute if absolute.size else np.zeros(1)
-    bound = _widest_of(group.bound(np.abs) for group in judged)
+    bound = _for_all(group.bound(np.abs) for group in judged)
     return MetricPrediction(
         base=float(chain.base),
         cells=tuple(tuple(figures.tolist()) for figures in chain.cells),
         crossings=tuple(tuple(map(tuple, figures.tolist())) for figures in chain.crossings),
         bound=bound,
-        shortfall_bound=_widest_of(group.bound(np.negative) for group in judged),
+        shortfall_bound=_for_all(group.bound(np.negative) for group in judged),
         fresh_bound=None if data_noise is None else _fresh(judged, data_noise),
         errors=tuple((share, float(np.quantile(absolute, share))) for share in _SHARES),
         error_share_ratio=_share(bound, _range(judged, chain, choices, least)),
@@ -153,16 +153,24 @@ class _Judged:
         may_run = self.predicted - found.value >= self.least
         if self.is_all or may_run.sum() < LEAST_HELD_OUT:
             return found
-        return _widest_of((found, bound_of(errors[may_run], **how)))
+        inner = bound_of(errors[may_run], **how)
+        return replace(found, value=max(found.value, inner.value))
 
 
-def _widest_of(bounds: Iterable[Bound]) -> Bound:
-    return max(bounds, key=lambda bound: bound.value)
+def _for_all(bounds: Iterable[Bound]) -> Bound:
+    """Give what holds for each of several laws, as surely as for the least sure one."""
+    found = list(bounds)
+    return Bound(
+        value=max(bound.value for bound in found),
+        coverage_ratio=min(bound.coverage_ratio for bound in found),
+        confidence_ratio=min(bound.confidence_ratio for bound in found),
+        held_out_count=sum(bound.held_out_count for bound in found),
+    )
 
 
 def _fresh(judged: Sequence[_Judged], data_noise: float) -> Bound:
     """Add the noise of data; each alone is exceeded half as often as both may be."""
-    found = _widest_of(group.bound(np.abs, coverage=EACH_RATIO) for group in judged)
+    found = _for_all(group.bound(np.abs, coverage=EACH_RATIO) for group in judged)
     return replace(
         found,
         value=found.value + data_noise,
