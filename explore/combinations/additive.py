@@ -1,0 +1,147 @@
+"""The sum over cells and neighbours that fits measured combinations best, shrunk where unsure.
+
+Least squares with a normal prior around 0 for what a cell does, and another for what two neighbours
+do beyond that; how wide they are is what makes the measurements likeliest. So pairs count as far as
+they interact beyond what the sum leaves unexplained, and not at all where they do not.
+Source  C. E. Rasmussen, C. K. I. Williams, Gaussian Processes for Machine Learning, 2006, sections
+        2.7 and 5.4.1 (explicit mean, marginal likelihood)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.linalg import LinAlgError
+from scipy.linalg import cho_factor, cho_solve
+
+from ...errors import UsageError
+from ...library.evolve.space import Cells, Floats
+from .chain import ChainSum
+from .choices import Choices, neighbours
+
+_CELL_RATIOS = tuple(10.0**power for power in np.arange(-1, 6.1, 0.5))
+_PAIR_RATIOS = tuple(10.0**power for power in np.arange(-2, 4.1, 0.5))
+"""Variances to try, of cells and of pairs, over that of what is left unexplained."""
+
+_EVIDENCE = 2.0
+"""By how much the log-likelihood must rise before pairs count: chance does so in 2 of 100."""
+_PASSES = 3
+
+
+def fit(choices: Choices, measured: Mapping[Cells, float], least: float) -> ChainSum:
+    """Fit a sum to measured combinations; what is far below `least` need not be met well.
+
+    Raises:
+        UsageError: a figure is not finite, or a cell occurs in no measured combination.
+
+    """
+    choices.check_measured(measured)
+    _check_cells(choices, measured)
+    combinations, values = list(measured), np.array(list(measured.values()), dtype=np.float64)
+    design = _Design(choices, combinations)
+    found = _solve(design, values, np.ones(len(values)))
+    for _ in range(_PASSES if np.isfinite(least) else 0):
+        # By the fit, not by what was measured: bad luck must not make a combination count less.
+        weights = _weights(found.of(combinations), least, max(found.of([choices.dense])[0], least))
+        found = _solve(design, values, weights)
+    return found
+
+
+def _weights(fitted: Floats, least: float, top: float) -> Floats:
+    """1 down to `least`; below, less by the square of how far, in units of what may be lost."""
+    below = np.maximum(least - fitted, 0) / max(top - least, 1e-12)
+    return 1 / (1 + (2 * below) ** 2)
+
+
+def _check_cells(choices: Choices, measured: Mapping[Cells, float]) -> None:
+    for segment, cell in choices.alone():
+        if not any(cells[segment] == cell for cells in measured):
+            raise UsageError(
+                f"cell {choices.kinds[segment][cell]} of segment {segment} is in no measured "
+                "combination, so nothing can be said of it; measure it alone among dense cells"
+            )
+
+
+class _Design:
+    """Which cells and which pairs of neighbours each combination has, the dense ones apart."""
+
+    def __init__(self, choices: Choices, combinations: Sequence[Cells]) -> None:
+        self.choices, dense = choices, choices.dense
+        self.alone = choices.alone()
+        self.pairs = sorted(
+            {
+                pair
+                for cells in combinations
+                for pair in neighbours(cells)
+                if pair[1] != dense[pair[0]] and pair[2] != dense[pair[0] + 1]
+            }
+        )
+        rows = np.array(combinations)
+        self.has_cell = np.array([rows[:, i] == a for i, a in self.alone], dtype=np.float64).T
+        self.has_cell = self.has_cell.reshape(len(rows), len(self.alone))
+        self.has_pair = np.array(
+            [(rows[:, i] == a) & (rows[:, i + 1] == b) for i, a, b in self.pairs], dtype=np.float64
+        ).T.reshape(len(rows), len(self.pairs))
+
+    def chain(self, base: float, cells: Floats, pairs: Floats) -> ChainSum:
+        """Give the sum with these terms; what has none is 0."""
+        kinds = self.choices.kinds
+        figures = tuple(np.zeros(len(names)) for names in kinds)
+        for (segment, cell), value in zip(self.alone, cells, strict=True):
+            figures[segment][cell] = value
+        if not pairs.any():
+            return ChainSum(base=base, cells=figures)
+        crossings = tuple(np.zeros((len(a), len(b))) for a, b in pairwise(kinds))
+        for (segment, here, there), value in zip(self.pairs, pairs, strict=True):
+            crossings[segment][here, there] = value
+        return ChainSum(base=base, cells=figures, crossings=crossings)
+
+
+@dataclass(frozen=True)
+class _Solution:
+    likelihood: float
+    base: float
+    cells: Floats
+    pairs: Floats
+
+
+def _solve(design: _Design, values: Floats, weights: Floats) -> ChainSum:
+    """Choose the two variances one after the other, by the likelihood; then solve."""
+
+    def solution(cell_ratio: float, pair_ratio: float) -> _Solution:
+        return _solution(design, values, weights, cell_ratio, pair_ratio)
+
+    def cell_ratio_for(pair_ratio: float) -> float:
+        return max(_CELL_RATIOS, key=lambda ratio: solution(ratio, pair_ratio).likelihood)
+
+    cell_ratio = cell_ratio_for(0.0)
+    plain = solution(cell_ratio, 0.0)
+    found = plain
+    if design.pairs:
+        pair_ratio = max(_PAIR_RATIOS, key=lambda ratio: solution(cell_ratio, ratio).likelihood)
+        crossed = solution(cell_ratio_for(pair_ratio), pair_ratio)
+        found = crossed if crossed.likelihood > plain.likelihood + _EVIDENCE else plain
+    return design.chain(found.base, found.cells, found.pairs)
+
+
+def _solution(
+    design: _Design, values: Floats, weights: Floats, cell_ratio: float, pair_ratio: float
+) -> _Solution:
+    """Solve for given variances; the base has no prior (restricted likelihood)."""
+    count = len(values)
+    cells, pairs = design.has_cell, design.has_pair
+    variance = np.diag(1 / weights) + cell_ratio * cells @ cells.T + pair_ratio * pairs @ pairs.T
+    try:
+        factor = cho_factor(variance, lower=True)
+    except LinAlgError:
+        return _Solution(-np.inf, 0.0, np.zeros(cells.shape[1]), np.zeros(pairs.shape[1]))
+    ones = cho_solve(factor, np.ones(count))
+    base = float(ones @ values / ones.sum())
+    left = cho_solve(factor, values - base)
+    spread = max(float((values - base) @ left) / max(count - 1, 1), 1e-30)
+    likelihood = -0.5 * (count - 1) * np.log(spread) - np.log(np.diag(factor[0])).sum()
+    likelihood -= 0.5 * np.log(ones.sum())
+    return _Solution(likelihood, base, cell_ratio * cells.T @ left, pair_ratio * pairs.T @ left)
