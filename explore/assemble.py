@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 
 from ..backends.build import Built
 from ..ir.model import Model, TensorSpec
 from ..library import manifest as record
-from ..library.writer import LibraryParts, VariantParts, write_library
+from ..library.writer import LibraryParts, VariantParts
 from ..targets import Board
 from .board.runtime import runtime_files
 from .gate import Contender
@@ -20,16 +19,15 @@ from .variants import Variant
 _ELSEWHERE = "what it was lowered to, unscheduled, on the machine that built it, for one call"
 
 
-def write_contenders(
-    folder: Path,
+def library_of(
     models: Sequence[Model],
     board: Board,
     kept: Sequence[Contender],
     dropped: Sequence[record.Dropped],
     built: Sequence[Mapping[str, Built]],
     pad: Mapping[str, float],
-) -> record.Manifest:
-    """Write the library of those that passed the gate, with what was found of them.
+) -> LibraryParts:
+    """The library of those that passed the gate, with what was found of them.
 
     `models` and `built` are one for each shape.
     """
@@ -43,7 +41,7 @@ def write_contenders(
         further_shapes=tuple(signature_of(model) for model in models[1:]),
         padding=pad,
     )
-    return write_library(folder, replace(whole, runtime_paths=runtime_files(board)))
+    return replace(whole, runtime_paths=runtime_files(board))
 
 
 def _parts(contender: Contender, built: Built) -> VariantParts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,15 @@ from ..errors import AdaspringError
 from ..files.replace import TemporaryFolder
 from ..ir.model import Model
 from ..library import manifest as record
+from ..library.writer import CompositionParts, VariantParts, write_library
 from ..targets import Board
 from .accuracy.doubts import doubts
-from .assemble import write_contenders
+from .assemble import library_of
 from .board.code_jobs import CodeJob, build_all
 from .board.farms import Farms, farms_of
 from .board.tuned_code import order_code
+from .cells.compose import Composed, compose, for_board
+from .cells.on_board import NotInPieces, compose_on_board
 from .contenders import join_shapes, lost_on_test, make_contender, pass_gate
 from .gate import Contender
 from .measure.elsewhere import agreement_elsewhere
@@ -113,13 +116,14 @@ def compile_libraries(plan: Plan, progress: Progress | None = None) -> CompileRe
     probe = make_probe(plan.model, plan.splits, plan.metric)
     with farms_of(plan.request) as farms:
         variants, skipped = find_variants(plan, probe, progress)
+        composed = compose(plan, probe, progress) if plan.request.segments > 1 else None
         shapes, lost = at_every_shape(plan, variants, probe, progress)
         skipped = (*skipped, *lost)
         doubted = doubts(plan.model, variants[0], probe)
         for doubt in doubted:
             progress.note(f"warning: {doubt}")
         begun: Iterable[_BoardWork | BoardFailure] = (
-            _begin(plan, board, shapes, farms, progress) for board in plan.boards
+            _begin(plan, board, shapes, composed, farms, progress) for board in plan.boards
         )
         if farms.code is not None:
             begun = list(begun)  # the code of all boards is under way before any is waited for
@@ -129,32 +133,47 @@ def compile_libraries(plan: Plan, progress: Progress | None = None) -> CompileRe
 
 @dataclass(frozen=True)
 class _BoardWork:
-    """A board whose code is ordered, for each shape; `unsuited` are not for this board."""
+    """A board whose code is ordered, for each shape; `unsuited` are not for this board.
+
+    `composed` is the network in pieces, where the board can run them, and `cell_jobs` their code.
+    """
 
     plan: BoardPlan
     start_s: float
     shapes: tuple[AtShape, ...]
     unsuited: tuple[record.Dropped, ...]
+    composed: Composed | None
     tuning: TuningReport | None
     jobs: tuple[tuple[CodeJob, ...], ...]
+    cell_jobs: tuple[CodeJob, ...]
 
 
 def _begin(
-    plan: Plan, board: BoardPlan, shapes: Sequence[AtShape], farms: Farms, progress: Progress
+    plan: Plan,
+    board: BoardPlan,
+    shapes: Sequence[AtShape],
+    composed: Composed | None,
+    farms: Farms,
+    progress: Progress,
 ) -> _BoardWork | BoardFailure:
     start_s = time.monotonic()
     if board.obstacle is not None:
         return BoardFailure(plan=board, error=board.obstacle, elapsed_s=0.0)
     chosen, unsuited = select_for_board(shapes[0].variants, board.board)
     suited = tuple(shape.only(chosen) for shape in shapes)
-    every = [variant for shape in suited for variant in shape.variants]
+    whole = [variant for shape in suited for variant in shape.variants]
+    composed = for_board(composed, board.site, progress)
+    cells = composed.pieces.every if composed is not None else ()
     try:
-        tuning, jobs = order_code(board.site, every, plan.request.tuning, farms, progress)
+        tuning, jobs = order_code(
+            board.site, (*whole, *cells), plan.request.tuning, farms, progress
+        )
     except AdaspringError as error:
         return fail_board(plan, board, error, start_s)
     count = len(chosen)
-    by_shape = tuple(jobs[at : at + count] for at in range(0, len(jobs), count))
-    return _BoardWork(board, start_s, suited, unsuited, tuning, by_shape)
+    by_shape = tuple(jobs[at : at + count] for at in range(0, len(whole), count))
+    cell_jobs = jobs[len(whole) :]
+    return _BoardWork(board, start_s, suited, unsuited, composed, tuning, by_shape, cell_jobs)
 
 
 def _finish(
@@ -186,8 +205,7 @@ def _write_library(
         ]
         contenders = join_shapes([shape.contenders for shape in found])
         kept, dropped = pass_gate(contenders, plan.bounds, plan.metric)
-        manifest = write_contenders(
-            folder,
+        parts = library_of(
             [shape.model for shape in work.shapes],
             board,
             kept,
@@ -195,6 +213,8 @@ def _write_library(
             [shape.built for shape in found],
             plan.request.pad,
         )
+        composition = _compose(plan, work, parts.variants[0], Path(name) / "pieces", progress)
+        manifest = write_library(folder, replace(parts, composition=composition))
     return BoardResult(
         plan=work.plan,
         folder=folder,
@@ -205,6 +225,20 @@ def _write_library(
         tuning=work.tuning,
         elapsed_s=time.monotonic() - work.start_s,
     )
+
+
+def _compose(
+    plan: Plan, work: _BoardWork, whole: VariantParts, folder: Path, progress: Progress
+) -> CompositionParts | None:
+    """The network in pieces, where it was cut and that is worth it."""
+    if work.composed is None:
+        return None
+    site = work.plan.site
+    try:
+        return compose_on_board(work.composed, work.cell_jobs, whole, plan, site, folder, progress)
+    except NotInPieces as why:
+        progress.note(f"the network stays whole on {site.board.name}: {why}")
+        return None
 
 
 @dataclass(frozen=True)

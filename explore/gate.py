@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..frontend.shapes import specs_text
+from ..ir.model import Model
 from ..ir.quantized_layers import is_quantized
 from ..library.manifest import Cost, Figure, MetricFigure
 from ..metrics import Metric, worse_by
@@ -56,11 +57,16 @@ class Contender:
     @property
     def tolerance_ratio(self) -> float:
         """How far its outputs may be from the reference's."""
-        types = {value.dtype.name for value in self.variant.model.weights.values()}
-        if is_quantized(self.variant.model):
-            types.add("int8")
-        low = [ratio for dtype, ratio in _LOW_PRECISION_TOLERANCE_RATIOS.items() if dtype in types]
-        return max(low, default=FLOAT_TOLERANCE_RATIO)
+        return tolerance_ratio(self.variant.model)
+
+
+def tolerance_ratio(model: Model) -> float:
+    """How far a built network's outputs may be from the reference's."""
+    types = {value.dtype.name for value in model.weights.values()}
+    if is_quantized(model):
+        types.add("int8")
+    low = [ratio for dtype, ratio in _LOW_PRECISION_TOLERANCE_RATIOS.items() if dtype in types]
+    return max(low, default=FLOAT_TOLERANCE_RATIO)
 
 
 def refusal(

@@ -98,6 +98,9 @@ class Request:
     `states` says which output is which input of the next call; where it is empty, names may tell
     (`library.streams.pairs`).
 
+    `segments`: into how many pieces the network is cut at the most, each of which gets cells that
+    an app puts together; 1: it stays whole. Needs data.
+
     `check_import`: whether what was imported is compared with its source before anything is done.
 
     `tracker`: where boards that are not this machine are registered, so that they are tuned and
@@ -124,10 +127,19 @@ class Request:
     logs: Path = field(default_factory=default_logs)
     tracker: Address | None = None
     cluster: str | None = None
+    segments: int = 1
     seed: int = 0
     check_import: bool = True
 
     def __post_init__(self) -> None:
+        if self.segments < 1:
+            raise UsageError(f"--segments is {self.segments}; give 1 or more")
+        if self.segments > 1 and self.data is None:
+            raise UsageError("--segments needs --data too: samples that tell what pieces lose")
+        if self.segments > 1 and isinstance(self.shapes, Sequence) and len(self.shapes) > 1:
+            raise UsageError(
+                "--segments and several --shape cannot be had together; give one shape"
+            )
         if self.together and self.training is None:
             raise UsageError("--together needs --retrain too: the samples to train on")
         if self.retrain_time_s is not None and self.training is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,17 @@ class Probe:
         """The targets where accuracy is judged by them, else None."""
         judged = self.metric is not None and self.metric.name == "top1"
         return self.targets if judged and isinstance(self.targets, np.ndarray) else None
+
+    def first(self, count: int) -> Probe:
+        """The first samples of the validation split alone, at most so many."""
+        rows = np.arange(min(count, self.validation_count))
+        return replace(
+            self,
+            inputs=_take(self.inputs, rows),
+            dense_outputs=_take(self.dense_outputs, rows),
+            targets=None if self.targets is None else _take(self.targets, rows),
+            validation_count=len(rows),
+        )
 
     def validation_value(self, outputs: Sequence[np.ndarray]) -> float | None:
         """The metric on the validation split of outputs (N, …)."""

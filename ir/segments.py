@@ -74,7 +74,7 @@ def _last_reads(graph: Graph) -> dict[relax.Var, int]:
     found = {}
     for place, (_, value) in enumerate(graph.bindings):
         found |= dict.fromkeys(variables(value), place)
-    return found | dict.fromkeys(variables(graph.result), len(graph.bindings))
+    return found | dict.fromkeys(graph.outputs(), len(graph.bindings))
 
 
 def _can_cross(var: relax.Var, batch: int) -> bool:

@@ -85,6 +85,15 @@ Output = Annotated[
         "--output", "-o", metavar="LIB", help="The library; of several boards, their folder."
     ),
 ]
+Segments = Annotated[
+    int,
+    typer.Option(
+        "--segments",
+        metavar="N",
+        help="Also cut the network into at most N pieces with compressed cells for each, which "
+        "the app puts together; 1: leave it whole.",
+    ),
+]
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the plan, layer by layer; write nothing.")
 ]
@@ -113,6 +122,7 @@ def compile_model(
     recipe: RecipeNames = None,
     shape: Shapes = None,
     pad: Pad = None,
+    segments: Segments = 1,
     state: States = None,
     check_import: CheckImport = True,
     logs: Logs = None,
@@ -145,6 +155,7 @@ def compile_model(
         loss=loss,
         retrain_time_s=parse_duration("--retrain-time", retrain_time),
         recipes=tuple(recipe or ()),
+        segments=segments,
         bounds=Bounds(
             max_drop=max_drop,
             min_metric=min_metric,

@@ -24,7 +24,7 @@ def main(library: str, probe: str, out: str, seconds: str) -> None:
     nets = {name: opened.open(name, preload=False) for name in opened.variants}
     with np.load(probe, allow_pickle=False) as data:
         inputs = [data[f"x{i}"] for i in range(len(data.files))]
-    outputs = {name: _run_all(net, inputs) for name, net in nets.items()}
+    outputs = {name: run_all(net, inputs) for name, net in nets.items()}
     found = {name: {f"y{i}": y for i, y in enumerate(outputs[name])} for name in nets}
     if float(seconds):
         sample = [value[0] for value in inputs]
@@ -39,7 +39,7 @@ def main(library: str, probe: str, out: str, seconds: str) -> None:
     print(json.dumps({"names": list(opened.variants)}))
 
 
-def _run_all(net: Net, inputs: list[np.ndarray]) -> list[np.ndarray]:
+def run_all(net: Net, inputs: list[np.ndarray]) -> list[np.ndarray]:
     """Every output on all samples, stacked."""
     runs = []
     for sample in zip(*inputs, strict=True):

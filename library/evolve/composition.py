@@ -59,12 +59,14 @@ class MetricPrediction(Record, frozen=True, kw_only=True):
 class LatencyPrediction(Record, frozen=True, kw_only=True):
     """How the latency of a combination follows from those of its cells.
 
-    It is `scale` times their sum plus `offset_ms`; `bound_ratio` and the counts are as in a
-    `MetricPrediction`, of the ratio of what was measured to what is predicted.
+    It is `scale` times their sum plus `offset_ms`, and `cold_offset_ms` more for calls that are
+    50 ms apart. `bound_ratio` is of the error over the prediction; it and the counts are as in a
+    `MetricPrediction`.
     """
 
     scale: Annotated[float, Meta(gt=0)]
     offset_ms: float
+    cold_offset_ms: float
     bound_ratio: Ratio
     coverage: Ratio
     held_out_count: Count

@@ -8,6 +8,8 @@ from itertools import pairwise
 from math import isfinite
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from .composition import Composition, MetricPrediction
 
 if TYPE_CHECKING:
@@ -28,9 +30,7 @@ def composition_faults(manifest: Manifest) -> Iterable[str]:
     yield from _combination_faults(made)
     if made.metric is not None:
         yield from _prediction_faults(made.metric, counts)
-    if made.latency is not None and not _finite(
-        [made.latency.scale, made.latency.offset_ms, made.latency.bound_ratio]
-    ):
+    if made.latency is not None and not _finite(msgspec.structs.astuple(made.latency)):
         yield "its prediction of latencies is not finite"
 
 

@@ -25,7 +25,7 @@ class Pieces:
         load: Callable[[Cell], Part],
         make: Callable[[str, Sequence[Part], Turn], Executable],
     ) -> None:
-        self._segments = composition.segments
+        self.segments = composition.segments
         self._load, self._make = load, make
         self._parts: dict[tuple[int, str], Part] = {}
         self._running = Turn(RUN)
@@ -38,9 +38,9 @@ class Pieces:
 
         """
         cells = name.split(BETWEEN)
-        if len(cells) != len(self._segments):
+        if len(cells) != len(self.segments):
             raise UsageError(
-                f"{name!r} names {len(cells)} cells, this library has {len(self._segments)} "
+                f"{name!r} names {len(cells)} cells, this library has {len(self.segments)} "
                 f"segments; give one for each, for example {self.plainest!r}"
             )
         parts = [self._part(index, cell) for index, cell in enumerate(cells)]
@@ -53,11 +53,11 @@ class Pieces:
     @property
     def plainest(self) -> str:
         """The combination of the first cells, those with nothing compressed."""
-        return BETWEEN.join(segment.cells[0].name for segment in self._segments)
+        return BETWEEN.join(segment.cells[0].name for segment in self.segments)
 
     def load_all(self) -> None:
         """Load every cell, so that putting together is all that a switch has to do."""
-        for index, segment in enumerate(self._segments):
+        for index, segment in enumerate(self.segments):
             for cell in segment.cells:
                 self._part(index, cell.name)
 
@@ -65,9 +65,9 @@ class Pieces:
         key = (index, name)
         if key not in self._parts:
             try:
-                cell = self._segments[index].cell(name)
+                cell = self.segments[index].cell(name)
             except KeyError:
-                known = ", ".join(cell.name for cell in self._segments[index].cells)
+                known = ", ".join(cell.name for cell in self.segments[index].cells)
                 raise UsageError(f"segment {index} has no cell {name!r}; it has {known}") from None
             self._parts.setdefault(key, self._load(cell))
         return self._parts[key]

@@ -1,0 +1,133 @@
+"""What is made of a network in pieces before any board: cells, and how good combinations are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...ir.model import Model
+from ...library.evolve.space import Cells, Floats
+from ..board.site import Site
+from ..combinations.choices import Choices
+from ..combinations.survey import Survey, least_budget, survey
+from ..costs import count_macs
+from ..plan import Plan
+from ..progress import Progress
+from ..variants import Probe
+from .answers import Answers
+from .cells import Pieces, make_cells
+from .divide import divide
+
+_STAGE = "judge combinations"
+_MOST_SAMPLES = 1000
+_SECONDS, _MOST = 240.0, 600
+_INT8_SPEEDUP = 3.0  # modelled, to choose what is measured
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composed:
+    """A network in pieces, whose combinations were judged on samples of the validation split.
+
+    `probe` has those samples, `answers` what combinations give for them in the reference.
+    """
+
+    pieces: Pieces
+    choices: Choices
+    survey: Survey
+    answers: Answers
+    probe: Probe
+
+
+def compose(plan: Plan, probe: Probe, progress: Progress) -> Composed | None:
+    """Cut the network, compress its pieces, survey their combinations; None where it stays whole.
+
+    A cell that alone, among dense ones, loses more than is allowed is left out.
+    """
+    assert plan.calibration is not None, "combinations need data"
+    dense = divide(plan.model, plan.request.segments)
+    if len(dense) < 2:
+        progress.note(
+            "nowhere between two layers one tensor alone crosses: the network stays whole"
+        )
+        return None
+    recipes = [each.recipe for each in plan.recipes if each.skipped is None]
+    part = probe.first(_MOST_SAMPLES)
+    most_drop = np.inf if plan.bounds.max_drop is None else plan.bounds.max_drop
+    every = make_cells(dense, recipes, plan.calibration, progress)
+    pieces = _good_enough(every, _Judge(every, part, progress), most_drop)
+    choices = Choices(kinds=tuple(tuple(c.recipe.name for c in cells) for cells in pieces.cells))
+    if choices.combinations_count == 1:
+        progress.note("no piece of the network can be compressed within the bounds: it stays whole")
+        return None
+    judge = _Judge(pieces, part, progress)
+    found = survey(
+        choices,
+        judge,
+        [_costs(cells) for cells in _models(pieces)],
+        judge.budget(choices),
+        most_drop=most_drop,
+        seed=plan.request.seed,
+    )
+    return Composed(pieces=pieces, choices=choices, survey=found, answers=judge.answers, probe=part)
+
+
+def for_board(composed: Composed | None, site: Site, progress: Progress) -> Composed | None:
+    """The network in pieces, where they can be timed: on this machine."""
+    if composed is None or site.here:
+        return composed
+    progress.note(f"{site.board.name} is not this machine: the network stays whole there")
+    return None
+
+
+class _Judge:
+    """Gives the metric of combinations, turned so that more is better."""
+
+    def __init__(self, pieces: Pieces, probe: Probe, progress: Progress) -> None:
+        assert probe.metric is not None, "combinations are judged by a metric"
+        self.answers = Answers(pieces, probe.inputs)
+        self._probe, self._progress = probe, progress
+        self._sign = 1.0 if probe.metric.direction == "higher" else -1.0
+        self._done, self._expected = 0, sum(pieces.counts)
+
+    def __call__(self, combinations: Sequence[Cells]) -> list[float]:
+        return [self._judge(cells) for cells in combinations]
+
+    def budget(self, choices: Choices) -> int:
+        """How many combinations to measure: as many as go in some minutes, and enough."""
+        start = time.monotonic()
+        self([choices.dense])
+        affordable = int(_SECONDS / max(time.monotonic() - start, 1e-3))
+        self._expected = max(least_budget(choices), min(affordable, _MOST))
+        return self._expected
+
+    def _judge(self, cells: Cells) -> float:
+        self._progress.step(_STAGE, self._done, max(self._expected, self._done + 1), "metric")
+        value = self._probe.validation_value(self.answers(cells))
+        assert value is not None, "the probe has targets"
+        self._done += 1
+        return self._sign * value
+
+
+def _good_enough(pieces: Pieces, judge: _Judge, most_drop: float) -> Pieces:
+    """The cells that alone lose no more than is allowed."""
+    choices = Choices(kinds=tuple(tuple(c.recipe.name for c in cells) for cells in pieces.cells))
+    (dense,) = judge([choices.dense])
+    kept = []
+    for segment, cells in enumerate(pieces.cells):
+        values = judge([choices.among_dense((segment, index)) for index in range(len(cells))])
+        pairs = zip(cells, values, strict=True)
+        kept.append(tuple(cell for cell, value in pairs if dense - value <= most_drop))
+    return Pieces(dense=pieces.dense, cells=tuple(kept))
+
+
+def _models(pieces: Pieces) -> list[list[Model]]:
+    return [[cell.model for cell in cells] for cells in pieces.cells]
+
+
+def _costs(models: Sequence[Model]) -> Floats:
+    """What cells cost, modelled: near the front by this is where combinations are measured."""
+    counts = [count_macs(model) for model in models]
+    return np.array([1.0 + count.float32 + count.int8 / _INT8_SPEEDUP for count in counts])

@@ -1,0 +1,77 @@
+"""Run and time a library's cells and combinations, in a process that has the app's side alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import BuildError
+from ...ir.model import Model
+from ...library.evolve.space import Cells
+from ..measure import ChildFailed, answer_of
+from ..measure.local import read_outputs, write_probe
+from . import measure_child as child
+from .compose import Composed
+
+_SECONDS = 8.0
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What was measured; milliseconds by round, (rounds, calls a round).
+
+    `cells` by their name, `combinations` in turn with the `whole` network; `cold` are calls of the
+    dense combination 50 ms apart. `outputs` are what each combination gave for the samples.
+    """
+
+    cells: Mapping[str, np.ndarray]
+    combinations: Mapping[Cells, np.ndarray]
+    whole: np.ndarray
+    cold: np.ndarray
+    outputs: Mapping[Cells, tuple[np.ndarray, ...]]
+
+
+def run(
+    library: Path,
+    model: Model,
+    composed: Composed,
+    chosen: Sequence[Cells],
+    inputs: Sequence[np.ndarray],
+    work: Path,
+) -> Timed:
+    """Run combinations, the dense one first, on samples, and time them and all cells.
+
+    Raises:
+        BuildError: the process failed.
+
+    """
+    names = {cells: composed.choices.name(cells) for cells in chosen}
+    samples, listed = work / "samples.npz", work / "combinations.json"
+    write_probe(model, inputs, samples)
+    listed.write_text(json.dumps(list(names.values())))
+    try:
+        answer_of("explore.cells.measure_child", library, samples, listed, work, _SECONDS)
+    except ChildFailed as failed:
+        raise BuildError(f"running the pieces of {model.name} failed: {failed}") from failed
+    stored = {cells: name.replace("/", child.SLASH) for cells, name in names.items()}
+    times = _read(work / child.COMBINATIONS)
+    (whole,) = (times[name] for name in times if name not in stored.values())
+    return Timed(
+        cells=_read(work / child.CELLS),
+        combinations={cells: times[name] for cells, name in stored.items()},
+        whole=whole,
+        cold=_read(work / child.COLD)[stored[chosen[0]]],
+        outputs={
+            cells: read_outputs(model, work / f"{name}.npz", len(inputs[0]))
+            for cells, name in stored.items()
+        },
+    )
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as data:
+        return {name: data[name] for name in data.files}

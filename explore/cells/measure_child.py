@@ -1,0 +1,69 @@
+"""`python -m adaspring.explore.cells.measure_child LIBRARY SAMPLES COMBINATIONS OUT SECONDS`.
+
+Runs and times a library's cells and combinations with nothing loaded but what an app loads.
+COMBINATIONS is a JSON file of names, the dense one first. OUT/cells.npz gets each cell's times,
+OUT/combinations.npz each combination's and the plainest variant's, by round, OUT/cold.npz those of
+calls 50 ms apart, OUT/NAME.npz what the combination NAME, its slashes as commas, gives for all
+samples.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from ...library.loader import Library, load
+from ...library.tensors import to_tensor
+from ..measure.local_child import run_all
+from ..measure.timing import time_apart, time_in_turn
+
+CELLS, COMBINATIONS, COLD = "cells.npz", "combinations.npz", "cold.npz"
+SLASH = ","
+"""What stands for a slash in names of files, and of arrays in them."""
+
+
+def main(library: str, samples: str, combinations: str, out: str, seconds: str) -> None:
+    """Run, time, write."""
+    opened, names = load(library), json.loads(Path(combinations).read_text())
+    with np.load(samples, allow_pickle=False) as data:
+        inputs = [data[f"x{i}"] for i in range(len(data.files))]
+    sample = [value[0] for value in inputs]
+    nets = {name: opened.open(name, preload=False) for name in names}
+    plainest = opened.manifest.plainest
+    for name, net in nets.items():
+        outputs = {f"y{i}": value for i, value in enumerate(run_all(net, inputs))}
+        np.savez(Path(out) / f"{name.replace('/', SLASH)}.npz", **outputs)  # type: ignore[arg-type]
+    timed = nets | {plainest: opened.open(plainest, preload=False)}
+    _save(Path(out) / CELLS, _cell_times(opened, sample, float(seconds)))
+    _save(Path(out) / COMBINATIONS, time_in_turn(timed, sample, float(seconds)))
+    cold = {name: nets[name] for name in names[:1]}
+    _save(Path(out) / COLD, time_apart(cold, sample))
+    print(json.dumps({"names": names}))
+
+
+def _cell_times(
+    library: Library, sample: Sequence[np.ndarray], seconds: float
+) -> dict[str, np.ndarray]:
+    """Times of single calls of each cell, on what the dense ones before it give."""
+    pieces = library.pieces()
+    assert pieces is not None, "the library is in pieces"
+    tensors, calls = [to_tensor(value) for value in sample], {}
+    for index, segment in enumerate(pieces.segments):
+        for cell in segment.cells:
+            run = pieces.single(index, cell.name).run
+            calls[f"{index}.{cell.name}"] = partial(run, tensors)
+        tensors = list(pieces.single(index, segment.cells[0].name).run(tensors))
+    return time_in_turn(calls, (), seconds)
+
+
+def _save(path: Path, times: dict[str, np.ndarray]) -> None:
+    np.savez(path, **{name.replace("/", SLASH): value for name, value in times.items()})  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

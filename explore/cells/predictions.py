@@ -1,0 +1,129 @@
+"""What a library says of combinations: how their costs follow from cells, and what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+
+from ...library.evolve.composition import Combination, LatencyPrediction, MetricPrediction
+from ...library.evolve.space import Cells
+from ...library.manifest import Figure, MetricFigure
+from ..board.site import Site
+from ..combinations.chain import ChainSum
+from ..combinations.latency import Timing, predict_latency
+from ..measure.local import latency_of
+from ..plan import Plan
+from .compose import Composed
+from .measure import Timed
+
+
+def held_out_of(composed: Composed) -> list[Cells]:
+    """Combinations that judge a prediction: held-out ones, or every second one of few."""
+    if composed.survey.held_out:
+        return list(composed.survey.held_out)
+    return list(composed.survey.measured)[1::2]
+
+
+def metric_prediction(composed: Composed, plan: Plan) -> MetricPrediction | None:
+    """How the metric follows, turned back; None where only what was measured may run."""
+    found, metric = composed.survey.prediction, plan.metric
+    assert metric is not None, "combinations are judged by a metric"
+    if found.only_verified:
+        return None
+    sign = 1.0 if metric.direction == "higher" else -1.0
+    dense = composed.survey.measured[composed.choices.dense]
+    allowed = plan.bounds.max_drop
+    return MetricPrediction(
+        base=sign * found.base,
+        cells=tuple(tuple(sign * value for value in row) for row in found.cells),
+        pairs=tuple(
+            tuple(tuple(sign * value for value in row) for row in table)
+            for table in found.crossings
+        ),
+        bound=found.bound.value,
+        coverage=found.bound.coverage_ratio,
+        held_out_count=found.bound.held_out_count,
+        least=None if allowed is None else sign * (dense - allowed),
+    )
+
+
+def latency_prediction(composed: Composed, timed: Timed) -> LatencyPrediction:
+    """How the 90th percentile of latency follows from those of the cells."""
+    p90s = tuple(
+        np.array([np.percentile(timed.cells[cell.name], 90) for cell in cells])
+        for cells in composed.pieces.cells
+    )
+    held_out = [cells for cells in held_out_of(composed) if cells in timed.combinations]
+    fitted = [cells for cells in timed.combinations if cells not in set(held_out)]
+    found = predict_latency(
+        ChainSum(base=0.0, cells=p90s),
+        _timings(composed, timed, fitted),
+        _timings(composed, timed, held_out or fitted),
+    )
+    hot = float(np.percentile(timed.combinations[composed.choices.dense], 90))
+    return LatencyPrediction(
+        scale=found.scale,
+        offset_ms=found.offset_ms,
+        cold_offset_ms=max(0.0, float(np.percentile(timed.cold, 90)) - hot),
+        bound_ratio=found.bound.value,
+        coverage=found.bound.coverage_ratio,
+        held_out_count=found.bound.held_out_count,
+    )
+
+
+def _timings(composed: Composed, timed: Timed, wanted: Iterable[Cells]) -> list[Timing]:
+    dense = np.percentile(timed.combinations[composed.choices.dense], 90, axis=1)
+    return [
+        Timing(
+            cells=cells,
+            total_ms=tuple(np.percentile(timed.combinations[cells], 90, axis=1)),
+            dense_ms=tuple(dense),
+        )
+        for cells in wanted
+    ]
+
+
+def combination_records(composed: Composed, timed: Timed, site: Site) -> tuple[Combination, ...]:
+    """What was measured of each combination that was run on the board."""
+    return tuple(_record(composed, timed, cells, site) for cells in timed.combinations)
+
+
+def _record(composed: Composed, timed: Timed, cells: Cells, site: Site) -> Combination:
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    times = timed.combinations[cells]
+    latency = latency_of(times, 1.0, "app side, combinations in turn")
+    names = composed.choices.name(cells).split("/")
+
+    def figure(value: float) -> Figure:
+        return Figure(value=value, origin="measured", how=latency.how, when=when)
+
+    return Combination(
+        cells=tuple(names),
+        validation_metric=_metric(composed, timed.outputs[cells], site, when),
+        latency_p50_ms=figure(latency.p50_ms),
+        latency_p90_ms=figure(latency.p90_ms),
+    )
+
+
+def _metric(
+    composed: Composed, outputs: Sequence[np.ndarray], site: Site, when: str
+) -> MetricFigure:
+    """The metric on the validation samples that were run."""
+    count = len(outputs[0])
+    probe = composed.probe.first(count)
+    assert probe.metric is not None, "combinations are judged by a metric"
+    assert probe.targets is not None, "combinations are judged by targets"
+    score = probe.metric.score(outputs, probe.targets)
+    return MetricFigure(
+        name=probe.metric.name,
+        direction=probe.metric.direction,
+        value=score.value,
+        origin="measured",
+        how=f"validation split, {count} samples, run on {site.describe()}",
+        when=when,
+        unit=probe.metric.unit,
+        against=probe.metric.against,
+        interval=score.interval,
+    )
