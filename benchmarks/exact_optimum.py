@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array, lil_array
@@ -19,13 +21,13 @@ def optimum(space: Space, goal: Goal) -> float | None:
     largest activations. Every figure must be known.
     """
     sizes = [len(segment.names) for segment in space.segments]
-    pairs = [a * b for a, b in zip(sizes, sizes[1:], strict=False)]
+    pairs = [a * b for a, b in pairwise(sizes)]
     count = sum(sizes) + sum(pairs) + 1
     rows = figure_rows(space, goal, count)
     metric, latency, energy, memory = rows
+    floor = max(space.least_metric, -np.inf if goal.metric_floor is None else goal.metric_floor)
     floors = [
-        (metric, max(space.least_metric, -np.inf if goal.metric_floor is None else goal.metric_floor)
-         + space.metric_bound - space.metric_base, np.inf),
+        (metric, floor + space.metric_bound - space.metric_base, np.inf),
         (latency, -np.inf, limit(goal.latency_limit_ms)
          - goal.stretch * space.latency_offset_ms),
         (energy, -np.inf, limit(goal.energy_limit_mj)),
@@ -89,7 +91,7 @@ def flow(sizes: list[int], pairs: list[int], count: int) -> LinearConstraint:
     for place, size in enumerate(sizes):
         table[len(wanted), first[place] : first[place] + size] = 1
         wanted.append(1)
-    for place, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for place, (a, b) in enumerate(pairwise(sizes)):
         numbers = first[len(sizes) + place] + np.arange(a * b).reshape(a, b)
         ends = [(place, c, numbers[c]) for c in range(a)]
         ends += [(place + 1, c, numbers[:, c]) for c in range(b)]

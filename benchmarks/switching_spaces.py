@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def seeded_space(seed: int, segments: int, cells: int) -> Space:
         segment(rng, eight, size)
         for eight, size in zip(eight_bit, sizes(rng, segments), strict=True)
     )
-    turned = [a[:, None] != b[None, :] for a, b in zip(eight_bit, eight_bit[1:], strict=False)]
+    turned = [a[:, None] != b[None, :] for a, b in pairwise(eight_bit)]
     own = [rng.uniform(0, 0.01, table.shape) for table in turned]
     return Space(
         segments=parts,
@@ -66,7 +67,7 @@ def segment(rng: np.random.Generator, eight_bit: np.ndarray, size: float) -> Seg
 
 
 def seeded_goals(space: Space, seed: int, count: int) -> Iterator[Goal]:
-    """Goals of every kind: one limit to four, loose to out of reach, with and without trade-offs."""
+    """Goals of every kind: up to four limits, loose to out of reach, with and without trade-offs."""
     rng = np.random.default_rng(seed)
     dense, least = extremes(space)
     for _ in range(count):

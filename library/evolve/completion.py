@@ -12,16 +12,14 @@ from .figures import MEMORY, Aim, Counts, Figures
 from .space import Floats
 
 _BLOCK = 512
-_MOST_BLOCKS = 4000
-"""Where the work ends, in a fraction of a second: the problem is NP-hard."""
 
 
 def complete(
-    figures: Figures, aim: Aim, prices: Floats, least: float
+    figures: Figures, aim: Aim, prices: Floats, least: float, most_blocks: int
 ) -> tuple[Counts | None, bool]:
     """Return a combination (S,) within the floors that is worth at least `least`, if there is one.
 
-    And whether all was looked at. Limits one by one are kept by many a beginning that cannot keep
+    And whether all was looked at, in no more than `most_blocks` blocks. Limits one by one are kept by many a beginning that cannot keep
     them together: their sum, weighted by `prices` (R,), tells those; so for limits and worth.
     """
     floors = np.where(aim.floors > -np.inf, aim.floors, 0.0)
@@ -30,7 +28,7 @@ def complete(
     if least > -np.inf:
         weights += [aim.worth, aim.worth + prices]
         wanted += [least, least + prices @ floors]
-    return _Hunt(figures, np.array(weights), np.array(wanted)).run()
+    return _Hunt(figures, np.array(weights), np.array(wanted)).run(most_blocks)
 
 
 class _Hunt:
@@ -53,11 +51,11 @@ class _Hunt:
             ends[:, place] = (self._edges[:, place] + after[:, None]).max(2)
         return ends
 
-    def run(self) -> tuple[Counts | None, bool]:
+    def run(self, most_blocks: int) -> tuple[Counts | None, bool]:
         """Go on from the last block, which is the most roomy one, until one is at the end."""
         first = np.arange(self._nodes.shape[2])[:, None]
         stack = self._blocks(first, self._nodes[:, 0], self._sizes[0])
-        for _ in range(_MOST_BLOCKS):
+        for _ in range(most_blocks):
             if not stack:
                 return None, True
             paths, gains, peaks = stack.pop()

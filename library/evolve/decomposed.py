@@ -20,13 +20,15 @@ from .swaps import Swaps
 from .trellis import Trellis
 
 _KNOWN_COUNT = 256
-_FEW_ROUNDS, _MOST_ROUNDS = 3, 40
+_FEW_ROUNDS, _MOST_ROUNDS = 2, 40
 _MOST_STARTS = 2
 _FAR_RATIO = 0.05
+_FEW_BLOCKS, _MOST_BLOCKS = 16, 4000
+"""After how many the work ends: 16 are a few milliseconds, 4,000 a fraction of a second."""
 _IMAGINARY_RATIO = 1e4
 """How much worse than all others the combination is that does not exist and meets every limit."""
 
-CLOSE_RATIO = 1e-3
+CLOSE_RATIO = 2e-3
 """What a found combination may lack of the bound, as a share of all that combinations differ by."""
 
 
@@ -84,17 +86,19 @@ class Decomposed:
     def _swap(self, hunt: _Hunt) -> None:
         """Change cells of what was found and of what is in the mixture, while that helps."""
         for path in hunt.starts():
-            better = path, hunt.worth
-            while better is not None and not hunt.is_close:
-                better = self._swaps.best(better[0], hunt.aim, hunt.prices, hunt.worth)
-                if better is not None:
-                    hunt.take(*better)
+            while not hunt.is_close:
+                better = self._swaps.best(path, hunt.aim, hunt.prices, hunt.worth)
+                if better is None:
+                    break
+                hunt.take(*better)
+                path = better[0]
 
     def _complete(self, hunt: _Hunt) -> None:
         """Look everywhere for what is better, as long as much may be."""
         while hunt.path is None or hunt.bound - hunt.worth > _FAR_RATIO:
             least = -np.inf if hunt.path is None else hunt.worth + CLOSE_RATIO
-            path, is_all = complete(self._figures, hunt.aim, hunt.prices, least)
+            blocks = _MOST_BLOCKS if hunt.path is None else _FEW_BLOCKS
+            path, is_all = complete(self._figures, hunt.aim, hunt.prices, least, blocks)
             if path is None:
                 hunt.bound = hunt.worth + CLOSE_RATIO if is_all else hunt.bound
                 return
@@ -114,7 +118,7 @@ class _Hunt:
         worth = np.append(worth, self._least - _IMAGINARY_RATIO * (1.0 + depth))
         slack = np.concatenate([slack, np.ones((len(slack), 1))], axis=1)
         best = int(np.where((slack >= 0).all(0), worth, -np.inf).argmax())
-        self._paths: list[Counts] = [*paths, paths[0]]
+        self._paths, self._mixed = paths, list[Counts]()
         self._imaginary = len(paths)
         self.path = None if best == self._imaginary else paths[best]
         self.worth, self.bound = float(worth[best]), np.inf
@@ -145,8 +149,8 @@ class _Hunt:
         worth, slack = float(self.aim.worth @ gains), self._slack(gains[self._rows])
         if worth > self.worth and (slack >= 0).all():
             self.take(path, worth)
-        self._paths.append(path)
-        helps = self._mixture.add(worth, slack, len(self._paths) - 1)
+        self._mixed.append(path)
+        helps = self._mixture.add(worth, slack, self._imaginary + len(self._mixed))
         self._price()
         return helps
 
@@ -156,7 +160,12 @@ class _Hunt:
 
     def starts(self) -> list[Counts]:
         """Return where to look for better ones: the best found, then those of the mixture."""
-        members = [self._paths[m] for m in self._mixture.members() if m != self._imaginary]
+        known = self._imaginary
+        members = [
+            self._paths[member] if member < known else self._mixed[member - known - 1]
+            for member in self._mixture.members()
+            if member != known
+        ]
         if self.path is None:
             return members
         others = [path for path in members if not np.array_equal(path, self.path)]

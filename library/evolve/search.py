@@ -12,7 +12,7 @@ from .decomposed import Decomposed
 from .figures import Aim, Counts, Figures
 from .found import Found
 from .goal import Goal
-from .space import Cells, Space
+from .space import Cells, Floats, Space
 from .table import Table
 
 Quantity = Literal["metric", "latency", "memory", "energy"]
@@ -51,7 +51,8 @@ class Search:
 
         `start`, what runs now, is kept where nothing is better.
         """
-        return self._find(self._figures[goal.cold].aim(goal), goal, start)
+        aim = self._figures[goal.cold].aim(goal)
+        return self._find(aim, aim.worth, goal, start)
 
     def least(self, quantity: Quantity, goal: Goal) -> Found | None:
         """Return what is nearest to meeting the limit of a quantity, within the other limits.
@@ -59,28 +60,36 @@ class Search:
         That is the highest metric, or the least latency, memory or energy. None where nothing
         meets the other limits.
         """
-        limits = _unlimited(goal, quantity)
-        return self._find(self._figures[goal.cold].extreme(quantity, limits), goal, None)
+        figures = self._figures[goal.cold]
+        aim = figures.extreme(quantity, _unlimited(goal, quantity))
+        return self._find(aim, figures.aim(goal).worth, goal, None)
 
     def found(self, cells: Cells, goal: Goal, gap: float = np.inf) -> Found:
         """Return a combination's figures under a goal, whether or not it meets the limits."""
         figures = self._figures[goal.cold]
-        gains = figures.gains(np.array([cells]))[:, 0]
-        metric, latency, energy, memory = figures.shown(gains).tolist()
-        return Found(
-            cells=tuple(cells),
-            worth=float(figures.aim(goal).worth @ gains),
-            metric=metric,
-            latency_ms=-latency * goal.stretch,
-            energy_mj=-energy,
-            memory_bytes=-memory,
-            gap=gap,
-        )
+        return _found(figures, np.array(cells), figures.aim(goal).worth, goal, gap)
 
-    def _find(self, aim: Aim, goal: Goal, start: Cells | None) -> Found | None:
+    def _find(self, aim: Aim, worth: Floats, goal: Goal, start: Cells | None) -> Found | None:
         kept = None if start is None else np.array(start)
         found = self._methods[goal.cold].best(aim, kept)
-        return None if found is None else self.found(found[0].tolist(), goal, gap=found[1])
+        if found is None:
+            return None
+        path, gap = found
+        return _found(self._figures[goal.cold], path, worth, goal, gap)
+
+
+def _found(figures: Figures, path: Counts, worth: Floats, goal: Goal, gap: float) -> Found:
+    gains = figures.gains(path[None])[:, 0]
+    metric, latency, energy, memory = figures.shown(gains).tolist()
+    return Found(
+        cells=tuple(path.tolist()),
+        worth=float(worth @ gains),
+        metric=metric,
+        latency_ms=-latency * goal.stretch,
+        energy_mj=-energy,
+        memory_bytes=-memory,
+        gap=gap,
+    )
 
 
 def _unlimited(goal: Goal, quantity: Quantity) -> Goal:

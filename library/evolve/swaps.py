@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .figures import MEMORY, Aim, Bools, Counts, Figures
+from .figures import MEMORY, Aim, Counts, Figures
 from .space import Floats
 
-_MOST_SWAPS = 48
+_MOST_SWAPS = 32
 _NOWHERE = -2  # touches no segment
 
 
@@ -36,20 +36,20 @@ class Swaps:
         places[-1] = _NOWHERE
         allowed = np.abs(places[:, None] - places) > 1
         allowed[-1] = allowed[:, -1] = True
-        changes, peak = changes[:, kept], _peak(activations[kept], others[kept])
+        changes = changes[:, kept]
         gains[MEMORY] += activations[self._starts + path].max()
-        for row in aim.limited:
-            total = np.add.outer(changes[row], changes[row] + gains[row])
-            allowed &= (total - peak if row == MEMORY else total) >= aim.floors[row]
         worth = aim.worth @ changes
         total = np.add.outer(worth, worth + aim.worth @ gains)
-        if aim.worth[MEMORY] > 0:
+        if aim.worth[MEMORY] > 0 or aim.floors[MEMORY] > -np.inf:
+            peak = _peak(activations[kept], others[kept])
             total -= aim.worth[MEMORY] * peak
+        for row in aim.limited:
+            gained = np.add.outer(changes[row], changes[row] + gains[row])
+            allowed &= (gained - peak if row == MEMORY else gained) >= aim.floors[row]
         total[~allowed] = -np.inf
         chosen = int(total.argmax())
-        if total.flat[chosen] <= least:
-            return None
-        return self._swapped(path, kept, chosen), float(total.flat[chosen])
+        most = float(total.flat[chosen])
+        return (self._swapped(path, kept, chosen), most) if most > least else None
 
     def _changes(self, path: Counts) -> Floats:
         """Return what each row gains, but for activations, by each change of one cell, (R, S·K)."""

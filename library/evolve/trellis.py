@@ -39,14 +39,33 @@ class Trellis:
         """
         first, steps = weights @ self._first, (weights @ self._steps).reshape(self._shape)
         if weights[MEMORY] == 0:
-            fronts = _fronts(first, steps, self._barred[:, -1:])
-            ends = fronts[-1].max(1)
+            fronts = self._fronts(first, steps)
+            most = fronts[-1].max()
         else:
-            fronts = _fronts(first, steps, self._barred)
-            ends = fronts[-1].max(1) - weights[MEMORY] * self._least
-        cap = int(ends.argmax())
-        path = _path([front[cap] for front in fronts], steps)
-        return path, float(ends[cap] + weights @ self._constants)
+            capped = self._fronts_by_cap(first, steps)
+            ends = capped[-1].max(1) - weights[MEMORY] * self._least
+            cap = int(ends.argmax())
+            fronts, most = [front[cap] for front in capped], ends[cap]
+        return _path(fronts, steps), float(most + weights @ self._constants)
+
+    def _fronts(self, first: Floats, steps: Floats) -> list[Floats]:
+        """Return for each segment the most gained up to each of its cells, (K,)."""
+        barred = self._barred[:, -1]
+        front = first + barred[0]
+        fronts, most = [front], np.maximum.reduce
+        for step in steps + barred[1:, :, None]:
+            front = most(front + step, axis=1)
+            fronts.append(front)
+        return fronts
+
+    def _fronts_by_cap(self, first: Floats, steps: Floats) -> list[Floats]:
+        """Return the same for each cap, (caps, K)."""
+        front = first + self._barred[0]
+        fronts, most = [front], np.maximum.reduce
+        for step, barred in zip(steps, self._barred[1:], strict=True):
+            front = most(front[:, None] + step, axis=2) + barred
+            fronts.append(front)
+        return fronts
 
     def paths(self, weights: Floats, caps: Counts) -> Counts:
         """Return for each of n weights (n, R) the best path under one of the caps, (n, S)."""
@@ -61,16 +80,6 @@ class Trellis:
             cell = (front + step[each, cell]).argmax(1)
             found.append(cell)
         return np.stack(found[::-1], axis=1)
-
-
-def _fronts(first: Floats, steps: Floats, barred: Floats) -> list[Floats]:
-    """Return for each segment the most gained up to each of its cells, (caps, K)."""
-    front = first + barred[0]
-    fronts, most = [front], np.maximum.reduce
-    for step, bar in zip(steps, barred[1:], strict=True):
-        front = most(front[:, None] + step, axis=2) + bar
-        fronts.append(front)
-    return fronts
 
 
 def _path(fronts: list[Floats], steps: Floats) -> Counts:

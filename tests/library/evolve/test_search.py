@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,7 +13,7 @@ from adaspring.library.evolve.goal import Goal
 from adaspring.library.evolve.search import Search
 from adaspring.library.evolve.space import Space
 
-from ...support.combinations import every, goals, meets, random_space, spaces
+from ...support.combinations import every, goals, meets, spaces
 
 QUIET = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
