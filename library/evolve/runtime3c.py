@@ -56,16 +56,15 @@ class Runtime3C:
         return mutants
 
     def _pareto(self, tried: Counts, aim: Aim) -> Counts:
-        """Return the best first, then what has the most room of all that nothing dominates.
+        """Return the best, and beside it on the Pareto front the best of those with more room.
 
         The best is worth most within the floors; where none is within, nearest to them.
         """
         gains = self._figures.gains(tried)
         worth, room = aim.value(gains), self._room(gains, aim)
-        short = np.minimum(room, 0.0)
-        best = int(np.lexsort((-worth, -short))[0])
-        roomy = int(np.lexsort((-worth, -room))[0])
-        return tried[[best, roomy]]
+        order = np.lexsort((-worth, -np.minimum(room, 0.0)))
+        roomier = order[room[order] > room[order[0]]]
+        return tried[np.append(order[0], roomier[:1])]
 
     def _room(self, gains: Floats, aim: Aim) -> Floats:
         """Return how far each is within the floor that it is nearest to, or short of them all."""
