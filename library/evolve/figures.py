@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,28 +18,44 @@ _SIGNS = (1.0, -1.0, -1.0, -1.0)
 ROUNDING_RATIO = 1e-9
 """What a sum may miss its limit by: its figures were added in another order there."""
 
+_LEAST = float(np.finfo(np.float64).min)
+
 Bools = NDArray[np.bool_]
 Counts = NDArray[np.int64]
 
 
+Objective = Callable[[Floats, Floats, Floats, Floats], Floats]
+"""What combinations are worth, by their metric, latency_ms, energy_mj and memory_bytes."""
+
+
 @dataclass(frozen=True)
 class Aim:
-    """A goal as numbers: maximise worth · gains - dread · unknown, where gains ≥ floors.
+    """A goal as numbers: maximise worth · gains where gains ≥ floors; -inf: no floor.
 
-    The rows are QUANTITIES; -inf: no floor. `dread` is larger than all that gains can make up for.
+    `objective`, a function of gains (R, n), stands in for worth · gains where that is not enough.
     """
 
     worth: Floats
     floors: Floats
-    dread: Floats
+    objective: Callable[[Floats], Floats] | None = None
+
+    def value(self, gains: Floats) -> Floats:
+        """Return what each of n combinations is worth by its gains (R, n)."""
+        return self.worth @ gains if self.objective is None else self.objective(gains)
+
+    @property
+    def limited(self) -> Counts:
+        """Which rows have a floor."""
+        return np.flatnonzero(self.floors > -np.inf)
 
 
 class Figures:
-    """What cells (4, S, K) and crossings (4, S - 1, K, K) gain; K is the most cells of a segment.
+    """What cells (R, S, K) and crossings (R, S - 1, K, K) gain; K is the most cells of a segment.
 
-    Where a figure is unknown it is the worst known one of its place, 0 where none is, and
-    `unknown` is set; a quantity that no cell knows at all is nowhere unknown, and not in `known`.
-    A cold latency is at least the warm one, and the one stands in for the other.
+    The first rows are QUANTITIES. Where a figure is unknown it is the worst known one of its place,
+    0 where none is. Each quantity of which some are unknown has one row more, in which each of
+    those gains -1. A cold latency is at least the warm one; the one stands in for the other. What
+    does not exist gains as little as the worst that does.
     """
 
     def __init__(self, space: Space, cold: bool) -> None:
@@ -51,41 +68,76 @@ class Figures:
         edges[LATENCY] *= space.latency_scale
         activations = np.stack([_padded(s.activations_bytes, count) for s in space.segments])
         self.exists = np.array([np.arange(count) < size for size in self.sizes])
-        self.activations = -_fill(-activations[None], self.exists)[0][0]
+        self.activations = -_worst_for_unknown(-activations[None], self.exists)[0]
         joined = self.exists[:-1, :, None] & self.exists[1:, None]
-        self.is_known: Bools = (np.isfinite(nodes) & self.exists).any((1, 2))
-        self.nodes, self.unknown_nodes = _fill(nodes, self.exists)
-        self.edges, self.unknown_edges = _fill(edges, joined)
-        for unknown in (self.unknown_nodes, self.unknown_edges):
-            unknown &= self.is_known[:, None, None].reshape(4, *(1,) * (unknown.ndim - 1))
-        self.span = _span(self.nodes, self.exists) + _span(self.edges, joined)
-        self.span[MEMORY] += np.ptp(self.activations)
-        self.known = frozenset(
-            name for name, known in zip(QUANTITIES, self.is_known, strict=True) if known
+        self._is_known = (np.isfinite(nodes) & self.exists).any((1, 2))
+        missing = ~np.isfinite(nodes) & self.exists, ~np.isfinite(edges) & joined
+        some = self._is_known & (missing[0].any((1, 2)) | missing[1].any((1, 2, 3)))
+        self._unknown_row = np.where(some, 3 + np.cumsum(some), -1)
+        self.nodes = np.concatenate(
+            [_worst_for_unknown(nodes, self.exists), -1.0 * missing[0][some]]
         )
+        self.edges = np.concatenate([_worst_for_unknown(edges, joined), -1.0 * missing[1][some]])
+        self.span = _span(self.nodes, self.exists) + _span(self.edges, joined)
+        self.span[MEMORY] += np.ptp(self.activations[self.exists])
+        self.constants = np.zeros(len(self.nodes))
+        self.constants[METRIC] = space.metric_base
+        self.constants[LATENCY] = -space.latency_offset_ms
 
-    def gains(self, cells: Counts) -> Floats:
-        """Return what each of n combinations (n, S) gains in all, (4, n)."""
+    @property
+    def known(self) -> frozenset[str]:
+        """The quantities of which a cell has a figure."""
+        return frozenset(np.array(QUANTITIES)[self._is_known].tolist())
+
+    def gains(self, paths: Counts) -> Floats:
+        """Return what each of n combinations (n, S) gains in all, (R, n)."""
         places = np.arange(len(self.sizes))
-        total = self.nodes[:, places, cells].sum(-1)
-        total += self.edges[:, places[:-1], cells[:, :-1], cells[:, 1:]].sum(-1)
-        total[METRIC] += self.space.metric_base
-        total[LATENCY] -= self.space.latency_offset_ms
-        total[MEMORY] -= self.activations[places, cells].max(-1)
+        total = self.nodes[:, places, paths].sum(-1)
+        total += self.edges[:, places[:-1], paths[:, :-1], paths[:, 1:]].sum(-1)
+        total += self.constants[:, None]
+        total[MEMORY] -= self.activations[places, paths].max(-1)
         return total
 
-    def unknown(self, cells: Counts) -> Counts:
-        """Return how many figures of each quantity are unknown, (4, n)."""
-        places = np.arange(len(self.sizes))
-        crossed = self.unknown_edges[:, places[:-1], cells[:, :-1], cells[:, 1:]]
-        return self.unknown_nodes[:, places, cells].sum(-1) + crossed.sum(-1)
+    def shown(self, gains: Floats) -> Floats:
+        """Return what n combinations gain of each quantity (4, n), NaN where that is unknown."""
+        unknown = (gains[self._unknown_row] < 0) & (self._unknown_row >= 0)[:, None]
+        return np.where(unknown | ~self._is_known[:, None], np.nan, gains[:4])
 
     def aim(self, goal: Goal) -> Aim:
-        """Return the goal in these terms; what nothing knows has neither worth nor floor."""
-        worth = np.array([goal.metric_worth, goal.ms_worth * goal.stretch, goal.mj_worth, 0.0])
-        dread = np.zeros(4)
-        dread[METRIC] = 1.0 + 2.0 * float(np.abs(worth) @ self.span)
-        return Aim(worth * self.is_known, self._floors(goal), dread)
+        """Return a goal in these terms: what nothing knows has neither worth nor floor.
+
+        What is of unknown metric is worth less than anything that is not.
+        """
+        worth = np.zeros(len(self.nodes))
+        worth[:3] = goal.metric_worth, goal.ms_worth * goal.stretch, goal.mj_worth
+        worth[:4] *= self._is_known
+        return self._aim(worth, METRIC, goal)
+
+    def extreme(self, quantity: str, goal: Goal) -> Aim:
+        """Return the aim to have most of a quantity, known rather than unknown, within limits."""
+        row, worth = QUANTITIES.index(quantity), np.zeros(len(self.nodes))
+        worth[row] = 1.0
+        return self._aim(worth, row, goal)
+
+    def by(self, objective: Objective, goal: Goal) -> Aim:
+        """Return the aim of an objective within a goal's limits; where it is NaN, it is least."""
+
+        def value(gains: Floats) -> Floats:
+            metric, latency, energy, memory = self.shown(gains)
+            found = objective(metric, -latency * goal.stretch, -energy, -memory)
+            return np.nan_to_num(found, nan=_LEAST)
+
+        return replace(self.aim(goal), objective=value)
+
+    def _aim(self, worth: Floats, dreaded: int, goal: Goal) -> Aim:
+        floors = np.full(len(worth), -np.inf)
+        floors[:4] = self._floors(goal)
+        for quantity, row in enumerate(self._unknown_row):
+            if row >= 0 and floors[quantity] > -np.inf:
+                floors[row] = -0.5
+        if self._unknown_row[dreaded] >= 0:
+            worth[self._unknown_row[dreaded]] = 1.0 + 2.0 * (worth @ self.span)
+        return Aim(worth, floors)
 
     def _floors(self, goal: Goal) -> Floats:
         least, asked = self.space.least_metric, goal.metric_floor
@@ -94,7 +146,7 @@ class Figures:
         latency, energy, memory = (-np.inf if limit is None else -limit for limit in limits)
         bound = self.space.metric_bound
         floors = np.array([floor + bound, latency / goal.stretch, energy, memory])
-        finite = self.is_known & np.isfinite(floors)
+        finite = self._is_known & np.isfinite(floors)
         return np.where(finite, floors - ROUNDING_RATIO * np.abs(floors), -np.inf)
 
 
@@ -125,13 +177,13 @@ def _padded(row: Floats, count: int) -> Floats:
     return found
 
 
-def _fill(gains: Floats, exists: Bools) -> tuple[Floats, Bools]:
-    """Return gains with the worst known one of its place for the unknown, and which those are."""
+def _worst_for_unknown(gains: Floats, exists: Bools) -> Floats:
+    """Return gains with the worst known one of its place for what is unknown, 0 where none is."""
     axes = tuple(range(2, gains.ndim))
     known = np.isfinite(gains) & exists
     worst = np.where(known, gains, np.inf).min(axes, keepdims=True)
     worst[np.isinf(worst)] = 0.0
-    return np.where(known, gains, worst), ~known & exists
+    return np.where(known, gains, worst)
 
 
 def _span(gains: Floats, exists: Bools) -> Floats:
