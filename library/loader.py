@@ -13,13 +13,13 @@ import numpy as np
 
 from ..errors import AdaspringError, LibraryError, UsageError
 from .context import Context
-from .evolve.pieces import BETWEEN, Pieces
 from .executable import CPU, DEVICES, Executable, Part, copy_to
 from .ffi import Tensor, tvm_ffi
 from .manifest import MOST_THREADS, WEIGHTS_FOLDER, Manifest
 from .manifest import Executable as CompiledRecord
 from .native.turns import LOAD_VARIANT, Turn
 from .net import Net, unknown_variant
+from .pieces.loaded import BETWEEN, Pieces
 from .policies import Balanced, Policy
 from .reader import LibraryFolder
 from .runtime import SPIN_US, check_machine, load_code, load_runtime

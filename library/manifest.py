@@ -13,7 +13,7 @@ from msgspec import Meta, field
 from msgspec.structs import replace
 
 from ..targets.board import Affinity, Board
-from .evolve.composition import Composition
+from .pieces.composition import Composition
 from .records import (
     Agreement,
     Bytes,

@@ -22,7 +22,6 @@ from ..errors import LibraryError, ManifestError, UsageError
 from ..files.folder import OpenFolder
 from ..files.read import NotRegular, why_unreadable
 from ..targets.toml_board import MAX_TARGET_DEPTH, depth_of
-from .evolve.faults import composition_faults
 from .manifest import (
     DIGEST_NAME,
     MANIFEST_NAME,
@@ -36,6 +35,7 @@ from .manifest import (
     MetricFigure,
 )
 from .older.schemas import WITH_ACCURACY, upgraded
+from .pieces.faults import composition_faults
 from .shapes.faults import shape_faults
 from .streams.pairs import pair_states
 

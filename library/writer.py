@@ -23,14 +23,6 @@ from ..files.replace import (
     free_bytes,
     put_in_place,
 )
-from .evolve.composition import (
-    Cell,
-    Combination,
-    Composition,
-    LatencyPrediction,
-    MetricPrediction,
-    Segment,
-)
 from .manifest import (
     CODE_FOLDER,
     DIGEST_NAME,
@@ -52,6 +44,14 @@ from .manifest import (
     StateRecord,
     TensorSpec,
     Variant,
+)
+from .pieces.composition import (
+    Cell,
+    Combination,
+    Composition,
+    LatencyPrediction,
+    MetricPrediction,
+    Segment,
 )
 from .reader import decode_manifest, digest_line
 from .weights import TensorPool

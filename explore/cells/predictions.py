@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from ...library.evolve.composition import Combination, LatencyPrediction, MetricPrediction
 from ...library.evolve.space import Cells
 from ...library.manifest import Figure, MetricFigure
+from ...library.pieces.composition import Combination, LatencyPrediction, MetricPrediction
 from ..board.site import Site
 from ..combinations.chain import ChainSum
 from ..combinations.latency import Timing, predict_latency

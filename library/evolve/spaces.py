@@ -9,6 +9,7 @@ from math import isnan, nan
 import numpy as np
 
 from ..manifest import Cost, Figure, Manifest, MetricFigure
+from ..pieces.spaces import composed_spaces
 from .space import Floats, Segment, Space
 
 _STANDARD_ERRORS = 3.92
@@ -62,8 +63,10 @@ def spaces_of(manifest: Manifest, index: int = 0) -> Spaces:
     plainest = names.index(manifest.plainest)
     plainest_metric = float(segment.metric[plainest])
     unit = metric.unit if metric else ""
+    composition = manifest.at(index).composition
+    pieces = composed_spaces(composition, sign, plainest_metric) if composition is not None else ()
     return Spaces(
-        each=(Space(segments=(segment,)),),
+        each=(Space(segments=(segment,)), *pieces),
         metric=metric.name if metric else None,
         unit=unit,
         metric_sign=sign,

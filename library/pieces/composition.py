@@ -1,7 +1,7 @@
 """What a manifest says of a network in pieces: cells, what they cost, which combinations may run.
 
 A combination is one cell for each segment. What a combination costs follows from its cells, as
-`space.py` says; how well it does so was measured, and stands here too.
+`library/evolve/space.py` says; how well it does so was measured, and stands here too.
 """
 
 from __future__ import annotations
@@ -76,7 +76,6 @@ class Combination(Record, frozen=True, kw_only=True):
     """One combination that was measured itself: the names of its cells, and what was found."""
 
     cells: tuple[Name, ...]
-    metric: MetricFigure | None = None
     validation_metric: MetricFigure | None = None
     latency_p50_ms: Figure | None = None
     latency_p90_ms: Figure | None = None
