@@ -35,6 +35,7 @@ from .manifest import (
     MetricFigure,
 )
 from .older.schemas import WITH_ACCURACY, upgraded
+from .pieces.composition import Combination
 from .pieces.faults import composition_faults
 from .shapes.faults import shape_faults
 from .streams.pairs import pair_states
@@ -202,18 +203,26 @@ def _faults(manifest: Manifest) -> Iterable[str]:
     yield from _state_faults(manifest)
     yield from composition_faults(manifest)
     for name, each in manifest.executables:
-        yield from _cost_faults(f"variant {name!r}", each.cost)
         yield from _function_faults(name, each)
-    for dropped in manifest.dropped:
-        if dropped.cost is not None:
-            yield from _cost_faults(f"dropped {dropped.name!r}", dropped.cost)
-    dropped_costs = [dropped.cost for dropped in manifest.dropped if dropped.cost is not None]
-    costs = [each.cost for _, each in manifest.executables]
-    yield from _metric_faults([*costs, *dropped_costs])
+    records = _records(manifest)
+    for where, record in records:
+        yield from _cost_faults(where, record)
+    yield from _metric_faults(record for _, record in records)
     if depth_of(manifest.board.target) > MAX_TARGET_DEPTH:
         yield f"board.target is nested more than {MAX_TARGET_DEPTH} deep"
     if not _is_time(manifest.created):
         yield f"created {manifest.created!r} is not an ISO 8601 time with a zone"
+
+
+def _records(manifest: Manifest) -> list[tuple[str, Cost | Combination]]:
+    """All that holds figures, by whose they are."""
+    dropped = [(f"dropped {each.name!r}", each.cost) for each in manifest.dropped if each.cost]
+    made = manifest.composition.combinations if manifest.composition is not None else ()
+    return [
+        *((f"variant {name!r}", each.cost) for name, each in manifest.executables),
+        *dropped,
+        *((f"combination {'/'.join(each.cells)!r}", each) for each in made),
+    ]
 
 
 def _name_faults(manifest: Manifest) -> Iterable[str]:
@@ -256,20 +265,25 @@ def _state_faults(manifest: Manifest) -> Iterable[str]:
         yield str(error)
 
 
-def _cost_faults(where: str, cost: Cost) -> Iterable[str]:
-    for field in Cost.__struct_fields__:
-        figure: Figure | MetricFigure | None = getattr(cost, field)
-        if figure is not None and not _is_time(figure.when):
+def _figures(record: Cost | Combination) -> dict[str, Figure | MetricFigure]:
+    values = {name: getattr(record, name) for name in record.__struct_fields__}
+    return {name: v for name, v in values.items() if isinstance(v, Figure | MetricFigure)}
+
+
+def _cost_faults(where: str, record: Cost | Combination) -> Iterable[str]:
+    for field, figure in _figures(record).items():
+        if not _is_time(figure.when):
             yield f"{where}: {field} has no ISO 8601 time with a zone, but {figure.when!r}"
-    for metric in filter(None, (cost.metric, cost.validation_metric)):
-        if metric.unit == "ratio" and not 0 <= metric.value <= 1:
-            yield f"{where}: {metric.name} {metric.value} is no share in [0, 1]"
+        is_share = isinstance(figure, MetricFigure) and figure.unit == "ratio"
+        if is_share and not 0 <= figure.value <= 1:
+            yield f"{where}: {figure.name} {figure.value} is no share in [0, 1]"
 
 
-def _metric_faults(costs: Iterable[Cost]) -> Iterable[str]:
+def _metric_faults(records: Iterable[Cost | Combination]) -> Iterable[str]:
     """A library has one metric; values of two could not be compared."""
-    figures = [f for cost in costs for f in (cost.metric, cost.validation_metric) if f is not None]
-    kinds = {(f.name, f.direction, f.unit, f.against) for f in figures}
+    figures = [figure for record in records for figure in _figures(record).values()]
+    metrics = [figure for figure in figures if isinstance(figure, MetricFigure)]
+    kinds = {(f.name, f.direction, f.unit, f.against) for f in metrics}
     if len(kinds) > 1:
         yield f"it has {len(kinds)} metrics: {' and '.join(map(str, sorted(kinds)))}"
 
