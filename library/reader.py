@@ -12,7 +12,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,21 +21,18 @@ from ..errors import LibraryError, ManifestError, UsageError
 from ..files.folder import OpenFolder
 from ..files.read import NotRegular, why_unreadable
 from ..targets.toml_board import MAX_TARGET_DEPTH, depth_of
+from .faults.figures import figure_faults, is_time
+from .faults.pieces import composition_faults
 from .manifest import (
     DIGEST_NAME,
     MANIFEST_NAME,
     READ_SCHEMAS,
     SCHEMA_VERSION,
-    Cost,
     Executable,
-    Figure,
     FileRecord,
     Manifest,
-    MetricFigure,
 )
 from .older.schemas import WITH_ACCURACY, upgraded
-from .pieces.composition import Combination
-from .pieces.faults import composition_faults
 from .shapes.faults import shape_faults
 from .streams.pairs import pair_states
 
@@ -204,25 +200,11 @@ def _faults(manifest: Manifest) -> Iterable[str]:
     yield from composition_faults(manifest)
     for name, each in manifest.executables:
         yield from _function_faults(name, each)
-    records = _records(manifest)
-    for where, record in records:
-        yield from _cost_faults(where, record)
-    yield from _metric_faults(record for _, record in records)
+    yield from figure_faults(manifest)
     if depth_of(manifest.board.target) > MAX_TARGET_DEPTH:
         yield f"board.target is nested more than {MAX_TARGET_DEPTH} deep"
-    if not _is_time(manifest.created):
+    if not is_time(manifest.created):
         yield f"created {manifest.created!r} is not an ISO 8601 time with a zone"
-
-
-def _records(manifest: Manifest) -> list[tuple[str, Cost | Combination]]:
-    """All that holds figures, by whose they are."""
-    dropped = [(f"dropped {each.name!r}", each.cost) for each in manifest.dropped if each.cost]
-    made = manifest.composition.combinations if manifest.composition is not None else ()
-    return [
-        *((f"variant {name!r}", each.cost) for name, each in manifest.executables),
-        *dropped,
-        *((f"combination {'/'.join(each.cells)!r}", each) for each in made),
-    ]
 
 
 def _name_faults(manifest: Manifest) -> Iterable[str]:
@@ -265,29 +247,6 @@ def _state_faults(manifest: Manifest) -> Iterable[str]:
         yield str(error)
 
 
-def _figures(record: Cost | Combination) -> dict[str, Figure | MetricFigure]:
-    values = {name: getattr(record, name) for name in record.__struct_fields__}
-    return {name: v for name, v in values.items() if isinstance(v, Figure | MetricFigure)}
-
-
-def _cost_faults(where: str, record: Cost | Combination) -> Iterable[str]:
-    for field, figure in _figures(record).items():
-        if not _is_time(figure.when):
-            yield f"{where}: {field} has no ISO 8601 time with a zone, but {figure.when!r}"
-        is_share = isinstance(figure, MetricFigure) and figure.unit == "ratio"
-        if is_share and not 0 <= figure.value <= 1:
-            yield f"{where}: {figure.name} {figure.value} is no share in [0, 1]"
-
-
-def _metric_faults(records: Iterable[Cost | Combination]) -> Iterable[str]:
-    """A library has one metric; values of two could not be compared."""
-    figures = [figure for record in records for figure in _figures(record).values()]
-    metrics = [figure for figure in figures if isinstance(figure, MetricFigure)]
-    kinds = {(f.name, f.direction, f.unit, f.against) for f in metrics}
-    if len(kinds) > 1:
-        yield f"it has {len(kinds)} metrics: {' and '.join(map(str, sorted(kinds)))}"
-
-
 def _function_faults(variant: str, executable: Executable) -> Iterable[str]:
     for function in executable.functions:
         counts = (function.macs_count, function.performed_macs_count)
@@ -296,10 +255,3 @@ def _function_faults(variant: str, executable: Executable) -> Iterable[str]:
                 f"variant {variant!r}: {function.name!r} does {counts[1]} of {counts[0]} "
                 f"multiply-adds in {function.dtype or 'no type'}"
             )
-
-
-def _is_time(text: str) -> bool:
-    try:
-        return datetime.fromisoformat(text).tzinfo is not None
-    except ValueError:
-        return False

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .composition import Composition, MetricPrediction
+from ..pieces.composition import Composition, MetricPrediction
 
 if TYPE_CHECKING:
     from ..manifest import Manifest
