@@ -10,10 +10,11 @@ from importlib.metadata import version
 from ..backends.build import Built
 from ..ir.model import Model, TensorSpec
 from ..library import manifest as record
-from ..library.writer import LibraryParts, VariantParts
+from ..library.parts import CellParts, LibraryParts, VariantParts
 from ..targets import Board
 from .board.runtime import runtime_files
 from .gate import Contender
+from .recipes import Recipe
 from .variants import Variant
 
 _ELSEWHERE = "what it was lowered to, unscheduled, on the machine that built it, for one call"
@@ -70,6 +71,21 @@ def variant_parts(
         weights=built.weights,
         cost=cost,
         agreement=agreement,
+    )
+
+
+def cell_parts(
+    recipe: Recipe, decisions: tuple[record.DecisionRecord, ...], built: Built, cost: record.Cost
+) -> CellParts:
+    """One built cell as the writer takes it."""
+    return CellParts(
+        name=recipe.name,
+        recipe=recipe.describe(),
+        decisions=decisions,
+        code_path=built.code,
+        functions=built.functions,
+        weights=built.weights,
+        cost=cost,
     )
 
 

@@ -14,7 +14,8 @@ from ..errors import AdaspringError
 from ..files.replace import TemporaryFolder
 from ..ir.model import Model
 from ..library import manifest as record
-from ..library.writer import CompositionParts, VariantParts, write_library
+from ..library.parts import CompositionParts, VariantParts
+from ..library.writer import write_library
 from ..targets import Board
 from .accuracy.doubts import doubts
 from .assemble import library_of

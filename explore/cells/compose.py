@@ -17,6 +17,7 @@ from ..costs import count_macs
 from ..plan import Plan
 from ..progress import Progress
 from ..variants import Probe
+from .affordable import divide_affordably
 from .answers import Answers
 from .cells import Pieces, make_cells
 from .divide import divide
@@ -47,7 +48,7 @@ def compose(plan: Plan, probe: Probe, progress: Progress) -> Composed | None:
     A cell that alone, among dense ones, loses more than is allowed is left out.
     """
     assert plan.calibration is not None, "combinations need data"
-    dense = divide(plan.model, plan.request.segments)
+    dense = _divide(plan, probe, progress)
     if len(dense) < 2:
         progress.note(
             "nowhere between two layers one tensor alone crosses: the network stays whole"
@@ -72,6 +73,16 @@ def compose(plan: Plan, probe: Probe, progress: Progress) -> Composed | None:
         seed=plan.request.seed,
     )
     return Composed(pieces=pieces, choices=choices, survey=found, answers=judge.answers, probe=part)
+
+
+def _divide(plan: Plan, probe: Probe, progress: Progress) -> tuple[Model, ...]:
+    """Cut where one tensor alone crosses; as often as a board that is here can afford."""
+    here = next((board.site for board in plan.boards if board.site.here), None)
+    most = plan.request.segments
+    if here is None:
+        return divide(plan.model, most)
+    sample = [value[: plan.model.batch] for value in probe.inputs]
+    return divide_affordably(plan.model, most, here, sample, progress)
 
 
 def for_board(composed: Composed | None, site: Site, progress: Progress) -> Composed | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ...ir.layers import layers
 from ...ir.model import Model
-from ...ir.segments import Crossing, crossings, cut
+from ...ir.pieces.segments import Crossing, crossings, cut
 
 
 def divide(model: Model, most: int) -> tuple[Model, ...]:

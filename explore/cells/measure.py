@@ -15,9 +15,9 @@ from ...library.evolve.space import Cells
 from ..measure import ChildFailed, answer_of
 from ..measure.local import read_outputs, write_probe
 from . import measure_child as child
-from .compose import Composed
 
 _SECONDS = 8.0
+_QUIET = 25  # a percentile that other processes hardly reach
 
 
 @dataclass(frozen=True)
@@ -34,22 +34,26 @@ class Timed:
     cold: np.ndarray
     outputs: Mapping[Cells, tuple[np.ndarray, ...]]
 
+    @property
+    def uncut_ratio(self) -> float:
+        """The dense pieces' time over the whole network's, each in its undisturbed calls."""
+        pieces, whole = next(iter(self.combinations.values())), self.whole
+        return float(np.percentile(pieces, _QUIET) / np.percentile(whole, _QUIET))
+
 
 def run(
     library: Path,
     model: Model,
-    composed: Composed,
-    chosen: Sequence[Cells],
+    names: Mapping[Cells, str],
     inputs: Sequence[np.ndarray],
     work: Path,
 ) -> Timed:
-    """Run combinations, the dense one first, on samples, and time them and all cells.
+    """Run combinations on samples, and time them and all cells; `names` has the dense one first.
 
     Raises:
         BuildError: the process failed.
 
     """
-    names = {cells: composed.choices.name(cells) for cells in chosen}
     samples, listed = work / "samples.npz", work / "combinations.json"
     write_probe(model, inputs, samples)
     listed.write_text(json.dumps(list(names.values())))
@@ -64,7 +68,7 @@ def run(
         cells=_read(work / child.CELLS),
         combinations={cells: times[name] for cells, name in stored.items()},
         whole=whole,
-        cold=_read(work / child.COLD)[stored[chosen[0]]],
+        cold=_read(work / child.COLD)[next(iter(stored.values()))],
         outputs={
             cells: read_outputs(model, work / f"{name}.npz", len(inputs[0]))
             for cells, name in stored.items()

@@ -10,24 +10,23 @@ import numpy as np
 
 from ...backends.build import Built
 from ...library.evolve.space import Cells
-from ...library.writer import CellParts, CompositionParts, VariantParts, write_library
-from ..assemble import library_parts
+from ...library.parts import CellParts, CompositionParts, VariantParts
+from ...library.writer import write_library
+from ..assemble import cell_parts, library_parts
 from ..board.code_jobs import CodeJob, build_all
 from ..board.site import Site
 from ..costs import make_cost
 from ..gate import tolerance_ratio
 from ..measure.local import latency_of
-from ..measure.timing import ratio
 from ..plan import Plan
 from ..progress import Progress
 from ..variants import agreement_ratio
+from .affordable import MOST_UNCUT_RATIO
 from .cells import Cell
 from .compose import Composed
 from .measure import Timed, run
 from .predictions import combination_records, held_out_of, latency_prediction, metric_prediction
 
-MOST_UNCUT_RATIO = 1.03
-"""So much longer than the whole network may its dense pieces take together."""
 _FITTED, _HELD_OUT = 40, 60
 _RUN_SECONDS, _LEAST_SAMPLES = 20.0, 16
 
@@ -66,17 +65,17 @@ def compose_on_board(
     progress.step(stage, 0, 1, "cells and combinations in turn")
     rows = slice(0, _samples_count(composed, whole, len(chosen)))
     inputs = [value[rows] for value in composed.probe.inputs]
-    timed = run(library, plan.model, composed, chosen, inputs, work)
+    names = {cells: composed.choices.name(cells) for cells in chosen}
+    timed = run(library, plan.model, names, inputs, work)
     progress.step(stage, 1, 1, "done")
     _check_outputs(composed, timed)
-    uncut_ratio = ratio(timed.combinations[composed.choices.dense], timed.whole)
-    _check_cut(len(composed.pieces.dense), uncut_ratio)
+    _check_cut(len(composed.pieces.dense), timed.uncut_ratio)
     return replace(
         _parts(composed, built, site, timed.cells),
         metric=metric_prediction(composed, plan),
         latency=latency_prediction(composed, timed),
         combinations=combination_records(composed, timed, site),
-        uncut_ratio=uncut_ratio,
+        uncut_ratio=timed.uncut_ratio,
     )
 
 
@@ -137,12 +136,5 @@ def _parts(
 def _cell_parts(cell: Cell, built: Built, site: Site, times: Mapping[str, np.ndarray]) -> CellParts:
     found = times.get(cell.name)
     latency = None if found is None else latency_of(found, 1.0, "app side, this piece alone")
-    return CellParts(
-        name=cell.recipe.name,
-        recipe=cell.recipe.describe(),
-        decisions=cell.decisions(),
-        code_path=built.code,
-        functions=built.functions,
-        weights=built.weights,
-        cost=make_cost(cell.model, built, site.board, latency),
-    )
+    cost = make_cost(cell.model, built, site.board, latency)
+    return cell_parts(cell.recipe, cell.decisions(), built, cost)

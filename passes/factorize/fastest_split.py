@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ...errors import PassError
-from ...ir.extract import extract_layer
 from ...ir.layers import Layer
 from ...ir.model import Model
+from ...ir.pieces.extract import extract_layer
 from ..decision import Kept, LayerTimer
 from .split import Split
 from .split_layers import split_layers

@@ -7,7 +7,7 @@ from torch import nn
 
 from adaspring.frontend.data import Dataset
 from adaspring.ir.layers import layers
-from adaspring.ir.segments import CROSSING, crossings, cut, join
+from adaspring.ir.pieces.segments import CROSSING, crossings, cut, join
 from adaspring.ir.verify import verify
 from adaspring.passes.quantize.static import Quantize
 from adaspring.reference.executor import evaluate

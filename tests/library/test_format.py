@@ -285,7 +285,7 @@ from pathlib import Path
 sys.path.insert(0, {str(Path(adaspring.__file__).parent)!r})
 from tests.support import libraries
 from adaspring.errors import LibraryError
-from adaspring.library.writer import write_library
+from adaspring.library.writer import (write_library)
 parts = libraries.parts(Path({str(code)!r}))
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))

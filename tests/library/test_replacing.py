@@ -52,7 +52,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {str(Path(adaspring.__file__).parent)!r})
 from tests.support.libraries import doubled, parts
-from adaspring.library.writer import write_library
+from adaspring.library.writer import (write_library)
 both = [parts(), doubled()]
 print("ready", flush=True)
 for turn in range(1, 100_000):

@@ -19,10 +19,11 @@ from adaspring.errors import InputError, ManifestError, UsageError
 from adaspring.explore.assemble import library_parts
 from adaspring.frontend.from_torch.importer import from_torch
 from adaspring.library.manifest import Signature, StateRecord, TensorSpec
+from adaspring.library.parts import VariantParts
 from adaspring.library.streams.pairs import pair_states
 from adaspring.library.streams.stream import Stream
 from adaspring.library.tensors import checked_array
-from adaspring.library.writer import VariantParts, write_library
+from adaspring.library.writer import write_library
 
 from ..support.libraries import cost, forge
 

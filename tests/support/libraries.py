@@ -26,7 +26,7 @@ from adaspring.library.manifest import (
     TensorSpec,
     board_record,
 )
-from adaspring.library.writer import LibraryParts, VariantParts
+from adaspring.library.parts import LibraryParts, VariantParts
 
 WHEN = "2025-01-31T12:00:00+00:00"
 INPUTS = (

@@ -14,13 +14,13 @@ from adaspring.backends.build import build, prepare
 from adaspring.explore.assemble import library_parts
 from adaspring.frontend.data import Dataset
 from adaspring.ir.model import Model
-from adaspring.ir.segments import crossings, cut
+from adaspring.ir.pieces.segments import crossings, cut
+from adaspring.library.parts import CellParts, CompositionParts, LibraryParts, VariantParts
 from adaspring.library.pieces.composition import (
     Combination,
     LatencyPrediction,
     MetricPrediction,
 )
-from adaspring.library.writer import CellParts, CompositionParts, LibraryParts, VariantParts
 from adaspring.passes.prune.prune import Prune
 from adaspring.passes.quantize.static import Quantize
 from adaspring.reference.executor import evaluate

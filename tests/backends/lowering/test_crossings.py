@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from adaspring.backends.build import prepare
-from adaspring.ir.segments import crossings, cut
+from adaspring.ir.pieces.segments import crossings, cut
 from adaspring.passes.quantize.static import Quantize
 
 from ...support.backends import run

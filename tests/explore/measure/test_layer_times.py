@@ -6,8 +6,8 @@ from adaspring import targets
 from adaspring.explore.board.site import find_site
 from adaspring.explore.measure.layer_times import LayerTimes, with_layer_times
 from adaspring.explore.recipes import DENSE, Recipe
-from adaspring.ir.extract import extract_layer
 from adaspring.ir.layers import layers
+from adaspring.ir.pieces.extract import extract_layer
 from adaspring.passes import Factorize, Kept, Prune
 from adaspring.passes.factorize.factorize import Split
 

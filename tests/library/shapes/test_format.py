@@ -12,9 +12,9 @@ from adaspring.errors import ManifestError, UsageError
 from adaspring.library import reader, writer
 from adaspring.library.context import Context
 from adaspring.library.manifest import MANIFEST_NAME, Signature, TensorSpec
+from adaspring.library.parts import ExecutableParts, LibraryParts
 from adaspring.library.policies import Balanced
 from adaspring.library.shapes.choice import decide_by_shape
-from adaspring.library.writer import ExecutableParts, LibraryParts
 
 from ...support.libraries import as_older, cost, forge, functions, parts, weights
 

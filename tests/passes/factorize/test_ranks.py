@@ -11,8 +11,8 @@ from torch import nn
 from tvm import relax
 
 from adaspring.errors import PassError
-from adaspring.ir.extract import extract_layer
 from adaspring.ir.layers import layers
+from adaspring.ir.pieces.extract import extract_layer
 from adaspring.passes import ByCost, ByEnergy, ByError, ByVbmf, Factorize, Kept, run
 from adaspring.passes.factorize.factorize import Split
 from adaspring.passes.factorize.forms import ALL_FORMS

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from tvm import relax
 
-from .graph import Graph, shape_of, variables
-from .layers import Layer
-from .model import Model, TensorSpec
-from .rewrite import Body
+from ..graph import Graph, shape_of, variables
+from ..layers import Layer
+from ..model import Model, TensorSpec
+from ..rewrite import Body
 
 
 def extract_layer(model: Model, layer: Layer) -> Model:

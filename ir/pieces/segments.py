@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tvm import relax
 
+from ..graph import Graph, shape_of, variables
+from ..layers import layers_of
+from ..model import Model
+from ..rewrite import Body
 from .extract import extract
-from .graph import Graph, shape_of, variables
-from .layers import layers_of
-from .model import Model
-from .rewrite import Body
 
 CROSSING = "crossing"
 """The name of the tensor that a piece takes from the one before and gives to the one behind."""

@@ -1,0 +1,63 @@
+"""Into how many pieces a network is cut: as many as cost it hardly any time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ...files.replace import TemporaryFolder
+from ...ir.model import Model
+from ...library.writer import CompositionParts, VariantParts, write_library
+from ..assemble import cell_parts, library_parts
+from ..board.site import Site
+from ..costs import make_cost
+from ..progress import Progress
+from ..recipes import DENSE
+from .divide import divide
+from .measure import run
+
+MOST_UNCUT_RATIO = 1.03
+"""So much longer than the whole network may its dense pieces take together."""
+
+
+def divide_affordably(
+    model: Model, most: int, site: Site, sample: Sequence[np.ndarray], progress: Progress
+) -> tuple[Model, ...]:
+    """Cut a network into at most `most` pieces, fewer where they would cost more than 3 % of time.
+
+    Measured on this machine, with the schedules that are known before anything is tuned.
+    """
+    pieces, stage = divide(model, most), "cut the network"
+    while len(pieces) > 1:
+        progress.step(stage, most - len(pieces), most, f"{len(pieces)} pieces")
+        ratio = uncut_ratio(model, pieces, site, sample)
+        if ratio <= MOST_UNCUT_RATIO:
+            break
+        progress.note(f"{len(pieces)} pieces take {ratio:.3f} of the time of the whole: fewer")
+        pieces = divide(model, len(pieces) - 1)
+    progress.step(stage, most, most, "done")
+    return pieces
+
+
+def uncut_ratio(
+    model: Model, pieces: Sequence[Model], site: Site, sample: Sequence[np.ndarray]
+) -> float:
+    """The time of pieces one after the other over that of the whole network."""
+    board, log = site.board, open_log(site)
+    best, known = best_schedules(site, log), known_times(site, log)
+    with TemporaryFolder("cut") as name:
+        folder = Path(name)
+        parts = []
+        for index, each in enumerate((model, *pieces)):
+            ready = fastest(alternatives(each, board), known)
+            built = build(ready, best, folder / f"{index}.so")
+            parts.append(cell_parts(DENSE, (), built, make_cost(each, built, board)))
+        whole = VariantParts(**vars(parts[0]))
+        composition = CompositionParts(segments=tuple(((DENSE.name,), (p,)) for p in parts[1:]))
+        library = library_parts(model, board, (whole,), ())
+        write_library(folder / "cut.lib", replace(library, composition=composition))
+        names = {(0,) * len(pieces): BETWEEN.join([DENSE.name] * len(pieces))}
+        return run(folder / "cut.lib", model, names, sample, folder).uncut_ratio

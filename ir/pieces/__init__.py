@@ -1,0 +1,1 @@
+"""Parts of a network as networks, and networks of parts."""
