@@ -8,10 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
+from ...backends.build import build
+from ...backends.conv_algorithms import alternatives, fastest
 from ...files.replace import TemporaryFolder
 from ...ir.model import Model
-from ...library.writer import CompositionParts, VariantParts, write_library
+from ...library.parts import CompositionParts, VariantParts
+from ...library.pieces.loaded import BETWEEN
+from ...library.writer import write_library
 from ..assemble import cell_parts, library_parts
+from ..board.logs import best_schedules, known_times, open_log
 from ..board.site import Site
 from ..costs import make_cost
 from ..progress import Progress
