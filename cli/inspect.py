@@ -45,8 +45,9 @@ def inspect(
     data = msgspec.to_builtins(manifest)
     data |= {"library": str(lib), "verified": True, "runs_here": obstacle is None}
     if not decisions:
-        for variant in data["variants"]:
-            del variant["decisions"]
+        segments = data["composition"]["segments"] if data["composition"] else []
+        for made in (*data["variants"], *(cell for each in segments for cell in each["cells"])):
+            del made["decisions"]
     return Answer(data=data, shown=_shown(lib, manifest, obstacle, decisions))
 
 
@@ -63,8 +64,9 @@ def _obstacle(board: BoardRecord) -> str | None:
 
 def _shown(lib: Path, manifest: Manifest, obstacle: str | None, decisions: bool) -> tuple[Any, ...]:
     from .shared.library_tables import decision_table, dropped_table, head, variant_table
+    from .shared.pieces_tables import pieces_shown
 
-    shown = [*head(lib, manifest, obstacle), variant_table(manifest)]
+    shown = [*head(lib, manifest, obstacle), variant_table(manifest), *pieces_shown(manifest)]
     if manifest.dropped:
         shown.append(dropped_table(manifest.dropped))
     if decisions:

@@ -12,6 +12,7 @@ from ...explore.compile import BoardFailure, BoardResult, CompileResult
 from ...explore.plan import Plan
 from ...explore.request import Bounds
 from ...ir.model import TensorSpec
+from ...library.manifest import Manifest
 from ...metrics import Metric
 from ..shared.answer import Answer
 from ..shared.library_tables import (
@@ -21,6 +22,7 @@ from ..shared.library_tables import (
     dropped_table,
     padding_text,
 )
+from ..shared.pieces_tables import pieces_shown
 from ..shared.tables import (
     bytes_text,
     cost_cells,
@@ -107,8 +109,19 @@ def _board_data(result: BoardResult | BoardFailure) -> dict[str, Any]:
         "run_on": run_on(result.plan),
         "tuning": msgspec.to_builtins(result.tuning),
         "variants": variants,
+        "composition": _composition_data(result.manifest),
         "dropped": msgspec.to_builtins(result.manifest.dropped),
     }
+
+
+def _composition_data(manifest: Manifest) -> dict[str, Any] | None:
+    """The network in pieces as the manifest has it, less what only the library's files need."""
+    if manifest.composition is None:
+        return None
+    data: dict[str, Any] = msgspec.to_builtins(manifest.composition)
+    for cell in (cell for segment in data["segments"] for cell in segment["cells"]):
+        del cell["decisions"], cell["weights"], cell["code"]
+    return data
 
 
 def _board_shown(result: BoardResult | BoardFailure) -> Iterable[Any]:
@@ -129,6 +142,7 @@ def _board_shown(result: BoardResult | BoardFailure) -> Iterable[Any]:
     yield line(f"{origin_note(costs)}; error: against the reference", "dim")
     if below:
         yield line("! on the test split it falls by more than --max-drop", "yellow")
+    yield from pieces_shown(result.manifest)
     if result.manifest.dropped:
         yield dropped_table(result.manifest.dropped)
     yield line(_how(result), "dim")
