@@ -16,6 +16,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.linalg import LinAlgError
 from scipy.linalg import cho_factor, cho_solve
+from threadpoolctl import threadpool_limits
 
 from ...errors import UsageError
 from ...library.evolve.space import Cells, Floats
@@ -42,11 +43,13 @@ def fit(choices: Choices, measured: Mapping[Cells, float], least: float) -> Chai
     _check_cells(choices, measured)
     combinations, values = list(measured), np.array(list(measured.values()), dtype=np.float64)
     design = _Design(choices, combinations)
-    found = _solve(design, values, np.ones(len(values)))
-    for _ in range(_PASSES if np.isfinite(least) else 0):
-        # By the fit, not by what was measured: bad luck must not make a combination count less.
-        weights = _weights(found.of(combinations), least, max(found.of([choices.dense])[0], least))
-        found = _solve(design, values, weights)
+    # Systems so small gain nothing by more threads, and wait for them where others compute.
+    with threadpool_limits(limits=1, user_api="blas"):
+        found = _solve(design, values, np.ones(len(values)))
+        for _ in range(_PASSES if np.isfinite(least) else 0):
+            # By the fit, not by what was measured: bad luck must not count less.
+            fitted, top = found.of(combinations), found.of([choices.dense])[0]
+            found = _solve(design, values, _weights(fitted, least, max(top, least)))
     return found
 
 
@@ -85,6 +88,8 @@ class _Design:
         self.has_pair = np.array(
             [(rows[:, i] == a) & (rows[:, i + 1] == b) for i, a, b in self.pairs], dtype=np.float64
         ).T.reshape(len(rows), len(self.pairs))
+        self.cells_alike = self.has_cell @ self.has_cell.T
+        self.pairs_alike = self.has_pair @ self.has_pair.T
 
     def chain(self, base: float, cells: Floats, pairs: Floats) -> ChainSum:
         """Give the sum with these terms; what has none is 0."""
@@ -131,9 +136,10 @@ def _solution(
     design: _Design, values: Floats, weights: Floats, cell_ratio: float, pair_ratio: float
 ) -> _Solution:
     """Solve for given variances; the base has no prior (restricted likelihood)."""
-    count = len(values)
-    cells, pairs = design.has_cell, design.has_pair
-    variance = np.diag(1 / weights) + cell_ratio * cells @ cells.T + pair_ratio * pairs @ pairs.T
+    count, cells, pairs = len(values), design.has_cell, design.has_pair
+    variance = np.diag(1 / weights) + cell_ratio * design.cells_alike
+    if pair_ratio:
+        variance += pair_ratio * design.pairs_alike
     try:
         factor = cho_factor(variance, lower=True)
     except LinAlgError:

@@ -87,14 +87,15 @@ class _Ways:
         top = float((chain.cells[0] + rest[0]).max())
         bottom = -float((lowest[0] - chain.cells[0]).max())
         slack = top - max(least - chain.base, bottom)
-        self.any = slack >= 0
-        unit = slack / _STEPS if slack > 0 else 1.0
+        # Sums of floats in another order differ by a little.
+        little = 1e-12 * (1 + abs(chain.base) + abs(top) + abs(bottom))
+        self.any = slack >= -little
+        unit = max(slack, little) / _STEPS
         losses = [top - chain.cells[0] - rest[0]] + [
             before[:, None] - step - after
             for before, step, after in zip(rest[:-1], chain._steps(), rest[1:], strict=True)
         ]
-        # Sums of floats in another order differ by a little.
-        self._losses = [(loss / unit + 1e-6).astype(np.intp) for loss in losses]
+        self._losses = [np.minimum(loss / unit, _STEPS + 1).astype(np.intp) for loss in losses]
         self._ways = [np.ones((len(rest[-1]), _STEPS + 1))]
         for loss in reversed(self._losses[1:]):
             self._ways.insert(0, _count(loss, self._ways[0]))

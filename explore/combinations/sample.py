@@ -44,22 +44,19 @@ def pairs(
     Neighbours and any others in turn, by the smaller of the two losses: a cell that loses nothing
     has nothing to add to. What is predicted below `least` comes last.
     """
-    every = [pair for pair in subsets(choices.alone(), 2) if pair[0][0] != pair[1][0]]
-    allowed = predicted.of([choices.among_dense(*pair) for pair in every]) >= least
     losses = {
         (segment, cell): float(figures[dense] - figures[cell])
         for segment, (figures, dense) in enumerate(zip(predicted.cells, choices.dense, strict=True))
         for cell in range(len(figures))
     }
-    urgency = {
-        pair: (bool(ok), min(losses[cell] for cell in pair))
-        for pair, ok in zip(every, allowed, strict=True)
-    }
-    ranked = sorted(every, key=urgency.__getitem__, reverse=True)
+    every = [pair for pair in subsets(choices.alone(), 2) if pair[0][0] != pair[1][0]]
+    ranked = sorted(every, key=lambda pair: -min(losses[cell] for cell in pair))
     close = [pair for pair in ranked if abs(pair[0][0] - pair[1][0]) == 1]
     in_turn = (pair for both in zip(close, ranked, strict=False) for pair in both)
     found = unique(choices.among_dense(*pair) for pair in (*in_turn, *ranked))
-    return tuple(cells for cells in found if cells not in skip)[:count]
+    too_bad = dict(zip(found, predicted.of(found) < least, strict=True))
+    fresh = [cells for cells in found if cells not in skip]
+    return tuple(sorted(fresh, key=lambda cells: bool(too_bad[cells]))[:count])
 
 
 def useful(
