@@ -11,6 +11,7 @@ import numpy as np
 from ...ir.model import Model
 from ...library.evolve.space import Cells, Floats
 from ..board.site import Site
+from ..combinations.bound import data_noise
 from ..combinations.choices import Choices
 from ..combinations.survey import Survey, least_budget, survey
 from ..costs import count_macs
@@ -70,6 +71,7 @@ def compose(plan: Plan, probe: Probe, progress: Progress) -> Composed | None:
         [_costs(cells) for cells in _models(pieces)],
         judge.budget(choices),
         most_drop=most_drop,
+        data_noise=_data_noise(part, len(probe.inputs[0]) - probe.validation_count),
         seed=plan.request.seed,
     )
     return Composed(pieces=pieces, choices=choices, survey=found, answers=judge.answers, probe=part)
@@ -120,6 +122,13 @@ class _Judge:
         assert value is not None, "the probe has targets"
         self._done += 1
         return self._sign * value
+
+
+def _data_noise(part: Probe, fresh_count: int) -> float:
+    """How far the metric of the dense network may be on as many other samples."""
+    assert part.metric is not None, "combinations are judged by a metric"
+    assert part.targets is not None, "combinations are judged by targets"
+    return data_noise([part.metric.score(part.dense_outputs, part.targets)], fresh_count)
 
 
 def _good_enough(pieces: Pieces, judge: _Judge, most_drop: float) -> Pieces:

@@ -43,6 +43,7 @@ def metric_prediction(composed: Composed, plan: Plan) -> MetricPrediction | None
             for table in found.crossings
         ),
         bound=found.bound.value,
+        fresh_bound=None if found.fresh_bound is None else found.fresh_bound.value,
         coverage=found.bound.coverage_ratio,
         held_out_count=found.bound.held_out_count,
         least=None if allowed is None else sign * (dense - allowed),

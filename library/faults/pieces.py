@@ -60,7 +60,12 @@ def _prediction_faults(metric: MetricPrediction, counts: Sequence[int]) -> Itera
     wanted = [[b] * a for a, b in pairwise(counts)]
     if pairs and pairs != wanted:
         yield "its prediction of the metric is for pairs of other cells than the segments have"
-    numbers = [metric.base, metric.bound, *(x for row in metric.cells for x in row)]
+    numbers = [
+        metric.base,
+        metric.bound,
+        metric.fresh_bound or 0.0,
+        *(x for row in metric.cells for x in row),
+    ]
     numbers += [x for table in metric.pairs for row in table for x in row]
     if not _finite([*numbers, 0.0 if metric.least is None else metric.least]):
         yield "its prediction of the metric is not finite"

@@ -44,13 +44,15 @@ class MetricPrediction(Record, frozen=True, kw_only=True):
     It is `base` plus `cells[i][a]` for each segment i and its cell a, plus `pairs[i][a][b]` for
     cell a of segment i beside cell b of the next, where `pairs` are given. Of `held_out_count`
     combinations that the figures were not fitted to, a share of `coverage` is wrong by at most
-    `bound`. `least` is the worst value, the bound on its bad side, with which one may run.
+    `bound` on the data that they were measured on, and by at most `fresh_bound` on other data.
+    `least` is the worst value, the bound on its bad side, with which one may run.
     """
 
     base: float
     cells: tuple[Row, ...]
     pairs: tuple[tuple[Row, ...], ...] = ()
     bound: Bound
+    fresh_bound: Bound | None = None
     coverage: Ratio
     held_out_count: Count
     least: float | None = None

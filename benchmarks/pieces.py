@@ -1,0 +1,198 @@
+"""Networks in pieces: how many combinations, how well what they cost is predicted, and what it buys.
+
+Three networks (handwriting, keywords, activities) are compiled whole and in pieces, into one library
+each. Then combinations drawn at random among those that may run are run and timed as an app would,
+on the test part, which nothing was decided by, and held against their prediction; and the front of
+whole variants is held against that of combinations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import report
+import torch
+from datasets import FOLDER
+from pieces_picture import draw
+from rich.console import Console
+from rich.table import Table
+from trained import TASKS, Task, trained
+
+import adaspring
+from adaspring.backends.tuning.settings import Tuning
+from adaspring.cli.shared.bars import Bars
+from adaspring.explore.compile import BoardResult
+from adaspring.explore.measure.timing import time_in_turn
+from adaspring.explore.request import Bounds
+from adaspring.frontend.data import Dataset, Splits
+from adaspring.frontend.from_torch.importer import from_torch
+from adaspring.library.evolve.goal import Goal
+from adaspring.library.evolve.search import Search
+from adaspring.library.evolve.space import Cells, Space
+from adaspring.library.evolve.spaces import spaces_of
+from adaspring.library.loader import Library
+from adaspring.reference.executor import accuracy
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is done: networks, combinations drawn, seconds of tuning and of timing."""
+
+    tasks: tuple[Task, ...]
+    drawn: int
+    tuning_s: float
+    seconds: float
+
+
+FULL = Extent(TASKS, 200, 300.0, 60.0)
+QUICK = Extent(TASKS[-1:], 20, 0.0, 3.0)
+MAX_DROP = 0.02
+HEADINGS = (
+    "network", "cells", "combinations", "pieces / whole", "metric bound", "metric within it",
+    "latency within its bound",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Compile, draw, measure, print, write."""
+    parser = report.arguments(__doc__, "one network, untuned, few combinations")
+    parser.add_argument("--picture", type=Path, help="draw the fronts here")
+    parser.add_argument("--segments", type=int, default=4)
+    asked = parser.parse_args()
+    extent = QUICK if asked.quick else FULL
+    results = [found for task in extent.tasks if (found := measure(task, extent, asked))]
+    Console(width=140).print(table(results))
+    if asked.picture:
+        draw(results, asked.picture)
+    ratios = {
+        f"{found['network']} {name}": report.ratio(found[name])
+        for found in results
+        for name in ("measured_over_predicted_ms",)
+    }
+    settings = {"segments": asked.segments, "max_drop": MAX_DROP, "tuning_s": extent.tuning_s}
+    packages = ("adaspring", "apache-tvm", "torch")
+    report.write(asked.json, "pieces", packages, settings, results, ratios)
+
+
+def measure(task: Task, extent: Extent, asked: argparse.Namespace) -> dict[str, Any] | None:
+    """Everything of one network; None where it stays whole."""
+    parts = task.data.load(FOLDER)
+    network = trained(task, parts, 0, FOLDER)
+    with tempfile.TemporaryDirectory() as name, Bars() as bars:
+        model = from_torch(network, (torch.from_numpy(parts.test.x[:1]),), name=task.name)
+        made = adaspring.compile(
+            model,
+            Path(name) / "net.lib",
+            progress=bars,
+            data=Splits(*map(_dataset, (parts.calibration, parts.validation, parts.test))),
+            segments=asked.segments,
+            bounds=Bounds(max_drop=MAX_DROP, front_only=False),
+            tuning=_tuning(extent.tuning_s),
+        )
+        (board,) = made.boards
+        assert isinstance(board, BoardResult), "the one board's error would have been raised"
+        with adaspring.load(board.folder) as library:
+            if library.manifest.composition is None:
+                print(f"{task.name} stays whole")
+                return None
+            return drawn(task.name, library, _dataset(parts.test), extent)
+
+
+def _tuning(seconds: float) -> Tuning:
+    return Tuning(trials=10**6, time_limit_s=seconds) if seconds else Tuning(trials=0)
+
+
+def _dataset(part) -> Dataset:
+    return Dataset(inputs=(part.x,), targets=part.y)
+
+
+def drawn(name: str, library: Library, test: Dataset, extent: Extent) -> dict[str, Any]:
+    """Run and time combinations drawn at random and all whole variants; hold them against it."""
+    composition = library.manifest.composition
+    assert composition is not None, "the library is in pieces"
+    space = spaces_of(library.manifest).each[1]
+    rows = _allowed(space, extent.drawn)
+    names = [space.name(cells) for cells in rows]
+    wholes = list(library.variants)
+    right, times = _run(library, [*names, *wholes], test, extent.seconds)
+    p90 = {each: float(np.percentile(found, 90)) for each, found in times.items()}
+    p50 = {each: float(np.median(found)) for each, found in times.items()}
+    search = Search(space)
+    predicted = {space.name(cells): search.found(cells, Goal()) for cells in rows}
+    errors = [right[each] - found.metric for each, found in predicted.items()]
+    ratios = [p90[each] / found.latency_ms for each, found in predicted.items()]
+    metric, latency = composition.metric, composition.latency
+    bound = None if metric is None else metric.fresh_bound or metric.bound
+    return {
+        "network": name,
+        "segments": len(composition.segments),
+        "cells": [len(segment.cells) for segment in composition.segments],
+        "combinations": space.combinations_count,
+        "uncut_ratio": composition.uncut_ratio,
+        "drawn": len(rows),
+        "metric_bound": bound,
+        "metric_errors": errors,
+        "metric_within_bound": None if bound is None else float(np.mean(np.abs(errors) <= bound)),
+        "latency_bound_ratio": None if latency is None else latency.bound_ratio,
+        "measured_over_predicted_ms": ratios,
+        "latency_within_bound": None
+        if latency is None
+        else float(np.mean(np.abs(np.array(ratios) - 1) <= latency.bound_ratio)),
+        "combinations_measured": [(each, right[each], p50[each]) for each in names],
+        "whole_variants": [(each, right[each], p50[each]) for each in wholes],
+    }
+
+
+def _allowed(space: Space, count: int) -> list[Cells]:
+    """Different combinations, at random among those that may run."""
+    random, search = np.random.default_rng(0), Search(space)
+    found: dict[Cells, None] = {}
+    for _ in range(50 * count):
+        cells = tuple(int(random.integers(len(each.names))) for each in space.segments)
+        metric = search.found(cells, Goal()).metric
+        if metric - space.metric_bound >= space.least_metric:
+            found[cells] = None
+        if len(found) == count:
+            break
+    return list(found)
+
+
+def _run(
+    library: Library, names: Sequence[str], test: Dataset, seconds: float
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """The share of right answers of each, and its times in turn with the others."""
+    nets = {name: library.open(name, preload=False) for name in names}
+    right = {}
+    for name, net in nets.items():
+        outputs = np.concatenate([net(sample[None]) for sample in test.inputs[0]])
+        right[name] = accuracy(outputs, test.labels)
+    times = time_in_turn(nets, [test.inputs[0][:1]], seconds)
+    return right, times
+
+
+def table(results: Sequence[Mapping[str, Any]]) -> Table:
+    """A row for each network."""
+    made = Table(title="networks in pieces")
+    for heading in HEADINGS:
+        made.add_column(heading, justify="left" if heading == "network" else "right")
+    for found in results:
+        within = (found["metric_within_bound"], found["latency_within_bound"])
+        made.add_row(
+            found["network"],
+            "x".join(map(str, found["cells"])),
+            str(found["combinations"]),
+            f"{found['uncut_ratio']:.3f}",
+            "-" if found["metric_bound"] is None else f"{100 * found['metric_bound']:.1f} points",
+            *("-" if share is None else f"{100 * share:.0f} %" for share in within),
+        )
+    return made
+
+
+if __name__ == "__main__":
+    main()
