@@ -1,6 +1,6 @@
-"""Networks in pieces: how many combinations, how well what they cost is predicted, and what it buys.
+"""Networks in pieces: combinations on offer, their costs predicted and measured, what they buy.
 
-Three networks (handwriting, keywords, activities) are compiled whole and in pieces, into one library
+Three networks (handwriting, keywords, activities) are compiled whole and in pieces, into a library
 each. Then combinations drawn at random among those that may run are run and timed as an app would,
 on the test part, which nothing was decided by, and held against their prediction; and the front of
 whole variants is held against that of combinations.
