@@ -24,12 +24,14 @@ _QUIET = 25  # a percentile that other processes hardly reach
 class Timed:
     """What was measured; milliseconds by round, (rounds, calls a round).
 
-    `cells` by their name, `combinations` in turn with the `whole` network; `cold` are calls of the
-    dense combination 50 ms apart. `outputs` are what each combination gave for the samples.
+    `cells` by their name, `combinations` in turn; `dense`, of dense cells, in turn with the `whole`
+    network; `cold` are calls of the dense combination 50 ms apart. `outputs` are what each
+    combination gave for the samples.
     """
 
     cells: Mapping[str, np.ndarray]
     combinations: Mapping[Cells, np.ndarray]
+    dense: np.ndarray
     whole: np.ndarray
     cold: np.ndarray
     outputs: Mapping[Cells, tuple[np.ndarray, ...]]
@@ -37,8 +39,7 @@ class Timed:
     @property
     def uncut_ratio(self) -> float:
         """The dense pieces' time over the whole network's, each in its undisturbed calls."""
-        pieces, whole = next(iter(self.combinations.values())), self.whole
-        return float(np.percentile(pieces, _QUIET) / np.percentile(whole, _QUIET))
+        return float(np.percentile(self.dense, _QUIET) / np.percentile(self.whole, _QUIET))
 
 
 def run(
@@ -62,13 +63,14 @@ def run(
     except ChildFailed as failed:
         raise BuildError(f"running the pieces of {model.name} failed: {failed}") from failed
     stored = {cells: name.replace("/", child.SLASH) for cells, name in names.items()}
-    times = _read(work / child.COMBINATIONS)
-    (whole,) = (times[name] for name in times if name not in stored.values())
+    times, cut = _read(work / child.COMBINATIONS), _read(work / child.WHOLE)
+    dense = next(iter(stored.values()))
     return Timed(
         cells=_read(work / child.CELLS),
         combinations={cells: times[name] for cells, name in stored.items()},
-        whole=whole,
-        cold=_read(work / child.COLD)[next(iter(stored.values()))],
+        dense=cut[dense],
+        whole=cut[child.PLAINEST],
+        cold=_read(work / child.COLD)[dense],
         outputs={
             cells: read_outputs(model, work / f"{name}.npz", len(inputs[0]))
             for cells, name in stored.items()

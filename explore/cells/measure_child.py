@@ -2,9 +2,9 @@
 
 Runs and times a library's cells and combinations with nothing loaded but what an app loads.
 COMBINATIONS is a JSON file of names, the dense one first. OUT/cells.npz gets each cell's times,
-OUT/combinations.npz each combination's and the plainest variant's, by round, OUT/cold.npz those of
-calls 50 ms apart, OUT/NAME.npz what the combination NAME, its slashes as commas, gives for all
-samples.
+OUT/combinations.npz each combination's, by round, OUT/whole.npz those of the dense one and of the
+plainest variant, OUT/cold.npz those of calls of the dense one 50 ms apart, OUT/NAME.npz what the
+combination NAME, its slashes as commas, gives for all samples.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from ...library.tensors import to_tensor
 from ..measure.local_child import run_all
 from ..measure.timing import time_apart, time_in_turn
 
-CELLS, COMBINATIONS, COLD = "cells.npz", "combinations.npz", "cold.npz"
+CELLS, COMBINATIONS, WHOLE, COLD = "cells.npz", "combinations.npz", "whole.npz", "cold.npz"
+PLAINEST = "plainest"
 SLASH = ","
 """What stands for a slash in names of files, and of arrays in them."""
 
@@ -34,15 +35,16 @@ def main(library: str, samples: str, combinations: str, out: str, seconds: str) 
         inputs = [data[f"x{i}"] for i in range(len(data.files))]
     sample = [value[0] for value in inputs]
     nets = {name: opened.open(name, preload=False) for name in names}
-    plainest = opened.manifest.plainest
     for name, net in nets.items():
         outputs = {f"y{i}": value for i, value in enumerate(run_all(net, inputs))}
         np.savez(Path(out) / f"{name.replace('/', SLASH)}.npz", **outputs)  # type: ignore[arg-type]
-    timed = nets | {plainest: opened.open(plainest, preload=False)}
-    _save(Path(out) / CELLS, _cell_times(opened, sample, float(seconds)))
-    _save(Path(out) / COMBINATIONS, time_in_turn(timed, sample, float(seconds)))
-    cold = {name: nets[name] for name in names[:1]}
-    _save(Path(out) / COLD, time_apart(cold, sample))
+    dense = {names[0]: nets[names[0]]}
+    plainest = opened.open(opened.manifest.plainest, preload=False)
+    timed, whole = float(seconds), dense | {PLAINEST: plainest}
+    _save(Path(out) / CELLS, _cell_times(opened, sample, timed))
+    _save(Path(out) / COMBINATIONS, time_in_turn(nets, sample, timed))
+    _save(Path(out) / WHOLE, time_in_turn(whole, sample, timed / 2))
+    _save(Path(out) / COLD, time_apart(dense, sample))
     print(json.dumps({"names": names}))
 
 
