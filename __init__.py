@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     from .explore.retrain.retrain import retrain_model as retrain
     from .explore.tune import tune_model as tune
     from .library.context import Context
+    from .library.follow.follower import Follower
     from .library.loader import Library, load
     from .library.net import Net
+    from .library.sensors.readings import Readings
+    from .library.sensors.sensors import Sensors
+    from .library.sensors.trace import Recorder, Replay
     from .metrics import Metric
 
     __version__: str
@@ -33,10 +37,15 @@ __all__ = [
     "AdaspringError",
     "Bounds",
     "Context",
+    "Follower",
     "Library",
     "Metric",
     "Net",
+    "Readings",
+    "Recorder",
+    "Replay",
     "Request",
+    "Sensors",
     "Tuning",
     "__version__",
     "compile",
@@ -50,10 +59,15 @@ _HOMES = {
     "AdaspringError": (".errors", "AdaspringError"),
     "Bounds": (".explore.request", "Bounds"),
     "Context": (".library.context", "Context"),
+    "Follower": (".library.follow.follower", "Follower"),
     "Library": (".library.loader", "Library"),
     "Metric": (".metrics", "Metric"),
     "Net": (".library.net", "Net"),
+    "Readings": (".library.sensors.readings", "Readings"),
+    "Recorder": (".library.sensors.trace", "Recorder"),
+    "Replay": (".library.sensors.trace", "Replay"),
     "Request": (".explore.request", "Request"),
+    "Sensors": (".library.sensors.sensors", "Sensors"),
     "Tuning": (".backends.tuning.settings", "Tuning"),
     "compile": (".explore.compile", "compile_model"),
     "load": (".library.loader", "load"),

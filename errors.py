@@ -77,3 +77,7 @@ class ManifestError(LibraryError):
 
 class RuntimeMissing(LibraryError):
     """What code runs on is missing: libtvm_runtime, a device's driver, or the thread pool."""
+
+
+class TraceError(AdaspringError):
+    """A trace of sensors cannot be played or recorded: missing, damaged, of another schema."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from ..errors import UsageError
 from .context import Context
@@ -25,6 +25,11 @@ from .shapes.choice import Choice
 from .streams.stream import Stream
 from .tensors import bind, borrowed_tensor, check_tensor, checked_array
 from .weights import Array
+
+if TYPE_CHECKING:
+    from .follow.follower import Follower
+    from .follow.steps import Step
+    from .sensors.sensors import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +77,8 @@ class Net:
         self.shapes = manifest.signatures
         self._choice = Choice(self.shapes, manifest.padding)
         self._name = manifest.name
+        self._manifest = manifest
+        self._follower: Follower | None = None
         self._load = load
         self._decide = decide
         self._switching = Turn(SWITCH_VARIANT)
@@ -95,6 +102,8 @@ class Net:
 
     def close(self) -> None:
         """Give up the variants and what they hold; UsageError if it is called from then on."""
+        if self._follower is not None:
+            self._follower.close()
         with self._switching:
             self._active = self._load = self._decide = cast(Any, _Closed())
             give_back_unused()
@@ -201,6 +210,47 @@ class Net:
             decide_us=1e6 * (decided - start),
             switch_ms=1e3 * (switched - decided),
         )
+
+    def follow(
+        self,
+        *,
+        every_s: float = 1.0,
+        dwell_s: float = 10.0,
+        sensors: Source | None = None,
+        on_switch: Callable[[Step], object] | None = None,
+        on_error: Callable[[BaseException], object] | None = None,
+        **own: Any,
+    ) -> Follower:
+        """Adapt in the background from now on, to what the sensors say; docs/app.md, Following.
+
+        The first step is taken before this returns, and raises what goes wrong in it.
+
+        Args:
+            every_s: how often to look, in [0.05, 86400]; events are looked at within a second.
+            dwell_s: for how long after a move only a broken constraint moves it, in [0, 86400].
+            sensors: what is read in place of this machine's; a `Replay` plays a trace.
+            on_switch: is called after each move, by the thread that made it.
+            on_error: is called with what went wrong in a step; the next is taken all the same.
+            own: fields of the context that the app knows itself: values, or functions of none.
+
+        Raises:
+            UsageError: a value out of range, no field of a context, or the net is followed already.
+
+        """
+        from .follow.follower import Follower, Settings
+
+        if self._follower is not None and self._follower.running:
+            raise UsageError("this net is followed already; close that follower first")
+        settings = Settings(
+            every_s=every_s,
+            dwell_s=dwell_s,
+            sensors=sensors,
+            on_switch=on_switch,
+            on_error=on_error,
+            own=own,
+        )
+        self._follower = Follower(self, self._manifest, settings)
+        return self._follower
 
     def use(self, variant: str) -> None:
         """Put a variant in place by name; UsageError lists the names where there is none."""
