@@ -72,10 +72,12 @@ class Context:
             UsageError: there is no such field, or its value is out of range.
 
         """
-        from .sensors.context import check_names, check_source, read_source
+        from .sensors.context import check_names, read_source
+        from .sensors.sensors import of_this_machine
 
         check_names(own, (field.name for field in fields(cls)))
-        return cls(**{**read_source(check_source(sensors)).context_fields(), **own})
+        source = of_this_machine() if sensors is None else sensors
+        return cls(**{**read_source(source).context_fields(), **own})
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -237,14 +237,16 @@ class Net:
             UsageError: a value out of range, no field of a context, or the net is followed already.
 
         """
-        from .follow.follower import Follower, Settings
+        from .follow.follower import Follower
+        from .follow.settings import Settings
+        from .sensors.sensors import of_this_machine
 
         if self._follower is not None and self._follower.running:
             raise UsageError("this net is followed already; close that follower first")
         settings = Settings(
             every_s=every_s,
             dwell_s=dwell_s,
-            sensors=sensors,
+            sensors=of_this_machine() if sensors is None else sensors,
             on_switch=on_switch,
             on_error=on_error,
             own=own,

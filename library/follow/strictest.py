@@ -8,13 +8,18 @@ from math import inf
 from ..context import Context
 
 _BUCKETS_COUNT = 16
+_BATTERY_STEP_RATIO = 0.02
 
 
 class Window:
-    """Remembers the contexts of the last `length_s` seconds, to a sixteenth of that."""
+    """Remembers the contexts of the last `length_s` seconds, to a sixteenth of that.
+
+    The battery it gives changes by steps of two points at least: gauges are no finer, and waver.
+    """
 
     def __init__(self, length_s: float) -> None:
         self._length_s = length_s
+        self._battery_ratio: float | None = None
         self._buckets: list[tuple[int, Context]] = []
 
     def add(self, at_s: float, context: Context) -> Context:
@@ -28,7 +33,13 @@ class Window:
         self._buckets = [*kept, (number, context)]
         for _, then in kept:
             context = stricter(then, context)
-        return context
+        return self._steady(context)
+
+    def _steady(self, context: Context) -> Context:
+        held, ratio = self._battery_ratio, context.battery_ratio
+        if held is None or ratio is None or abs(held - ratio) >= _BATTERY_STEP_RATIO:
+            self._battery_ratio = held = ratio
+        return replace(context, battery_ratio=held)
 
 
 def stricter(before: Context, now: Context) -> Context:

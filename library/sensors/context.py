@@ -7,20 +7,16 @@ from typing import Any
 
 from ...errors import UsageError
 from .readings import Readings
-from .sensors import Source, of_this_machine
+from .sensors import Source
 
 
-def check_source(source: Any) -> Source:
-    """Return a source of readings, the machine's where it is None; UsageError where it is none."""
-    if source is None:
-        return of_this_machine()
+def check_source(source: Any) -> None:
+    """Refuse what cannot be read."""
     if isinstance(source, type) or not callable(getattr(source, "read", None)):
         raise UsageError(
             f"sensors is {source!r}; give what has read(), for example "
             'adaspring.Replay("day.jsonl"), or leave it out'
         )
-    found: Source = source
-    return found
 
 
 def check_names(given: Iterable[str], known: Iterable[str]) -> None:
@@ -32,7 +28,8 @@ def check_names(given: Iterable[str], known: Iterable[str]) -> None:
 
 
 def read_source(source: Source) -> Readings:
-    """Read a source; UsageError where it gives something else than Readings."""
+    """Read a source; UsageError where it cannot be read, or gives something else than Readings."""
+    check_source(source)
     readings = source.read()
     if not isinstance(readings, Readings):
         raise UsageError(f"{type(source).__name__}.read() gave {readings!r}; it must be Readings")
