@@ -67,7 +67,7 @@ class Steps:
         stays = self._why_it_stays(here, at_s, strictest)
         if stays:
             return Step(at_s=at_s, events=events, context=context, switch=None, reason=stays)
-        return self._adapt(net, at_s, context, events, strictest, "free to move")
+        return self._adapt(net, at_s, context, events, strictest, "the policy's choice")
 
     def _why_it_stays(self, here: str, at_s: float, strictest: Context) -> str:
         if self._moved_s is not None and 0 <= at_s - self._moved_s < self._dwell_s:

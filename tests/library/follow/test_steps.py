@@ -148,7 +148,7 @@ def test_a_step_that_changes_nothing_says_what_the_policy_said(walk):
         step = walk.step(TIGHT)
     assert step.switch is not None
     assert not step.moved
-    assert step.reason.startswith("stays on rank4: free to move; λ2")
+    assert step.reason.startswith("stays on rank4: the policy's choice; λ2")
 
 
 def test_each_step_has_a_reason(walk):
