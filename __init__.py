@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .library.follow.follower import Follower
     from .library.loader import Library, load
     from .library.net import Net
+    from .library.policies import Balanced, Budget, Deadline, LambdaRule
     from .library.sensors.readings import Readings
     from .library.sensors.sensors import Sensors
     from .library.sensors.trace import Recorder, Replay
@@ -35,9 +36,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AdaspringError",
+    "Balanced",
     "Bounds",
+    "Budget",
     "Context",
+    "Deadline",
     "Follower",
+    "LambdaRule",
     "Library",
     "Metric",
     "Net",
@@ -57,8 +62,12 @@ __all__ = [
 
 _HOMES = {
     "AdaspringError": (".errors", "AdaspringError"),
+    "Balanced": (".library.policies", "Balanced"),
     "Bounds": (".explore.request", "Bounds"),
+    "Budget": (".library.policies", "Budget"),
     "Context": (".library.context", "Context"),
+    "Deadline": (".library.policies", "Deadline"),
+    "LambdaRule": (".library.policies", "LambdaRule"),
     "Follower": (".library.follow.follower", "Follower"),
     "Library": (".library.loader", "Library"),
     "Metric": (".metrics", "Metric"),

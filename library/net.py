@@ -19,7 +19,7 @@ from .context import Context
 from .executable import Executable
 from .manifest import Manifest
 from .native.turns import SWITCH_VARIANT, Turn
-from .policy import Decision
+from .policies import Decide, Miss, Predicted
 from .runtime import give_back_unused
 from .shapes.choice import Choice
 from .streams.stream import Stream
@@ -37,7 +37,7 @@ class Switch:
     """One adaptation: what ran before and after, why, and what it took.
 
     `decide_us` is the policy's time, `switch_ms` that of putting the variant in place: loading it,
-    where it was not loaded ahead. `relaxed` and `unchecked` as in `Decision`.
+    where it was not loaded ahead. The rest as in `Decision`.
     """
 
     from_variant: str
@@ -45,6 +45,8 @@ class Switch:
     reason: str
     relaxed: tuple[str, ...]
     unchecked: tuple[str, ...]
+    missed: tuple[Miss, ...]
+    predicted: Predicted
     decide_us: float
     switch_ms: float
 
@@ -68,7 +70,7 @@ class Net:
         self,
         manifest: Manifest,
         load: Callable[[str, int], Executable],
-        decide: Callable[[Context], Decision],
+        decide: Decide,
         variant: str,
     ) -> None:
         self.inputs, self.outputs = manifest.inputs, manifest.outputs
@@ -195,7 +197,7 @@ class Net:
         with self._switching:
             before = self._active.name
             start = time.perf_counter()
-            decision = self._decide(context)
+            decision = self._decide(context, before)
             decided = time.perf_counter()
             if decision.variant != before:
                 self._active = self._load(decision.variant, 0)
@@ -207,6 +209,8 @@ class Net:
             reason=decision.reason,
             relaxed=decision.relaxed,
             unchecked=decision.unchecked,
+            missed=decision.missed,
+            predicted=decision.predicted,
             decide_us=1e6 * (decided - start),
             switch_ms=1e3 * (switched - decided),
         )

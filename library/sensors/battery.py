@@ -29,7 +29,7 @@ class BatteryState:
 
     battery_ratio: float | None = None
     on_mains: bool | None = None
-    energy_left_mj: float | None = None
+    battery_energy_mj: float | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Battery:
         return BatteryState(
             battery_ratio=_ratio(batteries),
             on_mains=_on_mains([battery.status for battery in batteries], plugs),
-            energy_left_mj=_energy_left_mj(batteries),
+            battery_energy_mj=_energy_mj(batteries),
         )
 
 
@@ -127,7 +127,7 @@ def _ratio(batteries: Sequence[_Battery]) -> float | None:
     return total / sum(weights)
 
 
-def _energy_left_mj(batteries: Sequence[_Battery]) -> float | None:
+def _energy_mj(batteries: Sequence[_Battery]) -> float | None:
     known = [battery.now_uwh for battery in batteries if battery.now_uwh is not None]
     if not batteries or len(known) < len(batteries):
         return None

@@ -18,7 +18,7 @@ class Readings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
 
     battery_ratio            what is left of all batteries together, on mains too
     on_mains                 whether the machine is fed from outside
-    energy_left_mj           what is left in all batteries
+    battery_energy_mj        what is left in all batteries, of which the calls get a share
     available_memory_bytes   what may still be allocated, besides what is in use
     memory_pressure_ratio    share of the last ten seconds in which something waited for memory
     load_ratio               what other work adds to a call's time; 1 makes it twice as long
@@ -28,7 +28,7 @@ class Readings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, om
 
     battery_ratio: Ratio | None = None
     on_mains: bool | None = None
-    energy_left_mj: Amount | None = None
+    battery_energy_mj: Amount | None = None
     available_memory_bytes: Amount | None = None
     memory_pressure_ratio: Ratio | None = None
     load_ratio: Annotated[float, Meta(ge=0, le=MOST_LOAD_RATIO)] | None = None

@@ -64,7 +64,7 @@ class Sensors:
         return Readings(
             battery_ratio=battery.battery_ratio,
             on_mains=battery.on_mains,
-            energy_left_mj=battery.energy_left_mj,
+            battery_energy_mj=battery.battery_energy_mj,
             available_memory_bytes=self._memory.read(),
             memory_pressure_ratio=self._pressure.read(),
             load_ratio=self._load.read(),

@@ -25,7 +25,7 @@ from .sensors import Source, of_this_machine
 
 _VERSION = 1
 _MOST_BYTES = 2**28
-_OWN = ("latency_budget_ms", "metric_floor", "calls_per_s")
+_OWN = ("latency_budget_ms", "metric_floor", "calls_per_s", "energy_left_mj", "time_left_s")
 _MOST_FACTOR = 1e9
 
 
@@ -43,6 +43,8 @@ class Moment(Readings, frozen=True, kw_only=True, forbid_unknown_fields=True, om
     latency_budget_ms: Annotated[float, Meta(ge=0, le=1e9)] | None = None
     metric_floor: float | None = None
     calls_per_s: Annotated[float, Meta(ge=0, le=1e9)] | None = None
+    energy_left_mj: Annotated[float, Meta(ge=0, le=1e12)] | None = None
+    time_left_s: Annotated[float, Meta(ge=0, le=1e9)] | None = None
     memory_budget_bytes: Amount | None = None
 
     def context_fields(self) -> dict[str, Any]:

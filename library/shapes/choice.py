@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ...errors import InputError, UsageError
 from ..context import Context
+from ..evolve.spaces import spaces_of
 from ..manifest import Manifest, Signature
-from ..policy import Decision, Policy
+from ..policies import Decide, Decision, Policy
 from ..tensors import describe, shape_of, takes
 from .padding import Padded, Padding
 
@@ -64,14 +65,15 @@ class Choice:
         raise UsageError(f"the context's shapes are {given}; {takes(self._signatures)}")
 
 
-def decide_by_shape(policy: Policy, manifest: Manifest) -> Callable[[Context], Decision]:
+def decide_by_shape(policy: Policy, manifest: Manifest) -> Decide:
     """Prepare a policy for each shape's costs; a context's shapes say which are decided by."""
     choice = Choice(manifest.signatures, {})
     prepared = [
-        policy.prepare(manifest.at(index).variants) for index in range(len(manifest.signatures))
+        policy.prepare(spaces_of(manifest, index)) for index in range(len(manifest.signatures))
     ]
 
-    def decide(context: Context) -> Decision:
-        return prepared[choice.index_for(context.shapes)](context)
+    def decide(context: Context, current: str | None = None) -> Decision:
+        shapes = getattr(context, "shapes", None)  # what is no context, the policy refuses
+        return prepared[choice.index_for(shapes)](context, current)
 
     return decide

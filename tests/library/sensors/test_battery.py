@@ -31,7 +31,7 @@ def test_energy_stands_in_for_a_percentage_and_is_given_in_millijoules(machine):
     machine.battery(energy_now=12_000_000, energy_full=48_000_000)
     # 12 Wh are 43,200 J
     assert read(machine) == BatteryState(
-        battery_ratio=0.25, on_mains=False, energy_left_mj=pytest.approx(43_200_000)
+        battery_ratio=0.25, on_mains=False, battery_energy_mj=pytest.approx(43_200_000)
     )
 
 
@@ -40,7 +40,7 @@ def test_charge_is_energy_where_the_voltage_is_known(machine):
     assert read(machine) == BatteryState(battery_ratio=0.5, on_mains=False)
     machine.battery(voltage_now=3_700_000)
     # 1 Ah at 3.7 V are 13,320 J
-    assert read(machine).energy_left_mj == pytest.approx(13_320_000)
+    assert read(machine).battery_energy_mj == pytest.approx(13_320_000)
 
 
 def test_two_batteries_weigh_as_much_as_they_hold(machine):
@@ -48,7 +48,7 @@ def test_two_batteries_weigh_as_much_as_they_hold(machine):
     machine.battery("BAT1", energy_now=0, energy_full=40_000_000, status="Unknown")
     found = read(machine)
     assert found.battery_ratio == pytest.approx(0.2)
-    assert found.energy_left_mj == pytest.approx(36_000_000)
+    assert found.battery_energy_mj == pytest.approx(36_000_000)
 
 
 def test_batteries_that_do_not_say_what_they_hold_weigh_the_same(machine):

@@ -68,7 +68,11 @@ def test_all_that_a_machine_says_is_read(machine):
     clock.now_s += 1
     machine.stat((150, 950), running=2)
     found = of_machine.read()
-    assert (found.battery_ratio, found.on_mains, found.energy_left_mj) == (0.5, False, 72_000_000)
+    assert (found.battery_ratio, found.on_mains, found.battery_energy_mj) == (
+        0.5,
+        False,
+        72_000_000,
+    )
     assert found.available_memory_bytes == 50_000_000
     assert found.memory_pressure_ratio == pytest.approx(0.015)
     assert found.load_ratio == pytest.approx(1.0)  # half of the time is others'
