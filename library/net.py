@@ -12,11 +12,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from ..errors import UsageError
 from .context import Context
-from .executable import Executable
+from .executable import CPU, DEVICES, Executable
+from .live.costs import LiveCosts
+from .live.meter import Meter
 from .manifest import Manifest
 from .native.turns import SWITCH_VARIANT, Turn
 from .policy import Decision
@@ -56,7 +59,8 @@ class Net:
 
     `shapes` are those that it was compiled for, `inputs` and `outputs` of the first: name, shape
     and type of each; `variants` are the names that `use` takes. `close`, or the end of a `with`
-    block, gives up the variants; a running call goes on.
+    block, gives up the variants; a running call goes on. `on_switch`, `on_call` and `on_late` (a
+    call above the latency budget adapted to last) take functions to be called with what happened.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class Net:
         load: Callable[[str, int], Executable],
         decide: Callable[[Context], Decision],
         variant: str,
+        meter: Meter | None = None,
     ) -> None:
         self.inputs, self.outputs = manifest.inputs, manifest.outputs
         self._states = manifest.states
@@ -74,6 +79,10 @@ class Net:
         self._name = manifest.name
         self._load = load
         self._decide = decide
+        self._meter = meter or Meter(manifest)
+        self.on_switch, self.on_call = self._meter.on_switch, self._meter.on_call
+        self.on_late = self._meter.on_late
+        self._is_waited_for = DEVICES[manifest.board.device] == CPU
         self._switching = Turn(SWITCH_VARIANT)
         self._active = load(variant, 0)
 
@@ -117,6 +126,7 @@ class Net:
             InputError: a wrong number, name, shape or type. NaN passes.
 
         """
+        start_s = time.perf_counter()
         values = bind(self.inputs, args, named)
         padded = self._choice.pad(values)
         if padded is not None:
@@ -126,7 +136,7 @@ class Net:
             checked_array(spec, value, self.shapes)
             for spec, value in zip(self.shapes[index].inputs, values, strict=True)
         ]
-        outputs = self._executable(index).run_arrays(arrays)
+        outputs = self._run(index, arrays, start_s)
         if padded is not None:
             outputs = padded.cut(outputs)
         return outputs[0] if len(outputs) == 1 else outputs
@@ -148,7 +158,7 @@ class Net:
                 "INPUT=OUTPUT, which says which output is which input of the next call"
             )
         return Stream(
-            lambda arrays: self._executable(0).run_arrays(arrays),
+            lambda arrays: self._run(0, arrays, time.perf_counter()),
             self.inputs,
             self.outputs,
             self._states,
@@ -165,6 +175,7 @@ class Net:
             InputError: as for a call; also memory that is not contiguous or 64-byte aligned.
 
         """
+        start_s = time.perf_counter()
         values = bind(self.inputs, args, named)
         tensors = [
             borrowed_tensor(spec.name, value)
@@ -173,8 +184,17 @@ class Net:
         index = self._choice.index_of(tensors)
         for spec, tensor in zip(self.shapes[index].inputs, tensors, strict=True):
             check_tensor(spec, tensor, self.shapes)
-        outputs = self._executable(index).run(tensors)
+        executable = self._executable(index)
+        outputs = executable.run(tensors)
+        if self._is_waited_for:
+            self._meter.note(executable.name, index, start_s)
         return outputs[0] if len(outputs) == 1 else outputs
+
+    def _run(self, index: int, arrays: Sequence[Array], start_s: float) -> tuple[Array, ...]:
+        executable = self._executable(index)
+        outputs = executable.run_arrays(arrays)
+        self._meter.note(executable.name, index, start_s)
+        return outputs
 
     def _executable(self, index: int) -> Executable:
         """The active variant at a shape, loaded now where it was not."""
@@ -186,13 +206,11 @@ class Net:
         with self._switching:
             before = self._active.name
             start = time.perf_counter()
-            decision = self._decide(context)
+            decision = self._decide(self._meter.expect(context))
             decided = time.perf_counter()
-            if decision.variant != before:
-                self._active = self._load(decision.variant, 0)
-                give_back_unused()
+            self._put_in_place(decision.variant)
             switched = time.perf_counter()
-        return Switch(
+        switch = Switch(
             from_variant=before,
             to_variant=decision.variant,
             reason=decision.reason,
@@ -201,13 +219,47 @@ class Net:
             decide_us=1e6 * (decided - start),
             switch_ms=1e3 * (switched - decided),
         )
+        self._meter.switched(switch)
+        return switch
 
     def use(self, variant: str) -> None:
         """Put a variant in place by name; UsageError lists the names where there is none."""
         with self._switching:
-            if variant != self._active.name:
-                self._active = self._load(variant, 0)
-                give_back_unused()
+            before = self._active.name
+            start = time.perf_counter()
+            self._put_in_place(variant)
+            switched = time.perf_counter()
+        self._meter.switched(
+            Switch(
+                from_variant=before,
+                to_variant=variant,
+                reason="asked for by name",
+                relaxed=(),
+                unchecked=(),
+                decide_us=0.0,
+                switch_ms=1e3 * (switched - start),
+            )
+        )
+
+    def _put_in_place(self, variant: str) -> None:
+        if variant != self._active.name:
+            self._active = self._load(variant, 0)
+            give_back_unused()
+
+    def costs(self) -> LiveCosts:
+        """Tabulate what calls take, as recorded in the library and as measured in this net."""
+        with self._switching:
+            return self._meter.costs()
+
+    def save_costs(self, path: str | Path) -> None:
+        """Write what was learnt of costs, for `Library.open(costs=path)` to go on from.
+
+        Raises:
+            CostsError: the file cannot be written.
+
+        """
+        with self._switching:
+            self._meter.save(Path(path))
 
 
 def unknown_variant(name: str, known: Sequence[str]) -> UsageError:

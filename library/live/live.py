@@ -1,0 +1,155 @@
+"""Keeps what each call took, and learns from it when it is asked.
+
+A call leaves three numbers in a ring, without a lock; whoever asks what was learnt takes them from
+there, and is alone in that (the net's turn of switching sees to it). A ring forgets its oldest
+calls; what changed long before somebody asks is no news.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from math import exp
+from time import perf_counter
+
+import numpy as np
+
+from .ratios import OWN, Floats, Ratios
+from .recorded import Recorded
+
+COLD_S = 0.01
+"""From how long a pause on a call is cold. The recorded cold calls are 50 ms apart; threads sleep and
+caches are others' long before, so what lies between is nearer to them than to calls in a row."""
+
+_RING, _SHOWN = 64, 256
+_LEAST_CALLS = 8  # of one median
+_MOST_TRACKS = 256
+_LEAST_S = 1e-12  # for a clock that did not move
+
+
+@dataclass(frozen=True, kw_only=True)
+class Factors:
+    """What recorded latencies are to be multiplied by, at one pace.
+
+    `common_ratio` holds for all, of the 90th percentile; `own_ratios` by name, 1 where nothing is
+    known of a name.
+    """
+
+    common_ratio: float
+    own_ratios: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class _Baseline:
+    """What calls are compared with: the recorded sum over a combination's names, their shares."""
+
+    p50_s: float
+    p90_over_p50: float
+    shares: Floats
+
+
+class Track:
+    """The calls of one variant, or of one combination of cells."""
+
+    def __init__(self, places: Sequence[int], recorded: Sequence[Recorded]) -> None:
+        self.places = np.array(places)
+        self.baselines = [_baseline(recorded, cold) for cold in (False, True)]
+        # number, end, seconds taken, seconds since the call before
+        self.calls: deque[tuple[int, float, float, float]] = deque(maxlen=_RING)
+        self.numbers = count(1)
+        self.calls_count, self.last_s = 0, 0.0
+        self.waiting: tuple[list[float], list[float]] = ([], [])
+        self.shown_s: tuple[deque[float], deque[float]] = deque(maxlen=_SHOWN), deque(maxlen=_SHOWN)
+
+
+def _baseline(recorded: Sequence[Recorded], cold: bool) -> _Baseline | None:
+    pairs = [each.at(cold) for each in recorded]
+    known = [pair for pair in pairs if pair is not None]
+    if len(known) < len(pairs):
+        return None
+    p50, p90 = np.array(known).T
+    total = float(p50.sum())
+    return _Baseline(1e-3 * total, float(p90.sum()) / total, p50 / total)
+
+
+class Live:
+    """What was learnt of the names of `recorded`, from calls of one or of several at a time."""
+
+    def __init__(
+        self, recorded: Mapping[str, Recorded], clock: Callable[[], float] = perf_counter
+    ) -> None:
+        self.recorded = dict(recorded)
+        self._clock = clock
+        self.names = tuple(recorded)
+        self._places = {name: place for place, name in enumerate(self.names)}
+        self.ratios = (Ratios(len(self.names)), Ratios(len(self.names)))  # hot, cold
+        self._tracks: dict[tuple[str, ...], Track] = {}
+        self._last_s = -np.inf
+
+    def track(self, names: tuple[str, ...]) -> Track:
+        """Return where the calls of these names go; KeyError where one is unknown.
+
+        Of combinations only so many are kept, the ones that began to be used last.
+        """
+        track = self._tracks.get(names)
+        if track is None:
+            places = [self._places[name] for name in names]
+            track = Track(places, [self.recorded[name] for name in names])
+            while len(self._tracks) >= max(_MOST_TRACKS, len(self.names)):
+                self._tracks.pop(next(iter(self._tracks)), None)
+            self._tracks[names] = track
+        return track
+
+    def note(self, track: Track, start_s: float) -> float:
+        """Keep a call that began at `start_s` and ends now; return its seconds. From any thread."""
+        end_s = self._clock()
+        elapsed_s = end_s - start_s
+        track.calls.append((next(track.numbers), end_s, elapsed_s, start_s - self._last_s))
+        self._last_s = end_s
+        return elapsed_s
+
+    def learn(self) -> None:
+        """Take in the calls since the last time, and let grow old what was learnt before."""
+        for track in tuple(self._tracks.values()):
+            if track.calls:
+                self._take(track)
+        now_s = self._clock()
+        for ratios in self.ratios:
+            ratios.fade(now_s)
+
+    def expect(self, stretch: float) -> None:
+        """Take in what other work is said to stretch calls by, 1 for not at all."""
+        for ratios in self.ratios:
+            ratios.expect(stretch)
+
+    def factors(self, cold: bool) -> Factors:
+        """What is believed now; of a pace that was never called, what the other one tells."""
+        ratios = self.ratios[cold]
+        if ratios.is_new:
+            ratios = self.ratios[not cold]
+        own = dict(zip(self.names, np.exp(ratios.mean[OWN:]).tolist(), strict=True))
+        return Factors(common_ratio=exp(ratios.common) * ratios.tail, own_ratios=own)
+
+    def _take(self, track: Track) -> None:
+        taken = [track.calls.popleft() for _ in range(len(track.calls))]
+        track.calls_count, track.last_s = max(taken)[0], taken[-1][1]
+        for cold, waiting in enumerate(track.waiting):
+            times_s = [call[2] for call in taken if (call[3] >= COLD_S) == cold]
+            track.shown_s[cold].extend(times_s)
+            waiting += times_s
+            if len(waiting) >= _LEAST_CALLS:
+                self._add(track, bool(cold), waiting)
+                waiting.clear()
+
+    def _add(self, track: Track, cold: bool, times_s: Sequence[float]) -> None:
+        """Tell the filter; older and newer calls apart where there are enough for both."""
+        baseline = track.baselines[cold]
+        if baseline is None:
+            return
+        half = len(times_s) // 2 if len(times_s) >= 2 * _LEAST_CALLS else 0
+        for part in filter(None, (times_s[:half], times_s[half:])):
+            measured = [(time_s + _LEAST_S) / baseline.p50_s for time_s in part]
+            ratio = baseline.p90_over_p50
+            self.ratios[cold].add(track.places, baseline.shares, measured, ratio, track.last_s)

@@ -1,0 +1,189 @@
+"""By how much calls take longer than recorded: what all share, and what each name has of its own.
+
+The logarithm of measured over recorded is a sum: `machine` (this machine beside the one that the
+library was measured on), `moment` (throttling, other work), and one `own` of each variant or cell,
+weighted by its share of the recorded time. One call cannot tell which of them moved; their
+deviations say which is likelier, and calls of another variant decide. That is a Kalman filter, over
+medians of calls, so that single late ones (page faults, preemption, a first call) count for little.
+
+A median that is far from what was expected is cut to what was still likely, of a name that is new
+left out; a second one in the same direction is a step: then its likely cause is made uncertain, and
+takes up the difference.
+
+Source  Kalman, Journal of Basic Engineering 82(1), 1960; means fade as in Uhlenbeck and Ornstein,
+        Physical Review 36, 1930
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from math import copysign, log, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.int64]
+
+MACHINE, MOMENT, OWN = 0, 1, 2
+"""Where the state has what all share; each name's own follow from OWN on."""
+
+# Standard deviations of logarithms, before anything was measured.
+_SHARED_DEVIATION, OWN_DEVIATION = 0.3, 0.1
+# After so long without a call, what was learnt is worth 1 / e of what it was.
+_MOMENT_FADES_S, FADES_S = 600.0, 7 * 86400.0
+_STEP_S = 1.0
+# How far a median errs beyond what the spread of its calls says, and how far each call's causes
+# wander until the next one.
+_FLOOR_DEVIATION, _WANDER_DEVIATION = 0.02, 0.003
+_LEAST_SPREAD, _FIRST_SPREAD, _MOST_SPREAD = 0.02, 0.15, 0.5
+_NORMAL_QUARTILES = 1.349  # of a normal distribution, from quartile to quartile in deviations
+_MEDIAN_VARIANCE = 1.571  # pi / 2: of the median of n values over that of their mean
+_FAR = 3.0  # deviations
+_SETTLED_COUNT = 4  # medians, after which a name's own is not what a step is first put down to
+_TAIL_CALLS, _TAIL_WEIGHT, _TAIL_RANGE = 128, 32, (0.5, 8.0)
+
+
+class Ratios:
+    """The filter of one pace of calls, hot or cold; time is any clock's in seconds."""
+
+    def __init__(self, count: int) -> None:
+        size = OWN + count
+        self._variance = np.full(size, OWN_DEVIATION**2)
+        self._variance[:OWN] = _SHARED_DEVIATION**2
+        self._fades_s = np.full(size, FADES_S)
+        self._fades_s[MOMENT] = _MOMENT_FADES_S
+        self.mean, self.covariance = np.zeros(size), np.diag(self._variance)
+        self.medians_count = np.zeros(count, np.int64)
+        self._expected_moment = 0.0
+        self._spread = _FIRST_SPREAD
+        self._beyond: deque[float] = deque(maxlen=_TAIL_CALLS)
+        self._tail: float | None = 1.0
+        self._suspect = 0.0
+        self._when_s: float | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no call was ever measured, nor loaded."""
+        return not self.medians_count.any()
+
+    @property
+    def common(self) -> float:
+        """The logarithm of what all take longer by."""
+        return float(self.mean[MACHINE] + self.mean[MOMENT])
+
+    @property
+    def tail(self) -> float:
+        """By how much the 90th percentile is farther from the median than recorded, as a ratio.
+
+        With few calls nearer to 1.
+        """
+        if self._tail is None:
+            count = len(self._beyond)
+            found = sorted(self._beyond)[(9 * count) // 10]
+            least, most = _TAIL_RANGE
+            self._tail = min(max(found ** (count / (count + _TAIL_WEIGHT)), least), most)
+        return self._tail
+
+    def expect(self, stretch: float) -> None:
+        """Take in what the app or a sensor says that other work stretches calls by.
+
+        Where calls were measured, they may or may not show it already: half of a change is
+        believed until the next calls tell.
+        """
+        change = log(stretch) - self._expected_moment
+        if change == 0.0:
+            return
+        self._expected_moment += change
+        known = 1.0 - self.covariance[MOMENT, MOMENT] / self._variance[MOMENT]
+        known = 0.0 if self._when_s is None else min(max(known, 0.0), 1.0)
+        self.mean[MOMENT] += change * (1.0 - known / 2)
+        self.covariance[MOMENT, MOMENT] += known * (change / 2) ** 2
+
+    def believe(self, index: int, mean: float, deviation: float) -> None:
+        """Begin with what is known from before; no deviation is above that of knowing nothing."""
+        self.mean[index] = mean
+        self.covariance[index, index] = min(deviation**2, self._variance[index])
+
+    def fade(self, now_s: float) -> None:
+        """Let what was learnt grow old: means go back to what is expected, deviations grow."""
+        if self._when_s is None:
+            self._when_s = now_s
+        passed_s = now_s - self._when_s
+        if passed_s >= _STEP_S:
+            self._when_s = now_s
+            self.age(passed_s)
+
+    def age(self, passed_s: float) -> None:
+        """Go `passed_s` on without a call."""
+        kept = np.exp(-passed_s / self._fades_s)
+        self.mean[MOMENT] -= self._expected_moment
+        self.mean *= kept
+        self.mean[MOMENT] += self._expected_moment
+        self.covariance *= np.multiply.outer(kept, kept)
+        self.covariance.flat[:: self.mean.size + 1] += self._variance * (1.0 - kept**2)
+
+    def add(
+        self,
+        places: Places,
+        shares: Floats,
+        measured: Sequence[float],
+        p90_over_p50: float,
+        now_s: float,
+    ) -> None:
+        """Take in some calls of one combination of names.
+
+        Args:
+            places: which names the calls ran, by number.
+            shares: each name's share of the recorded time; their sum is 1.
+            measured: each call's time over the recorded median, above 0.
+            p90_over_p50: the recorded 90th percentile over the recorded median.
+            now_s: when the last one ended.
+
+        """
+        values = sorted(measured)
+        count = len(values)
+        middle = values[(count - 1) // 2]
+        usual = middle * p90_over_p50
+        self._beyond.extend([value / usual for value in values])
+        self._tail = None
+        spread = log(values[3 * count // 4] / values[count // 4]) / _NORMAL_QUARTILES
+        self._spread += 0.1 * (min(max(spread, _LEAST_SPREAD), _MOST_SPREAD) - self._spread)
+        noise = _MEDIAN_VARIANCE * self._spread**2 / count + _FLOOR_DEVIATION**2
+        self.fade(now_s)
+        self._correct(log(middle), places, shares, noise)
+        self.medians_count[places] += 1
+
+    def _correct(self, middle: float, places: Places, shares: Floats, noise: float) -> None:
+        owned = places + OWN
+        self.covariance[MOMENT, MOMENT] += _WANDER_DEVIATION**2
+        self.covariance[owned, owned] += _WANDER_DEVIATION**2
+        weights = np.zeros_like(self.mean)
+        weights[:OWN], weights[owned] = 1.0, shares
+        surprise = middle - float(weights @ self.mean)
+        gain = self.covariance @ weights
+        variance = float(weights @ gain) + noise
+        far = _FAR * sqrt(variance)
+        if abs(surprise) <= far:
+            self._suspect = 0.0
+        elif surprise * self._suspect > 0.0:
+            self._suspect = 0.0
+            self._widen(surprise**2, places, shares)
+            gain = self.covariance @ weights
+            variance = float(weights @ gain) + noise
+        else:
+            self._suspect = surprise
+            surprise = copysign(far, surprise) if self._is_settled(places) else 0.0
+        self.mean += gain * (surprise / variance)
+        self.covariance -= np.multiply.outer(gain, gain / variance)
+
+    def _is_settled(self, places: Places) -> bool:
+        return bool(self.medians_count[places].min() >= _SETTLED_COUNT)
+
+    def _widen(self, variance: float, places: Places, shares: Floats) -> None:
+        """Make the causes of a step uncertain: a name's that is new, else what all share."""
+        shared = 0.9 if self._is_settled(places) else 0.1
+        owned = places + OWN
+        self.covariance[MOMENT, MOMENT] += shared * variance
+        self.covariance[owned, owned] += (1.0 - shared) * variance / float(shares @ shares)
