@@ -20,9 +20,10 @@ _HEADINGS = ("variant", "pace", "calls", "recorded p50", "p90", "live p50", "p90
 class LiveCost:
     """What a variant's calls take at one pace; None: not known.
 
-    Calls are cold that begin 10 ms or more after the end of the one before, else hot. Of `calls_count` calls
-    at either pace, the last ended at `last` (ISO 8601); live percentiles are of the newest
-    calls, 256 at most. `own_ratio` is by how much this variant alone is slower than recorded.
+    Calls are cold that begin 10 ms or more after the end of the one before, else hot. Of
+    `calls_count` calls at either pace, the last ended at `last` (ISO 8601); live percentiles are of
+    the newest calls, 256 at most. `own_ratio` is by how much this variant alone is slower than
+    recorded.
     """
 
     variant: str

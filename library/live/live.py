@@ -20,8 +20,8 @@ from .ratios import OWN, Floats, Ratios
 from .recorded import Recorded
 
 COLD_S = 0.01
-"""From how long a pause on a call is cold. The recorded cold calls are 50 ms apart; threads sleep and
-caches are others' long before, so what lies between is nearer to them than to calls in a row."""
+"""From how long a pause on a call is cold. The recorded cold calls are 50 ms apart, but threads
+sleep and caches are others' long before: what lies between is nearer to them than to a row."""
 
 _RING, _SHOWN = 64, 256
 _LEAST_CALLS = 8  # of one median
@@ -85,7 +85,7 @@ class Live:
         self.names = tuple(recorded)
         self._places = {name: place for place, name in enumerate(self.names)}
         self.ratios = (Ratios(len(self.names)), Ratios(len(self.names)))  # hot, cold
-        self._tracks: dict[tuple[str, ...], Track] = {}
+        self.tracks: dict[tuple[str, ...], Track] = {}
         self._last_s = -np.inf
 
     def track(self, names: tuple[str, ...]) -> Track:
@@ -93,13 +93,13 @@ class Live:
 
         Of combinations only so many are kept, the ones that began to be used last.
         """
-        track = self._tracks.get(names)
+        track = self.tracks.get(names)
         if track is None:
             places = [self._places[name] for name in names]
             track = Track(places, [self.recorded[name] for name in names])
-            while len(self._tracks) >= max(_MOST_TRACKS, len(self.names)):
-                self._tracks.pop(next(iter(self._tracks)), None)
-            self._tracks[names] = track
+            while len(self.tracks) >= max(_MOST_TRACKS, len(self.names)):
+                self.tracks.pop(next(iter(self.tracks)), None)
+            self.tracks[names] = track
         return track
 
     def note(self, track: Track, start_s: float) -> float:
@@ -112,7 +112,7 @@ class Live:
 
     def learn(self) -> None:
         """Take in the calls since the last time, and let grow old what was learnt before."""
-        for track in tuple(self._tracks.values()):
+        for track in tuple(self.tracks.values()):
             if track.calls:
                 self._take(track)
         now_s = self._clock()

@@ -30,7 +30,7 @@ MACHINE, MOMENT, OWN = 0, 1, 2
 """Where the state has what all share; each name's own follow from OWN on."""
 
 # Standard deviations of logarithms, before anything was measured.
-_SHARED_DEVIATION, OWN_DEVIATION = 0.3, 0.1
+_SHARED_DEVIATION, _OWN_DEVIATION = 0.3, 0.05
 # After so long without a call, what was learnt is worth 1 / e of what it was.
 _MOMENT_FADES_S, FADES_S = 600.0, 7 * 86400.0
 _STEP_S = 1.0
@@ -42,7 +42,7 @@ _NORMAL_QUARTILES = 1.349  # of a normal distribution, from quartile to quartile
 _MEDIAN_VARIANCE = 1.571  # pi / 2: of the median of n values over that of their mean
 _FAR = 3.0  # deviations
 _SETTLED_COUNT = 4  # medians, after which a name's own is not what a step is first put down to
-_TAIL_CALLS, _TAIL_WEIGHT, _TAIL_RANGE = 128, 32, (0.5, 8.0)
+_TAIL_CALLS, _TAIL_WEIGHT, _TAIL_RANGE = 256, 32, (0.5, 8.0)
 
 
 class Ratios:
@@ -50,7 +50,7 @@ class Ratios:
 
     def __init__(self, count: int) -> None:
         size = OWN + count
-        self._variance = np.full(size, OWN_DEVIATION**2)
+        self._variance = np.full(size, _OWN_DEVIATION**2)
         self._variance[:OWN] = _SHARED_DEVIATION**2
         self._fades_s = np.full(size, FADES_S)
         self._fades_s[MOMENT] = _MOMENT_FADES_S
@@ -96,8 +96,8 @@ class Ratios:
         if change == 0.0:
             return
         self._expected_moment += change
-        known = 1.0 - self.covariance[MOMENT, MOMENT] / self._variance[MOMENT]
-        known = 0.0 if self._when_s is None else min(max(known, 0.0), 1.0)
+        variance = self.covariance[:OWN, :OWN].sum() / self._variance[:OWN].sum()
+        known = 0.0 if self._when_s is None else max(0.0, 1.0 - float(variance))
         self.mean[MOMENT] += change * (1.0 - known / 2)
         self.covariance[MOMENT, MOMENT] += known * (change / 2) ** 2
 
