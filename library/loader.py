@@ -151,7 +151,8 @@ class Library:
         if variant is not None and context is not None:
             raise UsageError("give a variant or a context, not both")
         settings = check_threads(threads, spin_us)
-        decide = decide_by_shape(policy or LambdaPolicy(), self.manifest)
+        meter = Meter(self.manifest, self._files.digest, None if costs is None else Path(costs))
+        decide = decide_by_shape(policy or LambdaPolicy(), self.manifest, meter)
         first = variant or (decide(context).variant if context else self.manifest.plainest)
         loaded: dict[tuple[str, int], Executable] = {}
 
@@ -161,7 +162,6 @@ class Library:
                 loaded.setdefault(key, self.executable(name, *settings, shape=shape))
             return loaded[key]
 
-        meter = Meter(self.manifest, self._files.digest, None if costs is None else Path(costs))
         net = Net(self.manifest, provide, decide, first, meter)
         for name in self.variants if preload else ():
             for shape in range(len(self.manifest.signatures)):

@@ -12,16 +12,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NoReturn, cast
 
 from ..errors import UsageError
 from .context import Context
 from .executable import CPU, DEVICES, Executable
-from .live.costs import LiveCosts
+from .live.measured import Measured
 from .live.meter import Meter
 from .manifest import Manifest
-from .native.turns import SWITCH_VARIANT, Turn
 from .policy import Decision
 from .runtime import give_back_unused
 from .shapes.choice import Choice
@@ -54,13 +52,12 @@ class _Closed:
         raise UsageError("this net is closed; open another with library.open()")
 
 
-class Net:
+class Net(Measured):
     """A library's network in use; made by `Library.open`.
 
     `shapes` are those that it was compiled for, `inputs` and `outputs` of the first: name, shape
     and type of each; `variants` are the names that `use` takes. `close`, or the end of a `with`
-    block, gives up the variants; a running call goes on. `on_switch`, `on_call` and `on_late` (a
-    call above the latency budget adapted to last) take functions to be called with what happened.
+    block, gives up the variants; a running call goes on.
     """
 
     def __init__(
@@ -71,6 +68,7 @@ class Net:
         variant: str,
         meter: Meter | None = None,
     ) -> None:
+        super().__init__(meter or Meter(manifest))
         self.inputs, self.outputs = manifest.inputs, manifest.outputs
         self._states = manifest.states
         self.variants = tuple(variant.name for variant in manifest.variants)
@@ -79,11 +77,7 @@ class Net:
         self._name = manifest.name
         self._load = load
         self._decide = decide
-        self._meter = meter or Meter(manifest)
-        self.on_switch, self.on_call = self._meter.on_switch, self._meter.on_call
-        self.on_late = self._meter.on_late
         self._is_waited_for = DEVICES[manifest.board.device] == CPU
-        self._switching = Turn(SWITCH_VARIANT)
         self._active = load(variant, 0)
 
     def __enter__(self) -> Net:
@@ -203,12 +197,22 @@ class Net:
 
     def adapt(self, context: Context) -> Switch:
         """Choose the variant for a context and put it in place."""
+        return self._switch(lambda: self._decide(context))
+
+    def use(self, variant: str) -> None:
+        """Put a variant in place by name; UsageError lists the names where there is none."""
+        named = Decision(variant=variant, reason="asked for by name", relaxed=(), unchecked=())
+        self._switch(lambda: named)
+
+    def _switch(self, decide: Callable[[], Decision]) -> Switch:
         with self._switching:
             before = self._active.name
             start = time.perf_counter()
-            decision = self._decide(self._meter.expect(context))
+            decision = decide()
             decided = time.perf_counter()
-            self._put_in_place(decision.variant)
+            if decision.variant != before:
+                self._active = self._load(decision.variant, 0)
+                give_back_unused()
             switched = time.perf_counter()
         switch = Switch(
             from_variant=before,
@@ -221,45 +225,6 @@ class Net:
         )
         self._meter.switched(switch)
         return switch
-
-    def use(self, variant: str) -> None:
-        """Put a variant in place by name; UsageError lists the names where there is none."""
-        with self._switching:
-            before = self._active.name
-            start = time.perf_counter()
-            self._put_in_place(variant)
-            switched = time.perf_counter()
-        self._meter.switched(
-            Switch(
-                from_variant=before,
-                to_variant=variant,
-                reason="asked for by name",
-                relaxed=(),
-                unchecked=(),
-                decide_us=0.0,
-                switch_ms=1e3 * (switched - start),
-            )
-        )
-
-    def _put_in_place(self, variant: str) -> None:
-        if variant != self._active.name:
-            self._active = self._load(variant, 0)
-            give_back_unused()
-
-    def costs(self) -> LiveCosts:
-        """Tabulate what calls take, as recorded in the library and as measured in this net."""
-        with self._switching:
-            return self._meter.costs()
-
-    def save_costs(self, path: str | Path) -> None:
-        """Write what was learnt of costs, for `Library.open(costs=path)` to go on from.
-
-        Raises:
-            CostsError: the file cannot be written.
-
-        """
-        with self._switching:
-            self._meter.save(Path(path))
 
 
 def unknown_variant(name: str, known: Sequence[str]) -> UsageError:

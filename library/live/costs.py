@@ -70,8 +70,9 @@ def live_costs(live: Live, wall_s: float, origin: str) -> LiveCosts:
 
 
 def _rows(live: Live, factors: dict[Pace, Factors], wall_s: float) -> Iterator[LiveCost]:
+    tracks = {track.names: track for track in list(live.tracks.values())}
     for name, recorded in live.recorded.items():
-        track = live.track((name,))
+        track = tracks.get((name,)) or live.new_track((name,))
         last = _time_of_day(track.last_s + wall_s) if track.calls_count else None
         for cold, pace in PACES:
             p50, p90 = _percentiles(track, cold)

@@ -8,7 +8,7 @@ calls; what changed long before somebody asks is no news.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from math import exp
@@ -25,7 +25,7 @@ sleep and caches are others' long before: what lies between is nearer to them th
 
 _RING, _SHOWN = 64, 256
 _LEAST_CALLS = 8  # of one median
-_MOST_TRACKS = 256
+_MOST_COMBINATIONS = 256
 _LEAST_S = 1e-12  # for a clock that did not move
 
 
@@ -53,7 +53,10 @@ class _Baseline:
 class Track:
     """The calls of one variant, or of one combination of cells."""
 
-    def __init__(self, places: Sequence[int], recorded: Sequence[Recorded]) -> None:
+    def __init__(
+        self, names: tuple[str, ...], places: Sequence[int], recorded: Sequence[Recorded]
+    ) -> None:
+        self.names = names
         self.places = np.array(places)
         self.baselines = [_baseline(recorded, cold) for cold in (False, True)]
         # number, end, seconds taken, seconds since the call before
@@ -85,22 +88,28 @@ class Live:
         self.names = tuple(recorded)
         self._places = {name: place for place, name in enumerate(self.names)}
         self.ratios = (Ratios(len(self.names)), Ratios(len(self.names)))  # hot, cold
-        self.tracks: dict[tuple[str, ...], Track] = {}
+        self.tracks: dict[Hashable, Track] = {}
         self._last_s = -np.inf
 
-    def track(self, names: tuple[str, ...]) -> Track:
-        """Return where the calls of these names go; KeyError where one is unknown.
+    def track(self, names: tuple[str, ...], key: Hashable = None) -> Track:
+        """Return where calls of these names go, which is `tracks[key]` from then on.
 
-        Of combinations only so many are kept, the ones that began to be used last.
+        Calls of unknown names are counted, no more. Of combinations only so many are kept, those
+        that began to be used last.
         """
-        track = self.tracks.get(names)
+        key = names if key is None else key
+        track = self.tracks.get(key)
         if track is None:
-            places = [self._places[name] for name in names]
-            track = Track(places, [self.recorded[name] for name in names])
-            while len(self.tracks) >= max(_MOST_TRACKS, len(self.names)):
-                self.tracks.pop(next(iter(self.tracks)), None)
-            self.tracks[names] = track
+            combinations = [each for each, kept in list(self.tracks.items()) if len(kept.names) > 1]
+            if len(combinations) >= _MOST_COMBINATIONS:
+                self.tracks.pop(combinations[0], None)
+            track = self.tracks.setdefault(key, self.new_track(names))
         return track
+
+    def new_track(self, names: tuple[str, ...]) -> Track:
+        """Make a track that nothing goes to."""
+        places = [self._places.get(name, -1) for name in names]
+        return Track(names, places, [self.recorded.get(name, Recorded()) for name in names])
 
     def note(self, track: Track, start_s: float) -> float:
         """Keep a call that began at `start_s` and ends now; return its seconds. From any thread."""

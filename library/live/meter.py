@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf, log
@@ -16,14 +16,14 @@ from . import saved
 from .costs import LiveCosts, live_costs
 from .hooks import Call, Hook
 from .live import COLD_S, Live
-from .recorded import name_at, recorded_costs
+from .recorded import names_in, recorded_costs
 
 if TYPE_CHECKING:
     from ..net import Switch
 
 _MOST_LOAD_RATIO = 10.0  # that a context takes
 _NOTICED = log(1.03)
-_OPENED = "opened with it"
+_OPENED = "the net was opened with it"
 
 
 class Meter:
@@ -33,16 +33,18 @@ class Meter:
     switching.
     """
 
-    def __init__(self, manifest: Manifest, library: str = "", costs: Path | None = None) -> None:
-        self.live = Live(recorded_costs(manifest))
+    def __init__(
+        self,
+        manifest: Manifest,
+        library: str = "",
+        costs: Path | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.live = Live(recorded_costs(manifest), clock)
         self.on_call, self.on_late = Hook[Call](), Hook[Call]()
         self.on_switch: Hook[Switch] = Hook()
         self._library = library
-        self._tracks = {
-            (variant.name, shape): self.live.track((name_at(variant.name, shape),))
-            for variant in manifest.variants
-            for shape in range(len(variant.executables))
-        }
+        self._tracks = self.live.tracks
         self._limit_s, self._reason = inf, _OPENED
         self._budget_ms: float | None = None
         self._origin = "nothing was learnt before"
@@ -51,7 +53,9 @@ class Meter:
 
     def note(self, variant: str, shape: int, start_s: float) -> None:
         """Keep a call that began at `start_s` of `time.perf_counter` and ends now."""
-        elapsed_s = self.live.note(self._tracks[variant, shape], start_s)
+        key = (variant, shape)
+        track = self._tracks.get(key) or self.live.track(names_in(variant, shape), key)
+        elapsed_s = self.live.note(track, start_s)
         if elapsed_s > self._limit_s or self.on_call.functions:
             self._tell(variant, elapsed_s)
 

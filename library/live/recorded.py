@@ -40,6 +40,19 @@ def name_at(variant: str, shape: int) -> str:
     return f"{variant}@{shape}" if shape else variant
 
 
+def names_in(variant: str, shape: int) -> tuple[str, ...]:
+    """Name what a call of a variant, or of a combination of cells, runs at a shape."""
+    cells = variant.split("/")
+    if len(cells) == 1:
+        return (name_at(variant, shape),)
+    return tuple(name_at(cell_name(segment, cell), shape) for segment, cell in enumerate(cells))
+
+
+def cell_name(segment: int, cell: str) -> str:
+    """Name a cell, of which each segment may have one that is called so."""
+    return f"{segment}/{cell}"
+
+
 def _costs(manifest: Manifest) -> Iterator[tuple[str, Recorded]]:
     for variant in manifest.variants:
         for shape, executable in enumerate(variant.executables):

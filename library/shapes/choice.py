@@ -9,6 +9,7 @@ import numpy as np
 
 from ...errors import InputError, UsageError
 from ..context import Context
+from ..live.meter import Meter
 from ..manifest import Manifest, Signature
 from ..policy import Decision, Policy
 from ..tensors import describe, shape_of, takes
@@ -64,7 +65,9 @@ class Choice:
         raise UsageError(f"the context's shapes are {given}; {takes(self._signatures)}")
 
 
-def decide_by_shape(policy: Policy, manifest: Manifest) -> Callable[[Context], Decision]:
+def decide_by_shape(
+    policy: Policy, manifest: Manifest, meter: Meter
+) -> Callable[[Context], Decision]:
     """Prepare a policy for each shape's costs; a context's shapes say which are decided by."""
     choice = Choice(manifest.signatures, {})
     prepared = [
@@ -72,6 +75,6 @@ def decide_by_shape(policy: Policy, manifest: Manifest) -> Callable[[Context], D
     ]
 
     def decide(context: Context) -> Decision:
-        return prepared[choice.index_for(context.shapes)](context)
+        return prepared[choice.index_for(context.shapes)](meter.expect(context))
 
     return decide
