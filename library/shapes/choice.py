@@ -66,9 +66,13 @@ class Choice:
 
 
 def decide_by_shape(
-    policy: Policy, manifest: Manifest, meter: Meter
+    policy: Policy, manifest: Manifest, meter: Meter | None = None
 ) -> Callable[[Context], Decision]:
-    """Prepare a policy for each shape's costs; a context's shapes say which are decided by."""
+    """Prepare a policy for each shape's costs; a context's shapes say which are decided by.
+
+    Contexts are decided with the load that the meter's calls show.
+    """
+    meter = meter or Meter(manifest)
     choice = Choice(manifest.signatures, {})
     prepared = [
         policy.prepare(manifest.at(index).variants) for index in range(len(manifest.signatures))

@@ -7,6 +7,7 @@ import json
 import logging
 import threading
 import weakref
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -235,7 +236,7 @@ def test_a_closed_net_still_shows_and_saves_what_it_learnt(net, tmp_path):
 
 def test_a_net_that_nobody_has_is_freed_with_what_hears_of_it(folder):
     net = adaspring.load(folder).open()
-    net.on_late(lambda call: net.use("rank4"))
+    net.on_late(partial(adaspring.Net.use, net))  # a cycle, as a follower makes it
     net(ONES, ONES)
     gone = weakref.ref(net)
     del net
