@@ -34,14 +34,15 @@ _SHARED_DEVIATION, _OWN_DEVIATION = 0.3, 0.05
 # After so long without a call, what was learnt is worth 1 / e of what it was.
 _MOMENT_FADES_S, FADES_S = 600.0, 7 * 86400.0
 _STEP_S = 1.0
-# How far a median errs beyond what the spread of its calls says, and how far each call's causes
-# wander until the next one.
+# How far a median errs beyond what the spread of its calls says, and how far the moment wanders
+# from one to the next.
 _FLOOR_DEVIATION, _WANDER_DEVIATION = 0.02, 0.003
 _LEAST_SPREAD, _FIRST_SPREAD, _MOST_SPREAD = 0.02, 0.15, 0.5
 _NORMAL_QUARTILES = 1.349  # of a normal distribution, from quartile to quartile in deviations
 _MEDIAN_VARIANCE = 1.571  # pi / 2: of the median of n values over that of their mean
 _FAR = 3.0  # deviations
-_SETTLED_COUNT = 4  # medians, after which a name's own is not what a step is first put down to
+# Medians after which a name is no longer new, and all others together are known.
+_SETTLED_COUNT, _KNOWN_COUNT = 4, 8
 _TAIL_CALLS, _TAIL_WEIGHT, _TAIL_RANGE = 256, 32, (0.5, 8.0)
 
 
@@ -77,11 +78,11 @@ class Ratios:
     def tail(self) -> float:
         """By how much the 90th percentile is farther from the median than recorded, as a ratio.
 
-        With few calls nearer to 1.
+        A standard error less, and with few calls nearer to 1.
         """
         if self._tail is None:
             count = len(self._beyond)
-            found = sorted(self._beyond)[(9 * count) // 10]
+            found = sorted(self._beyond)[int(0.9 * count - 0.3 * sqrt(count))]
             least, most = _TAIL_RANGE
             self._tail = min(max(found ** (count / (count + _TAIL_WEIGHT)), least), most)
         return self._tail
@@ -158,7 +159,6 @@ class Ratios:
     def _correct(self, middle: float, places: Places, shares: Floats, noise: float) -> None:
         owned = places + OWN
         self.covariance[MOMENT, MOMENT] += _WANDER_DEVIATION**2
-        self.covariance[owned, owned] += _WANDER_DEVIATION**2
         weights = np.zeros_like(self.mean)
         weights[:OWN], weights[owned] = 1.0, shares
         surprise = middle - float(weights @ self.mean)
@@ -182,8 +182,13 @@ class Ratios:
         return bool(self.medians_count[places].min() >= _SETTLED_COUNT)
 
     def _widen(self, variance: float, places: Places, shares: Floats) -> None:
-        """Make the causes of a step uncertain: a name's that is new, else what all share."""
-        shared = 0.9 if self._is_settled(places) else 0.1
+        """Make the causes of a step uncertain: of names that are new beside known ones, their own.
+
+        Else it is likelier that what all share has changed.
+        """
+        others = self.medians_count.sum() - self.medians_count[places].sum()
+        is_own = others >= _KNOWN_COUNT and not self._is_settled(places)
+        shared = 0.1 if is_own else 0.9
         owned = places + OWN
         self.covariance[MOMENT, MOMENT] += shared * variance
         self.covariance[owned, owned] += (1.0 - shared) * variance / float(shares @ shares)
