@@ -25,14 +25,19 @@ if TYPE_CHECKING:
     from .library.context import Context
     from .library.loader import Library, load
     from .library.net import Net
+    from .library.policies import Balanced, Budget, Deadline, LambdaRule
     from .metrics import Metric
 
     __version__: str
 
 __all__ = [
     "AdaspringError",
+    "Balanced",
     "Bounds",
+    "Budget",
     "Context",
+    "Deadline",
+    "LambdaRule",
     "Library",
     "Metric",
     "Net",
@@ -48,8 +53,12 @@ __all__ = [
 
 _HOMES = {
     "AdaspringError": (".errors", "AdaspringError"),
+    "Balanced": (".library.policies", "Balanced"),
     "Bounds": (".explore.request", "Bounds"),
+    "Budget": (".library.policies", "Budget"),
     "Context": (".library.context", "Context"),
+    "Deadline": (".library.policies", "Deadline"),
+    "LambdaRule": (".library.policies", "LambdaRule"),
     "Library": (".library.loader", "Library"),
     "Metric": (".metrics", "Metric"),
     "Net": (".library.net", "Net"),

@@ -17,10 +17,14 @@ _UPPER = {
     "memory_budget_bytes": 1e18,
     "load_ratio": 10.0,
     "calls_per_s": 1e9,
+    "energy_left_mj": 1e12,
+    "time_left_s": 1e9,
 }
 _MEANT = {
     "battery_ratio": "0.2 for a battery at 20 %",
     "load_ratio": "0.37 for calls that take 37 % longer",
+    "energy_left_mj": "3.6e6 for a watt-hour",
+    "time_left_s": "3600 for an hour",
 }
 
 
@@ -36,6 +40,8 @@ class Context:
     load_ratio            what other work adds to a call's time, in [0, 10]: 0.5 makes it half as
                           long again
     calls_per_s           how often the network is called; None: as fast as it can be
+    energy_left_mj        what all calls from now on may take together (`Budget`)
+    time_left_s           for how long that must last
     shapes                of inputs, by name: decide by what the variants cost at that shape of the
                           library; None: at its first
 
@@ -52,6 +58,8 @@ class Context:
     metric_floor: float | None = None
     load_ratio: float | None = None
     calls_per_s: float | None = None
+    energy_left_mj: float | None = None
+    time_left_s: float | None = None
     shapes: Mapping[str, tuple[int, ...]] | None = None
 
     def __post_init__(self) -> None:
@@ -65,12 +73,17 @@ class Context:
 
 def _checked(name: str, value: Any) -> float:
     """Return a number within the field's range, which NaN is in none of."""
-    number = _number(value)
     if name == "metric_floor":
+        number = _number(value)
         if number is None or not isfinite(number):
             raise UsageError(f"{name} is {value!r}; it must be a number, in the metric's unit")
         return number
-    upper, meant = _UPPER[name], _MEANT.get(name)
+    return check_number(name, value, _UPPER[name], _MEANT.get(name))
+
+
+def check_number(name: str, value: Any, upper: float, meant: str | None = None) -> float:
+    """Return a number in [0, upper] as a float; UsageError names what is none."""
+    number = _number(value)
     if number is None or not 0 <= number <= upper:
         example = f", for example {meant}" if meant else ""
         raise UsageError(f"{name} is {value!r}; it must be in [0, {upper:g}]{example}")
@@ -78,8 +91,8 @@ def _checked(name: str, value: Any) -> float:
 
 
 def _check_shapes(value: Any) -> None:
-    """Refuse what is neither None nor shapes by the names of inputs."""
-    named = isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
+    """Refuse what is neither None nor shapes by the names of inputs; {} names none."""
+    named = isinstance(value, Mapping) and value and all(isinstance(name, str) for name in value)
     whole = named and all(
         isinstance(shape, tuple | list) and all(isinstance(extent, Integral) for extent in shape)
         for shape in value.values()

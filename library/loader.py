@@ -19,7 +19,7 @@ from .live.meter import Meter
 from .manifest import MOST_THREADS, WEIGHTS_FOLDER, Manifest
 from .native.turns import LOAD_VARIANT, Turn
 from .net import Net, unknown_variant
-from .policy import LambdaPolicy, Policy
+from .policies import Balanced, Policy
 from .reader import LibraryFolder
 from .runtime import SPIN_US, check_machine, load_code, load_runtime
 from .shapes.choice import decide_by_shape
@@ -132,7 +132,7 @@ class Library:
             variant: what to start with; or give a `context` for the policy to choose. The
                 plainest variant where both are left out.
             context: what the app sees now.
-            policy: decides in `net.adapt`; LambdaPolicy() where left out.
+            policy: decides in `net.adapt`; Balanced() where left out.
             preload: load every variant now, at every shape, so that a switch only changes a
                 reference. False loads a variant when it is first used, and at each shape but the
                 first when it is first called so.
@@ -152,7 +152,7 @@ class Library:
             raise UsageError("give a variant or a context, not both")
         settings = check_threads(threads, spin_us)
         meter = Meter(self.manifest, self._files.digest, None if costs is None else Path(costs))
-        decide = decide_by_shape(policy or LambdaPolicy(), self.manifest, meter)
+        decide = decide_by_shape(policy or Balanced(), self.manifest, meter)
         first = variant or (decide(context).variant if context else self.manifest.plainest)
         loaded: dict[tuple[str, int], Executable] = {}
 

@@ -20,7 +20,7 @@ from .executable import CPU, DEVICES, Executable
 from .live.measured import Measured
 from .live.meter import Meter
 from .manifest import Manifest
-from .policy import Decision
+from .policies import Decide, Decision, Miss, Predicted
 from .runtime import give_back_unused
 from .shapes.choice import Choice
 from .streams.stream import Stream
@@ -33,7 +33,7 @@ class Switch:
     """One adaptation: what ran before and after, why, and what it took.
 
     `decide_us` is the policy's time, `switch_ms` that of putting the variant in place: loading it,
-    where it was not loaded ahead. `relaxed` and `unchecked` as in `Decision`.
+    where it was not loaded ahead. The rest as in `Decision`.
     """
 
     from_variant: str
@@ -41,6 +41,8 @@ class Switch:
     reason: str
     relaxed: tuple[str, ...]
     unchecked: tuple[str, ...]
+    missed: tuple[Miss, ...]
+    predicted: Predicted
     decide_us: float
     switch_ms: float
 
@@ -64,7 +66,7 @@ class Net(Measured):
         self,
         manifest: Manifest,
         load: Callable[[str, int], Executable],
-        decide: Callable[[Context], Decision],
+        decide: Decide,
         variant: str,
         meter: Meter | None = None,
     ) -> None:
@@ -197,18 +199,17 @@ class Net(Measured):
 
     def adapt(self, context: Context) -> Switch:
         """Choose the variant for a context and put it in place."""
-        return self._switch(lambda: self._decide(context))
+        return self._switch(lambda now: self._decide(context, now))
 
     def use(self, variant: str) -> None:
         """Put a variant in place by name; UsageError lists the names where there is none."""
-        named = Decision(variant=variant, reason="asked for by name", relaxed=(), unchecked=())
-        self._switch(lambda: named)
+        self._switch(lambda _: _asked_for(variant))
 
-    def _switch(self, decide: Callable[[], Decision]) -> Switch:
+    def _switch(self, decide: Callable[[str], Decision]) -> Switch:
         with self._switching:
             before = self._active.name
             start = time.perf_counter()
-            decision = decide()
+            decision = decide(before)
             decided = time.perf_counter()
             if decision.variant != before:
                 self._active = self._load(decision.variant, 0)
@@ -220,11 +221,25 @@ class Net(Measured):
             reason=decision.reason,
             relaxed=decision.relaxed,
             unchecked=decision.unchecked,
+            missed=decision.missed,
+            predicted=decision.predicted,
             decide_us=1e6 * (decided - start),
             switch_ms=1e3 * (switched - decided),
         )
         self._meter.switched(switch)
         return switch
+
+
+def _asked_for(variant: str) -> Decision:
+    unknown = Predicted(metric=None, latency_ms=None, energy_mj=None, memory_bytes=None)
+    return Decision(
+        variant=variant,
+        reason="asked for by name",
+        relaxed=(),
+        unchecked=(),
+        missed=(),
+        predicted=unknown,
+    )
 
 
 def unknown_variant(name: str, known: Sequence[str]) -> UsageError:

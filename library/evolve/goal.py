@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from math import isfinite
+
+from ...errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,3 +26,14 @@ class Goal:
     energy_limit_mj: float | None = None
     cold: bool = False
     stretch: float = 1.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None and not isfinite(value):
+                raise UsageError(f"goal: {field.name} is {value}; give a finite number")
+        for name in ("metric_worth", "mj_worth", "ms_worth"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"goal: {name} is {getattr(self, name):g}; give at least 0")
+        if self.stretch <= 0:
+            raise UsageError(f"goal: stretch is {self.stretch:g}; give more than 0, 1 for none")

@@ -11,15 +11,16 @@ from collections import deque
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from math import exp
+from math import exp, log
 from time import perf_counter
 
 import numpy as np
 
+from ..policies.limits import HOT_CALLS_PER_S
 from .ratios import OWN, Floats, Ratios
 from .recorded import Recorded
 
-COLD_S = 0.01
+COLD_S = 1 / HOT_CALLS_PER_S
 """From how long a pause on a call is cold. The recorded cold calls are 50 ms apart, but threads
 sleep and caches are others' long before: what lies between is nearer to them than to a row."""
 
@@ -39,6 +40,11 @@ class Factors:
 
     common_ratio: float
     own_ratios: Mapping[str, float]
+
+    @property
+    def faster_ratio(self) -> float:
+        """What is common where all are faster than recorded, else 1."""
+        return min(self.common_ratio, 1.0)
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,7 @@ class Live:
         self.ratios = (Ratios(len(self.names)), Ratios(len(self.names)))  # hot, cold
         self.tracks: dict[Hashable, Track] = {}
         self._last_s = -np.inf
+        self.changes_count = 0
 
     def track(self, names: tuple[str, ...], key: Hashable = None) -> Track:
         """Return where calls of these names go, which is `tracks[key]` from then on.
@@ -126,7 +133,7 @@ class Live:
                 self._take(track)
         now_s = self._clock()
         for ratios in self.ratios:
-            ratios.fade(now_s)
+            self.changes_count += ratios.fade(now_s)
 
     def expect(self, stretch: float) -> None:
         """Take in what other work is said to stretch calls by, 1 for not at all."""
@@ -135,11 +142,18 @@ class Live:
 
     def factors(self, cold: bool) -> Factors:
         """What is believed now; of a pace that was never called, what the other one tells."""
-        ratios = self.ratios[cold]
-        if ratios.is_new:
-            ratios = self.ratios[not cold]
+        ratios = self._ratios(cold)
         own = dict(zip(self.names, np.exp(ratios.mean[OWN:]).tolist(), strict=True))
-        return Factors(common_ratio=exp(ratios.common) * ratios.tail, own_ratios=own)
+        return Factors(common_ratio=_common(ratios), own_ratios=own)
+
+    def logs(self, cold: bool) -> Floats:
+        """The logarithms of each name's own ratio, and of `Factors.faster_ratio`."""
+        ratios = self._ratios(cold)
+        return np.append(ratios.mean[OWN:], log(min(_common(ratios), 1.0)))
+
+    def _ratios(self, cold: bool) -> Ratios:
+        ratios = self.ratios[cold]
+        return self.ratios[not cold] if ratios.is_new else ratios
 
     def _take(self, track: Track) -> None:
         taken = [track.calls.popleft() for _ in range(len(track.calls))]
@@ -161,4 +175,9 @@ class Live:
         for part in filter(None, (times_s[:half], times_s[half:])):
             measured = [(time_s + _LEAST_S) / baseline.p50_s for time_s in part]
             ratio = baseline.p90_over_p50
+            self.changes_count += 1
             self.ratios[cold].add(track.places, baseline.shares, measured, ratio, track.last_s)
+
+
+def _common(ratios: Ratios) -> float:
+    return exp(ratios.common) * ratios.tail

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf, log
@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from ..context import Context
 from ..manifest import Manifest
+from ..policies.limits import HOT_CALLS_PER_S
 from . import saved
 from .costs import LiveCosts, live_costs
 from .hooks import Call, Hook
-from .live import COLD_S, Live
+from .live import Live
 from .recorded import names_in, recorded_costs
 
 if TYPE_CHECKING:
@@ -85,15 +86,6 @@ class Meter:
             return context
         return replace(context, load_ratio=min(max(common - 1.0, 0.0), _MOST_LOAD_RATIO))
 
-    def own_ratios(self, cold: bool) -> Mapping[str, float]:
-        """By name, what a latency is to be multiplied by beside the load that `expect` gives.
-
-        No load is below 0: where all are faster than recorded, that is in here.
-        """
-        factors = self.live.factors(cold)
-        faster = min(factors.common_ratio, 1.0)
-        return {name: faster * own for name, own in factors.own_ratios.items()}
-
     def switched(self, switch: Switch) -> None:
         """Tell of a switch; outside of the turn, since who hears of it may call the net."""
         self._reason = switch.reason
@@ -113,4 +105,4 @@ class Meter:
 
 def is_cold(context: Context) -> bool:
     """Whether calls come so seldom that they are cold."""
-    return context.calls_per_s is not None and context.calls_per_s < 1 / COLD_S
+    return context.calls_per_s is not None and context.calls_per_s < HOT_CALLS_PER_S

@@ -6,9 +6,10 @@ weighted by its share of the recorded time. One call cannot tell which of them m
 deviations say which is likelier, and calls of another variant decide. That is a Kalman filter, over
 medians of calls, so that single late ones (page faults, preemption, a first call) count for little.
 
-A median that is far from what was expected is cut to what was still likely, of a name that is new
-left out; a second one in the same direction is a step: then its likely cause is made uncertain, and
-takes up the difference.
+A median that is far from what was expected is left out; a second one in the same direction is a
+step: then its likely cause is made uncertain, and takes up the difference. A variant that has run
+as expected before is the less likely cause: other work comes and goes. Where it is at fault all the
+same, it is found out when it has been slow beside others two or three times.
 
 Source  Kalman, Journal of Basic Engineering 82(1), 1960; means fade as in Uhlenbeck and Ornstein,
         Physical Review 36, 1930
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from math import copysign, log, sqrt
+from math import log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +42,8 @@ _LEAST_SPREAD, _FIRST_SPREAD, _MOST_SPREAD = 0.02, 0.15, 0.5
 _NORMAL_QUARTILES = 1.349  # of a normal distribution, from quartile to quartile in deviations
 _MEDIAN_VARIANCE = 1.571  # pi / 2: of the median of n values over that of their mean
 _FAR = 3.0  # deviations
-# Medians after which a name is no longer new, and all others together are known.
-_SETTLED_COUNT, _KNOWN_COUNT = 4, 8
+# Calls after which a name is no longer new, and all others together are known.
+_SETTLED_COUNT, _KNOWN_COUNT = 32, 48
 _TAIL_CALLS, _TAIL_WEIGHT, _TAIL_RANGE = 256, 32, (0.5, 8.0)
 
 
@@ -56,7 +57,7 @@ class Ratios:
         self._fades_s = np.full(size, FADES_S)
         self._fades_s[MOMENT] = _MOMENT_FADES_S
         self.mean, self.covariance = np.zeros(size), np.diag(self._variance)
-        self.medians_count = np.zeros(count, np.int64)
+        self.calls_count = np.zeros(count, np.int64)
         self._expected_moment = 0.0
         self._spread = _FIRST_SPREAD
         self._beyond: deque[float] = deque(maxlen=_TAIL_CALLS)
@@ -67,7 +68,7 @@ class Ratios:
     @property
     def is_new(self) -> bool:
         """Whether no call was ever measured, nor loaded."""
-        return not self.medians_count.any()
+        return not self.calls_count.any()
 
     @property
     def common(self) -> float:
@@ -107,17 +108,19 @@ class Ratios:
         self.mean[index] = mean
         self.covariance[index, index] = min(deviation**2, self._variance[index])
 
-    def fade(self, now_s: float) -> None:
-        """Let what was learnt grow old: means go back to what is expected, deviations grow."""
+    def fade(self, now_s: float) -> bool:
+        """Let what was learnt grow old; return whether it did: it goes by the second."""
         if self._when_s is None:
             self._when_s = now_s
         passed_s = now_s - self._when_s
-        if passed_s >= _STEP_S:
-            self._when_s = now_s
-            self.age(passed_s)
+        if passed_s < _STEP_S:
+            return False
+        self._when_s = now_s
+        self.age(passed_s)
+        return True
 
     def age(self, passed_s: float) -> None:
-        """Go `passed_s` on without a call."""
+        """Let means go back to what is expected, and deviations grow."""
         kept = np.exp(-passed_s / self._fades_s)
         self.mean[MOMENT] -= self._expected_moment
         self.mean *= kept
@@ -154,7 +157,7 @@ class Ratios:
         noise = _MEDIAN_VARIANCE * self._spread**2 / count + _FLOOR_DEVIATION**2
         self.fade(now_s)
         self._correct(log(middle), places, shares, noise)
-        self.medians_count[places] += 1
+        self.calls_count[places] += count
 
     def _correct(self, middle: float, places: Places, shares: Floats, noise: float) -> None:
         owned = places + OWN
@@ -164,31 +167,29 @@ class Ratios:
         surprise = middle - float(weights @ self.mean)
         gain = self.covariance @ weights
         variance = float(weights @ gain) + noise
-        far = _FAR * sqrt(variance)
-        if abs(surprise) <= far:
+        if abs(surprise) <= _FAR * sqrt(variance):
             self._suspect = 0.0
         elif surprise * self._suspect > 0.0:
             self._suspect = 0.0
-            self._widen(surprise**2, places, shares)
+            self._widen(surprise, places, shares)
             gain = self.covariance @ weights
             variance = float(weights @ gain) + noise
         else:
             self._suspect = surprise
-            surprise = copysign(far, surprise) if self._is_settled(places) else 0.0
+            return
         self.mean += gain * (surprise / variance)
         self.covariance -= np.multiply.outer(gain, gain / variance)
 
-    def _is_settled(self, places: Places) -> bool:
-        return bool(self.medians_count[places].min() >= _SETTLED_COUNT)
-
-    def _widen(self, variance: float, places: Places, shares: Floats) -> None:
+    def _widen(self, surprise: float, places: Places, shares: Floats) -> None:
         """Make the causes of a step uncertain: of names that are new beside known ones, their own.
 
-        Else it is likelier that what all share has changed.
+        Else it is likelier that what all share has changed; also where such a name is faster than
+        was expected: other work ends, but figures are seldom too high for one variant alone.
         """
-        others = self.medians_count.sum() - self.medians_count[places].sum()
-        is_own = others >= _KNOWN_COUNT and not self._is_settled(places)
-        shared = 0.1 if is_own else 0.9
+        others = self.calls_count.sum() - self.calls_count[places].sum()
+        is_new = others >= _KNOWN_COUNT and self.calls_count[places].min() < _SETTLED_COUNT
+        shared = 0.05 if is_new and surprise > 0.0 else 0.95
+        variance = surprise**2
         owned = places + OWN
         self.covariance[MOMENT, MOMENT] += shared * variance
         self.covariance[owned, owned] += (1.0 - shared) * variance / float(shares @ shares)

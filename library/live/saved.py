@@ -26,7 +26,7 @@ from .ratios import MACHINE, OWN, Ratios
 
 SCHEMA_VERSION = 1
 _MOST_BYTES = 4 * 2**20
-_MOST_RATIO, _MOST_MEDIANS = 1000.0, 2**31
+_MOST_RATIO, _MOST_CALLS = 1000.0, 2**31
 _ANEW = "delete it, and costs are learnt anew"
 
 _log = logging.getLogger(__name__)
@@ -43,9 +43,9 @@ class SavedRatio(Record, frozen=True, kw_only=True):
 
 
 class SavedOwn(SavedRatio, frozen=True, kw_only=True):
-    """A variant's own ratio, from so many medians of calls."""
+    """A variant's own ratio, from so many calls."""
 
-    medians_count: Count
+    calls_count: Count
 
 
 class SavedPace(Record, frozen=True, kw_only=True):
@@ -140,10 +140,10 @@ def load(live: Live, library: str, path: Path, now: datetime) -> str:
 
 
 def _pace(live: Live, ratios: Ratios) -> SavedPace:
-    names = [(place, name) for place, name in enumerate(live.names) if ratios.medians_count[place]]
+    names = [(place, name) for place, name in enumerate(live.names) if ratios.calls_count[place]]
     own = {
         name: SavedOwn(
-            **_figures(ratios, OWN + place), medians_count=int(ratios.medians_count[place])
+            **_figures(ratios, OWN + place), calls_count=int(ratios.calls_count[place])
         )
         for place, name in names
     }
@@ -193,4 +193,4 @@ def _restore(live: Live, ratios: Ratios, pace: SavedPace) -> None:
     for name, own in pace.own.items():
         place = live.names.index(name)
         ratios.believe(OWN + place, log(own.ratio), own.deviation)
-        ratios.medians_count[place] = min(own.medians_count, _MOST_MEDIANS)
+        ratios.calls_count[place] = min(own.calls_count, _MOST_CALLS)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ...errors import InputError, UsageError
 from ..context import Context
+from ..evolve.spaces import spaces_of
 from ..live.meter import Meter
+from ..live.prepared import Prepared
 from ..manifest import Manifest, Signature
-from ..policy import Decision, Policy
+from ..policies import Decide, Decision, Policy
 from ..tensors import describe, shape_of, takes
 from .padding import Padded, Padding
 
@@ -65,20 +67,20 @@ class Choice:
         raise UsageError(f"the context's shapes are {given}; {takes(self._signatures)}")
 
 
-def decide_by_shape(
-    policy: Policy, manifest: Manifest, meter: Meter | None = None
-) -> Callable[[Context], Decision]:
+def decide_by_shape(policy: Policy, manifest: Manifest, meter: Meter | None = None) -> Decide:
     """Prepare a policy for each shape's costs; a context's shapes say which are decided by.
 
-    Contexts are decided with the load that the meter's calls show.
+    Costs are as the meter's calls show them.
     """
     meter = meter or Meter(manifest)
     choice = Choice(manifest.signatures, {})
     prepared = [
-        policy.prepare(manifest.at(index).variants) for index in range(len(manifest.signatures))
+        Prepared(policy, spaces_of(manifest, index), index, meter)
+        for index in range(len(manifest.signatures))
     ]
 
-    def decide(context: Context) -> Decision:
-        return prepared[choice.index_for(context.shapes)](meter.expect(context))
+    def decide(context: Context, current: str | None = None) -> Decision:
+        shapes = getattr(context, "shapes", None)  # what is no context, the policy refuses
+        return prepared[choice.index_for(shapes)](context, current)
 
     return decide

@@ -120,13 +120,24 @@ def test_a_variant_that_is_slow_from_its_first_call_is_slow_alone(live, clock, r
     assert believed(live, "tiny") == pytest.approx(1.0, rel=0.1)
 
 
-def test_a_variant_that_becomes_slow_is_told_from_a_slow_machine_by_the_next_one(live, clock, rng):
+def test_a_variant_that_becomes_slow_is_found_out_when_others_stay_as_they_were(live, clock, rng):
     settle(live, clock, rng)
-    call(live, clock, ["dense"], 1.7 * noise(rng, 50))
-    call(live, clock, ["small"], noise(rng, 50))
+    for other in ("small", "tiny", "small"):
+        call(live, clock, ["dense"], 1.7 * noise(rng, 50))
+        call(live, clock, [other], noise(rng, 50))
     assert believed(live, "dense") == pytest.approx(1.7, rel=0.1)
     assert believed(live, "small") == pytest.approx(1.0, rel=0.07)
     assert believed(live, "tiny") == pytest.approx(1.0, rel=0.07)
+
+
+def test_load_that_ends_while_another_variant_is_put_in_place_is_not_held_against_the_first(
+    live, clock, rng
+):
+    settle(live, clock, rng)
+    call(live, clock, ["dense"], 1.7 * noise(rng, 50))
+    call(live, clock, ["small"], noise(rng, 50))
+    assert believed(live, "dense") < 1.2
+    assert believed(live, "small") == pytest.approx(1.0, rel=0.07)
 
 
 def test_a_slow_drift_is_followed(live, clock, rng):

@@ -88,7 +88,7 @@ def test_a_clock_that_went_back_makes_nothing_older(path, content):
 
 
 def test_a_saved_value_that_is_wrong_is_unlearnt_within_50_calls(path, content):
-    own = {"dense": {"ratio": 1000.0, "deviation": 0.0, "medians_count": 2**63 - 1}}
+    own = {"dense": {"ratio": 1000.0, "deviation": 0.0, "calls_count": 2**63 - 1}}
     put(path, content, hot={**content["hot"], "own": own})
     clock = Clock()
     live = made_live(clock)
@@ -144,7 +144,7 @@ def wrong_ratio(value: object) -> dict:
             {
                 "hot": {
                     "machine": {"ratio": 1, "deviation": 0},
-                    "own": {"nobody": {"ratio": 1, "deviation": 0, "medians_count": 1}},
+                    "own": {"nobody": {"ratio": 1, "deviation": 0, "calls_count": 1}},
                 }
             },
             "'nobody' is no variant",

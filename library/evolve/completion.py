@@ -1,0 +1,85 @@
+"""A combination within limits, by looking everywhere: for the few goals that leave much open.
+
+Depth first, in blocks of beginnings; the most roomy block goes on, a beginning that even the best
+end would not bring within every limit is dropped.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .figures import MEMORY, Aim, Counts, Figures
+from .space import Floats
+
+_BLOCK = 512
+
+
+def complete(
+    figures: Figures, aim: Aim, prices: Floats, least: float, most_blocks: int
+) -> tuple[Counts | None, bool]:
+    """Return a combination (S,) within the floors that is worth at least `least`, if there is one.
+
+    And whether all was looked at, in no more than `most_blocks` blocks. Limits one by one are kept by many a beginning that cannot keep
+    them together: their sum, weighted by `prices` (R,), tells those; so for limits and worth.
+    """
+    floors = np.where(aim.floors > -np.inf, aim.floors, 0.0)
+    weights = [*np.eye(len(prices))[aim.limited], prices]
+    wanted = [*aim.floors[aim.limited], prices @ floors]
+    if least > -np.inf:
+        weights += [aim.worth, aim.worth + prices]
+        wanted += [least, least + prices @ floors]
+    return _Hunt(figures, np.array(weights), np.array(wanted)).run(most_blocks)
+
+
+class _Hunt:
+    def __init__(self, figures: Figures, weights: Floats, floors: Floats) -> None:
+        self._weights, self._floors = weights, floors - weights @ figures.constants
+        self._nodes = np.tensordot(weights, figures.nodes, 1)
+        self._nodes[:, ~figures.exists] = -np.inf
+        self._edges = np.tensordot(weights, figures.edges, 1)
+        self._sizes = figures.activations
+        least = np.where(figures.exists, figures.activations, np.inf).min(1)
+        self._peaks = np.append(np.maximum.accumulate(least[::-1])[-2::-1], 0.0)
+        self._ends = self._most_to_come()
+        self._scale = np.maximum(np.abs(weights) @ figures.span, np.finfo(float).tiny)
+
+    def _most_to_come(self) -> Floats:
+        """Return the most that each row gains after each cell, (rows, S, K)."""
+        ends = np.zeros_like(self._nodes)
+        for place in range(ends.shape[1] - 2, -1, -1):
+            after = self._nodes[:, place + 1] + ends[:, place + 1]
+            ends[:, place] = (self._edges[:, place] + after[:, None]).max(2)
+        return ends
+
+    def run(self, most_blocks: int) -> tuple[Counts | None, bool]:
+        """Go on from the last block, which is the most roomy one, until one is at the end."""
+        first = np.arange(self._nodes.shape[2])[:, None]
+        stack = self._blocks(first, self._nodes[:, 0], self._sizes[0])
+        for _ in range(most_blocks):
+            if not stack:
+                return None, True
+            paths, gains, peaks = stack.pop()
+            place = paths.shape[1]
+            if place == self._nodes.shape[1]:
+                return paths[0], False
+            last = paths[:, -1]
+            gains = (
+                gains[:, :, None] + self._edges[:, place - 1, last] + self._nodes[:, place, None]
+            )
+            peaks = np.maximum(peaks[:, None], self._sizes[place])
+            old, cell = np.indices(peaks.shape).reshape(2, -1)
+            paths = np.concatenate([paths[old], cell[:, None]], axis=1)
+            stack += self._blocks(paths, gains.reshape(len(gains), -1), peaks.ravel())
+        return None, False
+
+    def _blocks(
+        self, paths: Counts, gains: Floats, peaks: Floats
+    ) -> list[tuple[Counts, Floats, Floats]]:
+        """Return the beginnings that can be brought within the limits, the most roomy last."""
+        place = paths.shape[1] - 1
+        most = gains + self._ends[:, place, paths[:, -1]]
+        most -= self._weights[:, MEMORY, None] * np.maximum(peaks, self._peaks[place])
+        room = ((most - self._floors[:, None]) / self._scale[:, None]).min(0)
+        kept = np.argsort(-room, kind="stable")[: np.count_nonzero(room >= 0)]
+        blocks = [kept[i : i + _BLOCK] for i in range(0, len(kept), _BLOCK)]
+        return [(paths[at], gains[:, at], peaks[at]) for at in reversed(blocks)]

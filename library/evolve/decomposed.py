@@ -1,0 +1,179 @@
+"""A large space: mixtures of combinations bound what a goal can have, changes of cells reach it.
+
+A mixture of combinations that keeps the limits on average is worth at least as much as the best
+combination that keeps them. The best mixture is a linear program with a row a limit, solved over a
+few combinations that are known; the prices that it puts on the limits say which combination would
+help, and the trellis finds that. Whatever the prices, they prove a bound on the worth of all.
+
+Source  Dantzig & Wolfe, Decomposition principle for linear programs, Operations Research 8, 1960
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .completion import complete
+from .figures import Aim, Counts, Figures
+from .mixture import Mixture
+from .space import Floats
+from .swaps import Swaps
+from .trellis import Trellis
+
+_KNOWN_COUNT = 256
+_FEW_ROUNDS, _MOST_ROUNDS = 2, 40
+_MOST_STARTS = 2
+_FAR_RATIO = 0.05
+_FEW_BLOCKS, _MOST_BLOCKS = 16, 4000
+"""After how many the work ends: 16 are a few milliseconds, 4,000 a fraction of a second."""
+_IMAGINARY_RATIO = 1e4
+"""How much worse than all others the combination is that does not exist and meets every limit."""
+
+CLOSE_RATIO = 2e-3
+"""What a found combination may lack of the bound, as a share of all that combinations differ by."""
+
+
+class Decomposed:
+    """Knows some combinations ahead, good for many weights of the quantities."""
+
+    def __init__(self, figures: Figures) -> None:
+        self._figures = figures
+        self._trellis, self._swaps = Trellis(figures), Swaps(figures)
+        self._scale = np.where(figures.span > 0, figures.span, 1.0)
+        self._paths = self._known_paths()
+        self._gains = figures.gains(self._paths)
+        self._most = [self._trellis.best(row)[1] for row in np.eye(len(self._scale))]
+
+    def _known_paths(self) -> Counts:
+        """Return the best paths for seeded weights, unknown figures avoided in half of them."""
+        rng, rows = np.random.default_rng(0), len(self._scale)
+        weights = np.zeros((_KNOWN_COUNT, rows))
+        weights[:, :4] = rng.dirichlet(np.full(4, 0.6), _KNOWN_COUNT)
+        weights[::2, 4:] = 10.0 * rows
+        caps = rng.integers(0, len(self._trellis.caps), _KNOWN_COUNT)
+        caps[: _KNOWN_COUNT // 4] = len(self._trellis.caps) - 1
+        return np.unique(self._trellis.paths(weights / self._scale, caps), axis=0)
+
+    def best(self, aim: Aim, start: Counts | None = None) -> tuple[Counts, float] | None:
+        """Return a combination within the floors (S,), and how much more any may be worth."""
+        if (aim.floors > self._most).any():
+            return None
+        unit = float(np.abs(aim.worth[:4]) @ self._figures.span[:4]) or 1.0
+        hunt = self._hunt(Aim(aim.worth / unit, aim.floors), start)
+        self._mix(hunt)
+        if not hunt.is_hopeless:
+            self._swap(hunt)
+            self._complete(hunt)
+        if hunt.path is None:
+            return None
+        return hunt.path, max(hunt.bound - hunt.worth, 0.0) * unit
+
+    def _hunt(self, aim: Aim, start: Counts | None) -> _Hunt:
+        paths, gains = self._paths, self._gains
+        if start is not None:
+            paths = np.concatenate([start[None], paths])
+            gains = np.concatenate([self._figures.gains(start[None]), gains], axis=1)
+        return _Hunt(aim, paths, gains, self._figures.span, self._scale)
+
+    def _mix(self, hunt: _Hunt) -> None:
+        """Find prices, the bound that they prove, and on the way combinations."""
+        for turn in range(_MOST_ROUNDS):
+            path, most = self._trellis.best(hunt.weights())
+            hunt.limit(most)
+            found = hunt.meet(path, self._figures.gains(path[None])[:, 0])
+            if not found or hunt.is_close or (turn + 1 >= _FEW_ROUNDS and hunt.path is not None):
+                return
+
+    def _swap(self, hunt: _Hunt) -> None:
+        """Change cells of what was found and of what is in the mixture, while that helps."""
+        for path in hunt.starts():
+            while not hunt.is_close:
+                better = self._swaps.best(path, hunt.aim, hunt.prices, hunt.worth)
+                if better is None:
+                    break
+                hunt.take(*better)
+                path = better[0]
+
+    def _complete(self, hunt: _Hunt) -> None:
+        """Look everywhere for what is better, as long as much may be."""
+        while hunt.path is None or hunt.bound - hunt.worth > _FAR_RATIO:
+            least = -np.inf if hunt.path is None else hunt.worth + CLOSE_RATIO
+            blocks = _MOST_BLOCKS if hunt.path is None else _FEW_BLOCKS
+            path, is_all = complete(self._figures, hunt.aim, hunt.prices, least, blocks)
+            if path is None:
+                hunt.bound = hunt.worth + CLOSE_RATIO if is_all else hunt.bound
+                return
+            hunt.take(path, float(hunt.aim.worth @ self._figures.gains(path[None])[:, 0]))
+            self._swap(hunt)
+
+
+class _Hunt:
+    """What is known of one aim: the best found, a bound, the mixture and its prices."""
+
+    def __init__(self, aim: Aim, paths: Counts, gains: Floats, span: Floats, scale: Floats) -> None:
+        self.aim, self._rows = aim, aim.limited
+        self._floors, self._scale = aim.floors[self._rows], scale[self._rows]
+        worth, slack = aim.worth @ gains, self._slack(gains[self._rows].T).T
+        depth = float(np.abs(aim.worth) @ span)
+        self._least = float(worth.min()) - depth
+        worth = np.append(worth, self._least - _IMAGINARY_RATIO * (1.0 + depth))
+        slack = np.concatenate([slack, np.ones((len(slack), 1))], axis=1)
+        best = int(np.where((slack >= 0).all(0), worth, -np.inf).argmax())
+        self._paths, self._mixed = paths, list[Counts]()
+        self._imaginary = len(paths)
+        self.path = None if best == self._imaginary else paths[best]
+        self.worth, self.bound = float(worth[best]), np.inf
+        self._mixture = Mixture(worth, slack, best)
+        self._mixture.improve()
+        self._price()
+
+    @property
+    def is_hopeless(self) -> bool:
+        """Whether the bound proves that nothing meets the floors."""
+        return self.bound < self._least
+
+    @property
+    def is_close(self) -> bool:
+        """Whether no more is to be had."""
+        return self.is_hopeless or self.bound - self.worth <= CLOSE_RATIO
+
+    def weights(self) -> Floats:
+        """Return what each row is worth, that for its floor included."""
+        return self.aim.worth + self.prices
+
+    def limit(self, most: float) -> None:
+        """Lower the bound to what is proven by the most that weighted rows gain."""
+        self.bound = min(self.bound, most - float(self.prices[self._rows] @ self._floors))
+
+    def meet(self, path: Counts, gains: Floats) -> bool:
+        """Take a combination where it is better, mix it in; False where that would not help."""
+        worth, slack = float(self.aim.worth @ gains), self._slack(gains[self._rows])
+        if worth > self.worth and (slack >= 0).all():
+            self.take(path, worth)
+        self._mixed.append(path)
+        helps = self._mixture.add(worth, slack, self._imaginary + len(self._mixed))
+        self._price()
+        return helps
+
+    def take(self, path: Counts, worth: float) -> None:
+        """Hold a combination that meets the floors for the best."""
+        self.path, self.worth = path, worth
+
+    def starts(self) -> list[Counts]:
+        """Return where to look for better ones: the best found, then those of the mixture."""
+        known = self._imaginary
+        members = [
+            self._paths[member] if member < known else self._mixed[member - known - 1]
+            for member in self._mixture.members()
+            if member != known
+        ]
+        if self.path is None:
+            return members
+        others = [path for path in members if not np.array_equal(path, self.path)]
+        return [self.path, *others[: _MOST_STARTS - 1]]
+
+    def _slack(self, gains: Floats) -> Floats:
+        return (gains - self._floors) / self._scale
+
+    def _price(self) -> None:
+        self.prices = np.zeros(len(self.aim.worth))
+        self.prices[self._rows] = self._mixture.prices() / self._scale

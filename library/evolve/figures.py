@@ -1,0 +1,169 @@
+"""A space's figures as arrays, each turned so that more is better, and a goal in the same terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .goal import Goal
+from .space import Floats, Segment, Space
+
+QUANTITIES = ("metric", "latency", "energy", "memory")
+METRIC, LATENCY, ENERGY, MEMORY = range(4)
+_SIGNS = (1.0, -1.0, -1.0, -1.0)
+
+ROUNDING_RATIO = 1e-9
+"""What a sum may miss its limit by: its figures were added in another order there."""
+
+Bools = NDArray[np.bool_]
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Aim:
+    """A goal as numbers: maximise worth · gains where gains ≥ floors; -inf: no floor."""
+
+    worth: Floats
+    floors: Floats
+
+    @property
+    def limited(self) -> Counts:
+        """Which rows have a floor."""
+        return np.flatnonzero(self.floors > -np.inf)
+
+
+class Figures:
+    """What cells (R, S, K) and crossings (R, S - 1, K, K) gain; K is the most cells of a segment.
+
+    The first rows are QUANTITIES. Where a figure is unknown it is the worst known one of its place,
+    0 where none is. Each quantity of which some are unknown has one row more, in which each of
+    those gains -1. A cold latency is at least the warm one; the one stands in for the other. What
+    does not exist gains as little as the worst that does.
+    """
+
+    def __init__(self, space: Space, cold: bool) -> None:
+        self.space = space
+        self.sizes = tuple(len(segment.names) for segment in space.segments)
+        count = max(self.sizes)
+        nodes = np.stack([_cells(segment, cold, count) for segment in space.segments], axis=1)
+        edges = _crossings(space, count)
+        nodes[LATENCY] *= space.latency_scale
+        edges[LATENCY] *= space.latency_scale
+        activations = np.stack([_padded(s.activations_bytes, count) for s in space.segments])
+        self.exists = np.array([np.arange(count) < size for size in self.sizes])
+        self.activations = -_worst_for_unknown(-activations[None], self.exists)[0]
+        joined = self.exists[:-1, :, None] & self.exists[1:, None]
+        self._is_known = (np.isfinite(nodes) & self.exists).any((1, 2))
+        missing = ~np.isfinite(nodes) & self.exists, ~np.isfinite(edges) & joined
+        some = self._is_known & (missing[0].any((1, 2)) | missing[1].any((1, 2, 3)))
+        self._unknown_row = np.where(some, 3 + np.cumsum(some), -1)
+        self.nodes = np.concatenate(
+            [_worst_for_unknown(nodes, self.exists), -1.0 * missing[0][some]]
+        )
+        self.edges = np.concatenate([_worst_for_unknown(edges, joined), -1.0 * missing[1][some]])
+        self.span = _span(self.nodes, self.exists) + _span(self.edges, joined)
+        self.span[MEMORY] += np.ptp(self.activations[self.exists])
+        self.constants = np.zeros(len(self.nodes))
+        self.constants[METRIC] = space.metric_base
+        self.constants[LATENCY] = -space.latency_offset_ms
+
+    @property
+    def known(self) -> frozenset[str]:
+        """The quantities of which a cell has a figure."""
+        return frozenset(np.array(QUANTITIES)[self._is_known].tolist())
+
+    def gains(self, paths: Counts) -> Floats:
+        """Return what each of n combinations (n, S) gains in all, (R, n)."""
+        places = np.arange(len(self.sizes))
+        total = self.nodes[:, places, paths].sum(-1)
+        total += self.edges[:, places[:-1], paths[:, :-1], paths[:, 1:]].sum(-1)
+        total += self.constants[:, None]
+        total[MEMORY] -= self.activations[places, paths].max(-1)
+        return total
+
+    def shown(self, gains: Floats) -> Floats:
+        """Return what a combination gains of each quantity (4,), NaN where that is unknown."""
+        unknown = (self._unknown_row >= 0) & (gains[self._unknown_row] < 0)
+        return np.where(unknown | ~self._is_known, np.nan, gains[:4])
+
+    def aim(self, goal: Goal) -> Aim:
+        """Return a goal in these terms: what nothing knows has neither worth nor floor.
+
+        What is of unknown metric is worth less than anything that is not.
+        """
+        worth = np.zeros(len(self.nodes))
+        worth[:3] = goal.metric_worth, goal.ms_worth * goal.stretch, goal.mj_worth
+        worth[:4] *= self._is_known
+        return self._aim(worth, METRIC, goal)
+
+    def extreme(self, quantity: str, goal: Goal) -> Aim:
+        """Return the aim to have most of a quantity, known rather than unknown, within limits."""
+        row, worth = QUANTITIES.index(quantity), np.zeros(len(self.nodes))
+        worth[row] = 1.0
+        return self._aim(worth, row, goal)
+
+    def _aim(self, worth: Floats, dreaded: int, goal: Goal) -> Aim:
+        floors = np.full(len(worth), -np.inf)
+        floors[:4] = self._floors(goal)
+        for quantity, row in enumerate(self._unknown_row):
+            if row >= 0 and floors[quantity] > -np.inf:
+                floors[row] = -0.5
+        if self._unknown_row[dreaded] >= 0:
+            worth[self._unknown_row[dreaded]] = 1.0 + 2.0 * (worth @ self.span)
+        return Aim(worth, floors)
+
+    def _floors(self, goal: Goal) -> Floats:
+        least, asked = self.space.least_metric, goal.metric_floor
+        floor = least if asked is None else max(least, asked)
+        limits = (goal.latency_limit_ms, goal.energy_limit_mj, goal.memory_limit_bytes)
+        latency, energy, memory = (-np.inf if limit is None else -limit for limit in limits)
+        bound = self.space.metric_bound
+        floors = np.array([floor + bound, latency / goal.stretch, energy, memory])
+        finite = self._is_known & np.isfinite(floors)
+        return np.where(finite, floors - ROUNDING_RATIO * np.abs(floors), -np.inf)
+
+
+def _cells(segment: Segment, cold: bool, count: int) -> Floats:
+    """Return what each cell gains, (4, count): NaN where that is unknown or there is no cell."""
+    warm = np.where(np.isnan(segment.latency_ms), segment.cold_latency_ms, segment.latency_ms)
+    latency = np.fmax(warm, segment.cold_latency_ms) if cold else warm
+    memory = segment.weights_bytes + 0.0 * segment.activations_bytes  # unknown where either is
+    rows = (segment.metric, latency, segment.energy_mj, memory)
+    return np.stack([s * _padded(row, count) for s, row in zip(_SIGNS, rows, strict=True)])
+
+
+def _crossings(space: Space, count: int) -> Floats:
+    """Return what each pair of neighbours gains, (4, S - 1, count, count)."""
+    found = np.zeros((4, len(space.segments) - 1, count, count))
+    given = {METRIC: space.crossing_metric, LATENCY: space.crossing_ms, ENERGY: space.crossing_mj}
+    for quantity, tables in given.items():
+        for place, table in enumerate(tables):
+            rows, columns = table.shape
+            found[quantity, place, :rows, :columns] = _SIGNS[quantity] * table
+    return found
+
+
+def _padded(row: Floats, count: int) -> Floats:
+    """Return a row of figures with NaN to its end."""
+    found = np.full(count, np.nan)
+    found[: len(row)] = row
+    return found
+
+
+def _worst_for_unknown(gains: Floats, exists: Bools) -> Floats:
+    """Return gains with the worst known one of its place for what is unknown, 0 where none is."""
+    axes = tuple(range(2, gains.ndim))
+    known = np.isfinite(gains) & exists
+    worst = np.where(known, gains, np.inf).min(axes, keepdims=True)
+    worst[np.isinf(worst)] = 0.0
+    return np.where(known, gains, worst)
+
+
+def _span(gains: Floats, exists: Bools) -> Floats:
+    """Return how far apart two combinations can be at most in each quantity, (4,)."""
+    axes = tuple(range(2, gains.ndim))
+    most = np.where(exists, gains, -np.inf).max(axes)
+    least = np.where(exists, gains, np.inf).min(axes)
+    return (most - least).sum(1)

@@ -1,0 +1,105 @@
+"""The best combination of cells for a goal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal, Protocol
+
+import numpy as np
+
+from .decomposed import Decomposed
+from .figures import Aim, Counts, Figures
+from .found import Found
+from .goal import Goal
+from .space import Cells, Floats, Space
+from .table import Table
+
+Quantity = Literal["metric", "latency", "memory", "energy"]
+
+_MOST_LISTED = 2048
+"""Spaces of at most so many combinations are searched by looking at each: that is faster there."""
+
+
+class Method(Protocol):
+    """Finds, in the figures that it was made from, what is worth most within an aim's floors."""
+
+    def best(self, aim: Aim, start: Counts | None = None) -> tuple[Counts, float] | None:
+        """Return the combination (S,) and its gap, None where nothing meets the floors."""
+        ...
+
+
+def exact(figures: Figures) -> Method:
+    """Return the method that proves how good what it finds is."""
+    listed = figures.space.combinations_count <= _MOST_LISTED
+    return Table(figures) if listed else Decomposed(figures)
+
+
+class Search:
+    """Finds combinations of a space, which is read once.
+
+    `known` names the quantities of which a cell has a figure: limits of others are not checked.
+    """
+
+    def __init__(self, space: Space, method: Callable[[Figures], Method] = exact) -> None:
+        self._figures = {cold: Figures(space, cold) for cold in (False, True)}
+        self._methods = {cold: method(figures) for cold, figures in self._figures.items()}
+        self.known = self._figures[False].known
+
+    def best(self, goal: Goal, start: Cells | None = None) -> Found | None:
+        """Return what is worth most within the limits, None where nothing meets them.
+
+        `start`, what runs now, is kept where nothing is better.
+        """
+        aim = self._figures[goal.cold].aim(goal)
+        return self._find(aim, aim.worth, goal, start)
+
+    def least(self, quantity: Quantity, goal: Goal) -> Found | None:
+        """Return what is nearest to meeting the limit of a quantity, within the other limits.
+
+        That is the highest metric, or the least latency, memory or energy. None where nothing
+        meets the other limits.
+        """
+        figures = self._figures[goal.cold]
+        aim = figures.extreme(quantity, _unlimited(goal, quantity))
+        return self._find(aim, figures.aim(goal).worth, goal, None)
+
+    def found(self, cells: Cells, goal: Goal, gap: float = np.inf) -> Found:
+        """Return a combination's figures under a goal, whether or not it meets the limits."""
+        figures = self._figures[goal.cold]
+        return _found(figures, np.array(cells), figures.aim(goal).worth, goal, gap)
+
+    def _find(self, aim: Aim, worth: Floats, goal: Goal, start: Cells | None) -> Found | None:
+        kept = None if start is None else np.array(start)
+        found = self._methods[goal.cold].best(aim, kept)
+        if found is None:
+            return None
+        path, gap = found
+        return _found(self._figures[goal.cold], path, worth, goal, gap)
+
+
+def _found(figures: Figures, path: Counts, worth: Floats, goal: Goal, gap: float) -> Found:
+    gains = figures.gains(path[None])[:, 0]
+    metric, latency, energy, memory = figures.shown(gains).tolist()
+    return Found(
+        cells=tuple(path.tolist()),
+        worth=float(worth @ gains),
+        metric=metric,
+        latency_ms=-latency * goal.stretch,
+        energy_mj=-energy,
+        memory_bytes=-memory,
+        gap=gap,
+    )
+
+
+def _unlimited(goal: Goal, quantity: Quantity) -> Goal:
+    """Return the goal without its limit of a quantity."""
+    match quantity:
+        case "metric":
+            return replace(goal, metric_floor=None)
+        case "latency":
+            return replace(goal, latency_limit_ms=None)
+        case "memory":
+            return replace(goal, memory_limit_bytes=None)
+        case "energy":
+            return replace(goal, energy_limit_mj=None)

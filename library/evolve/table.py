@@ -1,0 +1,29 @@
+"""A small space: all combinations, looked at one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .figures import Aim, Counts, Figures
+
+
+class Table:
+    """All combinations of a space, in order of their cells."""
+
+    def __init__(self, figures: Figures) -> None:
+        self._sizes = figures.sizes
+        self._paths = np.indices(self._sizes).reshape(len(self._sizes), -1).T
+        self._gains = figures.gains(self._paths)
+
+    def best(self, aim: Aim, start: Counts | None = None) -> tuple[Counts, float] | None:
+        """Return the best combination, the first of equals but for `start`, and its gap of 0."""
+        worth = aim.worth @ self._gains
+        for row in aim.limited:
+            worth[self._gains[row] < aim.floors[row]] = -np.inf
+        best = int(worth.argmax())
+        if worth[best] == -np.inf:
+            return None
+        if start is not None:
+            kept = int(np.ravel_multi_index(tuple(start), self._sizes))
+            best = kept if worth[kept] >= worth[best] else best
+        return self._paths[best], 0.0

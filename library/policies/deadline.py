@@ -1,0 +1,32 @@
+"""Meet the deadline, then the best metric, then the least energy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..context import Context
+from ..evolve.spaces import Spaces
+from .decide import Decider, Wish
+from .options import Options
+from .policy import Decide
+from .utility import Utility
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deadline:
+    """Meet the context's `latency_budget_ms`, then the best metric, whatever the battery.
+
+    What differs in the metric by its noise alone is decided by energy, then latency.
+    """
+
+    def prepare(self, spaces: Spaces) -> Decide:
+        """Read the costs once; a decision is then two searches."""
+        options = Options(spaces.each)
+        utility = Utility(options, spaces.metric_noise, spaces.plainest)
+        wish = Wish(utility, "the best metric in time, then the least energy")
+
+        def wish_of(context: Context) -> Wish:
+            del context  # its constraints are all that counts
+            return wish
+
+        return Decider(spaces, options, wish_of)

@@ -1,0 +1,105 @@
+"""From a context to a decision, for every policy alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isnan
+
+from ...errors import UsageError
+from ..context import Context
+from ..evolve.search import Quantity
+from ..evolve.spaces import Spaces
+from .limits import Limits, limits_of
+from .options import Option, Options
+from .policy import Decision, Miss, Predicted
+from .settle import Judge, settle
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a policy wants in a context: how it judges, in words too, and the energy for a call."""
+
+    judge: Judge
+    why: str
+    energy_limit_mj: float | None = None
+
+
+class Decider:
+    """Decides for contexts by what a policy wishes in each."""
+
+    def __init__(self, spaces: Spaces, options: Options, wish: Callable[[Context], Wish]) -> None:
+        self._spaces, self._options, self._wish = spaces, options, wish
+
+    def __call__(self, context: Context, current: str | None = None) -> Decision:
+        """Decide for a context.
+
+        Raises:
+            UsageError: it is no context, or a floor or what the policy needs is not in it.
+
+        """
+        if not isinstance(context, Context):
+            raise UsageError(
+                f"the context is {context!r}; give an adaspring.Context, for example "
+                "Context(battery_ratio=0.2)"
+            )
+        wish = self._wish(context)
+        limits = limits_of(context, self._spaces, wish.energy_limit_mj)
+        unchecked = tuple(n for n, _ in limits.asked() if n not in self._options.known)
+        for name in unchecked:
+            limits = limits.but(name, None)
+        now = None if current is None else self._options.named(current, limits.goal())
+        chosen, note = settle(self._options, wish.judge, limits, now)
+        missed = tuple(self._miss(name, limits, chosen) for name in limits.broken_by(chosen))
+        return Decision(
+            variant=self._options.name(chosen),
+            reason="; ".join(_reason(wish.why, note, missed, unchecked)),
+            relaxed=tuple(miss.constraint for miss in missed),
+            unchecked=unchecked,
+            missed=missed,
+            predicted=self._predicted(chosen),
+        )
+
+    def _miss(self, name: Quantity, limits: Limits, chosen: Option) -> Miss:
+        limit, figure = getattr(limits, name), chosen.figure(name)
+        units = {"metric": self._spaces.unit, "latency": "ms", "energy": "mJ", "memory": "bytes"}
+        amount = None if isnan(figure) else abs(figure - limit)
+        ratio = None if amount is None or limit == 0 else amount / abs(limit)
+        return Miss(constraint=name, amount=amount, unit=units[name], ratio=ratio)
+
+    def _predicted(self, chosen: Option) -> Predicted:
+        found = chosen.found
+        return Predicted(
+            metric=_known(found.metric * self._spaces.metric_sign),
+            latency_ms=_known(found.latency_ms),
+            energy_mj=_known(found.energy_mj),
+            memory_bytes=_known(found.memory_bytes),
+        )
+
+
+def _known(figure: float) -> float | None:
+    return None if isnan(figure) else figure
+
+
+def _reason(why: str, note: str, missed: tuple[Miss, ...], unchecked: tuple[str, ...]) -> list[str]:
+    parts = [why]
+    if note:
+        parts.append(note)
+    if missed:
+        names = " and ".join(miss.constraint for miss in missed)
+        amounts = " and ".join(map(_amount, missed))
+        parts.append(f"not every constraint is met: gave up {names}, missed by {amounts}")
+    if unchecked:
+        parts.append(f"no figures to check {' and '.join(unchecked)}")
+    return parts
+
+
+def _amount(miss: Miss) -> str:
+    """Return by how much a constraint is missed, for people: 0.7 ms (3 %), 7 ms (720 times)."""
+    if miss.amount is None:
+        return "an unknown amount"
+    unit = "" if miss.unit in ("", "ratio") else f" {miss.unit}"
+    if miss.ratio is None:
+        return f"{miss.amount:.3g}{unit}"
+    share = f"{miss.ratio:.1%}" if miss.ratio < 10 else f"{miss.ratio:.0f} times"
+    return f"{miss.amount:.3g}{unit} ({share.replace('%', ' %')})"

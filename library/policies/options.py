@@ -1,0 +1,140 @@
+"""All that a library can run: the best of several spaces, and what a name stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from math import inf, isnan
+
+from ..evolve.found import Found
+from ..evolve.goal import Goal
+from ..evolve.search import Quantity, Search
+from ..evolve.space import Cells, Space
+from .listing import Listing
+
+_MOST_LISTED = 64
+"""Up to so many variants loops are quicker than arrays."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A combination of cells of one of the spaces, by the space's number, and its figures."""
+
+    space: int
+    found: Found
+    metric_bound: float
+
+    def figure(self, quantity: Quantity) -> float:
+        """Return what a limit is held against, NaN where unknown: of the metric, the least."""
+        match quantity:
+            case "metric":
+                return self.found.metric - self.metric_bound
+            case "latency":
+                return self.found.latency_ms
+            case "energy":
+                return self.found.energy_mj
+            case "memory":
+                return self.found.memory_bytes
+
+    def is_same(self, other: Option) -> bool:
+        """Tell whether this is the same combination as another."""
+        return (self.space, self.found.cells) == (other.space, other.found.cells)
+
+
+class Options:
+    """Searches over spaces as if they were one; of equals the first space's is taken.
+
+    Spaces are compared by figures, so one that lacks a quantity of which the first has figures is
+    left out. `known` are the quantities of the first.
+    """
+
+    def __init__(self, spaces: Sequence[Space]) -> None:
+        self.spaces = tuple(spaces)
+        searches = [_searcher(space) for space in self.spaces]
+        self.known = searches[0].known
+        self._searches = tuple(
+            (number, search) for number, search in enumerate(searches) if search.known >= self.known
+        )
+        self._whole = {
+            segment.names[cell]: (number, (cell,))
+            for number, _ in reversed(self._searches)
+            for segment in self.spaces[number].segments
+            if len(self.spaces[number].segments) == 1
+            for cell in range(len(segment.names))
+        }
+
+    def best(self, goal: Goal) -> Option | None:
+        """Return what is worth most within the limits, None where nothing meets them."""
+        found = (self._option(number, search.best(goal)) for number, search in self._searches)
+        return _most(found, lambda option: option.found.worth)
+
+    def best_from(self, goal: Goal, least_metric: float) -> Option | None:
+        """Return the best of those of which at least this metric is predicted."""
+        found = []
+        for number, search in self._searches:
+            floor = least_metric - self.spaces[number].metric_bound
+            if goal.metric_floor is not None:
+                floor = max(floor, goal.metric_floor)
+            found.append(self._option(number, search.best(replace(goal, metric_floor=floor))))
+        return _most(found, lambda option: option.found.worth)
+
+    def least(self, quantity: Quantity, goal: Goal) -> Option | None:
+        """Return what is nearest to meeting the limit of a quantity, within the other limits."""
+        sign = 1.0 if quantity == "metric" else -1.0
+        found = (
+            self._option(number, search.least(quantity, goal)) for number, search in self._searches
+        )
+        return _most(found, lambda option: sign * option.figure(quantity))
+
+    def fitting(self, goal: Goal) -> list[Option]:
+        """Return every whole variant that meets the limits."""
+        return [
+            Option(number, found, self.spaces[number].metric_bound)
+            for number, search in self._searches
+            if isinstance(search, Listing)
+            for found in search.fitting(goal)
+        ]
+
+    def named(self, name: str, goal: Goal) -> Option | None:
+        """Return what has this name, with its figures under a goal; None where nothing has."""
+        place = self._whole.get(name) or self._combination(name)
+        if place is None:
+            return None
+        number, cells = place
+        search = next(search for n, search in self._searches if n == number)
+        return self._option(number, search.found(cells, goal))
+
+    def name(self, option: Option) -> str:
+        """Return an option's name."""
+        return self.spaces[option.space].name(option.found.cells)
+
+    def _combination(self, name: str) -> tuple[int, Cells] | None:
+        for number, _ in self._searches:
+            segments, parts = self.spaces[number].segments, name.split("/")
+            if len(parts) == len(segments) and all(
+                part in segment.names for part, segment in zip(parts, segments, strict=True)
+            ):
+                cells = (s.names.index(part) for part, s in zip(parts, segments, strict=True))
+                return number, tuple(cells)
+        return None
+
+    def _option(self, number: int, found: Found | None) -> Option | None:
+        return None if found is None else Option(number, found, self.spaces[number].metric_bound)
+
+
+def _searcher(space: Space) -> Listing | Search:
+    if len(space.segments) == 1 and len(space.segments[0].names) <= _MOST_LISTED:
+        return Listing(space)
+    return Search(space)
+
+
+def _most(options: Iterable[Option | None], key: Callable[[Option], float]) -> Option | None:
+    """Return the option of the largest key, the first of equals; NaN is the smallest."""
+    best, most = None, -inf
+    for option in options:
+        if option is None:
+            continue
+        value = key(option)
+        if best is None or (not isnan(value) and value > most):
+            best, most = option, -inf if isnan(value) else value
+    return best
