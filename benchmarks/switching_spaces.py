@@ -67,7 +67,7 @@ def segment(rng: np.random.Generator, eight_bit: np.ndarray, size: float) -> Seg
 
 
 def seeded_goals(space: Space, seed: int, count: int) -> Iterator[Goal]:
-    """Goals of every kind: up to four limits, loose to out of reach, with and without trade-offs."""
+    """Goals of every kind: up to four limits, loose to out of reach, some with trade-offs."""
     rng = np.random.default_rng(seed)
     dense, least = extremes(space)
     for _ in range(count):

@@ -132,8 +132,7 @@ def _first_calls(
             times.setdefault(variant, []).append((three[0], three[2]))
             spent_ms += sum(three)
         rounds += 1
-        bars.step("first inference", min(rounds, _LEAST_FIRST), _ROOM = 1.12  # a little more than a policy wants before it comes back to a variant
-_LEAST_FIRST, "rounds")
+        bars.step("first inference", min(rounds, _LEAST_FIRST), _LEAST_FIRST, "rounds")
     return tuple(
         FirstCall(
             variant=variant,

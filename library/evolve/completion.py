@@ -6,12 +6,15 @@ end would not bring within every limit is dropped.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from .figures import MEMORY, Aim, Counts, Figures
 from .space import Floats
 
 _BLOCK = 512
+_TILTS = (0.25, 1.0)
 
 
 def complete(
@@ -19,16 +22,27 @@ def complete(
 ) -> tuple[Counts | None, bool]:
     """Return a combination (S,) within the floors that is worth at least `least`, if there is one.
 
-    And whether all was looked at, in no more than `most_blocks` blocks. Limits one by one are kept by many a beginning that cannot keep
-    them together: their sum, weighted by `prices` (R,), tells those; so for limits and worth.
+    And whether all was looked at, in no more than `most_blocks` blocks. Limits one by one are kept
+    by many a beginning that cannot keep them together: sums of them tell those, weighted by
+    `prices` (R,) and by prices tilted to each limit in turn; so for limits and worth.
     """
-    floors = np.where(aim.floors > -np.inf, aim.floors, 0.0)
-    weights = [*np.eye(len(prices))[aim.limited], prices]
-    wanted = [*aim.floors[aim.limited], prices @ floors]
+    limited, floors = aim.limited, np.where(aim.floors > -np.inf, aim.floors, 0.0)
+    weights = [*np.eye(len(prices))[limited], prices, *_tilted(prices, limited, figures.span)]
+    wanted = [row @ floors for row in weights]
     if least > -np.inf:
         weights += [aim.worth, aim.worth + prices]
         wanted += [least, least + prices @ floors]
     return _Hunt(figures, np.array(weights), np.array(wanted)).run(most_blocks)
+
+
+def _tilted(prices: Floats, limited: Counts, span: Floats) -> Iterator[Floats]:
+    """Yield prices with more on one limit, by shares of what all come to."""
+    scale = np.where(span > 0, span, 1.0)
+    for share in _TILTS:
+        for row in limited:
+            tilted = prices.copy()
+            tilted[row] += share * float(prices @ scale) / scale[row]
+            yield tilted
 
 
 class _Hunt:

@@ -23,8 +23,8 @@ _KNOWN_COUNT = 256
 _FEW_ROUNDS, _MOST_ROUNDS = 2, 40
 _MOST_STARTS = 2
 _FAR_RATIO = 0.05
-_FEW_BLOCKS, _MOST_BLOCKS = 16, 4000
-"""After how many the work ends: 16 are a few milliseconds, 4,000 a fraction of a second."""
+_FEW_BLOCKS, _MOST_BLOCKS = 16, 2000
+"""After how many the work ends: 16 are a few milliseconds, 2,000 a second or two."""
 _IMAGINARY_RATIO = 1e4
 """How much worse than all others the combination is that does not exist and meets every limit."""
 

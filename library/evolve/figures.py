@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +18,30 @@ _SIGNS = (1.0, -1.0, -1.0, -1.0)
 ROUNDING_RATIO = 1e-9
 """What a sum may miss its limit by: its figures were added in another order there."""
 
+_LEAST = float(np.finfo(np.float64).min)
+
 Bools = NDArray[np.bool_]
 Counts = NDArray[np.int64]
 
 
+Objective = Callable[[Floats, Floats, Floats, Floats], Floats]
+"""What combinations are worth, by their metric, latency_ms, energy_mj and memory_bytes."""
+
+
 @dataclass(frozen=True)
 class Aim:
-    """A goal as numbers: maximise worth · gains where gains ≥ floors; -inf: no floor."""
+    """A goal as numbers: maximise worth · gains where gains ≥ floors; -inf: no floor.
+
+    `objective`, a function of gains (R, n), stands in for worth · gains where that is not enough.
+    """
 
     worth: Floats
     floors: Floats
+    objective: Callable[[Floats], Floats] | None = None
+
+    def value(self, gains: Floats) -> Floats:
+        """Return what each of n combinations is worth by its gains (R, n)."""
+        return self.worth @ gains if self.objective is None else self.objective(gains)
 
     @property
     def limited(self) -> Counts:
@@ -84,9 +99,9 @@ class Figures:
         return total
 
     def shown(self, gains: Floats) -> Floats:
-        """Return what a combination gains of each quantity (4,), NaN where that is unknown."""
-        unknown = (self._unknown_row >= 0) & (gains[self._unknown_row] < 0)
-        return np.where(unknown | ~self._is_known, np.nan, gains[:4])
+        """Return what n combinations gain of each quantity (4, n), NaN where that is unknown."""
+        unknown = (gains[self._unknown_row] < 0) & (self._unknown_row >= 0)[:, None]
+        return np.where(unknown | ~self._is_known[:, None], np.nan, gains[:4])
 
     def aim(self, goal: Goal) -> Aim:
         """Return a goal in these terms: what nothing knows has neither worth nor floor.
@@ -103,6 +118,16 @@ class Figures:
         row, worth = QUANTITIES.index(quantity), np.zeros(len(self.nodes))
         worth[row] = 1.0
         return self._aim(worth, row, goal)
+
+    def by(self, objective: Objective, goal: Goal) -> Aim:
+        """Return the aim of an objective within a goal's limits; where it is NaN, it is least."""
+
+        def value(gains: Floats) -> Floats:
+            metric, latency, energy, memory = self.shown(gains)
+            found = objective(metric, -latency * goal.stretch, -energy, -memory)
+            return np.nan_to_num(found, nan=_LEAST)
+
+        return replace(self.aim(goal), objective=value)
 
     def _aim(self, worth: Floats, dreaded: int, goal: Goal) -> Aim:
         floors = np.full(len(worth), -np.inf)

@@ -9,10 +9,11 @@ from typing import Literal, Protocol
 import numpy as np
 
 from .decomposed import Decomposed
-from .figures import Aim, Counts, Figures
+from .figures import Aim, Counts, Figures, Objective
 from .found import Found
 from .goal import Goal
-from .space import Cells, Floats, Space
+from .runtime3c import Runtime3C
+from .space import Cells, Space
 from .table import Table
 
 Quantity = Literal["metric", "latency", "memory", "energy"]
@@ -52,7 +53,17 @@ class Search:
         `start`, what runs now, is kept where nothing is better.
         """
         aim = self._figures[goal.cold].aim(goal)
-        return self._find(aim, aim.worth, goal, start)
+        return self._find(self._methods[goal.cold], aim, aim, goal, start)
+
+    def best_by(self, objective: Objective, goal: Goal, start: Cells | None = None) -> Found | None:
+        """Return what is worth most by any objective within the goal's limits.
+
+        Of a large space that is the best that Runtime3C meets, with a gap of inf.
+        """
+        figures, method = self._figures[goal.cold], self._methods[goal.cold]
+        aim = figures.by(objective, goal)
+        any_objective = Runtime3C(figures) if isinstance(method, Decomposed) else method
+        return self._find(any_objective, aim, aim, goal, start)
 
     def least(self, quantity: Quantity, goal: Goal) -> Found | None:
         """Return what is nearest to meeting the limit of a quantity, within the other limits.
@@ -62,28 +73,29 @@ class Search:
         """
         figures = self._figures[goal.cold]
         aim = figures.extreme(quantity, _unlimited(goal, quantity))
-        return self._find(aim, figures.aim(goal).worth, goal, None)
+        return self._find(self._methods[goal.cold], aim, figures.aim(goal), goal, None)
 
     def found(self, cells: Cells, goal: Goal, gap: float = np.inf) -> Found:
         """Return a combination's figures under a goal, whether or not it meets the limits."""
         figures = self._figures[goal.cold]
-        return _found(figures, np.array(cells), figures.aim(goal).worth, goal, gap)
+        return _found(figures, np.array(cells), figures.aim(goal), goal, gap)
 
-    def _find(self, aim: Aim, worth: Floats, goal: Goal, start: Cells | None) -> Found | None:
-        kept = None if start is None else np.array(start)
-        found = self._methods[goal.cold].best(aim, kept)
+    def _find(
+        self, method: Method, aim: Aim, judged: Aim, goal: Goal, start: Cells | None
+    ) -> Found | None:
+        found = method.best(aim, None if start is None else np.array(start))
         if found is None:
             return None
         path, gap = found
-        return _found(self._figures[goal.cold], path, worth, goal, gap)
+        return _found(self._figures[goal.cold], path, judged, goal, gap)
 
 
-def _found(figures: Figures, path: Counts, worth: Floats, goal: Goal, gap: float) -> Found:
-    gains = figures.gains(path[None])[:, 0]
-    metric, latency, energy, memory = figures.shown(gains).tolist()
+def _found(figures: Figures, path: Counts, aim: Aim, goal: Goal, gap: float) -> Found:
+    gains = figures.gains(path[None])
+    metric, latency, energy, memory = figures.shown(gains)[:, 0].tolist()
     return Found(
         cells=tuple(path.tolist()),
-        worth=float(worth @ gains),
+        worth=float(aim.value(gains)[0]),
         metric=metric,
         latency_ms=-latency * goal.stretch,
         energy_mj=-energy,

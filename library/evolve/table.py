@@ -17,7 +17,7 @@ class Table:
 
     def best(self, aim: Aim, start: Counts | None = None) -> tuple[Counts, float] | None:
         """Return the best combination, the first of equals but for `start`, and its gap of 0."""
-        worth = aim.worth @ self._gains
+        worth = aim.value(self._gains)
         for row in aim.limited:
             worth[self._gains[row] < aim.floors[row]] = -np.inf
         best = int(worth.argmax())

@@ -45,7 +45,7 @@ def test_a_context_out_of_range_is_refused_by_name(field, value):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "0.9", "", True, 10**400])
 def test_a_floor_that_is_no_number_is_refused(value):
-    with pytest.raises(UsageError, match="metric_floor is .*; it must be a number"):
+    with pytest.raises(UsageError, match=r"metric_floor is .*; it must be a number"):
         Context(metric_floor=value)
 
 

@@ -208,5 +208,5 @@ def test_of_an_error_less_is_better_and_the_floor_is_the_most(context, chosen, r
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan, "0.3", True])
 def test_a_weight_that_is_no_share_is_refused(value):
-    with pytest.raises(UsageError, match="least_energy_weight_ratio is .*must be in"):
+    with pytest.raises(UsageError, match=r"least_energy_weight_ratio is .*must be in"):
         LambdaRule(least_energy_weight_ratio=value)

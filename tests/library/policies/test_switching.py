@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -28,7 +30,7 @@ def follow(policy, contexts, offer, current=None):
     for context in contexts:
         current = decide(context, current).variant
         ran.append(current)
-    changes = sum(before != after for before, after in zip(ran, ran[1:], strict=False))
+    changes = sum(before != after for before, after in pairwise(ran))
     return ran, changes
 
 
@@ -40,7 +42,7 @@ def wavering(field, centre, rng, count=200, spread=0.02, **fixed):
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=repr)
-@pytest.mark.parametrize("centre", (0.02, 0.25, 0.335, 0.5, 0.67, 0.98))
+@pytest.mark.parametrize("centre", [0.02, 0.25, 0.335, 0.5, 0.67, 0.98])
 def test_a_battery_that_wavers_does_not_make_it_flap(policy, centre):
     rng = np.random.default_rng(0)
     contexts = wavering("battery_ratio", centre, rng, count=1000)
@@ -49,8 +51,8 @@ def test_a_battery_that_wavers_does_not_make_it_flap(policy, centre):
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=repr)
-@pytest.mark.parametrize("centre", (1, 1.8, 2, 2.2, 3.6, 3.8, 4, 4.2, 4.4, 4.9, 9, 10, 11, 11.1))
-@pytest.mark.parametrize("fixed", ({}, {"battery_ratio": 0.05}, {"metric_floor": 0.96}), ids=str)
+@pytest.mark.parametrize("centre", [1, 1.8, 2, 2.2, 3.6, 3.8, 4, 4.2, 4.4, 4.9, 9, 10, 11, 11.1])
+@pytest.mark.parametrize("fixed", [{}, {"battery_ratio": 0.05}, {"metric_floor": 0.96}], ids=str)
 def test_a_deadline_that_wavers_does_not_make_it_flap(policy, centre, fixed):
     rng = np.random.default_rng(1)
     contexts = wavering("latency_budget_ms", centre, rng, **fixed)
@@ -60,8 +62,8 @@ def test_a_deadline_that_wavers_does_not_make_it_flap(policy, centre, fixed):
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=repr)
-@pytest.mark.parametrize("budget", (3, 5, 6, 6.6, 9, 15))
-@pytest.mark.parametrize("fixed", ({}, {"battery_ratio": 0.3}), ids=str)
+@pytest.mark.parametrize("budget", [3, 5, 6, 6.6, 9, 15])
+@pytest.mark.parametrize("fixed", [{}, {"battery_ratio": 0.3}], ids=str)
 def test_a_load_that_wavers_does_not_make_it_flap(policy, budget, fixed):
     rng = np.random.default_rng(2)
     contexts = wavering("load_ratio", 0.5, rng, latency_budget_ms=budget, **fixed)
@@ -69,8 +71,8 @@ def test_a_load_that_wavers_does_not_make_it_flap(policy, budget, fixed):
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=repr)
-@pytest.mark.parametrize("centre", (4000, 5000, 5200, 5600, 6000, 9000, 10000))
-@pytest.mark.parametrize("fixed", ({}, {"latency_budget_ms": 4.1}, {"metric_floor": 0.97}), ids=str)
+@pytest.mark.parametrize("centre", [4000, 5000, 5200, 5600, 6000, 9000, 10000])
+@pytest.mark.parametrize("fixed", [{}, {"latency_budget_ms": 4.1}, {"metric_floor": 0.97}], ids=str)
 def test_free_memory_that_wavers_does_not_make_it_flap(policy, centre, fixed):
     rng = np.random.default_rng(3)
     contexts = wavering("memory_budget_bytes", centre, rng, **fixed)
@@ -116,8 +118,6 @@ def test_combinations_do_not_flap_either(policy):
 
 def offer_of_cells(rng):
     """Whole variants and a space of 27 combinations."""
-    from dataclasses import replace
-
     whole = spaces(THREE)
     return replace(whole, each=(*whole.each, cells(rng)))
 
