@@ -75,6 +75,10 @@ class ManifestError(LibraryError):
     """A manifest has an unknown key, another schema, or a value out of range."""
 
 
+class CostsError(AdaspringError):
+    """A file of live costs cannot be written or read, or is not one."""
+
+
 class RuntimeMissing(LibraryError):
     """What code runs on is missing: libtvm_runtime, a device's driver, or the thread pool."""
 

@@ -12,24 +12,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import Any, NoReturn, cast
 
 from ..errors import UsageError
 from .context import Context
-from .executable import Executable
+from .executable import CPU, DEVICES, Executable
+from .follow.followed import Followed
+from .live.meter import Meter
 from .manifest import Manifest
-from .native.turns import SWITCH_VARIANT, Turn
-from .policies import Decide, Miss, Predicted
+from .policies import Decide, Decision, Miss, Predicted
 from .runtime import give_back_unused
 from .shapes.choice import Choice
 from .streams.stream import Stream
 from .tensors import bind, borrowed_tensor, check_tensor, checked_array
 from .weights import Array
-
-if TYPE_CHECKING:
-    from .follow.follower import Follower
-    from .follow.steps import Step
-    from .sensors.sensors import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +54,7 @@ class _Closed:
         raise UsageError("this net is closed; open another with library.open()")
 
 
-class Net:
+class Net(Followed):
     """A library's network in use; made by `Library.open`.
 
     `shapes` are those that it was compiled for, `inputs` and `outputs` of the first: name, shape
@@ -72,18 +68,18 @@ class Net:
         load: Callable[[str, int], Executable],
         decide: Decide,
         variant: str,
+        meter: Meter | None = None,
     ) -> None:
+        super().__init__(manifest, meter or Meter(manifest))
         self.inputs, self.outputs = manifest.inputs, manifest.outputs
         self._states = manifest.states
         self.variants = tuple(variant.name for variant in manifest.variants)
         self.shapes = manifest.signatures
         self._choice = Choice(self.shapes, manifest.padding)
         self._name = manifest.name
-        self._manifest = manifest
-        self._follower: Follower | None = None
         self._load = load
         self._decide = decide
-        self._switching = Turn(SWITCH_VARIANT)
+        self._is_waited_for = DEVICES[manifest.board.device] == CPU
         self._active = load(variant, 0)
 
     def __enter__(self) -> Net:
@@ -104,8 +100,7 @@ class Net:
 
     def close(self) -> None:
         """Give up the variants and what they hold; UsageError if it is called from then on."""
-        if self._follower is not None:
-            self._follower.close()
+        self._stop_following()
         with self._switching:
             self._active = self._load = self._decide = cast(Any, _Closed())
             give_back_unused()
@@ -128,6 +123,7 @@ class Net:
             InputError: a wrong number, name, shape or type. NaN passes.
 
         """
+        start_s = time.perf_counter()
         values = bind(self.inputs, args, named)
         padded = self._choice.pad(values)
         if padded is not None:
@@ -137,7 +133,7 @@ class Net:
             checked_array(spec, value, self.shapes)
             for spec, value in zip(self.shapes[index].inputs, values, strict=True)
         ]
-        outputs = self._executable(index).run_arrays(arrays)
+        outputs = self._run(index, arrays, start_s)
         if padded is not None:
             outputs = padded.cut(outputs)
         return outputs[0] if len(outputs) == 1 else outputs
@@ -159,7 +155,7 @@ class Net:
                 "INPUT=OUTPUT, which says which output is which input of the next call"
             )
         return Stream(
-            lambda arrays: self._executable(0).run_arrays(arrays),
+            lambda arrays: self._run(0, arrays, time.perf_counter()),
             self.inputs,
             self.outputs,
             self._states,
@@ -176,6 +172,7 @@ class Net:
             InputError: as for a call; also memory that is not contiguous or 64-byte aligned.
 
         """
+        start_s = time.perf_counter()
         values = bind(self.inputs, args, named)
         tensors = [
             borrowed_tensor(spec.name, value)
@@ -184,8 +181,17 @@ class Net:
         index = self._choice.index_of(tensors)
         for spec, tensor in zip(self.shapes[index].inputs, tensors, strict=True):
             check_tensor(spec, tensor, self.shapes)
-        outputs = self._executable(index).run(tensors)
+        executable = self._executable(index)
+        outputs = executable.run(tensors)
+        if self._is_waited_for:
+            self._meter.note(executable.name, index, start_s)
         return outputs[0] if len(outputs) == 1 else outputs
+
+    def _run(self, index: int, arrays: Sequence[Array], start_s: float) -> tuple[Array, ...]:
+        executable = self._executable(index)
+        outputs = executable.run_arrays(arrays)
+        self._meter.note(executable.name, index, start_s)
+        return outputs
 
     def _executable(self, index: int) -> Executable:
         """The active variant at a shape, loaded now where it was not."""
@@ -194,16 +200,23 @@ class Net:
 
     def adapt(self, context: Context) -> Switch:
         """Choose the variant for a context and put it in place."""
+        return self._switch(lambda now: self._decide(context, now))
+
+    def use(self, variant: str) -> None:
+        """Put a variant in place by name; UsageError lists the names where there is none."""
+        self._switch(lambda _: _asked_for(variant))
+
+    def _switch(self, decide: Callable[[str], Decision]) -> Switch:
         with self._switching:
             before = self._active.name
             start = time.perf_counter()
-            decision = self._decide(context, before)
+            decision = decide(before)
             decided = time.perf_counter()
             if decision.variant != before:
                 self._active = self._load(decision.variant, 0)
                 give_back_unused()
             switched = time.perf_counter()
-        return Switch(
+        switch = Switch(
             from_variant=before,
             to_variant=decision.variant,
             reason=decision.reason,
@@ -214,56 +227,20 @@ class Net:
             decide_us=1e6 * (decided - start),
             switch_ms=1e3 * (switched - decided),
         )
+        self._meter.switched(switch)
+        return switch
 
-    def follow(
-        self,
-        *,
-        every_s: float = 1.0,
-        dwell_s: float = 10.0,
-        sensors: Source | None = None,
-        on_switch: Callable[[Step], object] | None = None,
-        on_error: Callable[[BaseException], object] | None = None,
-        **own: Any,
-    ) -> Follower:
-        """Adapt in the background from now on, to what the sensors say; docs/app.md, Following.
 
-        The first step is taken before this returns, and raises what goes wrong in it.
-
-        Args:
-            every_s: how often to look, in [0.05, 86400]; events are looked at within a second.
-            dwell_s: for how long after a move only a broken constraint moves it, in [0, 86400].
-            sensors: what is read in place of this machine's; a `Replay` plays a trace.
-            on_switch: is called after each move, by the thread that made it.
-            on_error: is called with what went wrong in a step; the next is taken all the same.
-            own: fields of the context that the app knows itself: values, or functions of none.
-
-        Raises:
-            UsageError: a value out of range, no field of a context, or the net is followed already.
-
-        """
-        from .follow.follower import Follower
-        from .follow.settings import Settings
-        from .sensors.sensors import of_this_machine
-
-        if self._follower is not None and self._follower.running:
-            raise UsageError("this net is followed already; close that follower first")
-        settings = Settings(
-            every_s=every_s,
-            dwell_s=dwell_s,
-            sensors=of_this_machine() if sensors is None else sensors,
-            on_switch=on_switch,
-            on_error=on_error,
-            own=own,
-        )
-        self._follower = Follower(self, self._manifest, settings)
-        return self._follower
-
-    def use(self, variant: str) -> None:
-        """Put a variant in place by name; UsageError lists the names where there is none."""
-        with self._switching:
-            if variant != self._active.name:
-                self._active = self._load(variant, 0)
-                give_back_unused()
+def _asked_for(variant: str) -> Decision:
+    unknown = Predicted(metric=None, latency_ms=None, energy_mj=None, memory_bytes=None)
+    return Decision(
+        variant=variant,
+        reason="asked for by name",
+        relaxed=(),
+        unchecked=(),
+        missed=(),
+        predicted=unknown,
+    )
 
 
 def unknown_variant(name: str, known: Sequence[str]) -> UsageError:

@@ -11,7 +11,6 @@ from ..context import Context
 from ..manifest import Manifest
 from ..sensors.context import read_source
 from ..sensors.readings import Readings
-from .limits import Limits
 from .notices import Notices
 from .settings import Settings
 from .steps import TIME, Step, Steps
@@ -38,8 +37,8 @@ class Looker:
         self._net = net
         self._settings = settings
         self._clock = clock
-        self._limits = Limits(manifest)
-        self._steps = Steps(self._limits, settings.dwell_s)
+        self._manifest = manifest
+        self._steps = Steps(settings.dwell_s)
         self._notices = Notices()
         self._due_s = clock()
 
@@ -60,5 +59,16 @@ class Looker:
         sensed = readings.context_fields()
         if sensed["memory_budget_bytes"] is not None:
             # what the variant in place holds is not available now, and would be without it
-            sensed["memory_budget_bytes"] += self._limits.held_bytes(net.variant)
+            sensed["memory_budget_bytes"] += _held_bytes(self._manifest, net.variant)
         return Context(**{**sensed, **self._settings.own_values()})
+
+
+def _held_bytes(manifest: Manifest, variant: str) -> float:
+    """What a variant holds at its peak besides its weights and code, or 0 if not known.
+
+    Those are pages of files, which count as available memory while they are used.
+    """
+    costs = [known.cost for known in manifest.variants if known.name == variant]
+    if not costs or costs[0].peak_memory_bytes is None:
+        return 0.0
+    return max(0.0, costs[0].peak_memory_bytes.value - costs[0].size_bytes.value)

@@ -19,9 +19,9 @@ class Machine:
 
 x = np.ones((2, 48), np.float32)
 net = adaspring.load(sys.argv[1]).open()
-budgets = iter([3.0, 50.0] * 1_000_000)
+budgets = iter([5500, 20_000] * 1_000_000)
 follower = net.follow(sensors=Machine(), every_s=0.05, dwell_s=0,
-                      latency_budget_ms=lambda: next(budgets))
+                      memory_budget_bytes=lambda: next(budgets))
 net(x, x)
 """
 
@@ -95,7 +95,7 @@ for index in range(10):
         if index % 2:
             follower.close()
         net(x, x)
-        with net.follow(sensors=Machine(), every_s=0.05, latency_budget_ms=3) as anew:
+        with net.follow(sensors=Machine(), every_s=0.05, memory_budget_bytes=5500) as anew:
             wrong = wrong or not anew.running or net.variant != "rank4"
         net.close()
         if wrong:
