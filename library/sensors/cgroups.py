@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,11 +35,17 @@ def find_groups(root: str | Path) -> Groups:
         number, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if number == "0" and not controllers:
-            hybrid = read_text(f"{mounts}/unified/cgroup.procs") is not None
-            unified = _upwards(f"{mounts}/unified" if hybrid else mounts, path)
+            unified = _upwards(_top(mounts), path)
         elif "memory" in controllers.split(","):
             memory = _upwards(f"{mounts}/memory", path)
     return Groups(unified, memory)
+
+
+def _top(mounts: str) -> str:
+    """Return where version 2 is mounted: beside version 1 in a folder of its own."""
+    alone = os.path.lexists(f"{mounts}/cgroup.controllers")
+    beside = f"{mounts}/unified"
+    return beside if not alone and os.path.isdir(beside) else mounts
 
 
 def _upwards(top: str, path: str) -> tuple[str, ...]:

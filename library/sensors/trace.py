@@ -27,6 +27,7 @@ _VERSION = 1
 _MOST_BYTES = 2**28
 _OWN = ("latency_budget_ms", "metric_floor", "calls_per_s", "energy_left_mj", "time_left_s")
 _MOST_FACTOR = 1e9
+_MOST_DISORDER_S = 0.1  # two threads that read one recorder at once may write in either order
 
 
 class _Header(Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,7 +60,8 @@ class Recorder:
     """Reads a source, and writes down each moment before it hands it on.
 
     Give it where sensors are asked for: `net.follow(sensors=Recorder("day.jsonl"))`. Each line is
-    written at once, so what was recorded survives a kill, but for half a line at the end.
+    written at once, so what was recorded survives a kill, but for half a line at the end. The
+    reading at which the disk is full is an error, the next ones are handed on alone.
 
     Raises:
         TraceError: there is something of that name already, or it cannot be written.
@@ -106,10 +108,15 @@ class Recorder:
     def _write(self, line: Struct) -> None:
         if self._file.closed:
             return
+        data = msgspec.json.encode(line) + b"\n"
         try:
-            self._file.write(msgspec.json.encode(line) + b"\n")
-        except OSError as problem:
-            raise TraceError(f"{self._path} cannot be written: {_reason(problem)}") from problem
+            whole = self._file.write(data) == len(data)
+            problem = "" if whole else "there was room for a part of a line"
+        except OSError as error:
+            problem = _reason(error)
+        if problem:
+            self._file.close()  # what is read goes on to be handed on
+            raise TraceError(f"{self._path} cannot be written: {problem}; the recording ends here")
 
 
 class Replay:
@@ -179,9 +186,9 @@ def read_trace(path: str | Path) -> tuple[Moment, ...]:
                 break
             _refuse(path, number, str(problem))
         if moments and moment.time_s < moments[-1].time_s:
-            _refuse(
-                path, number, f"its time, {moment.time_s:g} s, is before that of the line above"
-            )
+            if moment.time_s < moments[-1].time_s - _MOST_DISORDER_S:
+                _refuse(path, number, f"its time, {moment.time_s:g} s, is before the line above's")
+            moment = msgspec.structs.replace(moment, time_s=moments[-1].time_s)
         moments.append(moment)
     if not moments:
         raise TraceError(f"{path} has no moments; record some first")

@@ -69,9 +69,11 @@ def test_groups_of_version_1_count_too(machine):
 def test_version_2_beside_version_1_lies_in_its_own_folder(machine):
     machine.meminfo(10**6)
     machine.write("proc/self/cgroup", "0::/app")
-    machine.group("unified", cgroup__procs="")
     machine.group("unified/app", memory__max=100 * MIB, memory__current=90 * MIB)
     assert read(machine) == 10 * MIB
+    machine.group("", cgroup__controllers="memory")  # then that is just a group of that name
+    machine.group("app", memory__max=100 * MIB, memory__current=70 * MIB)
+    assert read(machine) == 30 * MIB
 
 
 @pytest.mark.parametrize("limit", ["", "lots", -5, b"\xff", "1e9"])

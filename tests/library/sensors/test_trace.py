@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -100,7 +101,7 @@ def test_a_whole_line_at_the_end_needs_no_newline(tmp_path):
         ('{"time_s":1,"slowdown_ratio":0.5}', r"slowdown_ratio"),
         ('{"time_s":1,"load_ratio":NaN}', "malformed"),
         ('{"time_s":-1}', "time_s"),
-        ('{"time_s":0.5}', r"its time, 0.5 s, is before that of the line above"),
+        ('{"time_s":0.5}', r"its time, 0\.5 s, is before the line above's"),
         ('{"load_ratio":1}', "required field `time_s`"),
         ("[1]", "Expected `object`"),
         ("", "truncated"),
@@ -150,6 +151,30 @@ def test_what_is_no_plain_file_is_refused_at_once(tmp_path, kind):
 def test_a_trace_that_cannot_be_written_says_why(tmp_path):
     with pytest.raises(TraceError, match=r"no/day\.jsonl cannot be written: No such file"):
         adaspring.Recorder(tmp_path / "no" / "day.jsonl")
+
+
+def test_moments_of_two_threads_may_be_written_in_either_order(tmp_path):
+    moments = read_trace(trace(tmp_path, '{"time_s":1.05,"load_ratio":2}', '{"time_s":1}'))
+    assert moments == (Moment(time_s=1.05, load_ratio=2), Moment(time_s=1.05))
+
+
+def test_a_full_disk_is_an_error_once_and_what_is_read_goes_on(tmp_path):
+    path = tmp_path / "day.jsonl"
+    reading = Readings(load_ratio=1)
+    recorder = adaspring.Recorder(path, Played(*[reading] * 100), clock=Clock())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    said = r"day\.jsonl cannot be written: .*; the recording ends here"
+    try:
+        recorder.read()
+        recorder.read()
+        with pytest.raises(TraceError, match=said):
+            recorder.read()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert recorder.read() == reading
+    assert len(read_trace(path)) == 2  # and a part of the third
+    assert path.stat().st_size == 100
 
 
 def test_a_closed_recorder_hands_on_what_it_reads(tmp_path):
