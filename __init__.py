@@ -23,9 +23,13 @@ if TYPE_CHECKING:
     from .explore.retrain.retrain import retrain_model as retrain
     from .explore.tune import tune_model as tune
     from .library.context import Context
+    from .library.follow.follower import Follower
     from .library.loader import Library, load
     from .library.net import Net
     from .library.policies import Balanced, Budget, Deadline, LambdaRule
+    from .library.sensors.readings import Readings
+    from .library.sensors.sensors import Sensors
+    from .library.sensors.trace import Recorder, Replay
     from .metrics import Metric
 
     __version__: str
@@ -37,11 +41,16 @@ __all__ = [
     "Budget",
     "Context",
     "Deadline",
+    "Follower",
     "LambdaRule",
     "Library",
     "Metric",
     "Net",
+    "Readings",
+    "Recorder",
+    "Replay",
     "Request",
+    "Sensors",
     "Tuning",
     "__version__",
     "compile",
@@ -59,10 +68,15 @@ _HOMES = {
     "Context": (".library.context", "Context"),
     "Deadline": (".library.policies", "Deadline"),
     "LambdaRule": (".library.policies", "LambdaRule"),
+    "Follower": (".library.follow.follower", "Follower"),
     "Library": (".library.loader", "Library"),
     "Metric": (".metrics", "Metric"),
     "Net": (".library.net", "Net"),
+    "Readings": (".library.sensors.readings", "Readings"),
+    "Recorder": (".library.sensors.trace", "Recorder"),
+    "Replay": (".library.sensors.trace", "Replay"),
     "Request": (".explore.request", "Request"),
+    "Sensors": (".library.sensors.sensors", "Sensors"),
     "Tuning": (".backends.tuning.settings", "Tuning"),
     "compile": (".explore.compile", "compile_model"),
     "load": (".library.loader", "load"),

@@ -75,5 +75,13 @@ class ManifestError(LibraryError):
     """A manifest has an unknown key, another schema, or a value out of range."""
 
 
+class CostsError(AdaspringError):
+    """A file of live costs cannot be written or read, or is not one."""
+
+
 class RuntimeMissing(LibraryError):
     """What code runs on is missing: libtvm_runtime, a device's driver, or the thread pool."""
+
+
+class TraceError(AdaspringError):
+    """A trace of sensors cannot be played or recorded: missing, damaged, of another schema."""

@@ -131,6 +131,22 @@ def check_can_replace(folder: Path) -> None:
             exchange(first, second)
 
 
+def write_whole(path: Path, content: bytes | memoryview) -> None:
+    """Write a file whole or not at all: to a temporary one beside it, which is then renamed.
+
+    Raises:
+        OSError: it cannot be written.
+
+    """
+    with folder_beside(path) as beside:
+        new = beside / path.name
+        with new.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+
+
 def free_bytes(folder: Path) -> int:
     """What the disk of a folder, or of the nearest one that is there, has left for this user."""
     while not folder.is_dir():

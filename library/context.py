@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from math import isfinite
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
+
+if TYPE_CHECKING:
+    from .sensors.sensors import Source
 
 # The most that makes sense of each; above, the caller has mistaken the unit.
 _UPPER = {
@@ -61,6 +64,28 @@ class Context:
     energy_left_mj: float | None = None
     time_left_s: float | None = None
     shapes: Mapping[str, tuple[int, ...]] | None = None
+
+    @classmethod
+    def now(cls, *, sensors: Source | None = None, **own: Any) -> Context:
+        """Read what this machine's sensors say: battery, memory, load and heat.
+
+        Args:
+            sensors: what is read in place of the machine's; a `Replay` plays a trace.
+            own: fields that the app knows itself; they count, also where one is None.
+
+        What the machine does not say is None. The load is that since the reading before, so a
+        process's first context has none.
+
+        Raises:
+            UsageError: there is no such field, or its value is out of range.
+
+        """
+        from .sensors.context import check_names, read_source
+        from .sensors.sensors import of_this_machine
+
+        check_names(own, (field.name for field in fields(cls)))
+        source = of_this_machine() if sensors is None else sensors
+        return cls(**{**read_source(source).context_fields(), **own})
 
     def __post_init__(self) -> None:
         for field in fields(self):

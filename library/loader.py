@@ -15,6 +15,7 @@ from ..errors import AdaspringError, LibraryError, UsageError
 from .context import Context
 from .executable import CPU, DEVICES, Executable, Part, copy_to
 from .ffi import Tensor, tvm_ffi
+from .live.meter import Meter
 from .manifest import MOST_THREADS, WEIGHTS_FOLDER, Manifest
 from .manifest import Executable as CompiledRecord
 from .native.turns import LOAD_VARIANT, Turn
@@ -125,6 +126,7 @@ class Library:
         preload: bool = True,
         threads: int | None = None,
         spin_us: int = SPIN_US,
+        costs: str | Path | None = None,
     ) -> Net:
         """Return a network that is ready to run.
 
@@ -139,17 +141,21 @@ class Library:
             threads: how many threads a call may use; the board's where left out, and at most the
                 processors that this process may use. All nets of a process share one pool.
             spin_us: for how many microseconds a thread that waits stays awake, in [0, 1e6].
+            costs: the file of `Net.save_costs`, to go on from what was learnt; one that does not
+                exist yet, or is of another library or machine, is left alone.
 
         Raises:
             UsageError: no such variant, both a variant and a context, or a number out of range.
             LibraryError: the library was closed, or a variant's code was overwritten in its place.
+            CostsError: the file of costs cannot be read, or is damaged.
 
         """
         if variant is not None and context is not None:
             raise UsageError("give a variant or a context, not both")
         settings = check_threads(threads, spin_us)
         pieces = self.pieces(*settings)
-        decide = decide_by_shape(policy or Balanced(), self.manifest)
+        meter = Meter(self.manifest, self._files.digest, None if costs is None else Path(costs))
+        decide = decide_by_shape(policy or Balanced(), self.manifest, meter)
         first = variant or (decide(context).variant if context else self.manifest.plainest)
         loaded: dict[tuple[str, int], Executable] = {}
 
@@ -161,7 +167,7 @@ class Library:
                 loaded.setdefault(key, self.executable(name, *settings, shape=shape))
             return loaded[key]
 
-        net = Net(self.manifest, provide, decide, first)
+        net = Net(self.manifest, provide, decide, first, meter)
         for name in self.variants if preload else ():
             for shape in range(len(self.manifest.signatures)):
                 provide(name, shape)

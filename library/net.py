@@ -16,10 +16,11 @@ from typing import Any, NoReturn, cast
 
 from ..errors import UsageError
 from .context import Context
-from .executable import Executable
+from .executable import CPU, DEVICES, Executable
+from .follow.followed import Followed
+from .live.meter import Meter
 from .manifest import Manifest
-from .native.turns import SWITCH_VARIANT, Turn
-from .policies import Decide, Miss, Predicted
+from .policies import Decide, Decision, Miss, Predicted
 from .runtime import give_back_unused
 from .shapes.choice import Choice
 from .streams.stream import Stream
@@ -53,7 +54,7 @@ class _Closed:
         raise UsageError("this net is closed; open another with library.open()")
 
 
-class Net:
+class Net(Followed):
     """A library's network in use; made by `Library.open`.
 
     `shapes` are those that it was compiled for, `inputs` and `outputs` of the first: name, shape
@@ -67,7 +68,9 @@ class Net:
         load: Callable[[str, int], Executable],
         decide: Decide,
         variant: str,
+        meter: Meter | None = None,
     ) -> None:
+        super().__init__(manifest, meter or Meter(manifest))
         self.inputs, self.outputs = manifest.inputs, manifest.outputs
         self._states = manifest.states
         self.variants = tuple(variant.name for variant in manifest.variants)
@@ -76,7 +79,7 @@ class Net:
         self._name = manifest.name
         self._load = load
         self._decide = decide
-        self._switching = Turn(SWITCH_VARIANT)
+        self._is_waited_for = DEVICES[manifest.board.device] == CPU
         self._active = load(variant, 0)
 
     def __enter__(self) -> Net:
@@ -97,6 +100,7 @@ class Net:
 
     def close(self) -> None:
         """Give up the variants and what they hold; UsageError if it is called from then on."""
+        self._stop_following()
         with self._switching:
             self._active = self._load = self._decide = cast(Any, _Closed())
             give_back_unused()
@@ -119,6 +123,7 @@ class Net:
             InputError: a wrong number, name, shape or type. NaN passes.
 
         """
+        start_s = time.perf_counter()
         values = bind(self.inputs, args, named)
         padded = self._choice.pad(values)
         if padded is not None:
@@ -128,7 +133,7 @@ class Net:
             checked_array(spec, value, self.shapes)
             for spec, value in zip(self.shapes[index].inputs, values, strict=True)
         ]
-        outputs = self._executable(index).run_arrays(arrays)
+        outputs = self._run(index, arrays, start_s)
         if padded is not None:
             outputs = padded.cut(outputs)
         return outputs[0] if len(outputs) == 1 else outputs
@@ -150,7 +155,7 @@ class Net:
                 "INPUT=OUTPUT, which says which output is which input of the next call"
             )
         return Stream(
-            lambda arrays: self._executable(0).run_arrays(arrays),
+            lambda arrays: self._run(0, arrays, time.perf_counter()),
             self.inputs,
             self.outputs,
             self._states,
@@ -167,6 +172,7 @@ class Net:
             InputError: as for a call; also memory that is not contiguous or 64-byte aligned.
 
         """
+        start_s = time.perf_counter()
         values = bind(self.inputs, args, named)
         tensors = [
             borrowed_tensor(spec.name, value)
@@ -175,8 +181,17 @@ class Net:
         index = self._choice.index_of(tensors)
         for spec, tensor in zip(self.shapes[index].inputs, tensors, strict=True):
             check_tensor(spec, tensor, self.shapes)
-        outputs = self._executable(index).run(tensors)
+        executable = self._executable(index)
+        outputs = executable.run(tensors)
+        if self._is_waited_for:
+            self._meter.note(executable.name, index, start_s)
         return outputs[0] if len(outputs) == 1 else outputs
+
+    def _run(self, index: int, arrays: Sequence[Array], start_s: float) -> tuple[Array, ...]:
+        executable = self._executable(index)
+        outputs = executable.run_arrays(arrays)
+        self._meter.note(executable.name, index, start_s)
+        return outputs
 
     def _executable(self, index: int) -> Executable:
         """The active variant at a shape, loaded now where it was not."""
@@ -185,16 +200,23 @@ class Net:
 
     def adapt(self, context: Context) -> Switch:
         """Choose the variant for a context and put it in place."""
+        return self._switch(lambda now: self._decide(context, now))
+
+    def use(self, variant: str) -> None:
+        """Put a variant in place by name; UsageError lists the names where there is none."""
+        self._switch(lambda _: _asked_for(variant))
+
+    def _switch(self, decide: Callable[[str], Decision]) -> Switch:
         with self._switching:
             before = self._active.name
             start = time.perf_counter()
-            decision = self._decide(context, before)
+            decision = decide(before)
             decided = time.perf_counter()
             if decision.variant != before:
                 self._active = self._load(decision.variant, 0)
                 give_back_unused()
             switched = time.perf_counter()
-        return Switch(
+        switch = Switch(
             from_variant=before,
             to_variant=decision.variant,
             reason=decision.reason,
@@ -205,13 +227,20 @@ class Net:
             decide_us=1e6 * (decided - start),
             switch_ms=1e3 * (switched - decided),
         )
+        self._meter.switched(switch)
+        return switch
 
-    def use(self, variant: str) -> None:
-        """Put a variant in place by name; UsageError lists the names where there is none."""
-        with self._switching:
-            if variant != self._active.name:
-                self._active = self._load(variant, 0)
-                give_back_unused()
+
+def _asked_for(variant: str) -> Decision:
+    unknown = Predicted(metric=None, latency_ms=None, energy_mj=None, memory_bytes=None)
+    return Decision(
+        variant=variant,
+        reason="asked for by name",
+        relaxed=(),
+        unchecked=(),
+        missed=(),
+        predicted=unknown,
+    )
 
 
 def unknown_variant(name: str, known: Sequence[str]) -> UsageError:

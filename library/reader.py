@@ -60,6 +60,7 @@ class LibraryFolder:
         with _refusal(path, _NO_LIBRARY):
             self._opened = OpenFolder(path)
         self.was_replaced, self.close = self._opened.was_replaced, self._opened.close
+        self.digest = ""  # of the manifest, once it is read
 
     def read_manifest(self) -> Manifest:
         """Read and check `manifest.json`; ManifestError says what is wrong in it."""
@@ -69,6 +70,7 @@ class LibraryFolder:
             raise LibraryError(
                 f"{path}: its SHA-256 is not the one in {DIGEST_NAME}; copy it again"
             )
+        self.digest = hashlib.sha256(data).hexdigest()
         return decode_manifest(data, path)
 
     def verify(self, records: Sequence[FileRecord]) -> None:

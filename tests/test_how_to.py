@@ -139,6 +139,7 @@ FILES = {
     "audio-stream": _voice,
     "detector": _detector,
     "embedding": _embedder,
+    "follow": _detector,
     "ocr": _recognizer,
     "text": _text,
 }

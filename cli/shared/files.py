@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ...errors import UsageError
-from ...files.replace import check_can_replace, folder_beside
+from ...files import replace
 
 
 def check_folder(path: Path) -> None:
@@ -16,7 +16,7 @@ def check_folder(path: Path) -> None:
     if os.path.lexists(path) and not os.path.isfile(path):
         raise UsageError(f"{path} is no file, so it is not replaced; give the name of a file")
     try:
-        check_can_replace(path.with_name(f"{path.name}.new"))
+        replace.check_can_replace(path.with_name(f"{path.name}.new"))
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
@@ -25,12 +25,6 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     """Write a file whole or not at all: to a temporary one beside it, which is then renamed."""
     check_folder(path)
     try:
-        with folder_beside(path) as beside:
-            new = beside / path.name
-            with new.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(new, path)
+        replace.write_whole(path, content)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error

@@ -10,6 +10,8 @@ import numpy as np
 from ...errors import InputError, UsageError
 from ..context import Context
 from ..evolve.spaces import spaces_of
+from ..live.meter import Meter
+from ..live.prepared import Prepared
 from ..manifest import Manifest, Signature
 from ..policies import Decide, Decision, Policy
 from ..tensors import describe, shape_of, takes
@@ -65,11 +67,16 @@ class Choice:
         raise UsageError(f"the context's shapes are {given}; {takes(self._signatures)}")
 
 
-def decide_by_shape(policy: Policy, manifest: Manifest) -> Decide:
-    """Prepare a policy for each shape's costs; a context's shapes say which are decided by."""
+def decide_by_shape(policy: Policy, manifest: Manifest, meter: Meter | None = None) -> Decide:
+    """Prepare a policy for each shape's costs; a context's shapes say which are decided by.
+
+    Costs are as the meter's calls show them.
+    """
+    meter = meter or Meter(manifest)
     choice = Choice(manifest.signatures, {})
     prepared = [
-        policy.prepare(spaces_of(manifest, index)) for index in range(len(manifest.signatures))
+        Prepared(policy, spaces_of(manifest, index), index, meter)
+        for index in range(len(manifest.signatures))
     ]
 
     def decide(context: Context, current: str | None = None) -> Decision:

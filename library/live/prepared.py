@@ -1,0 +1,51 @@
+"""A policy that decides by the costs of here and now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import log
+
+import numpy as np
+
+from ..context import Context
+from ..evolve.spaces import Spaces
+from ..policies import Decide, Decision, Policy
+from .corrected import corrected
+from .meter import Meter
+from .ratios import Floats
+
+_MOVED = log(1.05)
+"""What costs have to move by for a policy to be prepared anew: it takes longer than to decide."""
+
+
+class Prepared:
+    """A policy, prepared for a library's spaces at one shape and for what a meter has learnt.
+
+    The load that all calls show goes into each context, which costs nothing; ratios of single
+    variants into the spaces, where they have moved.
+    """
+
+    def __init__(self, policy: Policy, spaces: Spaces, shape: int, meter: Meter) -> None:
+        self._policy, self._spaces, self._shape, self._meter = policy, spaces, shape, meter
+        self._decide: Decide = policy.prepare(spaces)
+        self._changes_count = 0
+        self._applied: Floats = np.zeros(1)
+
+    def __call__(self, context: Context, current: str | None = None) -> Decision:
+        """Decide for a context; what is none, the policy refuses."""
+        if isinstance(context, Context):
+            context = self._meter.expect(context)
+            if self._meter.live.changes_count != self._changes_count:
+                self._renew()
+        return self._decide(context, current)
+
+    def _renew(self) -> None:
+        live = self._meter.live
+        self._changes_count = live.changes_count
+        moved = np.concatenate((live.logs(False), live.logs(True)))
+        if np.abs(moved - self._applied).max() < _MOVED:
+            return
+        self._applied = moved
+        hot, cold = live.factors(False), live.factors(True)
+        each = tuple(corrected(space, hot, cold, self._shape) for space in self._spaces.each)
+        self._decide = self._policy.prepare(replace(self._spaces, each=each))

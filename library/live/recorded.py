@@ -1,0 +1,75 @@
+"""What a library's manifest says that a name's calls take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..manifest import Cost, Manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """Latencies of a variant or a cell; None: not known."""
+
+    p50_ms: float | None = None
+    p90_ms: float | None = None
+    cold_p50_ms: float | None = None
+    cold_p90_ms: float | None = None
+
+    def at(self, cold: bool) -> tuple[float, float] | None:
+        """Median and 90th percentile that calls are compared with; None where neither is known.
+
+        Where one is missing it is taken to be the other; and where no cold call was measured, or
+        it was the faster one by chance, the hot one.
+        """
+        hot = _pair(self.p50_ms, self.p90_ms)
+        apart = _pair(self.cold_p50_ms, self.cold_p90_ms) if cold else None
+        if hot is None or apart is None:
+            return apart or hot
+        return max(hot[0], apart[0]), max(hot[1], apart[1])
+
+
+def recorded_costs(manifest: Manifest) -> dict[str, Recorded]:
+    """Return what is recorded of each variant at each shape, by `name_at`."""
+    return dict(_costs(manifest))
+
+
+def name_at(variant: str, shape: int) -> str:
+    """Name a variant at one of the library's shapes: at the first by its own name."""
+    return f"{variant}@{shape}" if shape else variant
+
+
+def names_in(variant: str, shape: int) -> tuple[str, ...]:
+    """Name what a call of a variant, or of a combination of cells, runs at a shape."""
+    cells = variant.split("/")
+    if len(cells) == 1:
+        return (name_at(variant, shape),)
+    return tuple(name_at(cell_name(segment, cell), shape) for segment, cell in enumerate(cells))
+
+
+def cell_name(segment: int, cell: str) -> str:
+    """Name a cell, of which each segment may have one that is called so."""
+    return f"{segment}/{cell}"
+
+
+def _costs(manifest: Manifest) -> Iterator[tuple[str, Recorded]]:
+    for variant in manifest.variants:
+        for shape, executable in enumerate(variant.executables):
+            yield name_at(variant.name, shape), _recorded(executable.cost)
+
+
+def _recorded(cost: Cost) -> Recorded:
+    figures = {
+        "p50_ms": cost.latency_p50_ms,
+        "p90_ms": cost.latency_p90_ms,
+        "cold_p50_ms": cost.cold_latency_p50_ms,
+        "cold_p90_ms": cost.cold_latency_p90_ms,
+    }
+    return Recorded(**{name: f.value if f else None for name, f in figures.items()})
+
+
+def _pair(p50_ms: float | None, p90_ms: float | None) -> tuple[float, float] | None:
+    """Fill in the one that is missing; 0, which nothing takes, is no figure."""
+    known = [value for value in (p50_ms, p90_ms) if value]
+    return (known[0], max(known)) if known else None
