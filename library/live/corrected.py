@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from ..evolve.space import Floats, Segment, Space
 from .live import Factors
-from .recorded import cell_name, name_at
+from .recorded import cell_name, name_at, names_in
 
 
 def corrected(space: Space, hot: Factors, cold: Factors, shape: int = 0) -> Space:
@@ -48,5 +49,10 @@ def _segment(segment: Segment, hot: Floats, cold: Floats) -> Segment:
 
 
 def _column(names: tuple[str, ...], factors: Factors) -> Floats:
-    own = factors.own_ratios
-    return factors.faster_ratio * np.array([own.get(name, 1.0) for name in names])
+    return factors.faster_ratio * np.array([_own(name, factors.own_ratios) for name in names])
+
+
+def _own(name: str, ratios: Mapping[str, float]) -> float:
+    """What was learnt of a name; of a combination, on the average of its cells."""
+    cells = names_in(name, 0) if name not in ratios else (name,)
+    return sum(ratios.get(cell, 1.0) for cell in cells) / len(cells)

@@ -31,7 +31,7 @@ class Recorded:
 
 
 def recorded_costs(manifest: Manifest) -> dict[str, Recorded]:
-    """Return what is recorded of each variant at each shape, by `name_at`."""
+    """Return what is recorded of each variant at each shape, by `name_at`, and of each cell."""
     return dict(_costs(manifest))
 
 
@@ -57,6 +57,10 @@ def _costs(manifest: Manifest) -> Iterator[tuple[str, Recorded]]:
     for variant in manifest.variants:
         for shape, executable in enumerate(variant.executables):
             yield name_at(variant.name, shape), _recorded(executable.cost)
+    composition = manifest.composition
+    for number, segment in enumerate(composition.segments if composition is not None else ()):
+        for cell in segment.cells:
+            yield cell_name(number, cell.name), _recorded(cell.cost)
 
 
 def _recorded(cost: Cost) -> Recorded:

@@ -20,7 +20,7 @@ from ...errors import BoardError, CostsError
 from ...files.read import read_regular
 from ...files.replace import write_whole
 from ...targets.machine import read_machine
-from ..manifest import Count, Name, Record, Sha256
+from ..records import Count, Name, Record, Sha256
 from .live import Live
 from .ratios import MACHINE, OWN, Ratios
 
