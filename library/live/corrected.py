@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -27,11 +27,10 @@ def corrected(space: Space, hot: Factors, cold: Factors, shape: int = 0) -> Spac
     """
     segments = []
     for number, segment in enumerate(space.segments):
-        cells = segment.names
+        runs = [names_in(cell, shape) for cell in segment.names]
         if len(space.segments) > 1:
-            cells = tuple(cell_name(number, cell) for cell in cells)
-        names = tuple(name_at(cell, shape) for cell in cells)
-        segments.append(_segment(segment, _column(names, hot), _column(names, cold)))
+            runs = [(name_at(cell_name(number, cell), shape),) for cell in segment.names]
+        segments.append(_segment(segment, _column(runs, hot), _column(runs, cold)))
     return replace(
         space,
         segments=tuple(segments),
@@ -48,11 +47,7 @@ def _segment(segment: Segment, hot: Floats, cold: Floats) -> Segment:
     )
 
 
-def _column(names: tuple[str, ...], factors: Factors) -> Floats:
-    return factors.faster_ratio * np.array([_own(name, factors.own_ratios) for name in names])
-
-
-def _own(name: str, ratios: Mapping[str, float]) -> float:
-    """What was learnt of a name; of a combination, on the average of its cells."""
-    cells = names_in(name, 0) if name not in ratios else (name,)
-    return sum(ratios.get(cell, 1.0) for cell in cells) / len(cells)
+def _column(runs: Sequence[tuple[str, ...]], factors: Factors) -> Floats:
+    """What was learnt of what each cell runs: of a combination, on the average of its cells."""
+    own = [np.mean([factors.own_ratios.get(name, 1.0) for name in names]) for names in runs]
+    return factors.faster_ratio * np.array(own)
