@@ -139,15 +139,18 @@ class Library:
             spin_us: for how many microseconds a thread that waits stays awake, in [0, 1e6].
 
         Raises:
-            UsageError: no such variant, both a variant and a context, or a number out of range.
+            UsageError: no such variant, both a variant and a context, no policy or context, or a
+                number out of range.
             LibraryError: the library was closed, or a variant's code was overwritten in its place.
 
         """
         if variant is not None and context is not None:
             raise UsageError("give a variant or a context, not both")
         settings = check_threads(threads, spin_us)
-        decide = decide_by_shape(policy or Balanced(), self.manifest)
-        first = variant or (decide(context).variant if context else self.manifest.plainest)
+        decide = decide_by_shape(Balanced() if policy is None else policy, self.manifest)
+        first = self.manifest.plainest if variant is None else variant
+        if context is not None:
+            first = decide(context).variant
         loaded: dict[tuple[str, int], Executable] = {}
 
         def provide(name: str, shape: int) -> Executable:

@@ -66,7 +66,17 @@ class Choice:
 
 
 def decide_by_shape(policy: Policy, manifest: Manifest) -> Decide:
-    """Prepare a policy for each shape's costs; a context's shapes say which are decided by."""
+    """Prepare a policy for each shape's costs; a context's shapes say which are decided by.
+
+    Raises:
+        UsageError: it is no policy, or a class of them.
+
+    """
+    if isinstance(policy, type) or not callable(getattr(policy, "prepare", None)):
+        raise UsageError(
+            f"the policy is {policy!r}; give one that has prepare(spaces), for example "
+            "adaspring.Deadline()"
+        )
     choice = Choice(manifest.signatures, {})
     prepared = [
         policy.prepare(spaces_of(manifest, index)) for index in range(len(manifest.signatures))
