@@ -40,7 +40,7 @@ def test_it_finds_most_of_what_is_to_be_had():
         exact = Search(space)
         goal = Goal(latency_limit_ms=exact.least("latency", Goal()).latency_ms * 1.3)
         best, most, worst = exact.best(goal), exact.best(Goal()), exact.least("latency", Goal())
-        found = Search(space, Runtime3C).best(goal)
+        found = Search(space, Runtime3C).best(goal) or worst
         lacking.append((best.worth - found.worth) / (most.worth - worst.worth))
     assert np.median(lacking) < 0.1
 
