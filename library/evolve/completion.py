@@ -24,10 +24,13 @@ def complete(
 
     And whether all was looked at, in no more than `most_blocks` blocks. Limits one by one are kept
     by many a beginning that cannot keep them together: sums of them tell those, weighted by
-    `prices` (R,) and by prices tilted to each limit in turn; so for limits and worth.
+    `prices` (R,); with worth, or while any worth will do, with more on each limit in turn.
     """
     limited, floors = aim.limited, np.where(aim.floors > -np.inf, aim.floors, 0.0)
-    weights = [*np.eye(len(prices))[limited], prices, *_tilted(prices, limited, figures.span)]
+    sums = [prices]
+    if least == -np.inf:
+        sums += _tilted(prices, limited, figures.span)
+    weights = [*np.eye(len(prices))[limited], *sums]
     wanted = [row @ floors for row in weights]
     if least > -np.inf:
         weights += [aim.worth, aim.worth + prices]

@@ -58,7 +58,8 @@ class Decomposed:
         if (aim.floors > self._most).any():
             return None
         unit = float(np.abs(aim.worth[:4]) @ self._figures.span[:4]) or 1.0
-        hunt = self._hunt(Aim(aim.worth / unit, aim.floors), start)
+        floors = np.where(aim.floors <= self._figures.least, -np.inf, aim.floors)
+        hunt = self._hunt(Aim(aim.worth / unit, floors), start)
         self._mix(hunt)
         if not hunt.is_hopeless:
             self._swap(hunt)

@@ -78,11 +78,15 @@ class Figures:
             [_worst_for_unknown(nodes, self.exists), -1.0 * missing[0][some]]
         )
         self.edges = np.concatenate([_worst_for_unknown(edges, joined), -1.0 * missing[1][some]])
-        self.span = _span(self.nodes, self.exists) + _span(self.edges, joined)
-        self.span[MEMORY] += np.ptp(self.activations[self.exists])
+        least, most = _extremes(self.nodes, self.exists) + _extremes(self.edges, joined)
+        sizes = self.activations[self.exists]
+        least[MEMORY] -= sizes.max()
+        most[MEMORY] -= sizes.min()
+        self.span = most - least
         self.constants = np.zeros(len(self.nodes))
         self.constants[METRIC] = space.metric_base
         self.constants[LATENCY] = -space.latency_offset_ms
+        self.least = least + self.constants
 
     @property
     def known(self) -> frozenset[str]:
@@ -186,9 +190,9 @@ def _worst_for_unknown(gains: Floats, exists: Bools) -> Floats:
     return np.where(known, gains, worst)
 
 
-def _span(gains: Floats, exists: Bools) -> Floats:
-    """Return how far apart two combinations can be at most in each quantity, (4,)."""
+def _extremes(gains: Floats, exists: Bools) -> Floats:
+    """Return the sums over places of the least and of the most in each row, (2, R)."""
     axes = tuple(range(2, gains.ndim))
-    most = np.where(exists, gains, -np.inf).max(axes)
     least = np.where(exists, gains, np.inf).min(axes)
-    return (most - least).sum(1)
+    most = np.where(exists, gains, -np.inf).max(axes)
+    return np.stack([least.sum(1), most.sum(1)])

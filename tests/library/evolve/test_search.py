@@ -155,3 +155,12 @@ def test_what_is_found_in_a_large_space_keeps_its_limits_and_its_bound():
         assert search.best(Goal()).worth + 1e-9 >= found.worth >= least.metric - 1e-9
     assert search.best(Goal(latency_limit_ms=least.latency_ms * 0.99)) is None
     assert search.best(Goal(latency_limit_ms=least.latency_ms)).cells == least.cells
+
+
+def test_limits_out_of_all_proportion_are_none_or_out_of_reach():
+    space = random_space(2, [8] * 12, whole=False, unknown_share=0.0)
+    search = Search(space)
+    loose = Goal(metric_floor=-1e300, latency_limit_ms=1e300, memory_limit_bytes=1e300)
+    assert search.best(loose).worth == search.best(Goal()).worth
+    assert search.best(Goal(latency_limit_ms=1e-300)) is None
+    assert search.best(Goal(metric_floor=1e300)) is None
