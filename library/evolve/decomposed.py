@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from .completion import complete
-from .figures import Aim, Counts, Figures
+from .figures import TIE_RATIO, Aim, Counts, Figures
 from .mixture import Mixture
 from .space import Floats
 from .swaps import Swaps
@@ -88,7 +88,8 @@ class Decomposed:
         """Change cells of what was found and of what is in the mixture, while that helps."""
         for path in hunt.starts():
             while not hunt.is_close:
-                better = self._swaps.best(path, hunt.aim, hunt.prices, hunt.worth)
+                least = hunt.worth + TIE_RATIO
+                better = self._swaps.best(path, hunt.aim, hunt.prices, least)
                 if better is None:
                     break
                 hunt.take(*better)
@@ -118,7 +119,7 @@ class _Hunt:
         self._least = float(worth.min()) - depth
         worth = np.append(worth, self._least - _IMAGINARY_RATIO * (1.0 + depth))
         slack = np.concatenate([slack, np.ones((len(slack), 1))], axis=1)
-        best = int(np.where((slack >= 0).all(0), worth, -np.inf).argmax())
+        best = _first_best(np.where((slack >= 0).all(0), worth, -np.inf))
         self._paths, self._mixed = paths, list[Counts]()
         self._imaginary = len(paths)
         self.path = None if best == self._imaginary else paths[best]
@@ -148,7 +149,7 @@ class _Hunt:
     def meet(self, path: Counts, gains: Floats) -> bool:
         """Take a combination where it is better, mix it in; False where that would not help."""
         worth, slack = float(self.aim.worth @ gains), self._slack(gains[self._rows])
-        if worth > self.worth and (slack >= 0).all():
+        if worth > self.worth + TIE_RATIO and (slack >= 0).all():
             self.take(path, worth)
         self._mixed.append(path)
         helps = self._mixture.add(worth, slack, self._imaginary + len(self._mixed))
@@ -178,3 +179,8 @@ class _Hunt:
     def _price(self) -> None:
         self.prices = np.zeros(len(self.aim.worth))
         self.prices[self._rows] = self._mixture.prices() / self._scale
+
+
+def _first_best(worth: Floats) -> int:
+    """Return the first of the best: what runs now comes before others as good."""
+    return int((worth >= worth.max() - TIE_RATIO).argmax())

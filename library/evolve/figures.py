@@ -17,6 +17,8 @@ _SIGNS = (1.0, -1.0, -1.0, -1.0)
 
 ROUNDING_RATIO = 1e-9
 """What a sum may miss its limit by: its figures were added in another order there."""
+TIE_RATIO = 1e-12
+"""What is better by no more is not better: it is the order in which figures were added."""
 
 _LEAST = float(np.finfo(np.float64).min)
 

@@ -61,9 +61,7 @@ def totals(space: Space, cells: tuple[int, ...], cold: bool) -> dict[str, float]
         return warm if not cold or math.isnan(seldom) else max(warm, seldom)
 
     def crossing(tables: tuple[np.ndarray, ...]) -> float:
-        return math.fsum(
-            table[a, b] for table, a, b in zip(tables, cells, cells[1:], strict=False)
-        )
+        return math.fsum(table[a, b] for table, a, b in zip(tables, cells, cells[1:], strict=False))
 
     spent = math.fsum(latency(*part) for part in parts) + crossing(space.crossing_ms)
     return {
@@ -114,9 +112,7 @@ def spaces(draw: st.DrawFn, unknown_share: float = 0.0) -> Space:
 def goals(draw: st.DrawFn, space: Space) -> Goal:
     """Any limits, some exactly what a combination of the space takes."""
     cold, stretch = draw(st.booleans()), draw(st.sampled_from([1.0, 1.5]))
-    cells = tuple(
-        draw(st.integers(0, len(segment.names) - 1)) for segment in space.segments
-    )
+    cells = tuple(draw(st.integers(0, len(segment.names) - 1)) for segment in space.segments)
     of = totals(space, cells, cold)
     exact = (of["metric"] - space.metric_bound, of["latency"] * stretch, of["energy"], of["memory"])
     limits = {

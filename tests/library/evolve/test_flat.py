@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 
 import numpy as np
 import pytest
@@ -154,3 +155,26 @@ def test_what_runs_now_is_kept_where_nothing_is_better():
 def test_a_goal_of_nonsense_is_refused(goal, message):
     with pytest.raises(UsageError, match=message):
         Goal(**goal)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s: s.best(Goal(), start=(0, 0)), "(0, 0) is no combination of this space"),
+        (lambda s: s.best(Goal(), start=(3,)), "give one cell a segment, counted from 0"),
+        (lambda s: s.found((-1,), Goal()), "(-1,) is no combination of this space"),
+        (lambda s: s.least("speed", Goal()), "no quantity is called speed; there are metric,"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(call, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        call(Search(SPACE))
+
+
+def test_a_space_that_does_not_fit_together_is_refused():
+    with pytest.raises(UsageError, match=r"energy_mj is of shape \(2,\); give one figure"):
+        variants(energy_mj=(1, 2))
+    with pytest.raises(UsageError, match="a space has no segments"):
+        Space(segments=())
+    with pytest.raises(UsageError, match=r"crossing_ms is of shapes \[\(3, 2\)\]"):
+        Space(segments=SPACE.segments * 2, crossing_ms=(np.zeros((3, 2)),))
