@@ -2,8 +2,8 @@
 
 A mixture of combinations that keeps the limits on average is worth at least as much as the best
 combination that keeps them. The best mixture is a linear program with a row a limit, solved over a
-few combinations that are known; the prices that it puts on the limits say which combination would
-help, and the trellis finds that. Whatever the prices, they prove a bound on the worth of all.
+few combinations that are known; its multipliers, what a unit of each limit is worth, say which
+combination would help, and the trellis finds that. Any multipliers prove a bound on all worth.
 
 Source  Dantzig & Wolfe, Decomposition principle for linear programs, Operations Research 8, 1960
 """
@@ -59,57 +59,62 @@ class Decomposed:
             return None
         unit = float(np.abs(aim.worth[:4]) @ self._figures.span[:4]) or 1.0
         floors = np.where(aim.floors <= self._figures.least, -np.inf, aim.floors)
-        hunt = self._hunt(Aim(aim.worth / unit, floors), start)
-        self._mix(hunt)
-        if not hunt.is_hopeless:
-            self._swap(hunt)
-            self._complete(hunt)
-        if hunt.path is None:
+        progress = self._begin(Aim(aim.worth / unit, floors), start)
+        self._mix(progress)
+        if not progress.is_hopeless:
+            self._swap(progress)
+            self._complete(progress)
+        if progress.path is None:
             return None
-        return hunt.path, max(hunt.bound - hunt.worth, 0.0) * unit
+        return progress.path, max(progress.bound - progress.worth, 0.0) * unit
 
-    def _hunt(self, aim: Aim, start: Counts | None) -> _Hunt:
+    def _begin(self, aim: Aim, start: Counts | None) -> _Progress:
         paths, gains = self._paths, self._gains
         if start is not None:
             paths = np.concatenate([start[None], paths])
             gains = np.concatenate([self._figures.gains(start[None]), gains], axis=1)
-        return _Hunt(aim, paths, gains, self._figures.span, self._scale)
+        return _Progress(aim, paths, gains, self._figures.span, self._scale)
 
-    def _mix(self, hunt: _Hunt) -> None:
-        """Find prices, the bound that they prove, and on the way combinations."""
+    def _mix(self, progress: _Progress) -> None:
+        """Find multipliers, the bound that they prove, and on the way combinations."""
         for turn in range(_MOST_ROUNDS):
-            path, most = self._trellis.best(hunt.weights())
-            hunt.limit(most)
-            found = hunt.meet(path, self._figures.gains(path[None])[:, 0])
-            if not found or hunt.is_close or (turn + 1 >= _FEW_ROUNDS and hunt.path is not None):
+            path, most = self._trellis.best(progress.weights())
+            progress.limit(most)
+            found = progress.meet(path, self._figures.gains(path[None])[:, 0])
+            if (
+                not found
+                or progress.is_close
+                or (turn + 1 >= _FEW_ROUNDS and progress.path is not None)
+            ):
                 return
 
-    def _swap(self, hunt: _Hunt) -> None:
+    def _swap(self, progress: _Progress) -> None:
         """Change cells of what was found and of what is in the mixture, while that helps."""
-        for path in hunt.starts():
-            while not hunt.is_close:
-                least = hunt.worth + TIE_RATIO
-                better = self._swaps.best(path, hunt.aim, hunt.prices, least)
+        for path in progress.starts():
+            while not progress.is_close:
+                least = progress.worth + TIE_RATIO
+                better = self._swaps.best(path, progress.aim, progress.multipliers, least)
                 if better is None:
                     break
-                hunt.take(*better)
+                progress.take(*better)
                 path = better[0]
 
-    def _complete(self, hunt: _Hunt) -> None:
+    def _complete(self, progress: _Progress) -> None:
         """Look everywhere for what is better, as long as much may be."""
-        while hunt.path is None or hunt.bound - hunt.worth > _FAR_RATIO:
-            least = -np.inf if hunt.path is None else hunt.worth + CLOSE_RATIO
-            blocks = _MOST_BLOCKS if hunt.path is None else _FEW_BLOCKS
-            path, is_all = complete(self._figures, hunt.aim, hunt.prices, least, blocks)
+        while progress.path is None or progress.bound - progress.worth > _FAR_RATIO:
+            least = -np.inf if progress.path is None else progress.worth + CLOSE_RATIO
+            blocks = _MOST_BLOCKS if progress.path is None else _FEW_BLOCKS
+            aim, multipliers = progress.aim, progress.multipliers
+            path, is_all = complete(self._figures, aim, multipliers, least, blocks)
             if path is None:
-                hunt.bound = hunt.worth + CLOSE_RATIO if is_all else hunt.bound
+                progress.bound = progress.worth + CLOSE_RATIO if is_all else progress.bound
                 return
-            hunt.take(path, float(hunt.aim.worth @ self._figures.gains(path[None])[:, 0]))
-            self._swap(hunt)
+            progress.take(path, float(progress.aim.worth @ self._figures.gains(path[None])[:, 0]))
+            self._swap(progress)
 
 
-class _Hunt:
-    """What is known of one aim: the best found, a bound, the mixture and its prices."""
+class _Progress:
+    """What is known of one aim: the best found, a bound, the mixture and its multipliers."""
 
     def __init__(self, aim: Aim, paths: Counts, gains: Floats, span: Floats, scale: Floats) -> None:
         self.aim, self._rows = aim, aim.limited
@@ -126,7 +131,7 @@ class _Hunt:
         self.worth, self.bound = float(worth[best]), np.inf
         self._mixture = Mixture(worth, slack, best)
         self._mixture.improve()
-        self._price()
+        self._weigh()
 
     @property
     def is_hopeless(self) -> bool:
@@ -140,11 +145,11 @@ class _Hunt:
 
     def weights(self) -> Floats:
         """Return what each row is worth, that for its floor included."""
-        return self.aim.worth + self.prices
+        return self.aim.worth + self.multipliers
 
     def limit(self, most: float) -> None:
         """Lower the bound to what is proven by the most that weighted rows gain."""
-        self.bound = min(self.bound, most - float(self.prices[self._rows] @ self._floors))
+        self.bound = min(self.bound, most - float(self.multipliers[self._rows] @ self._floors))
 
     def meet(self, path: Counts, gains: Floats) -> bool:
         """Take a combination where it is better, mix it in; False where that would not help."""
@@ -153,7 +158,7 @@ class _Hunt:
             self.take(path, worth)
         self._mixed.append(path)
         helps = self._mixture.add(worth, slack, self._imaginary + len(self._mixed))
-        self._price()
+        self._weigh()
         return helps
 
     def take(self, path: Counts, worth: float) -> None:
@@ -176,9 +181,9 @@ class _Hunt:
     def _slack(self, gains: Floats) -> Floats:
         return (gains - self._floors) / self._scale
 
-    def _price(self) -> None:
-        self.prices = np.zeros(len(self.aim.worth))
-        self.prices[self._rows] = self._mixture.prices() / self._scale
+    def _weigh(self) -> None:
+        self.multipliers = np.zeros(len(self.aim.worth))
+        self.multipliers[self._rows] = self._mixture.multipliers() / self._scale
 
 
 def _first_best(worth: Floats) -> int:
