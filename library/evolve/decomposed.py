@@ -22,7 +22,8 @@ from .trellis import Trellis
 _KNOWN_COUNT = 256
 _FEW_ROUNDS, _MOST_ROUNDS = 2, 40
 _MOST_STARTS = 2
-_FAR_RATIO = 0.05
+_FAR_RATIO, _MOST_COMBINATIONS = 0.05, 100_000
+"""Above which gap, and in what size of space, looking everywhere is worth some milliseconds."""
 _FEW_BLOCKS, _MOST_BLOCKS = 16, 2000
 """After how many the work ends: 16 are a few milliseconds, 2,000 a second or two."""
 _IMAGINARY_RATIO = 1e4
@@ -37,6 +38,7 @@ class Decomposed:
 
     def __init__(self, figures: Figures) -> None:
         self._figures = figures
+        self._is_small = figures.space.combinations_count <= _MOST_COMBINATIONS
         self._trellis, self._swaps = Trellis(figures), Swaps(figures)
         self._scale = np.where(figures.span > 0, figures.span, 1.0)
         self._paths = self._known_paths()
@@ -101,7 +103,8 @@ class Decomposed:
 
     def _complete(self, progress: _Progress) -> None:
         """Look everywhere for what is better, as long as much may be."""
-        while progress.path is None or progress.bound - progress.worth > _FAR_RATIO:
+        far = _FAR_RATIO if self._is_small else np.inf
+        while progress.path is None or progress.bound - progress.worth > far:
             least = -np.inf if progress.path is None else progress.worth + CLOSE_RATIO
             blocks = _MOST_BLOCKS if progress.path is None else _FEW_BLOCKS
             aim, multipliers = progress.aim, progress.multipliers

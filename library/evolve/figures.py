@@ -160,7 +160,8 @@ def _cells(segment: Segment, cold: bool, count: int) -> Floats:
     """Return what each cell gains, (4, count): NaN where that is unknown or there is no cell."""
     warm = np.where(np.isnan(segment.latency_ms), segment.cold_latency_ms, segment.latency_ms)
     latency = np.fmax(warm, segment.cold_latency_ms) if cold else warm
-    memory = segment.weights_bytes + 0.0 * segment.activations_bytes  # unknown where either is
+    known = np.isfinite(segment.activations_bytes)  # memory is unknown where either is
+    memory = np.where(known, segment.weights_bytes, np.nan)
     rows = (segment.metric, latency, segment.energy_mj, memory)
     return np.stack([s * _padded(row, count) for s, row in zip(_SIGNS, rows, strict=True)])
 

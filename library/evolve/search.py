@@ -19,7 +19,7 @@ from .table import Table
 
 Quantity = Literal["metric", "latency", "memory", "energy"]
 
-_MOST_LISTED = 2048
+_MOST_LISTED = 8192
 """Spaces of at most so many combinations are searched by looking at each: that is faster there."""
 
 

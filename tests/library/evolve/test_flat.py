@@ -87,6 +87,21 @@ def test_an_unknown_figure_does_not_meet_a_limit():
     assert chosen(space, latency_limit_ms=5, energy_limit_mj=9) == "small"
 
 
+def test_an_infinite_figure_is_an_unknown_one():
+    worst = (math.inf, 1, 2)
+    space = variants(
+        metric=(-math.inf, 0.8, 0.7),
+        latency_ms=worst,
+        energy_mj=worst,
+        weights_bytes=(1, 1, 2),
+        activations_bytes=worst,
+    )
+    found = Search(space).best(Goal())
+    assert found.cells == (1,)
+    assert math.isnan(Search(space).found((0,), Goal()).memory_bytes)
+    assert chosen(space, memory_limit_bytes=1e9, latency_limit_ms=1e9) == "int8"
+
+
 def test_an_unknown_metric_is_worse_than_any_and_never_meets_a_floor():
     space = variants(metric=(UNKNOWN, 0.1, 0.2), energy_mj=(1, 1e6, 1e6), latency_ms=(1, 5, 5))
     assert chosen(space, mj_worth=1.0) == "small"
