@@ -44,9 +44,13 @@ class Search:
     """
 
     def __init__(self, space: Space, method: Callable[[Figures], Method] = exact) -> None:
-        self._figures = {cold: Figures(space, cold) for cold in (False, True)}
-        self._methods = {cold: method(figures) for cold, figures in self._figures.items()}
-        self.known = self._figures[False].known
+        warm = Figures(space, cold=False)
+        self._figures = {False: warm, True: warm}
+        self._methods = dict.fromkeys((False, True), method(warm))
+        if any(np.isfinite(segment.cold_latency_ms).any() for segment in space.segments):
+            self._figures[True] = Figures(space, cold=True)
+            self._methods[True] = method(self._figures[True])
+        self.known = warm.known
 
     def best(self, goal: Goal, start: Cells | None = None) -> Found | None:
         """Return what is worth most within the limits, None where nothing meets them.
