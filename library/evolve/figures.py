@@ -82,7 +82,7 @@ class Figures:
         self.least, self.span = self._range(joined)
 
     def _range(self, joined: Bools) -> tuple[Floats, Floats]:
-        """Return a bound below what any combination gains of each row, and how much more one may."""
+        """Return what any combination gains of each row at least, and how much more one may."""
         least, most = _extremes(self.nodes, self.exists) + _extremes(self.edges, joined)
         sizes = self.activations[self.exists]
         least[MEMORY] -= sizes.max()

@@ -22,7 +22,7 @@ def per_energy(metric, latency_ms, energy_mj, memory_bytes):
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 def test_what_it_finds_keeps_the_limits_and_is_no_better_than_the_best(data):
     space = data.draw(spaces())
     goal = data.draw(goals(space))
