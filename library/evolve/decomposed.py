@@ -19,7 +19,9 @@ from .space import Floats
 from .swaps import Swaps
 from .trellis import Trellis
 
-_KNOWN_COUNT = 256
+_FEWEST_KNOWN, _MOST_KNOWN = 32, 256
+_MOST_KNOWN_STEPS = 1_000_000
+"""How many combinations are known ahead: fewer where there is much to a combination."""
 _FEW_ROUNDS, _MOST_ROUNDS = 2, 40
 _MOST_STARTS = 2
 _FAR_RATIO, _MOST_COMBINATIONS = 0.05, 100_000
@@ -48,11 +50,13 @@ class Decomposed:
     def _known_paths(self) -> Counts:
         """Return the best paths for seeded weights, unknown figures avoided in half of them."""
         rng, rows = np.random.default_rng(0), len(self._scale)
-        weights = np.zeros((_KNOWN_COUNT, rows))
-        weights[:, :4] = rng.dirichlet(np.full(4, 0.6), _KNOWN_COUNT)
+        fitting = _MOST_KNOWN_STEPS // max(1, self._figures.edges[0].size)
+        count = min(max(fitting, _FEWEST_KNOWN), _MOST_KNOWN)
+        weights = np.zeros((count, rows))
+        weights[:, :4] = rng.dirichlet(np.full(4, 0.6), count)
         weights[::2, 4:] = 10.0 * rows
-        caps = rng.integers(0, len(self._trellis.caps), _KNOWN_COUNT)
-        caps[: _KNOWN_COUNT // 4] = len(self._trellis.caps) - 1
+        caps = rng.integers(0, len(self._trellis.caps), count)
+        caps[: count // 4] = len(self._trellis.caps) - 1
         return np.unique(self._trellis.paths(weights / self._scale, caps), axis=0)
 
     def best(self, aim: Aim, start: Counts | None = None) -> tuple[Counts, float] | None:
