@@ -23,7 +23,7 @@ _FEWEST_KNOWN, _MOST_KNOWN = 32, 256
 _MOST_KNOWN_STEPS = 1_000_000
 """How many combinations are known ahead: fewer where there is much to a combination."""
 _FEW_ROUNDS, _MOST_ROUNDS = 2, 40
-_MOST_STARTS = 2
+_MOST_STARTS, _MOST_CHANGES = 2, 6
 _FAR_RATIO, _MOST_COMBINATIONS = 0.05, 100_000
 """Above which gap, and in what size of space, looking everywhere is worth some milliseconds."""
 _FEW_BLOCKS, _MOST_BLOCKS = 16, 2000
@@ -87,17 +87,15 @@ class Decomposed:
             path, most = self._trellis.best(progress.weights())
             progress.limit(most)
             found = progress.meet(path, self._figures.gains(path[None])[:, 0])
-            if (
-                not found
-                or progress.is_close
-                or (turn + 1 >= _FEW_ROUNDS and progress.path is not None)
-            ):
+            enough = progress.path is not None and turn + 1 >= _FEW_ROUNDS
+            if not found or enough or progress.is_close:
                 return
 
     def _swap(self, progress: _Progress) -> None:
         """Change cells of what was found and of what is in the mixture, while that helps."""
+        turns = iter(range(_MOST_CHANGES))
         for path in progress.starts():
-            while not progress.is_close:
+            while not progress.is_close and next(turns, None) is not None:
                 least = progress.worth + TIE_RATIO
                 better = self._swaps.best(path, progress.aim, progress.multipliers, least)
                 if better is None:

@@ -121,7 +121,7 @@ class Figures:
     def extreme(self, quantity: str, goal: Goal) -> Aim:
         """Return the aim to have most of a quantity, known rather than unknown, within limits."""
         row, worth = QUANTITIES.index(quantity), np.zeros(len(self.nodes))
-        worth[row] = 1.0
+        worth[row] = goal.stretch if row == LATENCY else 1.0
         return self._aim(worth, row, goal)
 
     def by(self, objective: Objective, goal: Goal) -> Aim:

@@ -18,6 +18,7 @@ class Swaps:
         self._edges_back = np.ascontiguousarray(figures.edges.swapaxes(2, 3))
         self._places, self._cells = (a.ravel() for a in np.indices(figures.exists.shape))
         self._barred = np.flatnonzero(~figures.exists)
+        self._no_peaks = (np.zeros(figures.exists.size),) * 2
         self._starts = np.arange(len(figures.sizes)) * figures.exists.shape[1]
 
     def best(
@@ -29,13 +30,14 @@ class Swaps:
         worth: that says which changes are promising.
         """
         changes, gains = self._changes(path), self._figures.gains(path[None])[:, 0]
-        activations, others = self._peaks(path)
+        counts = aim.worth[MEMORY] > 0 or aim.floors[MEMORY] > -np.inf
+        activations, others = self._peaks(path) if counts else self._no_peaks
         kept = self._promising(path, aim.worth + multipliers, changes, activations, others)
         allowed, changes = _apart(self._places[kept]), changes[:, kept]
         gains[MEMORY] += activations[self._starts + path].max()
         worth = aim.worth @ changes
         total = np.add.outer(worth, worth + aim.worth @ gains)
-        if aim.worth[MEMORY] > 0 or aim.floors[MEMORY] > -np.inf:
+        if counts:
             peak = _peak(activations[kept], others[kept])
             total -= aim.worth[MEMORY] * peak
         for row in aim.limited:

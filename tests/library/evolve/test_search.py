@@ -103,6 +103,8 @@ def test_the_nearest_to_a_limit_is_that_of_trying_everything(method, data):
         apart = max(values.values()) - min(values.values())
         best = max(values[cells] for cells in fits)
         assert values[found.cells] >= best - LEFT_OPEN_RATIO * apart - 1e-9
+        unit = goal.stretch if quantity == "latency" else 1.0
+        assert unit * values[found.cells] + found.gap >= unit * best - 1e-9
 
 
 @pytest.mark.parametrize("method", METHODS)
