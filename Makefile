@@ -36,6 +36,7 @@ bench: demo $(VENV)/dev
 	$(BIN)/python benchmarks/peak.py --json benchmarks/results/peak.json
 	$(BIN)/python benchmarks/peers.py --json benchmarks/results/peers.json
 	$(BIN)/python benchmarks/real_networks.py --json benchmarks/results/real.json
+	$(BIN)/python benchmarks/switching.py --json benchmarks/results/switching.json
 	$(BIN)/python benchmarks/tuning.py --json benchmarks/results/tuning.json
 	$(BIN)/python benchmarks/transfer.py --json benchmarks/results/transfer.json
 	$(BIN)/python benchmarks/tuning_quality.py --json benchmarks/results/tuning_quality.json \

@@ -145,7 +145,8 @@ class Library:
                 exist yet, or is of another library or machine, is left alone.
 
         Raises:
-            UsageError: no such variant, both a variant and a context, or a number out of range.
+            UsageError: no such variant, both a variant and a context, no policy or context, or a
+                number out of range.
             LibraryError: the library was closed, or a variant's code was overwritten in its place.
             CostsError: the file of costs cannot be read, or is damaged.
 
@@ -155,8 +156,10 @@ class Library:
         settings = check_threads(threads, spin_us)
         pieces = self.pieces(*settings)
         meter = Meter(self.manifest, self._files.digest, None if costs is None else Path(costs))
-        decide = decide_by_shape(policy or Balanced(), self.manifest, meter)
-        first = variant or (decide(context).variant if context else self.manifest.plainest)
+        decide = decide_by_shape(Balanced() if policy is None else policy, self.manifest, meter)
+        first = self.manifest.plainest if variant is None else variant
+        if context is not None:
+            first = decide(context).variant
         loaded: dict[tuple[str, int], Executable] = {}
 
         def provide(name: str, shape: int) -> Executable:
