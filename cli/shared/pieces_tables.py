@@ -41,9 +41,9 @@ def summary(made: Composition) -> str:
             f"the metric of the others is predicted, wrong by at most {made.metric.bound:.3g} for "
             f"{100 * made.metric.coverage:.0f} % of them ({made.metric.held_out_count} held out)"
         )
-    else:
+    elif len(made.combinations) < count:
         parts.append("only these may run, since the others cannot be predicted well")
-    if made.latency is not None:
+    if made.latency is not None and made.latency.bound_ratio is not None:
         parts.append(f"latency within {100 * made.latency.bound_ratio:.0f} %")
     if made.uncut_ratio is not None:
         parts.append(f"dense pieces take {made.uncut_ratio:.3f} of the time of the whole")

@@ -113,7 +113,8 @@ class _Judge:
         start = time.monotonic()
         self([choices.dense])
         affordable = int(_SECONDS / max(time.monotonic() - start, 1e-3))
-        self._expected = max(least_budget(choices), min(affordable, _MOST))
+        enough = max(least_budget(choices), min(affordable, _MOST))
+        self._expected = min(enough, choices.combinations_count)
         return self._expected
 
     def _judge(self, cells: Cells) -> float:

@@ -72,7 +72,7 @@ def compose_on_board(
     _check_cut(len(composed.pieces.dense), timed.uncut_ratio)
     return replace(
         _parts(composed, built, site, timed.cells),
-        metric=metric_prediction(composed, plan),
+        metric=metric_prediction(composed, timed, plan),
         latency=latency_prediction(composed, timed),
         combinations=combination_records(composed, timed, site),
         uncut_ratio=timed.uncut_ratio,
@@ -80,7 +80,9 @@ def compose_on_board(
 
 
 def _chosen(composed: Composed) -> list[Cells]:
-    """Which combinations are timed: the dense one, some to fit to, and some held out."""
+    """Which combinations are timed: the dense one, some to fit to, and some held out; all of few."""
+    if composed.choices.combinations_count <= _FITTED + _HELD_OUT:
+        return list(dict.fromkeys((composed.choices.dense, *composed.choices.all())))
     held_out = held_out_of(composed)[:_HELD_OUT]
     others = [cells for cells in composed.survey.measured if cells not in set(held_out)]
     spread = np.linspace(0, len(others) - 1, min(_FITTED, len(others))).astype(int)

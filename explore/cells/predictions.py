@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from math import isfinite
 
 import numpy as np
 
@@ -26,11 +27,11 @@ def held_out_of(composed: Composed) -> list[Cells]:
     return list(composed.survey.measured)[1::2]
 
 
-def metric_prediction(composed: Composed, plan: Plan) -> MetricPrediction | None:
-    """How the metric follows, turned back; None where only what was measured may run."""
+def metric_prediction(composed: Composed, timed: Timed, plan: Plan) -> MetricPrediction | None:
+    """How the metric follows, turned back; None where only what was measured may run, or all was."""
     found, metric = composed.survey.prediction, plan.metric
     assert metric is not None, "combinations are judged by a metric"
-    if found.only_verified:
+    if found.only_verified or len(timed.combinations) == composed.choices.combinations_count:
         return None
     sign = 1.0 if metric.direction == "higher" else -1.0
     dense = composed.survey.measured[composed.choices.dense]
@@ -68,7 +69,7 @@ def latency_prediction(composed: Composed, timed: Timed) -> LatencyPrediction:
         scale=found.scale,
         offset_ms=found.offset_ms,
         cold_offset_ms=max(0.0, float(np.percentile(timed.cold, 90)) - hot),
-        bound_ratio=found.bound.value,
+        bound_ratio=found.bound.value if isfinite(found.bound.value) else None,
         coverage=found.bound.coverage_ratio,
         held_out_count=found.bound.held_out_count,
     )

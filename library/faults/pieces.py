@@ -30,7 +30,9 @@ def composition_faults(manifest: Manifest) -> Iterable[str]:
     yield from _combination_faults(made)
     if made.metric is not None:
         yield from _prediction_faults(made.metric, counts)
-    if made.latency is not None and not _finite(msgspec.structs.astuple(made.latency)):
+    if made.latency is not None and not _finite(
+        filter(None, msgspec.structs.astuple(made.latency))
+    ):
         yield "its prediction of latencies is not finite"
 
 

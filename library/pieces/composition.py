@@ -63,13 +63,13 @@ class LatencyPrediction(Record, frozen=True, kw_only=True):
 
     It is `scale` times their sum plus `offset_ms`, and `cold_offset_ms` more for calls that are
     50 ms apart. `bound_ratio` is of the error over the prediction; it and the counts are as in a
-    `MetricPrediction`.
+    `MetricPrediction`. It is None where too few were held out for one.
     """
 
     scale: Annotated[float, Meta(gt=0)]
     offset_ms: float
     cold_offset_ms: float
-    bound_ratio: Ratio
+    bound_ratio: Ratio | None
     coverage: Ratio
     held_out_count: Count
 
