@@ -80,7 +80,7 @@ def compose_on_board(
 
 
 def _chosen(composed: Composed) -> list[Cells]:
-    """Which combinations are timed: the dense one, some to fit to, and some held out; all of few."""
+    """Which combinations are timed: the dense one, some to fit to, some held out; all of few."""
     if composed.choices.combinations_count <= _FITTED + _HELD_OUT:
         return list(dict.fromkeys((composed.choices.dense, *composed.choices.all())))
     held_out = held_out_of(composed)[:_HELD_OUT]

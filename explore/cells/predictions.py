@@ -28,7 +28,7 @@ def held_out_of(composed: Composed) -> list[Cells]:
 
 
 def metric_prediction(composed: Composed, timed: Timed, plan: Plan) -> MetricPrediction | None:
-    """How the metric follows, turned back; None where only what was measured may run, or all was."""
+    """How the metric follows, turned back; None where only what was measured may run."""
     found, metric = composed.survey.prediction, plan.metric
     assert metric is not None, "combinations are judged by a metric"
     if found.only_verified or len(timed.combinations) == composed.choices.combinations_count:
