@@ -129,6 +129,7 @@ def drawn(name: str, library: Library, test: Dataset, extent: Extent) -> dict[st
     ratios = [p90[each] / found.latency_ms for each, found in predicted.items()]
     metric, latency = composition.metric, composition.latency
     bound = None if metric is None else metric.fresh_bound or metric.bound
+    spread = None if latency is None else latency.bound_ratio
     return {
         "network": name,
         "segments": len(composition.segments),
@@ -139,11 +140,11 @@ def drawn(name: str, library: Library, test: Dataset, extent: Extent) -> dict[st
         "metric_bound": bound,
         "metric_errors": errors,
         "metric_within_bound": None if bound is None else float(np.mean(np.abs(errors) <= bound)),
-        "latency_bound_ratio": None if latency is None else latency.bound_ratio,
+        "latency_bound_ratio": spread,
         "measured_over_predicted_ms": ratios,
         "latency_within_bound": None
-        if latency is None
-        else float(np.mean(np.abs(np.array(ratios) - 1) <= latency.bound_ratio)),
+        if spread is None
+        else float(np.mean(np.abs(np.array(ratios) - 1) <= spread)),
         "combinations_measured": [(each, right[each], p50[each]) for each in names],
         "whole_variants": [(each, right[each], p50[each]) for each in wholes],
     }
