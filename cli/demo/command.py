@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ...explore.progress import Progress
 
 BOARDS = ("host", "raspberry-pi-5", "rock-5b-mali", "jetson-orin")
+SEGMENTS = 2
 RECIPES = ("pruned-half", "factorized", "int8", "pruned-half-int8", "pruned-most-int8")
 MAX_DROP = 0.05
 TRIALS = 320
@@ -101,7 +102,8 @@ def _compile(
     names = tuple(name for name in BOARDS if name != "jetson-orin" or no_cuda is None)
     report.print_command(
         console,
-        f"adaspring compile {model_path} --data {data_path} --max-drop {MAX_DROP} --keep-dominated",
+        f"adaspring compile {model_path} --data {data_path} --max-drop {MAX_DROP} --keep-dominated "
+        f"--segments {SEGMENTS}",
         [f"--target {name}" for name in names],
         [f"--recipe {name}" for name in RECIPES],
         [f"--trials {TRIALS}", f"-o {output / 'libraries'}"],
@@ -115,6 +117,7 @@ def _compile(
         boards=names,
         data=data_path,
         recipes=RECIPES,
+        segments=SEGMENTS,
         bounds=Bounds(max_drop=MAX_DROP, front_only=False),
         tuning=Tuning(trials=TRIALS),
         logs=output / "tuning_logs",

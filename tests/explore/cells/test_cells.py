@@ -1,0 +1,90 @@
+"""Each piece of a network gets the cells that change it; combinations run as one network does."""
+
+import numpy as np
+import pytest
+
+from adaspring.explore.cells.answers import Answers
+from adaspring.explore.cells.cells import make_cells
+from adaspring.explore.cells.divide import choose, divide
+from adaspring.explore.progress import Silent
+from adaspring.explore.recipes import DENSE, Recipe
+from adaspring.frontend.data import Dataset
+from adaspring.ir.layers import layers
+from adaspring.ir.pieces.segments import crossings, join
+from adaspring.passes.prune.prune import Prune
+from adaspring.passes.quantize.static import Quantize
+from adaspring.reference.executor import evaluate
+
+from ...support.networks import MobileNetStyle, SmallResNet
+from ...support.passes import data, known
+
+RECIPES = (
+    DENSE,
+    Recipe(name="half", passes=(Prune(keep_ratio=0.5),)),
+    Recipe(name="half-again", passes=(Prune(keep_ratio=0.5),)),
+    Recipe(name="int8", passes=(Quantize(),)),
+    Recipe(name="nothing", passes=(Prune(keep_ratio=0.99, multiple_of=64),)),
+)
+
+
+@pytest.fixture(scope="module")
+def pieces():
+    model = known(SmallResNet)
+    return make_cells(divide(model, 3), RECIPES, data(model, 32), Silent())
+
+
+@pytest.mark.parametrize("network", [SmallResNet, MobileNetStyle])
+@pytest.mark.parametrize("most", [1, 2, 3, 5, 100])
+def test_a_network_is_divided_into_pieces_of_about_equal_work(network, most):
+    model = known(network)
+    found = divide(model, most)
+    assert 1 <= len(found) <= min(most, len(crossings(model)) + 1)
+    if most == 2:
+        first, second = (sum(layer.macs_count for layer in layers(each)) for each in found)
+        places = crossings(model)
+        others = [choose(model, [place], 2) for place in places]
+        total = first + second
+        done = np.cumsum([layer.macs_count for layer in layers(model)])
+        best = min(abs(done[place.layers_count - 1] - total / 2) for (place,) in others)
+        assert abs(first - total / 2) == best
+
+
+def test_a_recipe_that_changes_nothing_or_the_same_gives_no_cell(pieces):
+    for cells in pieces.cells:
+        names = [cell.recipe.name for cell in cells]
+        assert names[0] == "dense"
+        assert "int8" in names
+        assert "half-again" not in names
+        assert "nothing" not in names
+
+
+def test_each_cell_takes_and_gives_what_the_dense_one_does(pieces):
+    for dense, cells in zip(pieces.dense, pieces.cells, strict=True):
+        for cell in cells:
+            assert cell.model.inputs == dense.inputs
+            assert cell.model.outputs == dense.outputs
+
+
+def test_what_passes_did_to_each_layer_of_a_piece_is_told(pieces):
+    for index, cells in enumerate(pieces.cells):
+        for cell in cells[1:]:
+            told = {decision.layer for decision in cell.decisions()}
+            assert told & set(pieces.layer_names(index))
+
+
+def test_combinations_run_as_their_joined_networks_do(pieces):
+    x = data(known(SmallResNet), 8, seed=1).inputs
+    answers = Answers(pieces, x)
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        cells = tuple(int(rng.integers(count)) for count in pieces.counts)
+        chosen = [made[cell].model for made, cell in zip(pieces.cells, cells, strict=True)]
+        (right,) = evaluate(join("joined", chosen), Dataset(inputs=x))
+        np.testing.assert_array_equal(answers(cells)[0], right)
+
+
+def test_the_dense_combination_is_the_network(pieces):
+    given = data(known(SmallResNet), 8, seed=1)
+    (right,) = evaluate(known(SmallResNet), given)
+    dense = (0,) * len(pieces.counts)
+    np.testing.assert_array_equal(Answers(pieces, given.inputs)(dense)[0], right)

@@ -1,0 +1,150 @@
+"""compile --segments: a library in pieces, each combination right, its costs told."""
+
+from math import inf
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import adaspring
+from adaspring.backends.tuning.settings import Tuning
+from adaspring.errors import UsageError
+from adaspring.explore.cells import affordable, on_board
+from adaspring.explore.progress import Silent
+from adaspring.explore.request import Bounds, Request
+from adaspring.frontend.data import Dataset
+from adaspring.frontend.from_torch.importer import from_torch
+
+
+class Notes(Silent):
+    """Keeps what a person is told."""
+
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+class Blocks(nn.Sequential):
+    """Three convolutions and a head, which tell on which side of an image the light is."""
+
+    def __init__(self):
+        super().__init__(
+            nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(),
+            nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 64, 2),
+        )  # fmt: skip
+
+
+def lights(count, seed):
+    """Images whose left or right half is lighter, and which."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, count)
+    x = rng.standard_normal((count, 1, 16, 16)).astype(np.float32)
+    x[np.arange(count) % count, :, :, :8] += (0.4 - 0.8 * y)[:, None, None, None].astype(np.float32)
+    return x, y
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    made = Blocks()
+    optimizer = torch.optim.Adam(made.parameters(), 2e-3)
+    x, y = lights(400, 0)
+    for _ in range(30):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(made(torch.from_numpy(x)), torch.from_numpy(y)).backward()
+        optimizer.step()
+    return made.eval()
+
+
+def compiled(network, folder, progress, **settings):
+    x, y = lights(400, 1)
+    result = adaspring.compile(
+        from_torch(network, (torch.zeros(1, 1, 16, 16),), name="lights"),
+        folder / "net.lib",
+        progress=progress,
+        data=Dataset(inputs=(x,), targets=y),
+        recipes=("pruned-half", "int8"),
+        bounds=Bounds(max_drop=0.05, front_only=False),
+        tuning=Tuning(trials=0),
+        logs=folder / "logs",
+        **settings,
+    )
+    return result.boards[0].manifest
+
+
+@pytest.fixture(scope="module")
+def library(network, tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        # on a busy machine a cut of so small a network may seem to cost more than it does
+        patch.setattr(affordable, "MOST_UNCUT_RATIO", inf)
+        patch.setattr(on_board, "MOST_UNCUT_RATIO", inf)
+        folder = tmp_path_factory.mktemp("pieces")
+        compiled(network, folder, None, segments=2)
+    with adaspring.load(folder / "net.lib") as opened:
+        yield opened
+
+
+def test_every_combination_was_measured_and_is_right(network, library):
+    made = library.manifest.composition
+    assert len(made.segments) == 2
+    names = {"/".join(each.cells) for each in made.combinations}
+    first, second = ([cell.name for cell in segment.cells] for segment in made.segments)
+    assert names == {f"{a}/{b}" for a in first for b in second}
+    x, _ = lights(4, 2)
+    with torch.inference_mode():
+        right = network(torch.from_numpy(x)).numpy()
+    for name in names:
+        net = library.open(name)
+        found = np.concatenate([net(sample[None]) for sample in x])
+        tolerance = 1e-4 if name == "dense/dense" else 0.3
+        assert np.abs(found - right).max() <= tolerance * np.abs(right).max(), name
+
+
+def test_each_cell_was_timed_and_each_combination_has_a_metric(library):
+    made = library.manifest.composition
+    for segment in made.segments:
+        for cell in segment.cells:
+            assert cell.cost.latency_p50_ms.value > 0
+            assert cell.cost.latency_p50_ms.origin == "measured"
+    for each in made.combinations:
+        assert 0.5 < each.validation_metric.value <= 1
+        assert "validation split" in each.validation_metric.how
+
+
+def test_an_app_adapts_to_combinations(library):
+    net = library.open()
+    slowest = max(v.cost.latency_p90_ms.value for v in library.manifest.variants)
+    for budget in (0.0, slowest, 1000.0):
+        switch = net.adapt(adaspring.Context(latency_budget_ms=budget, battery_ratio=0.1))
+        assert switch.to_variant == net.variant
+        x, _ = lights(1, 3)
+        assert net(x).shape == (1, 2)
+
+
+def test_a_cut_that_costs_too_much_is_not_made_and_said(network, tmp_path, monkeypatch):
+    monkeypatch.setattr(affordable, "uncut_ratio", lambda *_: 1.2)
+    progress = Notes()
+    manifest = compiled(network, tmp_path, progress, segments=3)
+    assert manifest.composition is None
+    assert any("1.200 of the time of the whole" in note for note in progress.notes)
+    assert any("stays whole" in note for note in progress.notes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"segments": 0}, "--segments is 0; give 1 or more"),
+        ({"segments": -3}, "--segments is -3"),
+        ({"segments": 4}, "--segments needs --data too"),
+        (
+            {"segments": 4, "data": "x.npz", "shapes": [{"x": (1,)}, {"x": (2,)}]},
+            "--segments and several --shape cannot be had together",
+        ),
+    ],
+)
+def test_segments_that_cannot_be_had_are_refused_at_once(settings, message):
+    with pytest.raises(UsageError, match=message):
+        Request(model="net.onnx", **settings)
