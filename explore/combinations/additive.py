@@ -3,6 +3,7 @@
 Least squares with a normal prior around 0 for what a cell does, and another for what two neighbours
 do beyond that; how wide they are is what makes the measurements likeliest. So pairs count as far as
 they interact beyond what the sum leaves unexplained, and not at all where they do not.
+What is too bad to run counts as censored: how bad it is does not matter.
 Source  C. E. Rasmussen, C. K. I. Williams, Gaussian Processes for Machine Learning, 2006, sections
         2.7 and 5.4.1 (explicit mean, marginal likelihood)
 """
@@ -29,11 +30,13 @@ _PAIR_RATIOS = tuple(10.0**power for power in np.arange(-2, 4.1, 0.5))
 
 _EVIDENCE = 2.0
 """By how much the log-likelihood must rise before pairs count: chance does so in 2 of 100."""
-_PASSES = 3
+_PASSES = 5
+_MET_WEIGHT = 0.1
+"""Of what is below the floor as it should be: enough to stay there."""
 
 
 def fit(choices: Choices, measured: Mapping[Cells, float], least: float) -> ChainSum:
-    """Fit a sum to measured combinations; what is far below `least` need not be met well.
+    """Fit a sum to measured combinations; of what is far below `least`, that it is so suffices.
 
     Raises:
         UsageError: a figure is not finite, or a cell occurs in no measured combination.
@@ -45,18 +48,30 @@ def fit(choices: Choices, measured: Mapping[Cells, float], least: float) -> Chai
     design = _Design(choices, combinations)
     # Systems so small gain nothing by more threads, and wait for them where others compute.
     with threadpool_limits(limits=1, user_api="blas"):
-        found = _solve(design, values, np.ones(len(values)))
-        for _ in range(_PASSES if np.isfinite(least) else 0):
-            # By the fit, not by what was measured: bad luck must not count less.
-            fitted, top = found.of(combinations), found.of([choices.dense])[0]
-            found = _solve(design, values, _weights(fitted, least, max(top, least)))
+        if not np.isfinite(least):
+            return _solve(design, values, np.ones(len(values)))
+        top = max(measured.get(choices.dense, values.max()), least)
+        floor = 2 * least - top
+        found = _begin(design, values, floor)
+        for _ in range(_PASSES):
+            found = _solve(design, *_targets(values, found.of(combinations), floor))
     return found
 
 
-def _weights(fitted: Floats, least: float, top: float) -> Floats:
-    """1 down to `least`; below, less by the square of how far, in units of what may be lost."""
-    below = np.maximum(least - fitted, 0) / max(top - least, 1e-12)
-    return 1 / (1 + (2 * below) ** 2)
+def _begin(design: _Design, values: Floats, floor: float) -> ChainSum:
+    """Fit without pairs; of what is below the floor, cells that are alone there say most."""
+    together = np.maximum(design.has_cell.sum(axis=1), 1)
+    return _solve(design, values, np.where(values < floor, together**-4, 1.0), pairs=False)
+
+
+def _targets(values: Floats, fitted: Floats, floor: float) -> tuple[Floats, Floats]:
+    """What to fit, and with which weight: below the floor, anything below it is as good.
+
+    So a collapse neither bends the sum where it matters, nor is forgotten.
+    """
+    is_low = values < floor
+    targets = np.where(is_low, np.minimum(fitted, floor), values)
+    return targets, np.where(is_low & (fitted < floor), _MET_WEIGHT, 1.0)
 
 
 def _check_cells(choices: Choices, measured: Mapping[Cells, float]) -> None:
@@ -113,7 +128,7 @@ class _Solution:
     pairs: Floats
 
 
-def _solve(design: _Design, values: Floats, weights: Floats) -> ChainSum:
+def _solve(design: _Design, values: Floats, weights: Floats, *, pairs: bool = True) -> ChainSum:
     """Choose the two variances one after the other, by the likelihood; then solve."""
 
     def solution(cell_ratio: float, pair_ratio: float) -> _Solution:
@@ -125,7 +140,7 @@ def _solve(design: _Design, values: Floats, weights: Floats) -> ChainSum:
     cell_ratio = cell_ratio_for(0.0)
     plain = solution(cell_ratio, 0.0)
     found = plain
-    if design.pairs:
+    if design.pairs and pairs:
         pair_ratio = max(_PAIR_RATIOS, key=lambda ratio: solution(cell_ratio, ratio).likelihood)
         crossed = solution(cell_ratio_for(pair_ratio), pair_ratio)
         found = crossed if crossed.likelihood > plain.likelihood + _EVIDENCE else plain

@@ -71,6 +71,23 @@ def test_what_is_far_below_the_least_metric_counts_little():
     assert errors[0] < errors[1]
 
 
+def test_what_collapses_is_not_forgotten_where_little_may_be_lost():
+    """One cell ruins all, and so do two others together; the rest loses little."""
+
+    def truth(cells):
+        if 3 in cells or (cells[0], cells[1]) == (2, 2):
+            return 0.1 + 0.01 * len(set(cells))
+        return 0.95 - 0.004 * sum(cells)
+
+    measured = {cells: truth(cells) for cells in [*some(100), CHOICES.among_dense((0, 2), (1, 2))]}
+    least = 0.95 - 0.03
+    predicted = fit(CHOICES, measured, least).of(EVERY)
+    exact = np.array([truth(cells) for cells in EVERY])
+    assert predicted[exact < 0.5].max() < least
+    good = exact >= least
+    assert np.abs(predicted - exact)[good].max() < 0.004
+
+
 def test_the_figures_given_and_their_order_are_left_alone():
     truth = truths.truth(truths.saturating, seed=4, segments=4, cells=4)
     measured = dict(zip(some(60), truth(some(60)), strict=True))
