@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import UsageError
 from ...library.evolve.space import Cells, Floats
-from .bound import EACH_RATIO, LEAST_HELD_OUT, Bound, bound_of, widest
+from .bound import EACH_RATIO, Bound, bound_of, widest
 from .chain import ChainSum
 from .choices import Choices
 
@@ -151,10 +151,10 @@ class _Judged:
         found = widest(errors) if self.is_all else bound_of(errors, **how)
         found = replace(found, value=max(found.value, self.lead))
         may_run = self.predicted - found.value >= self.least
-        if self.is_all or may_run.sum() < LEAST_HELD_OUT:
+        inner = bound_of(errors[may_run], **how).value
+        if self.is_all or not isfinite(inner):
             return found
-        inner = bound_of(errors[may_run], **how)
-        return replace(found, value=max(found.value, inner.value))
+        return replace(found, value=max(found.value, inner))
 
 
 def _for_all(bounds: Iterable[Bound]) -> Bound:

@@ -104,6 +104,14 @@ def test_noise_of_data_is_added_and_each_half_is_surer():
     assert found.fresh_bound.value == pytest.approx(0.03)
 
 
+def test_too_few_that_may_run_do_not_make_the_bound_infinite():
+    choices = Choices(kinds=(("dense", *map(str, range(199))),))
+    chain = ChainSum(base=0.0, cells=(np.linspace(0.9, 0.5, 200),))
+    measured = {(i,): float(chain.of([(i,)])[0]) - 0.01 for i in range(200)}
+    found = predict(chain, [HeldOut(measured=measured)], choices, 0.84, data_noise=0.02)
+    assert found.fresh_bound.value == pytest.approx(0.03)
+
+
 def test_plain_data_are_json_without_infinities():
     found = judge(off_by([0.0] * 18))
     plain = json.loads(json.dumps(found.plain(), allow_nan=False))
