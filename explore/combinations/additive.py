@@ -1,8 +1,8 @@
 """The sum over cells and neighbours that fits measured combinations best, shrunk where unsure.
 
-Least squares with a normal prior around 0 for what a cell does, and another for what two neighbours
-do beyond that; how wide they are is what makes the measurements likeliest. So pairs count as far as
-they interact beyond what the sum leaves unexplained, and not at all where they do not.
+Least squares, with a normal prior around 0 for what two neighbours do beyond what each does alone,
+as wide as makes the measurements likeliest. So pairs count as far as they interact beyond what the
+sum leaves unexplained, and not at all where they do not.
 What is too bad to run counts as censored: how bad it is does not matter.
 Source  C. E. Rasmussen, C. K. I. Williams, Gaussian Processes for Machine Learning, 2006, sections
         2.7 and 5.4.1 (explicit mean, marginal likelihood)
@@ -24,9 +24,10 @@ from ...library.evolve.space import Cells, Floats
 from .chain import ChainSum
 from .choices import Choices, neighbours
 
-_CELL_RATIOS = tuple(10.0**power for power in np.arange(-1, 6.1, 0.5))
+_CELL_RATIO = 1e5
 _PAIR_RATIOS = tuple(10.0**power for power in np.arange(-2, 4.1, 0.5))
-"""Variances to try, of cells and of pairs, over that of what is left unexplained."""
+"""Variances over that of what is left unexplained: of cells, so wide that a cell measured once is
+taken at what it measured, and of pairs, those to try."""
 
 _EVIDENCE = 2.0
 """By how much the log-likelihood must rise before pairs count: chance does so in 2 of 100."""
@@ -129,30 +130,19 @@ class _Solution:
 
 
 def _solve(design: _Design, values: Floats, weights: Floats, *, pairs: bool = True) -> ChainSum:
-    """Choose the two variances one after the other, by the likelihood; then solve."""
-
-    def solution(cell_ratio: float, pair_ratio: float) -> _Solution:
-        return _solution(design, values, weights, cell_ratio, pair_ratio)
-
-    def cell_ratio_for(pair_ratio: float) -> float:
-        return max(_CELL_RATIOS, key=lambda ratio: solution(ratio, pair_ratio).likelihood)
-
-    cell_ratio = cell_ratio_for(0.0)
-    plain = solution(cell_ratio, 0.0)
-    found = plain
+    """Choose the variance of pairs by the likelihood, then solve."""
+    found = _solution(design, values, weights, 0.0)
     if design.pairs and pairs:
-        pair_ratio = max(_PAIR_RATIOS, key=lambda ratio: solution(cell_ratio, ratio).likelihood)
-        crossed = solution(cell_ratio_for(pair_ratio), pair_ratio)
-        found = crossed if crossed.likelihood > plain.likelihood + _EVIDENCE else plain
+        tried = (_solution(design, values, weights, ratio) for ratio in _PAIR_RATIOS)
+        crossed = max(tried, key=lambda solution: solution.likelihood)
+        found = crossed if crossed.likelihood > found.likelihood + _EVIDENCE else found
     return design.chain(found.base, found.cells, found.pairs)
 
 
-def _solution(
-    design: _Design, values: Floats, weights: Floats, cell_ratio: float, pair_ratio: float
-) -> _Solution:
-    """Solve for given variances; the base has no prior (restricted likelihood)."""
+def _solution(design: _Design, values: Floats, weights: Floats, pair_ratio: float) -> _Solution:
+    """Solve for a given variance; the base has no prior (restricted likelihood)."""
     count, cells, pairs = len(values), design.has_cell, design.has_pair
-    variance = np.diag(1 / weights) + cell_ratio * design.cells_alike
+    variance = np.diag(1 / weights) + _CELL_RATIO * design.cells_alike
     if pair_ratio:
         variance += pair_ratio * design.pairs_alike
     try:
@@ -165,4 +155,4 @@ def _solution(
     spread = max(float((values - base) @ left) / max(count - 1, 1), 1e-30)
     likelihood = -0.5 * (count - 1) * np.log(spread) - np.log(np.diag(factor[0])).sum()
     likelihood -= 0.5 * np.log(ones.sum())
-    return _Solution(likelihood, base, cell_ratio * cells.T @ left, pair_ratio * pairs.T @ left)
+    return _Solution(likelihood, base, _CELL_RATIO * cells.T @ left, pair_ratio * pairs.T @ left)

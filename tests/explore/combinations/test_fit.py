@@ -109,6 +109,16 @@ def test_a_single_segment_is_a_sum_too():
     assert found.of([(0,), (1,)]) == pytest.approx([0.8, 0.9], abs=1e-3)
 
 
+def test_whole_variants_are_taken_at_what_they_measured():
+    choices = Choices(kinds=(("dense", *(f"variant{i}" for i in range(30))),))
+    measured = {(i,): 0.9 - 0.003 * i for i in range(31)}
+    for least in (-np.inf, 0.85):
+        found = fit(choices, measured, least)
+        good = [cells for cells, value in measured.items() if value >= least]
+        assert found.of(good) == pytest.approx([measured[c] for c in good], abs=1e-4)
+        assert all(found.of([c])[0] < least for c in measured if c not in good)
+
+
 def test_a_cell_that_was_never_measured_is_refused():
     measured = {cells: 0.9 for cells in EVERY if cells[2] != 1}
     with pytest.raises(UsageError, match="cell kind1 of segment 2 is in no measured combination"):
