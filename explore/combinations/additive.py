@@ -1,8 +1,9 @@
 """The sum over cells and neighbours that fits measured combinations best, shrunk where unsure.
 
-Least squares with a normal prior around 0 for what a cell does, and another for what two neighbours
-do beyond that; how wide they are is what makes the measurements likeliest. So pairs count as far as
-they interact beyond what the sum leaves unexplained, and not at all where they do not.
+Least squares, with a normal prior around 0 for what two neighbours do beyond what each does alone,
+as wide as makes the measurements likeliest. So pairs count as far as they interact beyond what the
+sum leaves unexplained, and not at all where they do not.
+What is too bad to run counts as censored: how bad it is does not matter.
 Source  C. E. Rasmussen, C. K. I. Williams, Gaussian Processes for Machine Learning, 2006, sections
         2.7 and 5.4.1 (explicit mean, marginal likelihood)
 """
@@ -23,17 +24,20 @@ from ...library.evolve.space import Cells, Floats
 from .chain import ChainSum
 from .choices import Choices, neighbours
 
-_CELL_RATIOS = tuple(10.0**power for power in np.arange(-1, 6.1, 0.5))
+_CELL_RATIO = 1e5
 _PAIR_RATIOS = tuple(10.0**power for power in np.arange(-2, 4.1, 0.5))
-"""Variances to try, of cells and of pairs, over that of what is left unexplained."""
+"""Variances over that of what is left unexplained: of cells, so wide that a cell measured once is
+taken at what it measured, and of pairs, those to try."""
 
 _EVIDENCE = 2.0
 """By how much the log-likelihood must rise before pairs count: chance does so in 2 of 100."""
-_PASSES = 3
+_PASSES = 5
+_MET_WEIGHT = 0.1
+"""Of what is below the floor as it should be: enough to stay there."""
 
 
 def fit(choices: Choices, measured: Mapping[Cells, float], least: float) -> ChainSum:
-    """Fit a sum to measured combinations; what is far below `least` need not be met well.
+    """Fit a sum to measured combinations; of what is far below `least`, that it is so suffices.
 
     Raises:
         UsageError: a figure is not finite, or a cell occurs in no measured combination.
@@ -45,18 +49,30 @@ def fit(choices: Choices, measured: Mapping[Cells, float], least: float) -> Chai
     design = _Design(choices, combinations)
     # Systems so small gain nothing by more threads, and wait for them where others compute.
     with threadpool_limits(limits=1, user_api="blas"):
-        found = _solve(design, values, np.ones(len(values)))
-        for _ in range(_PASSES if np.isfinite(least) else 0):
-            # By the fit, not by what was measured: bad luck must not count less.
-            fitted, top = found.of(combinations), found.of([choices.dense])[0]
-            found = _solve(design, values, _weights(fitted, least, max(top, least)))
+        if not np.isfinite(least):
+            return _solve(design, values, np.ones(len(values)))
+        top = max(measured.get(choices.dense, values.max()), least)
+        floor = 2 * least - top
+        found = _begin(design, values, floor)
+        for _ in range(_PASSES):
+            found = _solve(design, *_targets(values, found.of(combinations), floor))
     return found
 
 
-def _weights(fitted: Floats, least: float, top: float) -> Floats:
-    """1 down to `least`; below, less by the square of how far, in units of what may be lost."""
-    below = np.maximum(least - fitted, 0) / max(top - least, 1e-12)
-    return 1 / (1 + (2 * below) ** 2)
+def _begin(design: _Design, values: Floats, floor: float) -> ChainSum:
+    """Fit without pairs; of what is below the floor, cells that are alone there say most."""
+    together = np.maximum(design.has_cell.sum(axis=1), 1)
+    return _solve(design, values, np.where(values < floor, together**-4, 1.0), pairs=False)
+
+
+def _targets(values: Floats, fitted: Floats, floor: float) -> tuple[Floats, Floats]:
+    """What to fit, and with which weight: below the floor, anything below it is as good.
+
+    So a collapse neither bends the sum where it matters, nor is forgotten.
+    """
+    is_low = values < floor
+    targets = np.where(is_low, np.minimum(fitted, floor), values)
+    return targets, np.where(is_low & (fitted < floor), _MET_WEIGHT, 1.0)
 
 
 def _check_cells(choices: Choices, measured: Mapping[Cells, float]) -> None:
@@ -113,31 +129,20 @@ class _Solution:
     pairs: Floats
 
 
-def _solve(design: _Design, values: Floats, weights: Floats) -> ChainSum:
-    """Choose the two variances one after the other, by the likelihood; then solve."""
-
-    def solution(cell_ratio: float, pair_ratio: float) -> _Solution:
-        return _solution(design, values, weights, cell_ratio, pair_ratio)
-
-    def cell_ratio_for(pair_ratio: float) -> float:
-        return max(_CELL_RATIOS, key=lambda ratio: solution(ratio, pair_ratio).likelihood)
-
-    cell_ratio = cell_ratio_for(0.0)
-    plain = solution(cell_ratio, 0.0)
-    found = plain
-    if design.pairs:
-        pair_ratio = max(_PAIR_RATIOS, key=lambda ratio: solution(cell_ratio, ratio).likelihood)
-        crossed = solution(cell_ratio_for(pair_ratio), pair_ratio)
-        found = crossed if crossed.likelihood > plain.likelihood + _EVIDENCE else plain
+def _solve(design: _Design, values: Floats, weights: Floats, *, pairs: bool = True) -> ChainSum:
+    """Choose the variance of pairs by the likelihood, then solve."""
+    found = _solution(design, values, weights, 0.0)
+    if design.pairs and pairs:
+        tried = (_solution(design, values, weights, ratio) for ratio in _PAIR_RATIOS)
+        crossed = max(tried, key=lambda solution: solution.likelihood)
+        found = crossed if crossed.likelihood > found.likelihood + _EVIDENCE else found
     return design.chain(found.base, found.cells, found.pairs)
 
 
-def _solution(
-    design: _Design, values: Floats, weights: Floats, cell_ratio: float, pair_ratio: float
-) -> _Solution:
-    """Solve for given variances; the base has no prior (restricted likelihood)."""
+def _solution(design: _Design, values: Floats, weights: Floats, pair_ratio: float) -> _Solution:
+    """Solve for a given variance; the base has no prior (restricted likelihood)."""
     count, cells, pairs = len(values), design.has_cell, design.has_pair
-    variance = np.diag(1 / weights) + cell_ratio * design.cells_alike
+    variance = np.diag(1 / weights) + _CELL_RATIO * design.cells_alike
     if pair_ratio:
         variance += pair_ratio * design.pairs_alike
     try:
@@ -150,4 +155,4 @@ def _solution(
     spread = max(float((values - base) @ left) / max(count - 1, 1), 1e-30)
     likelihood = -0.5 * (count - 1) * np.log(spread) - np.log(np.diag(factor[0])).sum()
     likelihood -= 0.5 * np.log(ones.sum())
-    return _Solution(likelihood, base, cell_ratio * cells.T @ left, pair_ratio * pairs.T @ left)
+    return _Solution(likelihood, base, _CELL_RATIO * cells.T @ left, pair_ratio * pairs.T @ left)

@@ -28,9 +28,6 @@ COVERAGE_RATIO, CONFIDENCE_RATIO = 0.95, 0.95
 ENOUGH_HELD_OUT = ceil(np.log(1 - CONFIDENCE_RATIO) / np.log(COVERAGE_RATIO))
 """59: so many are needed before their greatest error is a bound with that confidence."""
 
-LEAST_HELD_OUT = ceil(1 / (1 - COVERAGE_RATIO) - 1e-9) - 1
-"""19: with fewer than so many, no error of theirs is a bound."""
-
 EACH_RATIO = 1 - (1 - COVERAGE_RATIO) / 2
 """How often each of two bounds must hold, so that both do as often as one bound alone would."""
 

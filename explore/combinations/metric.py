@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import UsageError
 from ...library.evolve.space import Cells, Floats
-from .bound import EACH_RATIO, LEAST_HELD_OUT, Bound, bound_of, widest
+from .bound import EACH_RATIO, Bound, bound_of, widest
 from .chain import ChainSum
 from .choices import Choices
 
@@ -141,20 +141,29 @@ class _Judged:
 
     def __init__(self, group: HeldOut, chain: ChainSum, least: float) -> None:
         self.is_all, self.lead, self.least = group.is_all, group.lead, least
-        self.values = np.array(list(group.measured.values()), dtype=np.float64)
-        self.predicted = chain.of(list(group.measured))
+        values = np.array(list(group.measured.values()), dtype=np.float64)
+        predicted = chain.of(list(group.measured))
+        # What may not run needs no bound.
+        self.values, self.predicted = values[predicted >= least], predicted[predicted >= least]
         self.errors = self.values - self.predicted
 
     def bound(self, turn: np.ufunc, **how: float) -> Bound:
-        """Bound what `turn` makes of the errors, also of those alone that may run by that bound."""
+        """Bound what `turn` makes of the errors, also of those alone that may run by that bound.
+
+        It is no surer than the latter are many.
+        """
         errors = np.asarray(turn(self.errors), dtype=np.float64)
         found = widest(errors) if self.is_all else bound_of(errors, **how)
         found = replace(found, value=max(found.value, self.lead))
         may_run = self.predicted - found.value >= self.least
-        if self.is_all or may_run.sum() < LEAST_HELD_OUT:
-            return found
         inner = bound_of(errors[may_run], **how)
-        return replace(found, value=max(found.value, inner.value))
+        if self.is_all or may_run.all():
+            return found
+        return replace(
+            found,
+            value=max(found.value, inner.value) if isfinite(inner.value) else found.value,
+            confidence_ratio=min(found.confidence_ratio, inner.confidence_ratio),
+        )
 
 
 def _for_all(bounds: Iterable[Bound]) -> Bound:

@@ -23,7 +23,7 @@ _HELD_OUT_RATIO = 0.25
 """What share of a budget beyond the least goes to either law of held-out combinations."""
 _PAIRS_RATIO = 1 / 3
 _ROUNDS = 4
-_PILOT_QUANTILE = 0.8
+_PILOT_QUANTILE = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,6 @@ from scipy.stats import binom, expon
 
 from adaspring.explore.combinations.bound import (
     ENOUGH_HELD_OUT,
-    LEAST_HELD_OUT,
     bound_of,
     data_noise,
     widest,
@@ -38,7 +37,6 @@ def test_fewer_than_59_are_less_sure_and_say_so():
 
 
 def test_fewer_than_19_bound_nothing():
-    assert LEAST_HELD_OUT == 19
     assert bound_of(np.zeros(18)).value == np.inf
     assert bound_of(np.zeros(18)).confidence_ratio == 0
     assert bound_of(np.arange(19)).value == 18

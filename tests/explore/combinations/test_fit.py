@@ -71,6 +71,23 @@ def test_what_is_far_below_the_least_metric_counts_little():
     assert errors[0] < errors[1]
 
 
+def test_what_collapses_is_not_forgotten_where_little_may_be_lost():
+    """One cell ruins all, and so do two others together; the rest loses little."""
+
+    def truth(cells):
+        if 3 in cells or (cells[0], cells[1]) == (2, 2):
+            return 0.1 + 0.01 * len(set(cells))
+        return 0.95 - 0.004 * sum(cells)
+
+    measured = {cells: truth(cells) for cells in [*some(100), CHOICES.among_dense((0, 2), (1, 2))]}
+    least = 0.95 - 0.03
+    predicted = fit(CHOICES, measured, least).of(EVERY)
+    exact = np.array([truth(cells) for cells in EVERY])
+    assert predicted[exact < 0.5].max() < least
+    good = exact >= least
+    assert np.abs(predicted - exact)[good].max() < 0.004
+
+
 def test_the_figures_given_and_their_order_are_left_alone():
     truth = truths.truth(truths.saturating, seed=4, segments=4, cells=4)
     measured = dict(zip(some(60), truth(some(60)), strict=True))
@@ -90,6 +107,16 @@ def test_a_single_segment_is_a_sum_too():
     choices = Choices(kinds=(("int8", "dense"),))
     found = fit(choices, {(0,): 0.8, (1,): 0.9}, -np.inf)
     assert found.of([(0,), (1,)]) == pytest.approx([0.8, 0.9], abs=1e-3)
+
+
+def test_whole_variants_are_taken_at_what_they_measured():
+    choices = Choices(kinds=(("dense", *(f"variant{i}" for i in range(30))),))
+    measured = {(i,): 0.9 - 0.003 * i for i in range(31)}
+    for least in (-np.inf, 0.85):
+        found = fit(choices, measured, least)
+        good = [cells for cells, value in measured.items() if value >= least]
+        assert found.of(good) == pytest.approx([measured[c] for c in good], abs=1e-4)
+        assert all(found.of([c])[0] < least for c in measured if c not in good)
 
 
 def test_a_cell_that_was_never_measured_is_refused():

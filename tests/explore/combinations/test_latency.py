@@ -32,12 +32,14 @@ class Machine:
     def __init__(self, held, seed, departure=0.0, scale=SCALE, offset=OFFSET_MS):
         self.held, self.rng, self.calls = held, np.random.default_rng(seed), 0
         self.departure, self.scale, self.offset = departure, scale, offset
+        self.times_ms = {}
         self.phases = np.repeat(self.rng.choice([1.0, 1.0, 1.6, 2.2], 50), 300)
 
     def true_ms(self, cells):
-        own = np.random.default_rng([*cells, 7]).normal(1, self.departure)
-        own = 1 if cells == DENSE else own
-        return own * (self.scale * self.held.of([cells])[0] + self.offset)
+        if cells not in self.times_ms:
+            own = 1 if cells == DENSE else self.rng.normal(1, self.departure)
+            self.times_ms[cells] = own * (self.scale * self.held.of([cells])[0] + self.offset)
+        return self.times_ms[cells]
 
     def time_ms(self, cells):
         self.calls += 1

@@ -104,6 +104,21 @@ def test_noise_of_data_is_added_and_each_half_is_surer():
     assert found.fresh_bound.value == pytest.approx(0.03)
 
 
+def test_too_few_that_may_run_do_not_make_the_bound_infinite():
+    choices = Choices(kinds=(("dense", *map(str, range(99))),))
+    chain = ChainSum(base=0.0, cells=(np.linspace(0.9, 0.801, 100),))
+    measured = {(i,): float(chain.of([(i,)])[0]) - 0.07 for i in range(100)}
+    found = predict(chain, [HeldOut(measured=measured)], choices, 0.8, data_noise=0.02)
+    assert found.fresh_bound.value == pytest.approx(0.09)
+
+
+def test_what_may_not_run_needs_no_bound():
+    errors = np.where(CHAIN.of(EVERY) < 0.85, -0.5, 0.002)
+    found = judge(off_by(errors, is_all=True), least=0.85)
+    assert 0 < np.sum(CHAIN.of(EVERY) < 0.85) < len(EVERY)
+    assert found.bound.value == pytest.approx(0.002)
+
+
 def test_plain_data_are_json_without_infinities():
     found = judge(off_by([0.0] * 18))
     plain = json.loads(json.dumps(found.plain(), allow_nan=False))
