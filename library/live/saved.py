@@ -142,9 +142,7 @@ def load(live: Live, library: str, path: Path, now: datetime) -> str:
 def _pace(live: Live, ratios: Ratios) -> SavedPace:
     names = [(place, name) for place, name in enumerate(live.names) if ratios.calls_count[place]]
     own = {
-        name: SavedOwn(
-            **_figures(ratios, OWN + place), calls_count=int(ratios.calls_count[place])
-        )
+        name: SavedOwn(**_figures(ratios, OWN + place), calls_count=int(ratios.calls_count[place]))
         for place, name in names
     }
     return SavedPace(machine=SavedRatio(**_figures(ratios, MACHINE)), own=own)
