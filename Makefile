@@ -32,10 +32,12 @@ bench: demo $(VENV)/dev
 	    --png benchmarks/results/compression.png
 	$(BIN)/python benchmarks/digits.py --json benchmarks/results/digits.json
 	$(BIN)/python benchmarks/duty_cycle.py --json benchmarks/results/duty_cycle.json
+	$(BIN)/python benchmarks/live_costs.py --json benchmarks/results/live_costs.json
 	$(BIN)/python benchmarks/low_bit_weights.py --json benchmarks/results/low_bit_weights.json
 	$(BIN)/python benchmarks/peak.py --json benchmarks/results/peak.json
 	$(BIN)/python benchmarks/peers.py --json benchmarks/results/peers.json
 	$(BIN)/python benchmarks/real_networks.py --json benchmarks/results/real.json
+	$(BIN)/python benchmarks/switching.py --json benchmarks/results/switching.json
 	$(BIN)/python benchmarks/tuning.py --json benchmarks/results/tuning.json
 	$(BIN)/python benchmarks/transfer.py --json benchmarks/results/transfer.json
 	$(BIN)/python benchmarks/tuning_quality.py --json benchmarks/results/tuning_quality.json \

@@ -112,3 +112,20 @@ def extremes(space: Space) -> tuple[np.ndarray, np.ndarray]:
         )
         for part in (dense, least)
     )
+
+
+def worth_spread(space: Space, goal: Goal) -> float:
+    """How far apart combinations are in worth at most, crossings left out."""
+    return sum(
+        float(
+            np.ptp(
+                goal.metric_worth * part.metric
+                - goal.mj_worth * part.energy_mj
+                - goal.ms_worth
+                * goal.stretch
+                * space.latency_scale
+                * (part.cold_latency_ms if goal.cold else part.latency_ms)
+            )
+        )
+        for part in space.segments
+    )

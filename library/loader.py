@@ -143,7 +143,8 @@ class Library:
                 exist yet, or is of another library or machine, is left alone.
 
         Raises:
-            UsageError: no such variant, both a variant and a context, or a number out of range.
+            UsageError: no such variant, both a variant and a context, no policy or context, or a
+                number out of range.
             LibraryError: the library was closed, or a variant's code was overwritten in its place.
             CostsError: the file of costs cannot be read, or is damaged.
 
@@ -152,8 +153,11 @@ class Library:
             raise UsageError("give a variant or a context, not both")
         settings = check_threads(threads, spin_us)
         meter = Meter(self.manifest, self._files.digest, None if costs is None else Path(costs))
-        decide = decide_by_shape(policy or Balanced(), self.manifest, meter)
-        first = variant or (decide(context).variant if context else self.manifest.plainest)
+        policy = Balanced() if policy is None else policy
+        decide = decide_by_shape(policy, self.manifest, meter)
+        first = self.manifest.plainest if variant is None else variant
+        if context is not None:
+            first = decide(context).variant
         loaded: dict[tuple[str, int], Executable] = {}
 
         def provide(name: str, shape: int) -> Executable:

@@ -62,10 +62,10 @@ def print_day(console: Console, lived: Sequence[Lived]) -> None:
     for moment in lived:
         table.add_row(*_row(moment))
     console.print(table)
-    given_up = [m for m in lived if m.switch.relaxed]
+    given_up = [moment for moment in lived if moment.switch.relaxed]
     for moment in given_up:
-        what = " and ".join(moment.switch.relaxed)
-        console.print(f"[yellow]{moment.moment.hour}: no variant meets the {what} bound[/]")
+        what = " and ".join(f"{m.constraint} by {m.describe()}" for m in moment.switch.missed)
+        console.print(f"[yellow]{moment.moment.hour}: not every bound is met; missed {what}[/]")
 
 
 def _row(lived: Lived) -> tuple[str, ...]:

@@ -18,34 +18,37 @@ _TILTS = (0.25, 1.0)
 
 
 def complete(
-    figures: Figures, aim: Aim, prices: Floats, least: float, most_blocks: int
+    figures: Figures, aim: Aim, multipliers: Floats, least: float, most_blocks: int
 ) -> tuple[Counts | None, bool]:
     """Return a combination (S,) within the floors that is worth at least `least`, if there is one.
 
     And whether all was looked at, in no more than `most_blocks` blocks. Limits one by one are kept
     by many a beginning that cannot keep them together: sums of them tell those, weighted by
-    `prices` (R,) and by prices tilted to each limit in turn; so for limits and worth.
+    `multipliers` (R,); with worth, or while any worth will do, with more on each limit in turn.
     """
     limited, floors = aim.limited, np.where(aim.floors > -np.inf, aim.floors, 0.0)
-    weights = [*np.eye(len(prices))[limited], prices, *_tilted(prices, limited, figures.span)]
+    sums = [multipliers]
+    if least == -np.inf:
+        sums += _tilted(multipliers, limited, figures.span)
+    weights = [*np.eye(len(multipliers))[limited], *sums]
     wanted = [row @ floors for row in weights]
     if least > -np.inf:
-        weights += [aim.worth, aim.worth + prices]
-        wanted += [least, least + prices @ floors]
-    return _Hunt(figures, np.array(weights), np.array(wanted)).run(most_blocks)
+        weights += [aim.worth, aim.worth + multipliers]
+        wanted += [least, least + multipliers @ floors]
+    return _BlockSearch(figures, np.array(weights), np.array(wanted)).run(most_blocks)
 
 
-def _tilted(prices: Floats, limited: Counts, span: Floats) -> Iterator[Floats]:
-    """Yield prices with more on one limit, by shares of what all come to."""
+def _tilted(multipliers: Floats, limited: Counts, span: Floats) -> Iterator[Floats]:
+    """Yield multipliers with more on one limit, by shares of what all come to."""
     scale = np.where(span > 0, span, 1.0)
     for share in _TILTS:
         for row in limited:
-            tilted = prices.copy()
-            tilted[row] += share * float(prices @ scale) / scale[row]
+            tilted = multipliers.copy()
+            tilted[row] += share * float(multipliers @ scale) / scale[row]
             yield tilted
 
 
-class _Hunt:
+class _BlockSearch:
     def __init__(self, figures: Figures, weights: Floats, floors: Floats) -> None:
         self._weights, self._floors = weights, floors - weights @ figures.constants
         self._nodes = np.tensordot(weights, figures.nodes, 1)

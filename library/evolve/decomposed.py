@@ -2,8 +2,8 @@
 
 A mixture of combinations that keeps the limits on average is worth at least as much as the best
 combination that keeps them. The best mixture is a linear program with a row a limit, solved over a
-few combinations that are known; the prices that it puts on the limits say which combination would
-help, and the trellis finds that. Whatever the prices, they prove a bound on the worth of all.
+few combinations that are known; its multipliers, what a unit of each limit is worth, say which
+combination would help, and the trellis finds that. Any multipliers prove a bound on all worth.
 
 Source  Dantzig & Wolfe, Decomposition principle for linear programs, Operations Research 8, 1960
 """
@@ -13,16 +13,19 @@ from __future__ import annotations
 import numpy as np
 
 from .completion import complete
-from .figures import Aim, Counts, Figures
+from .figures import TIE_RATIO, Aim, Counts, Figures
 from .mixture import Mixture
 from .space import Floats
 from .swaps import Swaps
 from .trellis import Trellis
 
-_KNOWN_COUNT = 256
+_FEWEST_KNOWN, _MOST_KNOWN = 32, 256
+_MOST_KNOWN_STEPS = 1_000_000
+"""How many combinations are known ahead: fewer where there is much to a combination."""
 _FEW_ROUNDS, _MOST_ROUNDS = 2, 40
-_MOST_STARTS = 2
-_FAR_RATIO = 0.05
+_MOST_STARTS, _MOST_CHANGES = 2, 6
+_FAR_RATIO, _MOST_COMBINATIONS = 0.05, 100_000
+"""Above which gap, and in what size of space, looking everywhere is worth some milliseconds."""
 _FEW_BLOCKS, _MOST_BLOCKS = 16, 2000
 """After how many the work ends: 16 are a few milliseconds, 2,000 a second or two."""
 _IMAGINARY_RATIO = 1e4
@@ -37,6 +40,7 @@ class Decomposed:
 
     def __init__(self, figures: Figures) -> None:
         self._figures = figures
+        self._is_small = figures.space.combinations_count <= _MOST_COMBINATIONS
         self._trellis, self._swaps = Trellis(figures), Swaps(figures)
         self._scale = np.where(figures.span > 0, figures.span, 1.0)
         self._paths = self._known_paths()
@@ -46,11 +50,13 @@ class Decomposed:
     def _known_paths(self) -> Counts:
         """Return the best paths for seeded weights, unknown figures avoided in half of them."""
         rng, rows = np.random.default_rng(0), len(self._scale)
-        weights = np.zeros((_KNOWN_COUNT, rows))
-        weights[:, :4] = rng.dirichlet(np.full(4, 0.6), _KNOWN_COUNT)
+        fitting = _MOST_KNOWN_STEPS // max(1, self._figures.edges[0].size)
+        count = min(max(fitting, _FEWEST_KNOWN), _MOST_KNOWN)
+        weights = np.zeros((count, rows))
+        weights[:, :4] = rng.dirichlet(np.full(4, 0.6), count)
         weights[::2, 4:] = 10.0 * rows
-        caps = rng.integers(0, len(self._trellis.caps), _KNOWN_COUNT)
-        caps[: _KNOWN_COUNT // 4] = len(self._trellis.caps) - 1
+        caps = rng.integers(0, len(self._trellis.caps), count)
+        caps[: count // 4] = len(self._trellis.caps) - 1
         return np.unique(self._trellis.paths(weights / self._scale, caps), axis=0)
 
     def best(self, aim: Aim, start: Counts | None = None) -> tuple[Counts, float] | None:
@@ -58,56 +64,62 @@ class Decomposed:
         if (aim.floors > self._most).any():
             return None
         unit = float(np.abs(aim.worth[:4]) @ self._figures.span[:4]) or 1.0
-        hunt = self._hunt(Aim(aim.worth / unit, aim.floors), start)
-        self._mix(hunt)
-        if not hunt.is_hopeless:
-            self._swap(hunt)
-            self._complete(hunt)
-        if hunt.path is None:
+        floors = np.where(aim.floors <= self._figures.least, -np.inf, aim.floors)
+        progress = self._begin(Aim(aim.worth / unit, floors), start)
+        self._mix(progress)
+        if not progress.is_hopeless:
+            self._swap(progress)
+            self._complete(progress)
+        if progress.path is None:
             return None
-        return hunt.path, max(hunt.bound - hunt.worth, 0.0) * unit
+        return progress.path, max(progress.bound - progress.worth, 0.0) * unit
 
-    def _hunt(self, aim: Aim, start: Counts | None) -> _Hunt:
+    def _begin(self, aim: Aim, start: Counts | None) -> _Progress:
         paths, gains = self._paths, self._gains
         if start is not None:
             paths = np.concatenate([start[None], paths])
             gains = np.concatenate([self._figures.gains(start[None]), gains], axis=1)
-        return _Hunt(aim, paths, gains, self._figures.span, self._scale)
+        return _Progress(aim, paths, gains, self._figures.span, self._scale)
 
-    def _mix(self, hunt: _Hunt) -> None:
-        """Find prices, the bound that they prove, and on the way combinations."""
+    def _mix(self, progress: _Progress) -> None:
+        """Find multipliers, the bound that they prove, and on the way combinations."""
         for turn in range(_MOST_ROUNDS):
-            path, most = self._trellis.best(hunt.weights())
-            hunt.limit(most)
-            found = hunt.meet(path, self._figures.gains(path[None])[:, 0])
-            if not found or hunt.is_close or (turn + 1 >= _FEW_ROUNDS and hunt.path is not None):
+            path, most = self._trellis.best(progress.weights())
+            progress.limit(most)
+            found = progress.meet(path, self._figures.gains(path[None])[:, 0])
+            enough = progress.path is not None and turn + 1 >= _FEW_ROUNDS
+            if not found or enough or progress.is_close:
                 return
 
-    def _swap(self, hunt: _Hunt) -> None:
+    def _swap(self, progress: _Progress) -> None:
         """Change cells of what was found and of what is in the mixture, while that helps."""
-        for path in hunt.starts():
-            while not hunt.is_close:
-                better = self._swaps.best(path, hunt.aim, hunt.prices, hunt.worth)
+        turns = iter(range(_MOST_CHANGES))
+        for path in progress.starts():
+            while not progress.is_close and next(turns, None) is not None:
+                least = progress.worth + TIE_RATIO
+                better = self._swaps.best(path, progress.aim, progress.multipliers, least)
                 if better is None:
                     break
-                hunt.take(*better)
+                progress.take(*better)
                 path = better[0]
 
-    def _complete(self, hunt: _Hunt) -> None:
+    def _complete(self, progress: _Progress) -> None:
         """Look everywhere for what is better, as long as much may be."""
-        while hunt.path is None or hunt.bound - hunt.worth > _FAR_RATIO:
-            least = -np.inf if hunt.path is None else hunt.worth + CLOSE_RATIO
-            blocks = _MOST_BLOCKS if hunt.path is None else _FEW_BLOCKS
-            path, is_all = complete(self._figures, hunt.aim, hunt.prices, least, blocks)
+        far = _FAR_RATIO if self._is_small else np.inf
+        while progress.path is None or progress.bound - progress.worth > far:
+            least = -np.inf if progress.path is None else progress.worth + CLOSE_RATIO
+            blocks = _MOST_BLOCKS if progress.path is None else _FEW_BLOCKS
+            aim, multipliers = progress.aim, progress.multipliers
+            path, is_all = complete(self._figures, aim, multipliers, least, blocks)
             if path is None:
-                hunt.bound = hunt.worth + CLOSE_RATIO if is_all else hunt.bound
+                progress.bound = progress.worth + CLOSE_RATIO if is_all else progress.bound
                 return
-            hunt.take(path, float(hunt.aim.worth @ self._figures.gains(path[None])[:, 0]))
-            self._swap(hunt)
+            progress.take(path, float(progress.aim.worth @ self._figures.gains(path[None])[:, 0]))
+            self._swap(progress)
 
 
-class _Hunt:
-    """What is known of one aim: the best found, a bound, the mixture and its prices."""
+class _Progress:
+    """What is known of one aim: the best found, a bound, the mixture and its multipliers."""
 
     def __init__(self, aim: Aim, paths: Counts, gains: Floats, span: Floats, scale: Floats) -> None:
         self.aim, self._rows = aim, aim.limited
@@ -117,14 +129,14 @@ class _Hunt:
         self._least = float(worth.min()) - depth
         worth = np.append(worth, self._least - _IMAGINARY_RATIO * (1.0 + depth))
         slack = np.concatenate([slack, np.ones((len(slack), 1))], axis=1)
-        best = int(np.where((slack >= 0).all(0), worth, -np.inf).argmax())
+        best = _first_best(np.where((slack >= 0).all(0), worth, -np.inf))
         self._paths, self._mixed = paths, list[Counts]()
         self._imaginary = len(paths)
         self.path = None if best == self._imaginary else paths[best]
         self.worth, self.bound = float(worth[best]), np.inf
         self._mixture = Mixture(worth, slack, best)
         self._mixture.improve()
-        self._price()
+        self._weigh()
 
     @property
     def is_hopeless(self) -> bool:
@@ -138,20 +150,20 @@ class _Hunt:
 
     def weights(self) -> Floats:
         """Return what each row is worth, that for its floor included."""
-        return self.aim.worth + self.prices
+        return self.aim.worth + self.multipliers
 
     def limit(self, most: float) -> None:
         """Lower the bound to what is proven by the most that weighted rows gain."""
-        self.bound = min(self.bound, most - float(self.prices[self._rows] @ self._floors))
+        self.bound = min(self.bound, most - float(self.multipliers[self._rows] @ self._floors))
 
     def meet(self, path: Counts, gains: Floats) -> bool:
         """Take a combination where it is better, mix it in; False where that would not help."""
         worth, slack = float(self.aim.worth @ gains), self._slack(gains[self._rows])
-        if worth > self.worth and (slack >= 0).all():
+        if worth > self.worth + TIE_RATIO and (slack >= 0).all():
             self.take(path, worth)
         self._mixed.append(path)
         helps = self._mixture.add(worth, slack, self._imaginary + len(self._mixed))
-        self._price()
+        self._weigh()
         return helps
 
     def take(self, path: Counts, worth: float) -> None:
@@ -174,6 +186,11 @@ class _Hunt:
     def _slack(self, gains: Floats) -> Floats:
         return (gains - self._floors) / self._scale
 
-    def _price(self) -> None:
-        self.prices = np.zeros(len(self.aim.worth))
-        self.prices[self._rows] = self._mixture.prices() / self._scale
+    def _weigh(self) -> None:
+        self.multipliers = np.zeros(len(self.aim.worth))
+        self.multipliers[self._rows] = self._mixture.multipliers() / self._scale
+
+
+def _first_best(worth: Floats) -> int:
+    """Return the first of the best: what runs now comes before others as good."""
+    return int((worth >= worth.max() - TIE_RATIO).argmax())

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .goal import Goal
-from .space import Floats, Segment, Space
+from .space import Floats, Space
 
 QUANTITIES = ("metric", "latency", "energy", "memory")
 METRIC, LATENCY, ENERGY, MEMORY = range(4)
@@ -17,6 +17,8 @@ _SIGNS = (1.0, -1.0, -1.0, -1.0)
 
 ROUNDING_RATIO = 1e-9
 """What a sum may miss its limit by: its figures were added in another order there."""
+TIE_RATIO = 1e-12
+"""What is better by no more is not better: it is the order in which figures were added."""
 
 _LEAST = float(np.finfo(np.float64).min)
 
@@ -62,27 +64,30 @@ class Figures:
         self.space = space
         self.sizes = tuple(len(segment.names) for segment in space.segments)
         count = max(self.sizes)
-        nodes = np.stack([_cells(segment, cold, count) for segment in space.segments], axis=1)
-        edges = _crossings(space, count)
-        nodes[LATENCY] *= space.latency_scale
-        edges[LATENCY] *= space.latency_scale
-        activations = np.stack([_padded(s.activations_bytes, count) for s in space.segments])
         self.exists = np.array([np.arange(count) < size for size in self.sizes])
-        self.activations = -_worst_for_unknown(-activations[None], self.exists)[0]
         joined = self.exists[:-1, :, None] & self.exists[1:, None]
+        nodes, edges = _cells(space, cold, count), _crossings(space, count)
+        sizes = np.stack([_padded(s.activations_bytes, count) for s in space.segments])
+        self.activations = -_worst_for_unknown(-sizes[None], self.exists)[0]
         self._is_known = (np.isfinite(nodes) & self.exists).any((1, 2))
-        missing = ~np.isfinite(nodes) & self.exists, ~np.isfinite(edges) & joined
-        some = self._is_known & (missing[0].any((1, 2)) | missing[1].any((1, 2, 3)))
+        no_node, no_edge = ~np.isfinite(nodes) & self.exists, ~np.isfinite(edges) & joined
+        some = self._is_known & (no_node.any((1, 2)) | no_edge.any((1, 2, 3)))
         self._unknown_row = np.where(some, 3 + np.cumsum(some), -1)
-        self.nodes = np.concatenate(
-            [_worst_for_unknown(nodes, self.exists), -1.0 * missing[0][some]]
-        )
-        self.edges = np.concatenate([_worst_for_unknown(edges, joined), -1.0 * missing[1][some]])
-        self.span = _span(self.nodes, self.exists) + _span(self.edges, joined)
-        self.span[MEMORY] += np.ptp(self.activations[self.exists])
+        nodes, edges = _worst_for_unknown(nodes, self.exists), _worst_for_unknown(edges, joined)
+        self.nodes = np.concatenate([nodes, -1.0 * no_node[some]])
+        self.edges = np.concatenate([edges, -1.0 * no_edge[some]])
         self.constants = np.zeros(len(self.nodes))
         self.constants[METRIC] = space.metric_base
         self.constants[LATENCY] = -space.latency_offset_ms
+        self.least, self.span = self._range(joined)
+
+    def _range(self, joined: Bools) -> tuple[Floats, Floats]:
+        """Return what any combination gains of each row at least, and how much more one may."""
+        least, most = _extremes(self.nodes, self.exists) + _extremes(self.edges, joined)
+        sizes = self.activations[self.exists]
+        least[MEMORY] -= sizes.max()
+        most[MEMORY] -= sizes.min()
+        return least + self.constants, most - least
 
     @property
     def known(self) -> frozenset[str]:
@@ -116,7 +121,7 @@ class Figures:
     def extreme(self, quantity: str, goal: Goal) -> Aim:
         """Return the aim to have most of a quantity, known rather than unknown, within limits."""
         row, worth = QUANTITIES.index(quantity), np.zeros(len(self.nodes))
-        worth[row] = 1.0
+        worth[row] = goal.stretch if row == LATENCY else 1.0
         return self._aim(worth, row, goal)
 
     def by(self, objective: Objective, goal: Goal) -> Aim:
@@ -150,23 +155,33 @@ class Figures:
         return np.where(finite, floors - ROUNDING_RATIO * np.abs(floors), -np.inf)
 
 
-def _cells(segment: Segment, cold: bool, count: int) -> Floats:
-    """Return what each cell gains, (4, count): NaN where that is unknown or there is no cell."""
-    warm = np.where(np.isnan(segment.latency_ms), segment.cold_latency_ms, segment.latency_ms)
-    latency = np.fmax(warm, segment.cold_latency_ms) if cold else warm
-    memory = segment.weights_bytes + 0.0 * segment.activations_bytes  # unknown where either is
-    rows = (segment.metric, latency, segment.energy_mj, memory)
-    return np.stack([s * _padded(row, count) for s, row in zip(_SIGNS, rows, strict=True)])
+def _cells(space: Space, cold: bool, count: int) -> Floats:
+    """Return what each cell gains, (4, S, count): NaN where that is unknown or there is no cell."""
+    found = np.full((4, len(space.segments), count), np.nan)
+    for place, segment in enumerate(space.segments):
+        warm, seldom = segment.latency_ms, segment.cold_latency_ms
+        warm = np.where(np.isnan(warm), seldom, warm)
+        latency = space.latency_scale * (np.fmax(warm, seldom) if cold else warm)
+        known = np.isfinite(segment.activations_bytes)  # memory is unknown where either is
+        memory = np.where(known, segment.weights_bytes, np.nan)
+        rows = (segment.metric, latency, segment.energy_mj, memory)
+        for quantity, row in enumerate(rows):
+            found[quantity, place] = _SIGNS[quantity] * _padded(row, count)
+    return found
 
 
 def _crossings(space: Space, count: int) -> Floats:
     """Return what each pair of neighbours gains, (4, S - 1, count, count)."""
     found = np.zeros((4, len(space.segments) - 1, count, count))
-    given = {METRIC: space.crossing_metric, LATENCY: space.crossing_ms, ENERGY: space.crossing_mj}
-    for quantity, tables in given.items():
+    factors = {
+        METRIC: (1.0, space.crossing_metric),
+        LATENCY: (-space.latency_scale, space.crossing_ms),
+        ENERGY: (-1.0, space.crossing_mj),
+    }
+    for quantity, (factor, tables) in factors.items():
         for place, table in enumerate(tables):
             rows, columns = table.shape
-            found[quantity, place, :rows, :columns] = _SIGNS[quantity] * table
+            found[quantity, place, :rows, :columns] = factor * table
     return found
 
 
@@ -186,9 +201,9 @@ def _worst_for_unknown(gains: Floats, exists: Bools) -> Floats:
     return np.where(known, gains, worst)
 
 
-def _span(gains: Floats, exists: Bools) -> Floats:
-    """Return how far apart two combinations can be at most in each quantity, (4,)."""
+def _extremes(gains: Floats, exists: Bools) -> Floats:
+    """Return the sums over places of the least and of the most in each row, (2, R)."""
     axes = tuple(range(2, gains.ndim))
-    most = np.where(exists, gains, -np.inf).max(axes)
     least = np.where(exists, gains, np.inf).min(axes)
-    return (most - least).sum(1)
+    most = np.where(exists, gains, -np.inf).max(axes)
+    return np.stack([least.sum(1), most.sum(1)])

@@ -45,14 +45,9 @@ class Mixture:
                 return
             self._enter(self._table[:, entering], entering if entering < self._count else -1)
 
-    def prices(self) -> Floats:
-        """Return what a unit of each row's slack is worth, at least 0."""
+    def multipliers(self) -> Floats:
+        """Return what a unit of each row's slack is worth: the dual values, at least 0."""
         return np.maximum(-self._table[-1, self._count : self._count + self._rows], 0.0)
-
-    @property
-    def worth(self) -> float:
-        """What the mixture is worth."""
-        return -float(self._table[-1, -1])
 
     def members(self) -> list[int]:
         """Return which combinations are in it, those that entered later as numbers from n on."""
@@ -71,6 +66,8 @@ class Mixture:
 
     def _enter(self, column: Floats, number: int) -> None:
         falls = column[:-1] > _ZERO
+        if not falls.any():
+            return  # rounding: shares that sum to 1 leave no column unbounded
         ratios = np.where(falls, self._table[:-1, -1], np.inf) / np.where(falls, column[:-1], 1.0)
         leaving = int(ratios.argmin())
         row = self._table[leaving] / column[leaving]

@@ -1,6 +1,6 @@
 """AdaSpring's own search: segment by segment, two candidates at a time.
 
-Source  Runtime3C of Liu et al., AdaSpring, IMWUT 5(1), 2021, section 6: a segment is encoded only
+Source  Runtime3C of Liu et al., AdaSpring, IMWUT 5(1), 2021: a segment is encoded only
 once those before it are fixed, a Pareto test keeps about two candidates, mutation keeps them
 diverse. Here in sweeps, since limits on the whole are first met at the expense of early segments.
 """

@@ -8,8 +8,9 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from ...errors import UsageError
 from .decomposed import Decomposed
-from .figures import Aim, Counts, Figures, Objective
+from .figures import QUANTITIES, Aim, Counts, Figures, Objective
 from .found import Found
 from .goal import Goal
 from .runtime3c import Runtime3C
@@ -18,7 +19,7 @@ from .table import Table
 
 Quantity = Literal["metric", "latency", "memory", "energy"]
 
-_MOST_LISTED = 2048
+_MOST_LISTED = 8192
 """Spaces of at most so many combinations are searched by looking at each: that is faster there."""
 
 
@@ -43,9 +44,13 @@ class Search:
     """
 
     def __init__(self, space: Space, method: Callable[[Figures], Method] = exact) -> None:
-        self._figures = {cold: Figures(space, cold) for cold in (False, True)}
-        self._methods = {cold: method(figures) for cold, figures in self._figures.items()}
-        self.known = self._figures[False].known
+        warm = Figures(space, cold=False)
+        self._figures = {False: warm, True: warm}
+        self._methods = dict.fromkeys((False, True), method(warm))
+        if any(np.isfinite(segment.cold_latency_ms).any() for segment in space.segments):
+            self._figures[True] = Figures(space, cold=True)
+            self._methods[True] = method(self._figures[True])
+        self.known = warm.known
 
     def best(self, goal: Goal, start: Cells | None = None) -> Found | None:
         """Return what is worth most within the limits, None where nothing meets them.
@@ -71,6 +76,8 @@ class Search:
         That is the highest metric, or the least latency, memory or energy. None where nothing
         meets the other limits.
         """
+        if quantity not in QUANTITIES:
+            raise UsageError(f"no quantity is called {quantity}; there are {', '.join(QUANTITIES)}")
         figures = self._figures[goal.cold]
         aim = figures.extreme(quantity, _unlimited(goal, quantity))
         return self._find(self._methods[goal.cold], aim, figures.aim(goal), goal, None)
@@ -78,16 +85,26 @@ class Search:
     def found(self, cells: Cells, goal: Goal, gap: float = np.inf) -> Found:
         """Return a combination's figures under a goal, whether or not it meets the limits."""
         figures = self._figures[goal.cold]
-        return _found(figures, np.array(cells), figures.aim(goal), goal, gap)
+        return _found(figures, self._path(cells), figures.aim(goal), goal, gap)
 
     def _find(
         self, method: Method, aim: Aim, judged: Aim, goal: Goal, start: Cells | None
     ) -> Found | None:
-        found = method.best(aim, None if start is None else np.array(start))
+        found = method.best(aim, None if start is None else self._path(start))
         if found is None:
             return None
         path, gap = found
         return _found(self._figures[goal.cold], path, judged, goal, gap)
+
+    def _path(self, cells: Cells) -> Counts:
+        sizes = self._figures[False].sizes
+        fits = [0 <= cell < size for cell, size in zip(cells, sizes, strict=False)]
+        if len(cells) != len(sizes) or not all(fits):
+            raise UsageError(
+                f"{tuple(cells)} is no combination of this space; "
+                f"give one cell a segment, counted from 0, of {sizes} cells"
+            )
+        return np.array(cells)
 
 
 def _found(figures: Figures, path: Counts, aim: Aim, goal: Goal, gap: float) -> Found:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from itertools import pairwise
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ...errors import UsageError
 
 Floats = NDArray[np.float64]
 Cells = tuple[int, ...]
@@ -31,6 +34,17 @@ class Segment:
     weights_bytes: Floats
     activations_bytes: Floats
 
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise UsageError("a segment has no cells; give each at least one")
+        for field in fields(self)[1:]:
+            shape = getattr(self, field.name).shape
+            if shape != (len(self.names),):
+                raise UsageError(
+                    f"segment of {', '.join(self.names)}: {field.name} is of shape {shape}; "
+                    f"give one figure a cell, {len(self.names)} in all"
+                )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Space:
@@ -53,6 +67,15 @@ class Space:
     least_metric: float = -np.inf
     latency_scale: float = 1.0
     latency_offset_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.segments:
+            raise UsageError("a space has no segments; give at least one")
+        shapes = [(len(a.names), len(b.names)) for a, b in pairwise(self.segments)]
+        for name in ("crossing_metric", "crossing_ms", "crossing_mj"):
+            given = [table.shape for table in getattr(self, name)]
+            if given and given != shapes:
+                raise UsageError(f"{name} is of shapes {given}; the segments ask for {shapes}")
 
     @property
     def combinations_count(self) -> int:

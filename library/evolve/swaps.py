@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from .figures import MEMORY, Aim, Counts, Figures
+from .figures import MEMORY, Aim, Bools, Counts, Figures
 from .space import Floats
 
 _MOST_SWAPS = 32
-_NOWHERE = -2  # touches no segment
 
 
 class Swaps:
@@ -19,28 +18,26 @@ class Swaps:
         self._edges_back = np.ascontiguousarray(figures.edges.swapaxes(2, 3))
         self._places, self._cells = (a.ravel() for a in np.indices(figures.exists.shape))
         self._barred = np.flatnonzero(~figures.exists)
+        self._no_peaks = (np.zeros(figures.exists.size),) * 2
         self._starts = np.arange(len(figures.sizes)) * figures.exists.shape[1]
 
     def best(
-        self, path: Counts, aim: Aim, prices: Floats, least: float
+        self, path: Counts, aim: Aim, multipliers: Floats, least: float
     ) -> tuple[Counts, float] | None:
         """Return the best neighbour within the floors and its worth, if that is above `least`.
 
-        `prices` (R,) is what a unit of each row is worth beside the aim's worth, for its floor:
-        that says which changes are promising.
+        `multipliers` (R,) is what a unit of each row is worth for its floor, beside the aim's
+        worth: that says which changes are promising.
         """
         changes, gains = self._changes(path), self._figures.gains(path[None])[:, 0]
-        activations, others = self._peaks(path)
-        kept = self._promising(path, aim.worth + prices, changes, activations, others)
-        places = self._places[kept]
-        places[-1] = _NOWHERE
-        allowed = np.abs(places[:, None] - places) > 1
-        allowed[-1] = allowed[:, -1] = True
-        changes = changes[:, kept]
+        counts = aim.worth[MEMORY] > 0 or aim.floors[MEMORY] > -np.inf
+        activations, others = self._peaks(path) if counts else self._no_peaks
+        kept = self._promising(path, aim.worth + multipliers, changes, activations, others)
+        allowed, changes = _apart(self._places[kept]), changes[:, kept]
         gains[MEMORY] += activations[self._starts + path].max()
         worth = aim.worth @ changes
         total = np.add.outer(worth, worth + aim.worth @ gains)
-        if aim.worth[MEMORY] > 0 or aim.floors[MEMORY] > -np.inf:
+        if counts:
             peak = _peak(activations[kept], others[kept])
             total -= aim.worth[MEMORY] * peak
         for row in aim.limited:
@@ -86,6 +83,13 @@ class Swaps:
             if change < len(kept) - 1:
                 swapped[self._places[kept[change]]] = self._cells[kept[change]]
         return swapped
+
+
+def _apart(places: Counts) -> Bools:
+    """Return which pairs of changes do not touch; the last one, of nothing, touches none."""
+    apart = np.abs(places[:, None] - places) > 1
+    apart[-1] = apart[:, -1] = True
+    return apart
 
 
 def _peak(activations: Floats, others: Floats) -> Floats:

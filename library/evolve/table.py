@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .figures import Aim, Counts, Figures
+from .figures import TIE_RATIO, Aim, Counts, Figures
 
 
 class Table:
@@ -25,5 +25,6 @@ class Table:
             return None
         if start is not None:
             kept = int(np.ravel_multi_index(tuple(start), self._sizes))
-            best = kept if worth[kept] >= worth[best] else best
+            tied = worth[kept] >= worth[best] - TIE_RATIO * abs(worth[best])
+            best = kept if tied else best
         return self._paths[best], 0.0

@@ -1,4 +1,4 @@
-"""The best path through a trellis: a cell of each segment, each crossing between two priced.
+"""The best path through a trellis: a cell of each segment, and what crosses between two.
 
 Source  Viterbi, Error bounds for convolutional codes, IEEE Trans. Inf. Theory 13(2), 1967
 """

@@ -87,19 +87,8 @@ def _reason(why: str, note: str, missed: tuple[Miss, ...], unchecked: tuple[str,
         parts.append(note)
     if missed:
         names = " and ".join(miss.constraint for miss in missed)
-        amounts = " and ".join(map(_amount, missed))
+        amounts = " and ".join(miss.describe() for miss in missed)
         parts.append(f"not every constraint is met: gave up {names}, missed by {amounts}")
     if unchecked:
         parts.append(f"no figures to check {' and '.join(unchecked)}")
     return parts
-
-
-def _amount(miss: Miss) -> str:
-    """Return by how much a constraint is missed, for people: 0.7 ms (3 %), 7 ms (720 times)."""
-    if miss.amount is None:
-        return "an unknown amount"
-    unit = "" if miss.unit in ("", "ratio") else f" {miss.unit}"
-    if miss.ratio is None:
-        return f"{miss.amount:.3g}{unit}"
-    share = f"{miss.ratio:.1%}" if miss.ratio < 10 else f"{miss.ratio:.0f} times"
-    return f"{miss.amount:.3g}{unit} ({share.replace('%', ' %')})"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..evolve.figures import ROUNDING_RATIO
+from ..evolve.figures import ROUNDING_RATIO, Objective
 from ..evolve.found import Found
 from ..evolve.goal import Goal
 from ..evolve.search import Quantity
@@ -62,6 +62,16 @@ class Listing:
         """
         return self._first(goal, lambda row: (not isnan(row.metric), _worth(row, goal), row.rank))
 
+    def best_by(self, objective: Objective, goal: Goal) -> Found | None:
+        """Return what is worth most by any objective; where that is NaN, it is least."""
+        fitting = list(self._fitting(goal))
+        if not fitting:
+            return None
+        metric, latency, energy, memory = np.array([row[1:5] for row in fitting]).T
+        worth = objective(metric, latency * goal.stretch, energy, memory)
+        best = int(np.nan_to_num(worth, nan=-inf).argmax())
+        return replace(self._found(fitting[best], goal), worth=float(worth[best]))
+
     def least(self, quantity: Quantity, goal: Goal) -> Found | None:
         """Return what is nearest to meeting the limit of a quantity, within the other limits."""
         figure_of = attrgetter(_FIELDS[quantity])
@@ -76,10 +86,6 @@ class Listing:
     def found(self, cells: Cells, goal: Goal) -> Found:
         """Return a variant's figures under a goal, whether or not it meets the limits."""
         return self._found(self._rows[goal.cold][cells[0]], goal)
-
-    def fitting(self, goal: Goal) -> list[Found]:
-        """Return every variant that meets the limits."""
-        return [self._found(row, goal) for row in self._fitting(goal)]
 
     def _found(self, row: _Row, goal: Goal) -> Found:
         return Found(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import inf, isnan
 
+from ..evolve.figures import Objective
 from ..evolve.found import Found
 from ..evolve.goal import Goal
 from ..evolve.search import Quantity, Search
@@ -78,6 +79,14 @@ class Options:
             found.append(self._option(number, search.best(replace(goal, metric_floor=floor))))
         return _most(found, lambda option: option.found.worth)
 
+    def best_by(self, objective: Objective, goal: Goal) -> Option | None:
+        """Return what is worth most by any objective, as far as the searches find it."""
+        found = (
+            self._option(number, search.best_by(objective, goal))
+            for number, search in self._searches
+        )
+        return _most(found, lambda option: option.found.worth)
+
     def least(self, quantity: Quantity, goal: Goal) -> Option | None:
         """Return what is nearest to meeting the limit of a quantity, within the other limits."""
         sign = 1.0 if quantity == "metric" else -1.0
@@ -85,15 +94,6 @@ class Options:
             self._option(number, search.least(quantity, goal)) for number, search in self._searches
         )
         return _most(found, lambda option: sign * option.figure(quantity))
-
-    def fitting(self, goal: Goal) -> list[Option]:
-        """Return every whole variant that meets the limits."""
-        return [
-            Option(number, found, self.spaces[number].metric_bound)
-            for number, search in self._searches
-            if isinstance(search, Listing)
-            for found in search.fitting(goal)
-        ]
 
     def named(self, name: str, goal: Goal) -> Option | None:
         """Return what has this name, with its figures under a goal; None where nothing has."""

@@ -22,6 +22,16 @@ class Miss:
     unit: str
     ratio: float | None
 
+    def describe(self) -> str:
+        """Return by how much, for people: 0.7 ms (3.0 %), 7 ms (720 times), 0.01 (1.0 %)."""
+        if self.amount is None:
+            return "an unknown amount"
+        unit = "" if self.unit in ("", "ratio") else f" {self.unit}"
+        if self.ratio is None:
+            return f"{self.amount:.3g}{unit}"
+        times = f"{100 * self.ratio:.1f} %" if self.ratio < 10 else f"{self.ratio:.0f} times"
+        return f"{self.amount:.3g}{unit} ({times})"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Predicted:

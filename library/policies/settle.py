@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import isnan, nan
 from typing import Protocol
 
 from ..evolve.search import Quantity
 from .limits import CONSTRAINTS, TOLERANCE_RATIO, Limits, is_met
 from .options import Option, Options
+from .utility import Utility
 
 
 class Judge(Protocol):
@@ -44,43 +46,69 @@ def settle(
     return (best, "") if now is None else _leave(options, judge, limits, now, best)
 
 
+@dataclass(frozen=True)
+class _Relaxed:
+    """Limits that something meets, what judges within them, and the best of it."""
+
+    limits: Limits
+    judge: Judge
+    best: Option
+
+
 def _settle_relaxed(
     options: Options, judge: Judge, limits: Limits, now: Option | None
 ) -> tuple[Option, str]:
     """Settle where nothing meets every limit."""
-    relaxed, nearest = relax(options, limits, judge.noise)
-    best = judge.pick(relaxed) or nearest
-    assert best is not None, "a space has something that may run"
+    relaxed = _relax(options, judge, limits)
     if now is None:
-        return best, ""
-    if not relaxed.broken_by(now):
-        return _improve(judge, _room(limits, relaxed, judge.noise, now), now)
-    nearly, _ = relax(options, _given_up_loosened(limits, relaxed), judge.noise)
-    if not nearly.broken_by(now) or _leave(options, judge, nearly, now, best)[0].is_same(now):
+        return relaxed.best, ""
+    if not relaxed.limits.broken_by(now):
+        room = _room(limits, relaxed.limits, judge.noise, now)
+        return _improve(relaxed.judge, room, now)
+    nearly = _given_up_loosened(limits, relaxed.limits)
+    if nearly != limits and _would_stay(options, _relax(options, judge, nearly), now):
         return now, "stays: what gives way is missed by little"
-    return _leave(options, judge, relaxed, now, best)
+    return _leave(options, relaxed.judge, relaxed.limits, now, relaxed.best)
 
 
-def relax(options: Options, limits: Limits, noise: float) -> tuple[Limits, Option | None]:
-    """Give up limits, the lightest first, until something meets those left; return it too.
+def _would_stay(options: Options, relaxed: _Relaxed, now: Option) -> bool:
+    """Tell whether what runs would stay within other limits."""
+    if not relaxed.limits.broken_by(now):
+        return True
+    there, _ = _leave(options, relaxed.judge, relaxed.limits, now, relaxed.best)
+    return there.is_same(now)
 
-    What is given up is bound anew, the gravest first: within the tolerance of what comes nearest
-    to it, since of what is nearly as near another may be far better otherwise. The metric's
-    tolerance is its noise.
+
+def _relax(options: Options, judge: Judge, limits: Limits) -> _Relaxed:
+    """Give up limits, the lightest first, until something meets those left.
+
+    Without the floor the metric alone is judged by. Another limit is bound anew, the gravest
+    first: within the tolerance of what comes nearest to it, since of what is nearly as near
+    another may be far better otherwise.
     """
+    if limits.metric is not None:
+        by_metric, rest = Utility(options, judge.noise), limits.but("metric", None)
+        best = by_metric.pick(rest)
+        if best is not None:
+            return _Relaxed(rest, by_metric, best)
     kept, nearest = Limits(cold=limits.cold, stretch=limits.stretch), None
-    given_up = []
+    given_up: list[Quantity] = []
     for name, limit in reversed(limits.asked()):
         nearest = options.least(name, kept.goal())
         if nearest is not None and is_met(name, limit, nearest.figure(name)):
             kept = kept.but(name, limit)
         else:
             given_up.append(name)
+    if "metric" in given_up:
+        given_up.remove("metric")
+        judge = Utility(options, judge.noise)
     for name in given_up:
-        nearest = options.least(name, kept.goal())
+        nearest = options.least(name, kept.goal()) or nearest
         figure = nan if nearest is None else nearest.figure(name)
-        kept = kept if isnan(figure) else kept.but(name, _loosened(name, figure, noise))
-    return kept, nearest
+        kept = kept if isnan(figure) else kept.but(name, figure * (1.0 + TOLERANCE_RATIO))
+    best = judge.pick(kept) or nearest
+    assert best is not None, "a space has something that may run"
+    return _Relaxed(kept, judge, best)
 
 
 def _leave(
@@ -94,16 +122,15 @@ def _leave(
     gravest = limits.broken_by(now)[-1]
     graver = CONSTRAINTS[CONSTRAINTS.index(gravest) + 1 :]
     room = _tightened(limits, graver, judge.noise)
-    if room == limits:
+    if not room.broken_by(best):
         return best, ""
     there = judge.pick(room)
     if there is not None:
         return there, ""
-    less, _ = relax(options, room, judge.noise)
-    has_room = all(getattr(less, name) == getattr(room, name) for name in graver)
-    there = judge.pick(less) if has_room else None
-    if there is not None and _is_nearer(gravest, there, now, judge.noise):
-        return there, ""
+    less = _relax(options, judge, room)
+    has_room = all(getattr(less.limits, name) == getattr(room, name) for name in graver)
+    if has_room and _is_nearer(gravest, less.best, now, judge.noise):
+        return less.best, ""
     return now, "stays: what meets more has no room to spare"
 
 
@@ -123,9 +150,9 @@ def _room(limits: Limits, relaxed: Limits, noise: float, now: Option) -> Limits:
     """
     kept = tuple(name for name, limit in limits.asked() if getattr(relaxed, name) == limit)
     room = _tightened(relaxed, kept, noise)
-    for name, limit in limits.asked():
-        bound = getattr(relaxed, name)
-        if name not in kept and bound is not None and _is_close(name, limit, bound):
+    for name, bound in relaxed.asked():
+        limit = getattr(limits, name)
+        if name not in kept and bound <= limit * (1.0 + TOLERANCE_RATIO) ** 2:
             room = room.but(name, now.figure(name))
     return room
 
@@ -147,10 +174,6 @@ def _tightened(limits: Limits, names: tuple[Quantity, ...], noise: float) -> Lim
     return limits
 
 
-def _loosened(name: Quantity, figure: float, noise: float) -> float:
-    return figure - noise if name == "metric" else figure * (1.0 + TOLERANCE_RATIO)
-
-
 def _is_nearer(name: Quantity, new: Option, now: Option, noise: float) -> bool:
     """Tell whether an option is clearly nearer to a limit than what runs, which breaks it."""
     there, here = new.figure(name), now.figure(name)
@@ -159,8 +182,3 @@ def _is_nearer(name: Quantity, new: Option, now: Option, noise: float) -> bool:
     if name == "metric":
         return there > here + noise
     return there < here * (1.0 - TOLERANCE_RATIO)
-
-
-def _is_close(name: Quantity, limit: float, loosened: float) -> bool:
-    """Tell whether what comes nearest to a limit is within the tolerance of it."""
-    return name != "metric" and loosened <= limit * (1.0 + TOLERANCE_RATIO) ** 2

@@ -11,6 +11,9 @@ from .options import Option, Options
 _LATENCY_SHARE = 1e-6
 """Latency decides between energies that differ by a smaller share than this alone."""
 
+_TIE_MJ_PRICE = 1e-12
+"""What a millijoule is worth where it is worth nothing, so that energy decides between equals."""
+
 
 @dataclass(frozen=True)
 class Utility:
@@ -23,7 +26,7 @@ class Utility:
 
     options: Options
     noise: float
-    plainest: str
+    plainest: str = ""
     mj_price: float = 0.0
     least_mj_price: float = 0.0
     most_mj_price: float = 0.0
@@ -38,15 +41,13 @@ class Utility:
             plainest = self.options.named(self.plainest, limits.goal())
             if plainest is not None and not limits.broken_by(plainest):
                 return plainest
-        first = self.options.best(limits.goal(metric_worth=1.0, mj_worth=self.mj_price))
-        decided = self.noise == 0.0 < self.mj_price
-        if first is None or decided or not self.options.known & {"energy", "latency"}:
+        price = max(self.mj_price, _TIE_MJ_PRICE)
+        first = self.options.best(limits.goal(metric_worth=1.0, mj_worth=price))
+        if first is None or self.noise == 0.0 or isnan(first.found.metric):
             return first
         energy, latency = first.figure("energy"), first.figure("latency")
         ms_in_mj = energy / latency if energy > 0.0 < latency else 1.0
         leanest = limits.goal(mj_worth=1.0, ms_worth=_LATENCY_SHARE * ms_in_mj)
-        if isnan(first.found.metric):
-            return self.options.best(leanest)
         return self.options.best_from(leanest, first.found.metric - self.noise) or first
 
     def is_better(self, new: Option, now: Option) -> bool:

@@ -71,7 +71,16 @@ def decide_by_shape(policy: Policy, manifest: Manifest, meter: Meter | None = No
     """Prepare a policy for each shape's costs; a context's shapes say which are decided by.
 
     Costs are as the meter's calls show them.
+
+    Raises:
+        UsageError: it is no policy, or a class of them.
+
     """
+    if isinstance(policy, type) or not callable(getattr(policy, "prepare", None)):
+        raise UsageError(
+            f"the policy is {policy!r}; give one that has prepare(spaces), for example "
+            "adaspring.Deadline()"
+        )
     meter = meter or Meter(manifest)
     choice = Choice(manifest.signatures, {})
     prepared = [

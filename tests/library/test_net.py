@@ -253,6 +253,62 @@ def test_adapt_switches_and_records_it(library, arrays):
     assert same.from_variant == same.to_variant == "rank16"
 
 
+def test_a_switch_says_what_is_missed_by_how_much_and_what_a_call_will_take(library):
+    switch = library.open().adapt(adaspring.Context(latency_budget_ms=1, load_ratio=0.5))
+    assert (switch.to_variant, switch.relaxed) == ("rank4", ("latency",))
+    (miss,) = switch.missed
+    assert (miss.constraint, miss.amount, miss.unit, miss.ratio) == ("latency", 2.0, "ms", 2.0)
+    found = switch.predicted
+    assert (found.metric, found.latency_ms, found.energy_mj) == (0.90, 3.0, 8.0)
+    assert found.memory_bytes == 5000
+
+
+def test_a_net_does_not_flap_about_a_threshold(library):
+    net, rng = library.open(), np.random.default_rng(0)
+    switches = [
+        net.adapt(adaspring.Context(latency_budget_ms=budget, battery_ratio=battery))
+        for budget, battery in rng.normal((4, 0.32), (0.08, 0.01), (1000, 2)).tolist()
+    ]
+    assert sum(switch.from_variant != switch.to_variant for switch in switches) <= 5
+
+
+@pytest.mark.parametrize(
+    "policy", [adaspring.Balanced(), adaspring.Deadline(), adaspring.LambdaRule()], ids=repr
+)
+def test_a_net_is_opened_with_any_policy(library, policy):
+    net = library.open(policy=policy)
+    assert net.adapt(adaspring.Context(latency_budget_ms=3)).to_variant == "rank4"
+
+
+def test_a_budget_makes_the_energy_last(library):
+    net = library.open(policy=adaspring.Budget())
+    context = adaspring.Context(energy_left_mj=25_000, time_left_s=100, calls_per_s=10)
+    assert net.adapt(context).to_variant == "rank16"
+    with pytest.raises(UsageError, match="give the context time_left_s"):
+        net.adapt(adaspring.Context(energy_left_mj=25_000))
+    assert net.variant == "rank16"
+
+
+@pytest.mark.parametrize("policy", [adaspring.Deadline, "deadline", 0, lambda context: "dense"])
+def test_what_is_no_policy_is_refused(library, policy):
+    with pytest.raises(UsageError, match=r"the policy is .* for example adaspring\.Deadline\(\)"):
+        library.open(policy=policy)
+
+
+@pytest.mark.parametrize("context", [{}, {"battery_ratio": 0.2}, 0.2])
+def test_a_net_is_opened_by_no_less_than_a_context(library, context):
+    with pytest.raises(UsageError, match=r"the context is .*; give an adaspring\.Context"):
+        library.open(context=context)
+
+
+@pytest.mark.parametrize("context", [None, {}, {"battery_ratio": 0.2}, 0.2])
+def test_what_is_no_context_is_refused_and_nothing_changes(library, context):
+    net = library.open()
+    with pytest.raises(UsageError, match=r"the context is .*; give an adaspring\.Context"):
+        net.adapt(context)
+    assert net.variant == "dense"
+
+
 def test_a_context_chooses_the_first_variant(library):
     assert library.open(context=adaspring.Context(latency_budget_ms=3)).variant == "rank4"
     with pytest.raises(UsageError, match="not both"):

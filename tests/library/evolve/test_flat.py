@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 
 import numpy as np
 import pytest
@@ -86,6 +87,21 @@ def test_an_unknown_figure_does_not_meet_a_limit():
     assert chosen(space, latency_limit_ms=5, energy_limit_mj=9) == "small"
 
 
+def test_an_infinite_figure_is_an_unknown_one():
+    worst = (math.inf, 1, 2)
+    space = variants(
+        metric=(-math.inf, 0.8, 0.7),
+        latency_ms=worst,
+        energy_mj=worst,
+        weights_bytes=(1, 1, 2),
+        activations_bytes=worst,
+    )
+    found = Search(space).best(Goal())
+    assert found.cells == (1,)
+    assert math.isnan(Search(space).found((0,), Goal()).memory_bytes)
+    assert chosen(space, memory_limit_bytes=1e9, latency_limit_ms=1e9) == "int8"
+
+
 def test_an_unknown_metric_is_worse_than_any_and_never_meets_a_floor():
     space = variants(metric=(UNKNOWN, 0.1, 0.2), energy_mj=(1, 1e6, 1e6), latency_ms=(1, 5, 5))
     assert chosen(space, mj_worth=1.0) == "small"
@@ -154,3 +170,26 @@ def test_what_runs_now_is_kept_where_nothing_is_better():
 def test_a_goal_of_nonsense_is_refused(goal, message):
     with pytest.raises(UsageError, match=message):
         Goal(**goal)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s: s.best(Goal(), start=(0, 0)), "(0, 0) is no combination of this space"),
+        (lambda s: s.best(Goal(), start=(3,)), "give one cell a segment, counted from 0"),
+        (lambda s: s.found((-1,), Goal()), "(-1,) is no combination of this space"),
+        (lambda s: s.least("speed", Goal()), "no quantity is called speed; there are metric,"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(call, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        call(Search(SPACE))
+
+
+def test_a_space_that_does_not_fit_together_is_refused():
+    with pytest.raises(UsageError, match=r"energy_mj is of shape \(2,\); give one figure"):
+        variants(energy_mj=(1, 2))
+    with pytest.raises(UsageError, match="a space has no segments"):
+        Space(segments=())
+    with pytest.raises(UsageError, match=r"crossing_ms is of shapes \[\(3, 2\)\]"):
+        Space(segments=SPACE.segments * 2, crossing_ms=(np.zeros((3, 2)),))
