@@ -87,7 +87,7 @@ def _relax(options: Options, judge: Judge, limits: Limits) -> _Relaxed:
     another may be far better otherwise.
     """
     if limits.metric is not None:
-        by_metric, rest = Utility(options, judge.noise), limits.but("metric", None)
+        by_metric, rest = Utility(options), limits.but("metric", None)
         best = by_metric.pick(rest)
         if best is not None:
             return _Relaxed(rest, by_metric, best)
@@ -101,7 +101,7 @@ def _relax(options: Options, judge: Judge, limits: Limits) -> _Relaxed:
             given_up.append(name)
     if "metric" in given_up:
         given_up.remove("metric")
-        judge = Utility(options, judge.noise)
+        judge = Utility(options)
     for name in given_up:
         nearest = options.least(name, kept.goal()) or nearest
         figure = nan if nearest is None else nearest.figure(name)
