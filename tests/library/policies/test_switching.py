@@ -14,7 +14,8 @@ from adaspring.library.policies import Balanced, Budget, Deadline, LambdaRule
 
 from ...support.variants import THREE, cells, spaces, variant
 
-POLICIES = (Balanced(), Balanced(energy_worth=0.2), Deadline(), LambdaRule())
+POLICIES = (Balanced(), LambdaRule())
+ALL = (*POLICIES, Balanced(energy_worth=0.2), Deadline())
 FIVE = (
     *THREE,
     variant("pruned", 0.972, 4.4, 5600, 26),
@@ -102,12 +103,12 @@ def test_whatever_wavers_whatever_the_variants_it_does_not_flap(seed):
             strict=True,
         )
     ]
-    for policy in POLICIES:
+    for policy in ALL:
         ran, changes = follow(policy, contexts, spaces(made))
         assert changes <= HANDFUL, Counter(ran)
 
 
-@pytest.mark.parametrize("policy", POLICIES[:3], ids=repr)
+@pytest.mark.parametrize("policy", [Balanced(), Deadline()], ids=repr)
 def test_combinations_do_not_flap_either(policy):
     rng = np.random.default_rng(5)
     offer = offer_of_cells(rng)
@@ -125,7 +126,7 @@ def offer_of_cells(rng):
 # What runs is left all the same where it should be
 
 
-@pytest.mark.parametrize("policy", POLICIES[:3], ids=repr)
+@pytest.mark.parametrize("policy", [Balanced(), Deadline()], ids=repr)
 def test_what_breaks_a_constraint_that_can_be_met_is_left_at_once(policy):
     decide = policy.prepare(spaces(THREE))
     assert decide(Context(latency_budget_ms=9.99), "best").variant == "middle"
