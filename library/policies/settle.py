@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan, nan
 from typing import Protocol
 
@@ -91,7 +91,7 @@ def _relax(options: Options, judge: Judge, limits: Limits) -> _Relaxed:
         best = by_metric.pick(rest)
         if best is not None:
             return _Relaxed(rest, by_metric, best)
-    kept, nearest = Limits(cold=limits.cold, stretch=limits.stretch), None
+    kept, nearest = limits.without(), None
     given_up: list[Quantity] = []
     for name, limit in reversed(limits.asked()):
         nearest = options.least(name, kept.goal())
@@ -166,7 +166,9 @@ def _given_up_loosened(limits: Limits, relaxed: Limits) -> Limits:
 
 
 def _tightened(limits: Limits, names: tuple[Quantity, ...], noise: float) -> Limits:
-    """Return limits that leave room to spare."""
+    """Return limits that leave room to spare, for calls that are a little rarer too."""
+    if "latency" in names:
+        limits = replace(limits, cold=limits.is_almost_cold)
     for name, limit in limits.asked():
         if name in names:
             tight = limit + noise if name == "metric" else limit * (1.0 - TOLERANCE_RATIO)

@@ -80,6 +80,16 @@ def test_free_memory_that_wavers_does_not_make_it_flap(policy, centre, fixed):
     assert follow(policy, contexts, spaces(FIVE))[1] <= HANDFUL
 
 
+def test_a_rate_of_calls_that_wavers_does_not_make_it_flap():
+    pair = (variant("large", 0.98, 4, cold=9), variant("small", 0.9, 2, cold=3))
+    for pace in (20, 95, 100, 105, 110):
+        contexts = wavering("calls_per_s", pace, np.random.default_rng(6), latency_budget_ms=5)
+        assert follow(Balanced(), contexts, spaces(pair))[1] <= HANDFUL
+    decide = Balanced().prepare(spaces(pair))
+    assert decide(Context(calls_per_s=105, latency_budget_ms=5), "small").variant == "small"
+    assert decide(Context(calls_per_s=111, latency_budget_ms=5), "small").variant == "large"
+
+
 def test_energy_left_that_wavers_does_not_make_it_flap():
     for mj in (8, 15, 20, 26, 50):
         rng = np.random.default_rng(4)
