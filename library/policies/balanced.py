@@ -30,14 +30,14 @@ class Balanced:
     is decided by energy, then latency. An unknown metric loses to any known one.
 
     Raises:
-        UsageError: `energy_worth` is no number in [0, 1000].
+        UsageError: `energy_worth` is no number in [0, 1].
 
     """
 
     energy_worth: float = 0.05
 
     def __post_init__(self) -> None:
-        worth = check_number("energy_worth", self.energy_worth, 1000.0, "0.05 for five points")
+        worth = check_number("energy_worth", self.energy_worth, 1.0, "0.05 for five points")
         object.__setattr__(self, "energy_worth", worth)
 
     def prepare(self, spaces: Spaces) -> Decide:
