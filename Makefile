@@ -32,6 +32,7 @@ bench: demo $(VENV)/dev
 	    --png benchmarks/results/compression.png
 	$(BIN)/python benchmarks/digits.py --json benchmarks/results/digits.json
 	$(BIN)/python benchmarks/duty_cycle.py --json benchmarks/results/duty_cycle.json
+	$(BIN)/python benchmarks/live_costs.py --json benchmarks/results/live_costs.json
 	$(BIN)/python benchmarks/low_bit_weights.py --json benchmarks/results/low_bit_weights.json
 	$(BIN)/python benchmarks/peak.py --json benchmarks/results/peak.json
 	$(BIN)/python benchmarks/peers.py --json benchmarks/results/peers.json

@@ -156,7 +156,8 @@ class Library:
         settings = check_threads(threads, spin_us)
         pieces = self.pieces(*settings)
         meter = Meter(self.manifest, self._files.digest, None if costs is None else Path(costs))
-        decide = decide_by_shape(Balanced() if policy is None else policy, self.manifest, meter)
+        policy = Balanced() if policy is None else policy
+        decide = decide_by_shape(policy, self.manifest, meter)
         first = self.manifest.plainest if variant is None else variant
         if context is not None:
             first = decide(context).variant

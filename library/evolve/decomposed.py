@@ -45,7 +45,7 @@ class Decomposed:
         self._scale = np.where(figures.span > 0, figures.span, 1.0)
         self._paths = self._known_paths()
         self._gains = figures.gains(self._paths)
-        self._most = [self._trellis.best(row)[1] for row in np.eye(len(self._scale))]
+        self._most = np.array([self._trellis.best(row)[1] for row in np.eye(len(self._scale))])
 
     def _known_paths(self) -> Counts:
         """Return the best paths for seeded weights, unknown figures avoided in half of them."""

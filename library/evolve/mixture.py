@@ -65,11 +65,11 @@ class Mixture:
         return True
 
     def _enter(self, column: Floats, number: int) -> None:
-        falls = column[:-1] > _ZERO
-        if not falls.any():
+        sides = zip(column[:-1].tolist(), self._table[:-1, -1].tolist(), strict=True)
+        ratios = [side / falls if falls > _ZERO else np.inf for falls, side in sides]
+        leaving = ratios.index(min(ratios))
+        if ratios[leaving] == np.inf:
             return  # rounding: shares that sum to 1 leave no column unbounded
-        ratios = np.where(falls, self._table[:-1, -1], np.inf) / np.where(falls, column[:-1], 1.0)
-        leaving = int(ratios.argmin())
         row = self._table[leaving] / column[leaving]
         self._table = self._table - column[:, None] * row
         self._table[leaving] = row

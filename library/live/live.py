@@ -90,7 +90,7 @@ class Live:
         self, recorded: Mapping[str, Recorded], clock: Callable[[], float] = perf_counter
     ) -> None:
         self.recorded = dict(recorded)
-        self._clock = clock
+        self.clock = clock
         self.names = tuple(recorded)
         self._places = {name: place for place, name in enumerate(self.names)}
         self.ratios = (Ratios(len(self.names)), Ratios(len(self.names)))  # hot, cold
@@ -120,7 +120,7 @@ class Live:
 
     def note(self, track: Track, start_s: float) -> float:
         """Keep a call that began at `start_s` and ends now; return its seconds. From any thread."""
-        end_s = self._clock()
+        end_s = self.clock()
         elapsed_s = end_s - start_s
         track.calls.append((next(track.numbers), end_s, elapsed_s, start_s - self._last_s))
         self._last_s = end_s
@@ -131,7 +131,7 @@ class Live:
         for track in tuple(self.tracks.values()):
             if track.calls:
                 self._take(track)
-        now_s = self._clock()
+        now_s = self.clock()
         for ratios in self.ratios:
             self.changes_count += ratios.fade(now_s)
 

@@ -17,6 +17,9 @@ from .ratios import Floats
 _MOVED = log(1.05)
 """What costs have to move by for a policy to be prepared anew: it takes longer than to decide."""
 
+_PAUSE_RATIO = 100.0
+"""For how many times as long as that took it is not done again."""
+
 
 class Prepared:
     """A policy, prepared for a library's spaces at one shape and for what a meter has learnt.
@@ -30,6 +33,7 @@ class Prepared:
         self._decide: Decide = policy.prepare(spaces)
         self._changes_count = 0
         self._applied: Floats = np.zeros(1)
+        self._due_s = -np.inf
 
     def __call__(self, context: Context, current: str | None = None) -> Decision:
         """Decide for a context; what is none, the policy refuses."""
@@ -41,6 +45,9 @@ class Prepared:
 
     def _renew(self) -> None:
         live = self._meter.live
+        start_s = live.clock()
+        if start_s < self._due_s:
+            return
         self._changes_count = live.changes_count
         moved = np.concatenate((live.logs(False), live.logs(True)))
         if np.abs(moved - self._applied).max() < _MOVED:
@@ -49,3 +56,5 @@ class Prepared:
         hot, cold = live.factors(False), live.factors(True)
         each = tuple(corrected(space, hot, cold, self._shape) for space in self._spaces.each)
         self._decide = self._policy.prepare(replace(self._spaces, each=each))
+        end_s = live.clock()
+        self._due_s = end_s + _PAUSE_RATIO * (end_s - start_s)

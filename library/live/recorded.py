@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from ..manifest import Cost, Manifest
 
+_LEAST_MS, _MOST_MS = 1e-6, 1e9
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
@@ -74,6 +76,6 @@ def _recorded(cost: Cost) -> Recorded:
 
 
 def _pair(p50_ms: float | None, p90_ms: float | None) -> tuple[float, float] | None:
-    """Fill in the one that is missing; 0, which nothing takes, is no figure."""
-    known = [value for value in (p50_ms, p90_ms) if value]
+    """Fill in the one that is missing; what no call takes is no figure."""
+    known = [ms for ms in (p50_ms, p90_ms) if ms is not None and _LEAST_MS <= ms <= _MOST_MS]
     return (known[0], max(known)) if known else None

@@ -48,7 +48,7 @@ class LambdaRule:
 
     def prepare(self, spaces: Spaces) -> Decide:
         """Read the costs and their ranges once."""
-        options = Options(spaces.each)
+        options = Options(spaces)
         rule = _Rule(options, *_ranges(options))
 
         def wish(context: Context) -> Wish:

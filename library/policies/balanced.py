@@ -30,31 +30,30 @@ class Balanced:
     is decided by energy, then latency. An unknown metric loses to any known one.
 
     Raises:
-        UsageError: `energy_worth` is no number in [0, 1000].
+        UsageError: `energy_worth` is no number in [0, 1].
 
     """
 
     energy_worth: float = 0.05
 
     def __post_init__(self) -> None:
-        worth = check_number("energy_worth", self.energy_worth, 1000.0, "0.05 for five points")
+        worth = check_number("energy_worth", self.energy_worth, 1.0, "0.05 for five points")
         object.__setattr__(self, "energy_worth", worth)
 
     def prepare(self, spaces: Spaces) -> Decide:
         """Read the costs once; a decision is then a search or two."""
-        options = Options(spaces.each)
-        whole_mj = spaces.energy_scale_mj if "energy" in options.known else 0.0
+        options = Options(spaces)
         worth = self.energy_worth * spaces.metric_scale
-        mj_worth = worth / whole_mj if whole_mj > 0 else 0.0
+        mj_worth = worth / options.whole_mj if options.whole_mj > 0 else 0.0
         name = spaces.metric or "a metric that is not known"
 
         def wish(context: Context) -> Wish:
             battery = context.battery_ratio
             if battery is None:
-                judge = Utility(options, spaces.metric_noise, spaces.plainest)
+                judge = Utility(options)
                 return Wish(judge, "on mains the metric comes first, then energy")
             prices = (mj_worth * _weight(battery + step) for step in (0, _STEP, -_STEP))
-            judge = Utility(options, spaces.metric_noise, spaces.plainest, *prices)
+            judge = Utility(options, *prices)
             price = worth * _weight(battery)
             why = (
                 f"at battery {battery:.0%} a plainest call's energy is worth {price:.2g} of {name}"

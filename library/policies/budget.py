@@ -36,13 +36,13 @@ class Budget:
             object.__setattr__(self, "capacity_wh", capacity)
 
     def prepare(self, spaces: Spaces) -> Decide:
-        """Read the costs once; a decision is then two searches.
+        """Read the costs once; a decision is then a search or two.
 
         A context that has energy left, but does not say for how long or how many calls, is a
         UsageError of the decision.
         """
-        options = Options(spaces.each)
-        utility = Utility(options, spaces.metric_noise, spaces.plainest)
+        options = Options(spaces)
+        utility = Utility(options)
 
         def wish(context: Context) -> Wish:
             limit_mj = self._limit_mj(context)

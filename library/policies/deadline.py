@@ -20,9 +20,9 @@ class Deadline:
     """
 
     def prepare(self, spaces: Spaces) -> Decide:
-        """Read the costs once; a decision is then two searches."""
-        options = Options(spaces.each)
-        utility = Utility(options, spaces.metric_noise, spaces.plainest)
+        """Read the costs once; a decision is then a search or two."""
+        options = Options(spaces)
+        utility = Utility(options)
         wish = Wish(utility, "the best metric in time, then the least energy")
 
         def wish_of(context: Context) -> Wish:

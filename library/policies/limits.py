@@ -31,7 +31,8 @@ class Limits:
     """Bounds in a search's terms; None: not asked for, or nothing has that figure to check.
 
     `metric` is the least, turned so that more is better, the others are the most in ms, mJ and
-    bytes. `cold` and `stretch` are the circumstances in which latencies are meant, as in a `Goal`.
+    bytes. `cold` and `stretch` are the circumstances in which latencies are meant, as in a `Goal`;
+    `is_almost_cold`: were calls a little rarer, they would be those of rare calls.
     """
 
     metric: float | None = None
@@ -39,6 +40,7 @@ class Limits:
     energy: float | None = None
     memory: float | None = None
     cold: bool = False
+    is_almost_cold: bool = False
     stretch: float = 1.0
 
     def goal(
@@ -68,6 +70,10 @@ class Limits:
             name for name, limit in self.asked() if not is_met(name, limit, option.figure(name))
         )
 
+    def without(self) -> Limits:
+        """Return the circumstances alone."""
+        return replace(self, metric=None, latency=None, energy=None, memory=None)
+
     def but(self, name: Quantity, limit: float | None) -> Limits:
         """Return these limits with another one of that name."""
         changed: dict[str, Any] = {name: limit}
@@ -87,7 +93,7 @@ def limits_of(context: Context, spaces: Spaces, energy_mj: float | None = None) 
         UsageError: the metric is a share, and the floor is none.
 
     """
-    floor, load = context.metric_floor, context.load_ratio
+    floor, load, pace = context.metric_floor, context.load_ratio, context.calls_per_s
     if floor is not None:
         _check_floor(floor, spaces)
         floor *= spaces.metric_sign
@@ -96,7 +102,8 @@ def limits_of(context: Context, spaces: Spaces, energy_mj: float | None = None) 
         latency=context.latency_budget_ms,
         energy=energy_mj,
         memory=context.memory_budget_bytes,
-        cold=context.calls_per_s is not None and context.calls_per_s < HOT_CALLS_PER_S,
+        cold=pace is not None and pace < HOT_CALLS_PER_S,
+        is_almost_cold=pace is not None and pace < HOT_CALLS_PER_S * (1.0 + TOLERANCE_RATIO),
         stretch=1.0 + (load or 0.0),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from math import inf, isnan
 
@@ -11,6 +11,7 @@ from ..evolve.found import Found
 from ..evolve.goal import Goal
 from ..evolve.search import Quantity, Search
 from ..evolve.space import Cells, Space
+from ..evolve.spaces import Spaces
 from .listing import Listing
 
 _MOST_LISTED = 64
@@ -46,16 +47,18 @@ class Options:
     """Searches over spaces as if they were one; of equals the first space's is taken.
 
     Spaces are compared by figures, so one that lacks a quantity of which the first has figures is
-    left out. `known` are the quantities of the first.
+    left out. `known` are the quantities of the first; `is_handful` says that all are whole
+    variants, few enough to look at each.
     """
 
-    def __init__(self, spaces: Sequence[Space]) -> None:
-        self.spaces = tuple(spaces)
+    def __init__(self, offer: Spaces) -> None:
+        self.offer, self.spaces = offer, offer.each
         searches = [_searcher(space) for space in self.spaces]
         self.known = searches[0].known
         self._searches = tuple(
             (number, search) for number, search in enumerate(searches) if search.known >= self.known
         )
+        self.is_handful = all(isinstance(search, Listing) for _, search in self._searches)
         self._whole = {
             segment.names[cell]: (number, (cell,))
             for number, _ in reversed(self._searches)
@@ -63,6 +66,11 @@ class Options:
             if len(self.spaces[number].segments) == 1
             for cell in range(len(segment.names))
         }
+
+    @property
+    def whole_mj(self) -> float:
+        """What a plainest call takes; 0 where no energy is known."""
+        return self.offer.energy_scale_mj if "energy" in self.known else 0.0
 
     def best(self, goal: Goal) -> Option | None:
         """Return what is worth most within the limits, None where nothing meets them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan, nan
 from typing import Protocol
 
@@ -87,11 +87,11 @@ def _relax(options: Options, judge: Judge, limits: Limits) -> _Relaxed:
     another may be far better otherwise.
     """
     if limits.metric is not None:
-        by_metric, rest = Utility(options, judge.noise), limits.but("metric", None)
+        by_metric, rest = Utility(options), limits.but("metric", None)
         best = by_metric.pick(rest)
         if best is not None:
             return _Relaxed(rest, by_metric, best)
-    kept, nearest = Limits(cold=limits.cold, stretch=limits.stretch), None
+    kept, nearest = limits.without(), None
     given_up: list[Quantity] = []
     for name, limit in reversed(limits.asked()):
         nearest = options.least(name, kept.goal())
@@ -101,7 +101,7 @@ def _relax(options: Options, judge: Judge, limits: Limits) -> _Relaxed:
             given_up.append(name)
     if "metric" in given_up:
         given_up.remove("metric")
-        judge = Utility(options, judge.noise)
+        judge = Utility(options)
     for name in given_up:
         nearest = options.least(name, kept.goal()) or nearest
         figure = nan if nearest is None else nearest.figure(name)
@@ -166,7 +166,9 @@ def _given_up_loosened(limits: Limits, relaxed: Limits) -> Limits:
 
 
 def _tightened(limits: Limits, names: tuple[Quantity, ...], noise: float) -> Limits:
-    """Return limits that leave room to spare."""
+    """Return limits that leave room to spare, for calls that are a little rarer too."""
+    if "latency" in names:
+        limits = replace(limits, cold=limits.is_almost_cold)
     for name, limit in limits.asked():
         if name in names:
             tight = limit + noise if name == "metric" else limit * (1.0 - TOLERANCE_RATIO)

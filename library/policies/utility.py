@@ -20,16 +20,19 @@ class Utility:
     """Judges by metric - price · energy; differences of the metric within its noise are none.
 
     `mj_price` is what a millijoule is worth in the metric's unit now; `least_mj_price` and
-    `most_mj_price` were the battery a little fuller or emptier. `plainest` names what is run where
-    energy is worth nothing and no metric is known.
+    `most_mj_price` were the battery a little fuller or emptier. Where energy is worth nothing and
+    no metric is known, the plainest variant is run.
     """
 
     options: Options
-    noise: float
-    plainest: str = ""
     mj_price: float = 0.0
     least_mj_price: float = 0.0
     most_mj_price: float = 0.0
+
+    @property
+    def noise(self) -> float:
+        """What the metric differs by through chance."""
+        return self.options.offer.metric_noise
 
     @property
     def _is_blind(self) -> bool:
@@ -38,13 +41,29 @@ class Utility:
     def pick(self, limits: Limits) -> Option | None:
         """Return the best that meets the limits; of what is as good, what takes the least."""
         if self._is_blind:
-            plainest = self.options.named(self.plainest, limits.goal())
+            plainest = self.options.named(self.options.offer.plainest, limits.goal())
             if plainest is not None and not limits.broken_by(plainest):
                 return plainest
-        price = max(self.mj_price, _TIE_MJ_PRICE)
+        price = max(self.mj_price, self._tie_mj_price)
         first = self.options.best(limits.goal(metric_worth=1.0, mj_worth=price))
-        if first is None or self.noise == 0.0 or isnan(first.found.metric):
+        decided = self.noise == 0.0 or not self.options.is_handful
+        if first is None or decided or isnan(first.found.metric):
             return first
+        return self._leanest(limits, first)
+
+    @property
+    def _tie_mj_price(self) -> float:
+        """What a millijoule is worth at least: of many combinations, all that chance makes of it.
+
+        Each of a handful is looked at for what is as good; many are searched once.
+        """
+        whole_mj = self.options.whole_mj
+        if self.options.is_handful or whole_mj == 0.0:
+            return _TIE_MJ_PRICE
+        return max(self.noise / whole_mj, _TIE_MJ_PRICE)
+
+    def _leanest(self, limits: Limits, first: Option) -> Option:
+        """Return, of what is as good by the metric's noise, what takes the least."""
         energy, latency = first.figure("energy"), first.figure("latency")
         ms_in_mj = energy / latency if energy > 0.0 < latency else 1.0
         leanest = limits.goal(mj_worth=1.0, ms_worth=_LATENCY_SHARE * ms_in_mj)

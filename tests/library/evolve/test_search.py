@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -128,6 +129,16 @@ def test_the_same_goal_finds_the_same_whatever_was_asked_before(method):
     asked = [Goal(latency_limit_ms=limit, mj_worth=0.1) for limit in (9.0, 14.0, 11.0, 25.0)]
     found = [first.best(goal) for goal in asked]
     assert [second.best(goal) for goal in reversed(asked)] == found[::-1]
+
+
+def test_threads_share_a_search():
+    space = random_space(6, [8] * 12, whole=False, unknown_share=0.0)
+    search = Search(space)
+    fastest = search.least("latency", Goal()).latency_ms
+    asked = [Goal(latency_limit_ms=fastest * (1.05 + 0.05 * i), mj_worth=0.1) for i in range(24)]
+    alone = [search.best(goal) for goal in asked]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(search.best, asked * 3)) == alone * 3
 
 
 @pytest.mark.parametrize("method", [*METHODS, Runtime3C])

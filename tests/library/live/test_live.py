@@ -208,6 +208,13 @@ def test_a_variant_without_recorded_figures_is_counted_and_corrects_nothing(cloc
     assert live.factors(False).common_ratio == live.factors(True).common_ratio == 1.0
 
 
+@pytest.mark.parametrize("ms", [0.0, 1e-300, 1e300])
+def test_a_recorded_figure_that_no_call_takes_is_none(clock, rng, ms):
+    live = Live({"dense": Recorded(p50_ms=ms, p90_ms=ms)}, clock)
+    call(live, clock, ["dense"], noise(rng, 100))
+    assert live.factors(False).common_ratio == 1.0
+
+
 def test_where_one_percentile_is_recorded_the_other_is_learnt(clock, rng):
     """The median is then compared with the 90th percentile, and the spread makes up for it."""
     live = Live({"dense": Recorded(p90_ms=1.07)}, clock)

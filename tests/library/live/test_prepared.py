@@ -135,6 +135,25 @@ def test_what_is_no_context_is_left_to_the_policy_to_refuse():
         App().decide({"latency_budget_ms": 5})
 
 
+def test_what_takes_long_to_prepare_is_prepared_seldom():
+    class Slow(Counting):
+        def prepare(self, spaces: Spaces) -> Decide:
+            app.clock.now_s += 0.02
+            return super().prepare(spaces)
+
+    app = App()
+    policy = Slow()
+    app.decide = Prepared(policy, spaces_of(MANIFEST), 0, app.meter)
+    for ratio in (0.9, 0.5, 0.8, 0.4) * 5:
+        app.call("middle", ratio)
+        app.chosen()
+    passed_s = app.clock.now_s - 100.0
+    assert 2 <= policy.prepared_count <= 2 + passed_s / 2.0
+    app.clock.now_s += 2.0
+    app.call("middle", 0.4)
+    assert app.chosen() == "best"
+
+
 def test_shapes_are_measured_and_corrected_apart():
     app = App()
     app.call("middle", 1.0, 100)

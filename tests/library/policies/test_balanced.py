@@ -287,7 +287,7 @@ def test_decibels_are_worth_a_share_of_the_plainest_variants():
     assert pick(pair, battery_ratio=0.2).variant == "best"
 
 
-@pytest.mark.parametrize("worth", [-0.1, math.nan, math.inf, "0.05", True, None])
+@pytest.mark.parametrize("worth", [-0.1, 5, math.nan, math.inf, "0.05", True, None])
 def test_a_worth_that_is_none_is_refused(worth):
     with pytest.raises(UsageError, match=r"energy_worth is .*, for example 0.05 for five points"):
         Balanced(energy_worth=worth)
