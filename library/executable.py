@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ import numpy as np
 from ..targets.board import Affinity
 from .ffi import Tensor, tvm_ffi
 from .native.turns import RUN, Turn
-from .runtime import ROAMING, SPIN_US, use_threads
+from .runtime import ROAMING, SPIN_US, Machine, use_threads
 from .tensors import to_tensor
-from .weights import Array
+from .weights import Array, Span, give_back_pages, whole_pages
 
 CPU = (1, 0)
 DEVICES = {"cpu": CPU, "cuda": (2, 0), "opencl": (4, 0)}
@@ -21,25 +22,43 @@ _GO_ON = 0  # VMInstrumentReturnKind::kNoOp
 
 
 class Executable:
-    """A compiled variant whose `main` takes the inputs, then one array of all weights."""
+    """A compiled variant whose `main` takes the inputs, then one array of all weights.
+
+    `weights_read`: where the variant's weights are mapped, those of its other shapes among them.
+    """
 
     def __init__(
         self,
         name: str,
-        machine: Mapping[str, Any],
+        machine: Machine | Mapping[str, Any],
         weights: Any,
         device: str,
         thread_count: int,
         affinity: Affinity = ROAMING,
         spin_us: int = SPIN_US,
+        weights_read: Mapping[str, Array] = MappingProxyType({}),
     ) -> None:
         self.name = name
+        self.weights_read = weights_read
+        self._alone: dict[str, tuple[Span, ...]] = {}  # pages that the other does not read
         self._machine = machine
         self._main = machine["main"]
         self._weights = weights
         self._device = DEVICES[device]
         self._threads = (thread_count, affinity, spin_us)
         self._running = Turn(RUN)
+
+    def give_back_weights(self, other: Executable | None) -> None:
+        """Take the mapped weights that `other` does not read out of this process's memory.
+
+        The next call reads them from the file again, as does one that is under way.
+        """
+        name = "" if other is None else other.name
+        if name not in self._alone:
+            kept = {} if other is None else other.weights_read
+            alone = (array for key, array in self.weights_read.items() if key not in kept)
+            self._alone[name] = whole_pages(alone)
+        give_back_pages(self._alone[name])
 
     def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Run on tensors that lie on the device; the outputs lie there too."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
+from weakref import WeakSet
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from .policy import LambdaPolicy, Policy
 from .reader import LibraryFolder
 from .runtime import SPIN_US, check_machine, load_code, load_runtime
 from .shapes.choice import decide_by_shape
-from .weights import Array, map_tensors
+from .weights import Array, give_back_pages, map_tensors, whole_pages
 
 _MOST_REPLACED = 1000  # times in one opening, each time by a whole library
 
@@ -86,6 +87,7 @@ class Library:
         self._files = folder
         self._arrays = arrays
         self._weights: dict[str, Tensor] = {}
+        self._executables: WeakSet[Executable] = WeakSet()  # as long as a net or a call has them
         self._loading = Turn(LOAD_VARIANT)
 
     def __enter__(self) -> Library:
@@ -148,18 +150,11 @@ class Library:
         settings = check_threads(threads, spin_us)
         decide = decide_by_shape(policy or LambdaPolicy(), self.manifest)
         first = variant or (decide(context).variant if context else self.manifest.plainest)
-        loaded: dict[tuple[str, int], Executable] = {}
-
-        def provide(name: str, shape: int) -> Executable:
-            key = (name, shape)
-            if key not in loaded:
-                loaded.setdefault(key, self.executable(name, *settings, shape=shape))
-            return loaded[key]
-
-        net = Net(self.manifest, provide, decide, first)
+        loaded = LoadedVariants(self, settings)
+        net = Net(self.manifest, loaded, decide, first)
         for name in self.variants if preload else ():
             for shape in range(len(self.manifest.signatures)):
-                provide(name, shape)
+                loaded(name, shape)
         return net
 
     def executable(
@@ -181,16 +176,64 @@ class Library:
             machine = load_code(self._files.read(code), self.folder / variant.code, devices)
             weights = tvm_ffi.Array([self._weight(key, device) for key in variant.weights])
             count = threads or board.thread_count
-            return Executable(name, machine, weights, board.device, count, board.affinity, spin_us)
+            settings = (board.device, count, board.affinity, spin_us)
+            shapes = self.manifest.variant(name).executables
+            read = {key: self._arrays[key] for each in shapes for key in each.weights}
+            made = Executable(name, machine, weights, *settings, read)
+            self._executables.add(made)
+            return made
+
+    def forget_weights(self) -> None:
+        """Give up tensors that no loaded variant has; on a GPU, their memory."""
+        with self._loading:
+            used = {key for executable in self._executables for key in executable.weights_read}
+            self._weights = {key: self._weights[key] for key in self._weights.keys() & used}
 
     def _weight(self, key: str, device: tuple[int, int]) -> Tensor:
         """Return a tensor on the device, brought there when first asked for."""
         if key not in self._weights:
             if key not in self._arrays:
                 raise LibraryError(f"no weights file holds {key!r}; rebuild the library")
-            tensor = tvm_ffi.from_dlpack(self._arrays[key])
-            self._weights[key] = tensor if device == CPU else copy_to(tensor, device)
+            array = self._arrays[key]
+            tensor = tvm_ffi.from_dlpack(array)
+            if device != CPU:
+                tensor = copy_to(tensor, device)
+                give_back_pages(whole_pages([array]))
+            self._weights[key] = tensor
         return self._weights[key]
+
+
+class LoadedVariants:
+    """The variants that one net has loaded: called with a name and a shape, it gives one."""
+
+    def __init__(self, library: Library, settings: tuple[int | None, int]) -> None:
+        self._library, self._settings = library, settings
+        self._loaded: dict[tuple[str, int], Executable] = {}
+
+    def __call__(self, name: str, shape: int) -> Executable:
+        """Return a variant at a shape, loaded now where it was not."""
+        key = (name, shape)
+        found = self._loaded.get(key)
+        if found is None:
+            made = self._library.executable(name, *self._settings, shape=shape)
+            found = self._loaded.setdefault(key, made)
+        return found
+
+    def drop_all_but(self, kept: Executable) -> None:
+        """Give up the other variants; UsageError where they could not be loaded again."""
+        if not self._library.close.alive:
+            raise UsageError(
+                f"the library {self._library.folder} is closed, so a variant that is dropped could "
+                "not be loaded again; keep the library open as long as nets shall drop variants"
+            )
+        before, self._loaded = self._loaded, {}
+        for (name, shape), executable in list(before.items()):
+            if name == kept.name:
+                self._loaded[name, shape] = executable
+            else:
+                executable.give_back_weights(kept)
+        del before, executable
+        self._library.forget_weights()
 
 
 def check_threads(threads: Any, spin_us: Any) -> tuple[int | None, int]:

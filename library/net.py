@@ -4,7 +4,8 @@ Threads: `net(x)` may be called from several threads; calls of one variant take 
 never waits for a running call: that call ends on the variant it began with, the next one starts
 on the new variant. Switches among themselves take turns.
 
-Memory: a switch gives back the buffers of activations that TVM keeps for the variant before.
+Memory: all variants have their activations in one arena. A switch gives back the pages of weights
+that the variant before alone reads; `drop_unused` and `close` give back the rest.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, Protocol, cast
 
 from ..errors import UsageError
 from .context import Context
@@ -20,7 +21,7 @@ from .executable import Executable
 from .manifest import Manifest
 from .native.turns import SWITCH_VARIANT, Turn
 from .policy import Decision
-from .runtime import give_back_unused
+from .runtime import give_back_all, give_back_unused
 from .shapes.choice import Choice
 from .streams.stream import Stream
 from .tensors import bind, borrowed_tensor, check_tensor, checked_array
@@ -44,6 +45,16 @@ class Switch:
     switch_ms: float
 
 
+class Variants(Protocol):
+    """Loads the variants of a net."""
+
+    def __call__(self, name: str, shape: int) -> Executable:
+        """Return a variant at a shape."""
+
+    def drop_all_but(self, kept: Executable) -> None:
+        """Give up the other variants."""
+
+
 class _Closed:
     """Stands where the variant was."""
 
@@ -62,7 +73,7 @@ class Net:
     def __init__(
         self,
         manifest: Manifest,
-        load: Callable[[str, int], Executable],
+        load: Variants,
         decide: Callable[[Context], Decision],
         variant: str,
     ) -> None:
@@ -96,8 +107,12 @@ class Net:
     def close(self) -> None:
         """Give up the variants and what they hold; UsageError if it is called from then on."""
         with self._switching:
+            before = self._active
             self._active = self._load = self._decide = cast(Any, _Closed())
-            give_back_unused()
+            if not isinstance(before, _Closed):
+                before.give_back_weights(None)
+            del before
+            give_back_all()
 
     @property
     def variant(self) -> str:
@@ -189,8 +204,7 @@ class Net:
             decision = self._decide(context)
             decided = time.perf_counter()
             if decision.variant != before:
-                self._active = self._load(decision.variant, 0)
-                give_back_unused()
+                self._put_in_place(decision.variant)
             switched = time.perf_counter()
         return Switch(
             from_variant=before,
@@ -206,8 +220,28 @@ class Net:
         """Put a variant in place by name; UsageError lists the names where there is none."""
         with self._switching:
             if variant != self._active.name:
-                self._active = self._load(variant, 0)
-                give_back_unused()
+                self._put_in_place(variant)
+
+    def _put_in_place(self, variant: str) -> None:
+        """Let the next call run another variant; what only the last one needs is given back."""
+        before, self._active = self._active, self._load(variant, 0)
+        before.give_back_weights(self._active)
+        give_back_unused()
+
+    def drop_unused(self) -> None:
+        """Give up every variant but the active one, and the memory of calls that have ended.
+
+        For when memory is short: beside the weights it frees code and activations. A variant that
+        is dropped is loaded again when it is used next, a millisecond or more each. A call that is
+        under way ends on what it began with.
+
+        Raises:
+            UsageError: the net or its library is closed.
+
+        """
+        with self._switching:
+            self._load.drop_all_but(self._active)
+            give_back_all()
 
 
 def unknown_variant(name: str, known: Sequence[str]) -> UsageError:
