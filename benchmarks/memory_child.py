@@ -29,14 +29,15 @@ def pss_kib() -> Counter[str]:
     """Kilobytes of this process's memory by what they hold, its share of those of many."""
     found: Counter[str] = Counter()
     kind = ""
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        mapping = _MAPPING.fullmatch(line)
-        if mapping:
-            name = mapping[1]
-            kinds = (kind for text, kind in _KINDS if text in name)
-            kind = next(kinds, "other files" if name.startswith("/") else "anonymous")
-        elif line.startswith("Pss:"):
-            found[kind] += int(line.split()[1])
+    with Path("/proc/self/smaps").open() as lines:  # line by line: what is read is memory, too
+        for line in lines:
+            mapping = _MAPPING.match(line)
+            if mapping:
+                name = mapping[1]
+                kinds = (kind for text, kind in _KINDS if text in name)
+                kind = next(kinds, "other files" if name.startswith("/") else "anonymous")
+            elif line.startswith("Pss:"):
+                found[kind] += int(line.split()[1])
     return found
 
 

@@ -125,18 +125,14 @@ def _listed(cpus: Iterable[int]) -> str:
 
 
 def give_back_unused() -> None:
-    """Free what earlier calls left in TVM's pools, and of the arena what the next cannot use half.
-
-    What is in use stays.
-    """
+    """Free what earlier calls left in TVM's pools: outputs, and activations of older libraries."""
     tvm_ffi.get_global_func("vm.builtin.memory_manager.clear")()
-    arena.shrink()
 
 
 def give_back_all() -> None:
-    """Free all that no call uses: TVM's pools and the arena."""
+    """Free the arena, too; what a call or an app's tensor uses stays."""
     arena.clear()
-    tvm_ffi.get_global_func("vm.builtin.memory_manager.clear")()
+    give_back_unused()
 
 
 class _Code:

@@ -25,6 +25,8 @@ def hoist_storages(module: IRModule) -> IRModule:
         rest = [binding for binding in block.bindings if not _is_storage(binding)]
         storages += filter(_is_storage, block.bindings)
         blocks.append(relax.BindingBlock(rest))
+    if not storages:
+        return module
     storages.sort(key=_size_bytes, reverse=True)
     body = relax.SeqExpr(
         [relax.BindingBlock([_mark(each) for each in storages]), *blocks], function.body.body

@@ -55,7 +55,6 @@ static struct {
   Object *storage;
   int64_t bytes;
 } blocks[MAX_BLOCKS];
-static atomic_int shrinks; /* whether the next call gives back what is too large for it */
 static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 
 static int is_free(int i) {
@@ -73,20 +72,19 @@ static int64_t block_bytes(const Any *arguments, int32_t count) {
 static Object *take_block(int64_t bytes) {
   int found = -1;
   for (int i = 0; i < MAX_BLOCKS; ++i)
-    if (is_free(i) && blocks[i].bytes >= bytes &&
-        (found < 0 || blocks[i].bytes < blocks[found].bytes))
+    if (is_free(i) && blocks[i].bytes >= bytes && (found < 0 || blocks[i].bytes < blocks[found].bytes))
       found = i;
   if (found < 0) return NULL;
   ffi.keep(blocks[found].storage);
   return blocks[found].storage;
 }
 
-/* Take the largest free block off the list; NULL where none is free and larger than that. */
-static Object *give_up_block(int64_t larger_than) {
+/* Take the largest free block off the list; NULL where none is free. */
+static Object *give_up_block(void) {
   int found = -1;
   for (int i = 0; i < MAX_BLOCKS; ++i)
     if (is_free(i) && (found < 0 || blocks[i].bytes > blocks[found].bytes)) found = i;
-  if (found < 0 || blocks[found].bytes <= larger_than) return NULL;
+  if (found < 0) return NULL;
   Object *storage = blocks[found].storage;
   blocks[found].storage = NULL;
   return storage;
@@ -109,25 +107,13 @@ static void give_back(Object *storage) {
   ffi.call(empty_pools, NULL, 0, &nothing);
 }
 
-/* Give back the free blocks that are larger. */
-static void clear(int64_t bytes) {
-  for (Object *storage;;) {
-    pthread_mutex_lock(&turn);
-    storage = give_up_block(bytes);
-    pthread_mutex_unlock(&turn);
-    if (!storage) return;
-    give_back(storage);
-  }
-}
-
 /* `vm.builtin.alloc_storage` as a packed function: (machine, shape, device, type, scope). */
 EXPORT int adaspring_arena_allocate(void *self, const Any *arguments, int32_t count, Any *result) {
   (void)self;
   int64_t bytes = block_bytes(arguments, count);
   if (bytes <= 0) return ffi.call(allocate, arguments, count, result);
-  if (atomic_exchange(&shrinks, 0)) clear(2 * bytes);
   pthread_mutex_lock(&turn);
-  Object *storage = take_block(bytes), *old = storage ? NULL : give_up_block(0);
+  Object *storage = take_block(bytes), *old = storage ? NULL : give_up_block();
   pthread_mutex_unlock(&turn);
   if (storage) {
     *result = (Any){.type = storage->type, .value.object = storage};
@@ -142,11 +128,16 @@ EXPORT int adaspring_arena_allocate(void *self, const Any *arguments, int32_t co
   return 0;
 }
 
-/* Let the next call give back free blocks of more than twice its largest. */
-EXPORT void adaspring_arena_shrink(void) { atomic_store(&shrinks, 1); }
-
 /* Give back all blocks that no call uses. */
-EXPORT void adaspring_arena_clear(void) { clear(0); }
+EXPORT void adaspring_arena_clear(void) {
+  for (Object *storage;;) {
+    pthread_mutex_lock(&turn);
+    storage = give_up_block();
+    pthread_mutex_unlock(&turn);
+    if (!storage) return;
+    give_back(storage);
+  }
+}
 
 /* How many bytes all blocks have, those in use too. */
 EXPORT int64_t adaspring_arena_bytes(void) {

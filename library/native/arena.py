@@ -35,11 +35,6 @@ def in_tvms_place() -> Iterator[None]:
         tvm_ffi.register_global_func(_ALLOCATE, tvms, override=True)
 
 
-def shrink() -> None:
-    """Let the next call give back blocks of more than twice its largest."""
-    native().adaspring_arena_shrink()
-
-
 def clear() -> None:
     """Give back what no call uses."""
     native().adaspring_arena_clear()
