@@ -98,7 +98,10 @@ def grown(seen: dict[str, Any]) -> int:
 
 def measure(library: Path, runs: int) -> tuple[list[dict[str, object]], dict[str, list[float]]]:
     """Rows of one library, and the two ratios of each run."""
-    largest = max(RECIPES, key=lambda name: grown(seen_in(library, name)))
+    from adaspring.library.reader import read_manifest
+
+    names = [variant.name for variant in read_manifest(library).variants]
+    largest = max(names, key=lambda name: grown(seen_in(library, name)))
     pairs = [(seen_in(library, largest), seen_in(library)) for _ in range(runs)]
     name, rows = library.stem, []
     for what, seen in (("largest alone", 0), ("all variants", 1)):
@@ -111,6 +114,8 @@ def measure(library: Path, runs: int) -> tuple[list[dict[str, object]], dict[str
         rows.append(row(f"{name}, {what}: growth since load", "KiB", [grown(e) for e in every]))
     opened = [pair[1] for pair in pairs]
     rows.append(row(f"{name}: load and open", "ms", [each["open_ms"] for each in opened]))
+    processor_ms = [each["processor_ms"] for each in opened]
+    rows.append(row(f"{name}: load and open, processor time", "ms", processor_ms))
     for step in opened[0]["steps_ms"]:
         rows.append(row(f"{name}, opening: {step}", "ms", [e["steps_ms"][step] for e in opened]))
     ratios = {
