@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 
 from ..ffi import tvm_ffi
 from .pool import native
@@ -46,7 +47,7 @@ def size_bytes() -> int:
 
 
 @cache
-def _allocate() -> tvm_ffi.Function:
+def _allocate() -> Any:
     """The arena's function; TVM's runtime is loaded before."""
     code, ffi = native(), ctypes.CDLL(tvm_ffi.libinfo.find_libtvm_ffi())
     code.adaspring_arena_bytes.restype = ctypes.c_int64
