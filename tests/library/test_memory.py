@@ -15,6 +15,7 @@ import adaspring
 from adaspring.errors import UsageError
 from adaspring.library.executable import Executable
 from adaspring.library.native import arena
+from adaspring.library.net import Net
 from adaspring.library.tensors import to_tensor
 
 from ..support.wide_library import (
@@ -133,6 +134,7 @@ def test_a_switch_gives_back_the_weights_that_the_new_variant_does_not_read(libr
 
 def test_variants_that_are_dropped_leave_memory_and_come_back_right(library):
     net = library.open("wide")
+    all_bytes = library.weights_bytes
     assert {"wide", "half", "narrow"} <= code_loaded()
     net.use("half")
     net.drop_unused()
@@ -144,7 +146,7 @@ def test_variants_that_are_dropped_leave_memory_and_come_back_right(library):
         net.use(name)
         assert_right(net)
     assert {"wide", "half", "narrow"} <= code_loaded()
-    assert library.weights_bytes == sum(array.nbytes for array in {**library._arrays}.values())
+    assert library.weights_bytes == all_bytes
 
 
 def test_dropping_counts_only_the_weights_of_what_is_left(library):
@@ -161,28 +163,43 @@ def test_a_variant_that_another_net_has_loaded_stays_its_own(library):
     assert code_loaded() >= set(WIDTHS)
 
 
-def test_a_call_that_is_under_way_ends_on_the_variant_that_is_dropped_meanwhile(library):
-    """A function that waits stands in for the call's compiled code, before it is run."""
-    net = library.open("wide")
-    executable = net._active
-    compiled, started, go_on = executable._main, threading.Event(), threading.Event()
+class Loaded:
+    """Variants that are there already, until they are dropped."""
 
-    def main(*tensors):
+    def __init__(self, *executables: Executable) -> None:
+        self.by_name = {executable.name: executable for executable in executables}
+
+    def __call__(self, name: str, shape: int) -> Executable:
+        return self.by_name[name]
+
+    def drop_all_but(self, kept: Executable) -> None:
+        self.by_name = {kept.name: kept}
+
+
+def test_a_call_that_is_under_way_ends_on_the_variant_that_is_dropped_meanwhile(library):
+    """The call alone holds the variant's code while it waits, and runs it then."""
+    started, go_on = threading.Event(), threading.Event()
+    wide = [library.executable("wide")]
+
+    def main(x, _weights):
+        executable = wide.pop()
         started.set()
         go_on.wait(10)
-        return compiled(*tensors)
+        return executable.run([x])[0]
 
-    executable._main = main
+    slow = Executable("wide", {"main": main}, [], "cpu", 1)
+    net = Net(library.manifest, Loaded(slow, library.executable("narrow")), None, "wide")
     answered: list[np.ndarray] = []
     thread = threading.Thread(target=lambda: answered.append(net(sample())))
-    del executable
     thread.start()
     assert started.wait(10)
     net.use("narrow")
     net.drop_unused()
+    assert code_loaded() & set(WIDTHS) == {"wide", "narrow"}
     go_on.set()
     thread.join()
     np.testing.assert_allclose(answered[0], answers(sample())["wide"], rtol=0, atol=1e-4)
+    assert code_loaded() & set(WIDTHS) == {"narrow"}
     assert_right(net)
 
 
