@@ -34,6 +34,7 @@ bench: demo $(VENV)/dev
 	$(BIN)/python benchmarks/duty_cycle.py --json benchmarks/results/duty_cycle.json
 	$(BIN)/python benchmarks/live_costs.py --json benchmarks/results/live_costs.json
 	$(BIN)/python benchmarks/low_bit_weights.py --json benchmarks/results/low_bit_weights.json
+	$(BIN)/python benchmarks/memory.py --json benchmarks/results/memory.json
 	$(BIN)/python benchmarks/peak.py --json benchmarks/results/peak.json
 	$(BIN)/python benchmarks/peers.py --json benchmarks/results/peers.json
 	$(BIN)/python benchmarks/real_networks.py --json benchmarks/results/real.json

@@ -50,7 +50,11 @@ class Wheel(bdist_wheel):
 setup(
     packages=["adaspring", *(f"adaspring.{name}" for name in find_packages())],
     ext_modules=[
-        Extension("adaspring.library.native.pool", ["library/native/pool.c"], optional=True)
+        Extension(
+            "adaspring.library.native.pool",
+            ["library/native/pool.c", "library/native/arena.c"],
+            optional=True,
+        )
     ],
     cmdclass={"bdist_wheel": Wheel, "build_ext": Pool, "build_py": Modules},
 )

@@ -25,6 +25,7 @@ from .kernels.isa import InstructionSet, instruction_set
 from .lowering.lower import lower
 from .report.functions import functions_of
 from .report.scratch import scratch_bytes
+from .schedule.arena import hoist_storages
 from .schedule.default import Best, fuse_operators, schedule_cpu, schedule_gpu
 
 
@@ -110,6 +111,8 @@ def schedule(prepared: Prepared, best: Best | None) -> Scheduled:
             module = schedule_gpu(prepared.module, prepared.target)
         module = relax.transform.BundleModelParams()(module)
         planned = _apply(module, _PLAN, prepared.target)
+        if board.device == "cpu":
+            planned = hoist_storages(planned)
         finished = _apply(planned, _FINISH, prepared.target)
         scratch = 0
         if board.device == "cpu":
@@ -211,7 +214,7 @@ def planned_bytes(module: IRModule) -> int:
         if not isinstance(expr, relax.Call):
             return
         if expr.op == storage:
-            total += int(expr.args[0].values[0])
+            total += int(np.prod([int(v) for v in expr.args[0].values], dtype=np.int64))
         elif expr.op == tensor:
             dtype = tvm.DataType(str(expr.ty.dtype))
             count = int(np.prod([int(v) for v in expr.ty.shape.values], dtype=np.int64))

@@ -10,7 +10,7 @@ import threading
 import warnings
 from pathlib import Path
 
-from ..library.ffi import tvm_ffi
+from ..library.native.ffi import tvm_ffi
 from ..library.runtime import ROAMING, check_affinity
 from ..targets import Affinity
 from ..targets.machine import fastest_cpus

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..targets.board import Affinity
-from .ffi import Tensor, tvm_ffi
+from .native.ffi import Tensor, tvm_ffi
 from .native.turns import RUN, Turn
-from .runtime import ROAMING, SPIN_US, use_threads
+from .runtime import ROAMING, SPIN_US, Machine, use_threads
 from .tensors import to_tensor
-from .weights import Array
+from .weights import Array, Span, give_back_pages, whole_pages
 
 CPU = (1, 0)
 DEVICES = {"cpu": CPU, "cuda": (2, 0), "opencl": (4, 0)}
@@ -23,10 +23,14 @@ _GO_ON = 0  # VMInstrumentReturnKind::kNoOp
 
 @dataclass(frozen=True)
 class Part:
-    """Compiled code whose `main` takes the inputs, then one array of all weights."""
+    """Compiled code whose `main` takes the inputs, then one array of all weights.
 
-    machine: Mapping[str, Any]
+    `weights_read`: where the weights are mapped, those of the variant's other shapes among them.
+    """
+
+    machine: Machine | Mapping[str, Any]
     weights: Any
+    weights_read: Mapping[str, Array] = field(default_factory=dict)
 
 
 class Executable:
@@ -46,11 +50,27 @@ class Executable:
         running: Turn | None = None,
     ) -> None:
         self.name = name
+        self.weights_read = {
+            key: array for part in parts for key, array in part.weights_read.items()
+        }
+        self._alone: dict[str, tuple[Span, ...]] = {}  # pages that the other does not read
         self._parts = tuple(parts)
         self._calls = [(part.machine["main"], part.weights) for part in parts]
         self._device = DEVICES[device]
         self._threads = (thread_count, affinity, spin_us)
         self._running = running or Turn(RUN)
+
+    def give_back_weights(self, other: Executable | None) -> None:
+        """Take the mapped weights that `other` does not read out of this process's memory.
+
+        The next call reads them from the file again, as does one that is under way.
+        """
+        name = "" if other is None else other.name
+        if name not in self._alone:
+            kept = {} if other is None else other.weights_read
+            alone = (array for key, array in self.weights_read.items() if key not in kept)
+            self._alone[name] = whole_pages(alone)
+        give_back_pages(self._alone[name])
 
     def run(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Run on tensors that lie on the device; the outputs lie there too."""

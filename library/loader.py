@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
+from weakref import WeakSet
 
 import numpy as np
 
 from ..errors import AdaspringError, LibraryError, UsageError
 from .context import Context
 from .executable import CPU, DEVICES, Executable, Part, copy_to
-from .ffi import Tensor, tvm_ffi
 from .live.meter import Meter
 from .manifest import MOST_THREADS, WEIGHTS_FOLDER, Manifest
 from .manifest import Executable as CompiledRecord
+from .native.ffi import Tensor, tvm_ffi
 from .native.turns import LOAD_VARIANT, Turn
 from .net import Net, unknown_variant
-from .pieces.loaded import BETWEEN, Pieces
+from .pieces.loaded import Pieces
+from .pieces.variants import LoadedVariants
 from .policies import Balanced, Policy
 from .reader import LibraryFolder
 from .runtime import SPIN_US, check_machine, load_code, load_runtime
 from .shapes.choice import decide_by_shape
-from .weights import Array, map_tensors
+from .weights import Array, give_back_pages, map_tensors, whole_pages
 
 _MOST_REPLACED = 1000  # times in one opening, each time by a whole library
 
@@ -89,6 +91,7 @@ class Library:
         self._files = folder
         self._arrays = arrays
         self._weights: dict[str, Tensor] = {}
+        self._executables: WeakSet[Executable] = WeakSet()  # as long as a net or a call has them
         self._loading = Turn(LOAD_VARIANT)
 
     def __enter__(self) -> Library:
@@ -154,29 +157,16 @@ class Library:
         if variant is not None and context is not None:
             raise UsageError("give a variant or a context, not both")
         settings = check_threads(threads, spin_us)
-        pieces = self.pieces(*settings)
         meter = Meter(self.manifest, self._files.digest, None if costs is None else Path(costs))
         policy = Balanced() if policy is None else policy
         decide = decide_by_shape(policy, self.manifest, meter)
         first = self.manifest.plainest if variant is None else variant
         if context is not None:
             first = decide(context).variant
-        loaded: dict[tuple[str, int], Executable] = {}
-
-        def provide(name: str, shape: int) -> Executable:
-            if pieces is not None and BETWEEN in name and shape == 0:
-                return pieces.executable(name)
-            key = (name, shape)
-            if key not in loaded:
-                loaded.setdefault(key, self.executable(name, *settings, shape=shape))
-            return loaded[key]
-
-        net = Net(self.manifest, provide, decide, first, meter)
-        for name in self.variants if preload else ():
-            for shape in range(len(self.manifest.signatures)):
-                provide(name, shape)
-        if pieces is not None and preload:
-            pieces.load_all()
+        loaded = LoadedVariants(self, settings)
+        net = Net(self.manifest, loaded, decide, first, meter)
+        if preload:
+            loaded.load_all()
         return net
 
     def executable(
@@ -188,11 +178,12 @@ class Library:
         """
         if name not in self.variants:
             raise unknown_variant(name, self.variants)
-        part = self._part(self.manifest.variant(name).executables[shape])
+        shapes = self.manifest.variant(name).executables
+        part = self._part(shapes[shape], [key for each in shapes for key in each.weights])
         return self._executable(name, (part,), threads, spin_us)
 
-    def _part(self, record: CompiledRecord) -> Part:
-        """Load code and weights; LibraryError where the library was closed."""
+    def _part(self, record: CompiledRecord, read: Iterable[str]) -> Part:
+        """Load code and weights; UsageError where the library was closed."""
         if not self.close.alive:
             raise UsageError(f"this library is closed; load {self.folder} again")
         device = DEVICES[self.manifest.board.device]
@@ -201,7 +192,7 @@ class Library:
         with self._loading:
             machine = load_code(self._files.read(code), self.folder / record.code, devices)
             weights = tvm_ffi.Array([self._weight(key, device) for key in record.weights])
-            return Part(machine, weights)
+            return Part(machine, weights, {key: self._arrays[key] for key in read})
 
     def _executable(
         self,
@@ -214,25 +205,40 @@ class Library:
         board = self.manifest.board
         count = threads or board.thread_count
         with self._loading:
-            return Executable(name, parts, board.device, count, board.affinity, spin_us, running)
+            made = Executable(name, parts, board.device, count, board.affinity, spin_us, running)
+            self._executables.add(made)
+            return made
 
     def pieces(self, threads: int | None = None, spin_us: int = SPIN_US) -> Pieces | None:
         """What networks are put together of; None where the library holds whole variants alone."""
         if self.manifest.composition is None:
             return None
 
+        def load(cell: CompiledRecord) -> Part:
+            return self._part(cell, cell.weights)
+
         def make(name: str, parts: Sequence[Part], running: Turn) -> Executable:
             return self._executable(name, parts, threads, spin_us, running)
 
-        return Pieces(self.manifest.composition, self._part, make)
+        return Pieces(self.manifest.composition, load, make)
+
+    def forget_weights(self) -> None:
+        """Give up tensors that no loaded variant has; on a GPU, their memory."""
+        with self._loading:
+            used = {key for executable in self._executables for key in executable.weights_read}
+            self._weights = {key: self._weights[key] for key in self._weights.keys() & used}
 
     def _weight(self, key: str, device: tuple[int, int]) -> Tensor:
         """Return a tensor on the device, brought there when first asked for."""
         if key not in self._weights:
             if key not in self._arrays:
                 raise LibraryError(f"no weights file holds {key!r}; rebuild the library")
-            tensor = tvm_ffi.from_dlpack(self._arrays[key])
-            self._weights[key] = tensor if device == CPU else copy_to(tensor, device)
+            array = self._arrays[key]
+            tensor = tvm_ffi.from_dlpack(array)
+            if device != CPU:
+                tensor = copy_to(tensor, device)
+                give_back_pages(whole_pages([array]))
+            self._weights[key] = tensor
         return self._weights[key]
 
 

@@ -4,7 +4,8 @@ Threads: `net(x)` may be called from several threads; calls of one variant take 
 never waits for a running call: that call ends on the variant it began with, the next one starts
 on the new variant. Switches among themselves take turns.
 
-Memory: a switch gives back the buffers of activations that TVM keeps for the variant before.
+Memory: all variants have their activations in one arena. A switch gives back the pages of weights
+that the variant before alone reads; `drop_unused` and `close` give back the rest.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from .executable import CPU, DEVICES, Executable
 from .follow.followed import Followed
 from .live.meter import Meter
 from .manifest import Manifest
+from .pieces.variants import LoadedVariants
 from .policies import Decide, Decision, Miss, Predicted
-from .runtime import give_back_unused
+from .runtime import give_back_all, give_back_unused
 from .shapes.choice import Choice
 from .streams.stream import Stream
 from .tensors import bind, borrowed_tensor, check_tensor, checked_array
@@ -65,7 +67,7 @@ class Net(Followed):
     def __init__(
         self,
         manifest: Manifest,
-        load: Callable[[str, int], Executable],
+        load: LoadedVariants,
         decide: Decide,
         variant: str,
         meter: Meter | None = None,
@@ -102,8 +104,12 @@ class Net(Followed):
         """Give up the variants and what they hold; UsageError if it is called from then on."""
         self._stop_following()
         with self._switching:
+            before = self._active
             self._active = self._load = self._decide = cast(Any, _Closed())
-            give_back_unused()
+            if not isinstance(before, _Closed):
+                before.give_back_weights(None)
+            del before
+            give_back_all()
 
     @property
     def variant(self) -> str:
@@ -213,8 +219,7 @@ class Net(Followed):
             decision = decide(before)
             decided = time.perf_counter()
             if decision.variant != before:
-                self._active = self._load(decision.variant, 0)
-                give_back_unused()
+                self._put_in_place(decision.variant)
             switched = time.perf_counter()
         switch = Switch(
             from_variant=before,
@@ -229,6 +234,27 @@ class Net(Followed):
         )
         self._meter.switched(switch)
         return switch
+
+    def _put_in_place(self, variant: str) -> None:
+        """Let the next call run another variant; what only the last one needs is given back."""
+        before, self._active = self._active, self._load(variant, 0)
+        before.give_back_weights(self._active)
+        give_back_unused()
+
+    def drop_unused(self) -> None:
+        """Give up every variant but the active one, and the memory of calls that have ended.
+
+        For when memory is short: beside the weights it frees code and activations. A variant that
+        is dropped is loaded again when it is used next, a millisecond or more each. A call that is
+        under way ends on what it began with.
+
+        Raises:
+            UsageError: the net or its library is closed.
+
+        """
+        with self._switching:
+            self._load.drop_all_but(self._active)
+            give_back_all()
 
 
 def _asked_for(variant: str) -> Decision:

@@ -16,9 +16,9 @@ import numpy as np
 from ..errors import LibraryError, UsageError
 from ..targets.machine import kernel_is_foreign
 from .executable import Executable
-from .ffi import Tensor
 from .loader import Library
 from .manifest import BoardRecord, FunctionRecord
+from .native.ffi import Tensor
 from .tensors import checked_array, to_tensor
 from .weights import Array
 

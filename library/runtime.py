@@ -17,15 +17,16 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from ..errors import LibraryError, RuntimeMissing, WrongBoard, first_line
 from ..targets.board import Affinity
 from ..targets.detect import this_architecture
 from ..targets.machine import cpu_flags, fastest_cpus
-from .ffi import tvm_ffi
 from .manifest import RUNTIME_FOLDER, BoardRecord, Manifest
+from .native import arena, pool
 from .native import build as pool_build
-from .native import pool
+from .native.ffi import tvm_ffi
 from .native.turns import LOAD_CODE, Turn
 from .reader import LibraryFolder
 
@@ -33,7 +34,7 @@ ROAMING = Affinity()
 SPIN_US = 200
 _ANY_TVM_FUNCTION = "runtime.NumThreads"
 _loading = Turn(LOAD_CODE)
-_modules: dict[bytes, Any] = {}  # by the SHA-256 of their code
+_modules: WeakValueDictionary[bytes, _Code] = WeakValueDictionary()  # by the SHA-256 of their code
 _names = itertools.count(1)
 _configured = threading.local()
 
@@ -124,40 +125,59 @@ def _listed(cpus: Iterable[int]) -> str:
 
 
 def give_back_unused() -> None:
-    """Free the buffers that TVM keeps from earlier calls, of all variants; those in use stay."""
+    """Free what earlier calls left in TVM's pools: outputs, and activations of older libraries."""
     tvm_ffi.get_global_func("vm.builtin.memory_manager.clear")()
 
 
-def load_code(code: bytes, path: Path, devices: tuple[tuple[int, int], ...]) -> Any:
+def give_back_all() -> None:
+    """Free the arena, too; what a call or an app's tensor uses stays."""
+    arena.clear()
+    give_back_unused()
+
+
+class _Code:
+    """A loaded library of code. It is unloaded when neither this nor a function of it is left."""
+
+    def __init__(self, code: bytes, name: str) -> None:
+        with open(os.memfd_create(f"adaspring:{name}"), "wb") as file:
+            file.write(code)
+            file.flush()
+            fresh = _fresh_name(file.fileno())
+            self.module = tvm_ffi.get_global_func("ffi.Module.load_from_file.so")(fresh, "so")
+            pool.give_to(fresh)
+
+
+class Machine:
+    """A virtual machine: its functions by name. It keeps its code loaded."""
+
+    def __init__(self, code: _Code, devices: tuple[tuple[int, int], ...]) -> None:
+        self._code = code
+        self._machine = code.module["vm_load_executable"]()
+        pooled = 2
+        words = (word for pair in devices for word in (*pair, pooled))
+        with arena.in_tvms_place():
+            self._machine["vm_initialization"](*words)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._machine[name]
+
+
+def load_code(code: bytes, path: Path, devices: tuple[tuple[int, int], ...]) -> Machine:
     """Return the virtual machine of a compiled library, started on (type, index) devices.
 
     The bytes given are what is run: they are loaded from memory of this process, not from a file
-    that may be another by then. TVM never unloads code, so equal bytes are loaded once.
+    that may be another by then. Equal bytes are loaded once, as long as a machine runs them.
     """
+    digest = hashlib.sha256(code).digest()
     try:
-        machine = _module(code, path.name)["vm_load_executable"]()
-        pooled = 2
-        machine["vm_initialization"](*(word for pair in devices for word in (*pair, pooled)))
+        with _loading:
+            loaded = _modules.get(digest)
+            if loaded is None:
+                loaded = _modules[digest] = _Code(code, path.name)
+            return Machine(loaded, devices)
     except (OSError, RuntimeError, ValueError, AttributeError) as error:
         why = f"{path}: cannot be loaded: {first_line(error)}"
         raise LibraryError(f"{why}; rebuild the library") from error
-    return machine
-
-
-def _module(code: bytes, name: str) -> Any:
-    digest = hashlib.sha256(code).digest()
-    with _loading:
-        if digest not in _modules:
-            with open(os.memfd_create(f"adaspring:{name}"), "wb") as file:
-                file.write(code)
-                file.flush()
-                load = tvm_ffi.get_global_func("ffi.Module.load_from_file.so")
-                fresh = _fresh_name(file.fileno())
-                module = load(fresh, "so")
-                pool.give_to(fresh)
-            tvm_ffi.get_global_func("ffi.ModuleGlobalsAdd")(module)  # as tvm_ffi.load_module does
-            _modules[digest] = module
-        return _modules[digest]
 
 
 def _fresh_name(descriptor: int) -> str:

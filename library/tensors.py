@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .ffi import Tensor, tvm_ffi
 from .manifest import Signature, TensorSpec
+from .native.ffi import Tensor, tvm_ffi
 from .weights import ALIGNMENT_BYTES, Array, aligned_copy
 
 

@@ -6,9 +6,10 @@ on a boundary that it accepts, which safetensors' own writer does not see to.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
-from collections.abc import Iterator
-from mmap import ACCESS_COPY, mmap
+from collections.abc import Iterable, Iterator
+from mmap import ACCESS_COPY, MADV_DONTNEED, PAGESIZE, mmap
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +22,8 @@ from ..errors import LibraryError
 ALIGNMENT_BYTES = 64  # TVM's compiled code loads whole vectors from 64-byte boundaries
 Array = NDArray[np.generic]
 
+_madvise = ctypes.CDLL(None).madvise
+_madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _LENGTH_BYTES = 8  # of the header's length, little endian, before the header
 # The format allows no holes between tensors, so what fills up to the next boundary is one too.
 # The name of a weight's tensor holds an @ (`TensorPool.add`), so it is never one of these.
@@ -112,6 +115,29 @@ def _tensor(mapping: mmap, data_at: int, entry: _Entry) -> Array:
     if (data_at + begin) % ALIGNMENT_BYTES:
         raise ValueError(f"a tensor is not on a boundary of {ALIGNMENT_BYTES} bytes")
     return array
+
+
+Span = tuple[int, int]  # addresses, from and up to
+
+
+def whole_pages(arrays: Iterable[Array]) -> tuple[Span, ...]:
+    """Return where whole pages hold nothing but these arrays of `map_tensors`."""
+    spans: list[Span] = []
+    for begin, size_bytes in sorted((array.ctypes.data, array.nbytes) for array in arrays):
+        end = begin + size_bytes + _missing_bytes(size_bytes)
+        spans.append((spans.pop()[0] if spans and spans[-1][1] == begin else begin, end))
+    paged = ((-(-begin // PAGESIZE) * PAGESIZE, end // PAGESIZE * PAGESIZE) for begin, end in spans)
+    return tuple(span for span in paged if span[0] < span[1])
+
+
+def give_back_pages(spans: Iterable[Span]) -> None:
+    """Take pages of mapped weights out of this process.
+
+    The kernel may use their memory for something else then, without looking who reads them. Who
+    does, a call under way too, gets them from the file again: nobody has written to them.
+    """
+    for begin, end in spans:
+        _madvise(begin, end - begin, MADV_DONTNEED)
 
 
 def aligned_copy(value: Array) -> Array:

@@ -59,7 +59,8 @@ def test_it_holds_the_types_mark_and_the_tuning_logs_that_ship(wheel):
 
 def test_it_holds_the_thread_pool_compiled_from_the_source_that_it_holds(wheel):
     native = wheel / "adaspring" / "library" / "native"
-    assert (native / "pool.c").read_bytes() == build.SOURCE.read_bytes()
+    for source in (build.SOURCE, build.ARENA):
+        assert (native / source.name).read_bytes() == source.read_bytes()
     assert [file.name for file in native.glob("*.so")] == [build.file_name()]
     assert hasattr(ctypes.CDLL(str(native / build.file_name())), "adaspring_pool_launch")
 

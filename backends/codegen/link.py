@@ -52,7 +52,7 @@ def linker(architecture: str) -> Callable[..., None]:
 
     def link(output: str, objects: list[str], **_: object) -> None:
         done = subprocess.run(
-            [command, "-shared", "-o", output, *map(str, objects)],
+            [command, "-shared", "--strip-debug", "-o", output, *map(str, objects)],
             capture_output=True,
             text=True,
             check=False,

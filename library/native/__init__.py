@@ -1,1 +1,1 @@
-"""The library's native part: one thread pool for the process (`pool.c`)."""
+"""The library's native part: the process's thread pool (`pool.c`) and arena (`arena.c`)."""

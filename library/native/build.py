@@ -1,6 +1,6 @@
-"""Compiles the thread pool; standard library alone, because `setup.py` runs this file by itself.
+"""Compiles thread pool and arena; standard library alone, because `setup.py` runs this file.
 
-The compiled file's name holds the digest of its source, so that none serves for another source.
+The compiled file's name holds the digest of its sources, so that none serves for others.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("pool.c")
+ARENA = Path(__file__).with_name("arena.c")
 _OPTIONS = ("-std=c11", "-O2", "-shared", "-fPIC", "-pthread", "-fvisibility=hidden")
 _LIBRARIES = ("-ldl",)
 _TIMEOUT_S = 60
@@ -19,7 +20,7 @@ _TIMEOUT_S = 60
 
 def file_name(machine: str = platform.machine()) -> str:
     """Return the name of the pool that is compiled for machines of a kind."""
-    text = SOURCE.read_bytes() + " ".join((*_OPTIONS, *_LIBRARIES)).encode()
+    text = SOURCE.read_bytes() + ARENA.read_bytes() + " ".join((*_OPTIONS, *_LIBRARIES)).encode()
     return f"pool-{machine}-{hashlib.sha256(text).hexdigest()[:16]}.so"
 
 
@@ -36,7 +37,8 @@ def build(compiler: str, folder: Path, machine: str = platform.machine()) -> Pat
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".pool-", dir=folder) as unfinished:
         output = Path(unfinished) / "pool.so"
-        command = [compiler, *_OPTIONS, "-o", str(output), str(SOURCE), *_LIBRARIES]
+        command = [compiler, *_OPTIONS, "-o", str(output)]
+        command += [str(SOURCE), str(ARENA), *_LIBRARIES]
         subprocess.run(
             command, check=True, timeout=_TIMEOUT_S, capture_output=True, stdin=subprocess.DEVNULL
         )

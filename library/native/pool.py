@@ -16,8 +16,8 @@ from pathlib import Path
 
 from ...errors import LibraryError, RuntimeMissing
 from ...targets.machine import cache_folder
-from ..ffi import tvm_ffi
 from .build import SOURCE, build, file_name
+from .ffi import tvm_ffi
 from .turns import LOAD_POOL, Turn
 
 # Functions of tvm_ffi that bring an error from a worker to the caller, in the order of `pool.c`.
@@ -36,12 +36,12 @@ _loading = Turn(LOAD_POOL)
 def use(threads: int, cpus: Sequence[int], *, pinned: bool, spin_us: int) -> None:
     """Let this thread's launches use `threads` threads on these processors."""
     numbers = (ctypes.c_int * len(cpus))(*cpus)
-    _pool().adaspring_pool_use(threads, numbers, len(cpus), pinned, ctypes.c_int64(spin_us))
+    native().adaspring_pool_use(threads, numbers, len(cpus), pinned, ctypes.c_int64(spin_us))
 
 
 def thread_count() -> int:
     """How many threads a launch of this thread uses, where the pool is free."""
-    return int(_pool().adaspring_pool_threads())
+    return int(native().adaspring_pool_threads())
 
 
 def give_to(code: str) -> None:
@@ -51,7 +51,7 @@ def give_to(code: str) -> None:
         LibraryError: no such file is loaded.
 
     """
-    if _pool().adaspring_pool_give_to(os.fsencode(code)) != 0:
+    if native().adaspring_pool_give_to(os.fsencode(code)) != 0:
         raise LibraryError(f"{code}: cannot be given the thread pool; it is not loaded")
 
 
@@ -72,7 +72,8 @@ def load(file: str) -> None:
             _loaded.append(_start(file))
 
 
-def _pool() -> ctypes.PyDLL:
+def native() -> ctypes.PyDLL:
+    """Return the compiled code, loaded; RuntimeMissing where there is none and none can be made."""
     if not _loaded:
         file = path()
         try:

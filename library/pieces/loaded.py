@@ -61,6 +61,11 @@ class Pieces:
             for cell in segment.cells:
                 self._part(index, cell.name)
 
+    def drop_all_but(self, name: str) -> None:
+        """Give up every cell that a combination does not have."""
+        kept = set(enumerate(name.split(BETWEEN))) if BETWEEN in name else set()
+        self._parts = {key: part for key, part in self._parts.items() if key in kept}
+
     def _part(self, index: int, name: str) -> Part:
         key = (index, name)
         if key not in self._parts:

@@ -20,7 +20,7 @@ from typing import NoReturn
 
 import msgspec
 
-from ....library.ffi import tvm_ffi
+from ....library.native.ffi import tvm_ffi
 from ....library.runtime import ROAMING, check_affinity
 from ....targets import Board, load_board
 from ..description import (

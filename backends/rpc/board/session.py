@@ -17,7 +17,7 @@ from typing import Any
 
 from ....errors import RuntimeMissing
 from ....files.replace import TemporaryFolder
-from ....library.ffi import tvm_ffi
+from ....library.native.ffi import tvm_ffi
 from ....targets import Affinity
 from ...tvm_threads import use_threads
 from ..process_exit import die_with_parent

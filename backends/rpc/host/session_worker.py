@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 # The package's own tvm_ffi comes first: imported by tvm, it would bring torch along.
-from ....library.ffi import tvm_ffi
+from ....library.native.ffi import tvm_ffi
 from ...candidate_worker import TIMING
 from ..description import INFO_FUNCTION
 

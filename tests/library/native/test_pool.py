@@ -17,8 +17,8 @@ import adaspring
 from adaspring import targets
 from adaspring.errors import LibraryError, RuntimeMissing, UsageError
 from adaspring.explore.board.runtime import runtime_files
-from adaspring.library.ffi import tvm_ffi
 from adaspring.library.native import build, pool
+from adaspring.library.native.ffi import tvm_ffi
 
 from ...support.parallel_library import (
     expected,
