@@ -13,7 +13,7 @@ import pytest
 
 import adaspring
 from adaspring.errors import UsageError
-from adaspring.library.executable import Executable
+from adaspring.library.executable import Executable, Part
 from adaspring.library.native import arena
 from adaspring.library.net import Net
 from adaspring.library.tensors import to_tensor
@@ -187,7 +187,7 @@ def test_a_call_that_is_under_way_ends_on_the_variant_that_is_dropped_meanwhile(
         go_on.wait(10)
         return executable.run([x])[0]
 
-    slow = Executable("wide", {"main": main}, [], "cpu", 1)
+    slow = Executable("wide", [Part({"main": main}, [])], "cpu", 1)
     net = Net(library.manifest, Loaded(slow, library.executable("narrow")), None, "wide")
     answered: list[np.ndarray] = []
     thread = threading.Thread(target=lambda: answered.append(net(sample())))
@@ -340,4 +340,4 @@ def test_the_arena_is_no_ones_who_gives_up_a_tensor_late(library):
 
 
 def test_an_executable_without_mapped_weights_has_nothing_to_give_back():
-    Executable("dense", {"main": None}, [], "cpu", 1).give_back_weights(None)
+    Executable("dense", [Part({"main": None}, [])], "cpu", 1).give_back_weights(None)
