@@ -117,7 +117,9 @@ def _fill(folder: Path, parts: LibraryParts) -> Manifest:
     (folder / CODE_FOLDER).mkdir()
     (folder / WEIGHTS_FOLDER).mkdir()
     variants = tuple(_add_variant(folder, variant, pool) for variant in parts.variants)
-    composition = parts.composition and _add_composition(folder, parts.composition, pool)
+    composition = None
+    if parts.composition is not None:
+        composition = _add_composition(folder, parts.composition, pool)
     pool.save(folder / WEIGHTS_FOLDER / "shared.safetensors")
     runtime = None
     if parts.runtime_paths:

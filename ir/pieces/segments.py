@@ -71,7 +71,7 @@ def _alone(model: Model, graph: Graph) -> Iterator[relax.Var]:
 
 def _last_reads(graph: Graph) -> dict[relax.Var, int]:
     """Where each variable is read last; what the network returns is read behind all bindings."""
-    found = {}
+    found = dict[relax.Var, int]()
     for place, (_, value) in enumerate(graph.bindings):
         found |= dict.fromkeys(variables(value), place)
     return found | dict.fromkeys(graph.outputs(), len(graph.bindings))

@@ -41,8 +41,9 @@ def _cost_faults(where: str, record: Cost | Combination) -> Iterable[str]:
     for field, figure in _figures(record).items():
         if not is_time(figure.when):
             yield f"{where}: {field} has no ISO 8601 time with a zone, but {figure.when!r}"
-        is_share = isinstance(figure, MetricFigure) and figure.unit == "ratio"
-        if is_share and not 0 <= figure.value <= 1:
+        if not isinstance(figure, MetricFigure) or figure.unit != "ratio":
+            continue
+        if not 0 <= figure.value <= 1:
             yield f"{where}: {figure.name} {figure.value} is no share in [0, 1]"
 
 

@@ -20,7 +20,7 @@ class Present:
 
     def prepare(self, spaces: Spaces) -> Decide:
         """Read the costs once; a decision is then a look into them."""
-        options = Options(spaces.each)
+        options = Options(spaces)
 
         def decide(context: Context, current: str | None = None) -> Decision:
             name = spaces.plainest if current is None else current

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 
 from ....errors import RuntimeMissing
-from ....library import ffi  # noqa: F401 (tvm_ffi without torch, before tvm imports it)
+from ....library.native import ffi  # noqa: F401 (tvm_ffi without torch, before tvm imports it)
 from ..process_exit import exit_on_sigterm
 from ..protocol import Address, enable_keepalive, listen
 
