@@ -44,7 +44,7 @@ def optimum(space: Space, goal: Goal) -> float | None:
               for row, low, high in floors if np.isfinite(low) or np.isfinite(high)),
         ],
         integrality=binary,
-        bounds=Bounds(0, np.append(np.ones(count - 1), np.inf)),
+        bounds=Bounds(0, np.ones(count)),
         options={"mip_rel_gap": GAP_RATIO},
     )  # fmt: skip
     if found.status == 2:
@@ -80,8 +80,13 @@ def figure_rows(space: Space, goal: Goal, count: int) -> np.ndarray:
     rows = np.zeros((4, count))
     for row, values in zip(rows, joined, strict=True):
         row[: len(values)] = values
-    rows[3, -1] = 1.0
+    rows[3, -1] = largest_size(space)
     return rows
+
+
+def largest_size(space: Space) -> float:
+    """The largest activations of any cell."""
+    return float(max(part.activations_bytes.max() for part in space.segments))
 
 
 def flow(sizes: list[int], pairs: list[int], count: int) -> LinearConstraint:
@@ -103,10 +108,10 @@ def flow(sizes: list[int], pairs: list[int], count: int) -> LinearConstraint:
 
 
 def largest(space: Space, sizes: list[int], count: int) -> LinearConstraint:
-    """The last variable is at least every segment's activations."""
+    """The last variable, a share of the largest there are, is at least all activations."""
     table, first = lil_array((len(sizes), count)), np.cumsum([0, *sizes])
-    scales = max(part.activations_bytes.max() for part in space.segments)
     for place, part in enumerate(space.segments):
-        table[place, first[place] : first[place + 1]] = -part.activations_bytes / scales
-        table[place, count - 1] = 1 / scales
+        shares = part.activations_bytes / largest_size(space)
+        table[place, first[place] : first[place + 1]] = -shares
+        table[place, count - 1] = 1
     return LinearConstraint(csr_array(table), 0, np.inf)
