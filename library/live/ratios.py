@@ -32,6 +32,7 @@ MACHINE, MOMENT, OWN = 0, 1, 2
 
 # Standard deviations of logarithms, before anything was measured.
 _SHARED_DEVIATION, _OWN_DEVIATION = 0.3, 0.05
+_MOST_OWN_DEVIATION = 0.15
 # After so long without a call, what was learnt is worth 1 / e of what it was.
 _MOMENT_FADES_S, FADES_S = 600.0, 7 * 86400.0
 _STEP_S = 1.0
@@ -177,8 +178,23 @@ class Ratios:
         else:
             self._suspect = surprise
             return
+        self._take(gain, surprise, variance)
+        for place in owned:
+            self._restrain(place)
+
+    def _take(self, gain: Floats, surprise: float, variance: float) -> None:
         self.mean += gain * (surprise / variance)
         self.covariance -= np.multiply.outer(gain, gain / variance)
+
+    def _restrain(self, place: int) -> None:
+        """Lead a name's own back where steps of all alike have made it uncertain.
+
+        It counts as seen at 0, as surely as leaves it no more than the most deviation.
+        """
+        variance, most = self.covariance[place, place], _MOST_OWN_DEVIATION**2
+        if variance > most:
+            noise = most * variance / (variance - most)
+            self._take(self.covariance[place].copy(), -self.mean[place], variance + noise)
 
     def _widen(self, surprise: float, places: Places, shares: Floats) -> None:
         """Make the causes of a step uncertain: of names that are new beside known ones, their own.

@@ -140,6 +140,18 @@ def test_load_that_ends_while_another_variant_is_put_in_place_is_not_held_agains
     assert believed(live, "small") == pytest.approx(1.0, rel=0.07)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_machine_that_goes_to_and_fro_is_not_put_down_to_the_variant_that_runs(live, clock, seed):
+    rng = np.random.default_rng(seed)
+    call(live, clock, ["dense"], noise(rng, 1000))
+    for _ in range(75):
+        ratio, count = rng.choice([1.0, 1.7]), rng.integers(20, 80)
+        call(live, clock, ["small"], ratio * noise(rng, int(count)))
+    call(live, clock, ["small"], noise(rng, 200))
+    for name in RECORDED_MS:
+        assert believed(live, name) == pytest.approx(1.0, rel=0.1), name
+
+
 def test_a_slow_drift_is_followed(live, clock, rng):
     settle(live, clock, rng)
     call(live, clock, ["dense"], np.linspace(1.0, 2.0, 3000) * noise(rng, 3000))
