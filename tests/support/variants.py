@@ -121,3 +121,22 @@ THREE = (
     variant("middle", 0.96, 4, 6000, 20),
     variant("small", 0.90, 2, 5000, 8),
 )
+
+
+WHERE_NOTHING_MEETS_ALL = (
+    # accuracy is given up first: the most accurate of those in time
+    ({"latency_budget_ms": 5, "metric_floor": 0.97}, "middle", ("metric",)),
+    ({"metric_floor": 0.99}, "best", ("metric",)),
+    # nothing is in time: the fastest of those accurate enough
+    ({"latency_budget_ms": 1}, "small", ("latency",)),
+    ({"latency_budget_ms": 1, "metric_floor": 0.95}, "middle", ("latency",)),
+    ({"latency_budget_ms": 1, "metric_floor": 0.99}, "small", ("metric", "latency")),
+    # nothing fits in memory: the smallest, whatever else
+    ({"memory_budget_bytes": 1}, "small", ("memory",)),
+    (
+        {"memory_budget_bytes": 1, "latency_budget_ms": 1, "metric_floor": 1.0},
+        "small",
+        ("metric", "latency", "memory"),
+    ),
+)
+"""A context, which of three variants it gets, and what was given up for it."""

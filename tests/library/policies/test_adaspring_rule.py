@@ -14,7 +14,13 @@ from adaspring.errors import UsageError
 from adaspring.library.context import Context
 from adaspring.library.policies import LambdaRule
 
-from ...support.variants import THREE, by_metric, choose, variant
+from ...support.variants import (
+    THREE,
+    WHERE_NOTHING_MEETS_ALL,
+    by_metric,
+    choose,
+    variant,
+)
 
 
 def pick(variants=THREE, current=None, **context):
@@ -58,19 +64,7 @@ def test_the_score_is_adasprings_rule():
 
 @pytest.mark.parametrize(
     ("context", "chosen", "relaxed"),
-    [
-        ({"latency_budget_ms": 5, "metric_floor": 0.97}, "middle", ("metric",)),
-        ({"metric_floor": 0.99}, "best", ("metric",)),
-        ({"latency_budget_ms": 1}, "small", ("latency",)),
-        ({"latency_budget_ms": 1, "metric_floor": 0.95}, "middle", ("latency",)),
-        ({"latency_budget_ms": 1, "metric_floor": 0.99}, "small", ("metric", "latency")),
-        ({"memory_budget_bytes": 1}, "small", ("memory",)),
-        (
-            {"memory_budget_bytes": 1, "latency_budget_ms": 1, "metric_floor": 1.0},
-            "small",
-            ("metric", "latency", "memory"),
-        ),
-    ],
+    WHERE_NOTHING_MEETS_ALL,
 )
 def test_where_nothing_meets_all_the_gravest_is_nearest_and_the_record_says_so(
     context, chosen, relaxed

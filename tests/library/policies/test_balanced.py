@@ -10,7 +10,14 @@ from adaspring.errors import UsageError
 from adaspring.library.context import Context
 from adaspring.library.policies import Balanced, Predicted
 
-from ...support.variants import THREE, by_metric, choose, spaces, variant
+from ...support.variants import (
+    THREE,
+    WHERE_NOTHING_MEETS_ALL,
+    by_metric,
+    choose,
+    spaces,
+    variant,
+)
 
 
 def pick(variants=THREE, current=None, worth=0.05, **context):
@@ -55,22 +62,7 @@ def test_a_full_battery_counts_a_tenth_and_mains_nothing():
 
 @pytest.mark.parametrize(
     ("context", "chosen", "relaxed"),
-    [
-        # accuracy is given up first: the most accurate of those in time
-        ({"latency_budget_ms": 5, "metric_floor": 0.97}, "middle", ("metric",)),
-        ({"metric_floor": 0.99}, "best", ("metric",)),
-        # nothing is in time: the fastest of those accurate enough
-        ({"latency_budget_ms": 1}, "small", ("latency",)),
-        ({"latency_budget_ms": 1, "metric_floor": 0.95}, "middle", ("latency",)),
-        ({"latency_budget_ms": 1, "metric_floor": 0.99}, "small", ("metric", "latency")),
-        # nothing fits in memory: the smallest, whatever else
-        ({"memory_budget_bytes": 1}, "small", ("memory",)),
-        (
-            {"memory_budget_bytes": 1, "latency_budget_ms": 1, "metric_floor": 1.0},
-            "small",
-            ("metric", "latency", "memory"),
-        ),
-    ],
+    WHERE_NOTHING_MEETS_ALL,
 )
 def test_where_nothing_meets_all_the_gravest_is_nearest_and_the_record_says_so(
     context, chosen, relaxed
