@@ -32,13 +32,13 @@ class Moment:
 DAY: tuple[Moment, ...] = (
     # battery, deadline and memory; how much accuracy may be given up
     Moment("07:00", "no hurry", 1.0, 4.0, 2.0),
-    Moment("10:00", "camera on", 0.8, 0.35, 2.0),
-    Moment("12:00", "a cheque", 0.7, 1.5, 2.0, accuracy_drop=0.0),
-    Moment("13:00", "two apps", 0.6, 0.9, 2.0),
-    Moment("16:00", "memory short", 0.4, 0.35, 0.8, accuracy_drop=0.02),
-    Moment("19:00", "battery saver", 0.2, 0.6, 0.8),
-    Moment("21:00", "a cheque again", 0.15, 1.5, 2.0, accuracy_drop=0.0),
-    Moment("22:00", "last 5 %", 0.05, 0.5, 0.5),
+    Moment("10:00", "camera on", 0.8, 0.3, 2.0),
+    Moment("12:00", "a cheque", 0.7, 2.0, 2.0, accuracy_drop=0.0),
+    Moment("13:00", "two apps", 0.6, 1.2, 2.0),
+    Moment("16:00", "memory short", 0.4, 1.2, 0.42, accuracy_drop=0.02),
+    Moment("19:00", "battery saver", 0.2, 0.8, 0.8),
+    Moment("21:00", "a cheque again", 0.15, 2.0, 2.0, accuracy_drop=0.0),
+    Moment("22:00", "last 5 %", 0.05, 0.3, 0.5),
 )
 
 
@@ -62,7 +62,7 @@ def live(library: Library, images: np.ndarray, labels: np.ndarray) -> tuple[Live
     for moment in DAY:
         context = Context(
             battery_ratio=moment.battery_ratio,
-            latency_budget_ms=_times(moment.deadline_ratio, dense.latency_p90_ms),
+            latency_budget_ms=_times(moment.deadline_ratio, dense.latency_p50_ms),
             memory_budget_bytes=_whole(_times(moment.memory_ratio, dense.peak_memory_bytes)),
             metric_floor=_floor(dense.metric, moment.accuracy_drop),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..manifest import Cost, Manifest
+from ..manifest import Composition, Cost, Figure, Manifest
 
 _LEAST_MS, _MOST_MS = 1e-6, 1e9
 
@@ -59,10 +59,23 @@ def _costs(manifest: Manifest) -> Iterator[tuple[str, Recorded]]:
     for variant in manifest.variants:
         for shape, executable in enumerate(variant.executables):
             yield name_at(variant.name, shape), _recorded(executable.cost)
-    composition = manifest.composition
-    for number, segment in enumerate(composition.segments if composition is not None else ()):
+    if manifest.composition is not None:
+        yield from _cells(manifest.composition)
+
+
+def _cells(composition: Composition) -> Iterator[tuple[str, Recorded]]:
+    """Cells as they are within a combination, so that they add up to what that takes."""
+    latency, count = composition.latency, len(composition.segments)
+    scale = 1.0 if latency is None else latency.scale
+    offset_ms = 0.0 if latency is None else latency.offset_ms / count
+
+    def within(figure: Figure | None) -> float | None:
+        return None if figure is None else max(scale * figure.value + offset_ms, 0.0)
+
+    for number, segment in enumerate(composition.segments):
         for cell in segment.cells:
-            yield cell_name(number, cell.name), _recorded(cell.cost)
+            p50, p90 = cell.cost.latency_p50_ms, cell.cost.latency_p90_ms
+            yield cell_name(number, cell.name), Recorded(p50_ms=within(p50), p90_ms=within(p90))
 
 
 def _recorded(cost: Cost) -> Recorded:
