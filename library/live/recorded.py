@@ -66,16 +66,25 @@ def _costs(manifest: Manifest) -> Iterator[tuple[str, Recorded]]:
 def _cells(composition: Composition) -> Iterator[tuple[str, Recorded]]:
     """Cells as they are within a combination, so that they add up to what that takes."""
     latency, count = composition.latency, len(composition.segments)
-    scale = 1.0 if latency is None else latency.scale
-    offset_ms = 0.0 if latency is None else latency.offset_ms / count
 
-    def within(figure: Figure | None) -> float | None:
-        return None if figure is None else max(scale * figure.value + offset_ms, 0.0)
+    def within(figure: Figure | None, *, cold: bool = False) -> float | None:
+        if figure is None or latency is None:
+            return None if cold or figure is None else figure.value
+        offset_ms = latency.offset_ms + (latency.cold_offset_ms if cold else 0.0)
+        return max(latency.scale * figure.value + offset_ms / count, 0.0)
 
     for number, segment in enumerate(composition.segments):
         for cell in segment.cells:
             p50, p90 = cell.cost.latency_p50_ms, cell.cost.latency_p90_ms
-            yield cell_name(number, cell.name), Recorded(p50_ms=within(p50), p90_ms=within(p90))
+            yield (
+                cell_name(number, cell.name),
+                Recorded(
+                    p50_ms=within(p50),
+                    p90_ms=within(p90),
+                    cold_p50_ms=within(p50, cold=True),
+                    cold_p90_ms=within(p90, cold=True),
+                ),
+            )
 
 
 def _recorded(cost: Cost) -> Recorded:
