@@ -164,7 +164,7 @@ def _begin(
     suited = tuple(shape.only(chosen) for shape in shapes)
     whole = [variant for shape in suited for variant in shape.variants]
     composed = for_board(composed, board.site, progress)
-    cells = composed.pieces.every if composed is not None else ()
+    cells = (*composed.pieces.every, *composed.forms) if composed is not None else ()
     try:
         tuning, jobs = order_code(
             board.site, (*whole, *cells), plan.request.tuning, farms, progress
