@@ -77,7 +77,7 @@ def _taken(tensors: list[Tensor], levels: Levels | None) -> list[Tensor]:
     """What crosses as a form takes it."""
     if levels is None:
         return tensors
-    (floats,) = map(np.from_dlpack, tensors)
+    (floats,) = (np.from_dlpack(tensor).astype(np.float32) for tensor in tensors)
     limits = np.iinfo(levels.dtype)
     exact = np.rint(floats / np.float32(levels.scale)) + levels.zero_point
     return [to_tensor(exact.clip(limits.min, limits.max).astype(levels.dtype))]

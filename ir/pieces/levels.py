@@ -61,10 +61,10 @@ def forms(piece: Model, gives: Iterable[Levels], dtype: str) -> tuple[Form, ...]
     """
     taken = levels_taken(piece)
     takes = (None,) if taken is None else (None, taken.of_type(dtype))
-    gives = [None, *dict.fromkeys(levels.of_type(dtype) for levels in gives)]
+    given = (None, *dict.fromkeys(levels.of_type(dtype) for levels in gives))
     return tuple(
         Form(model=_form(piece, one, other), takes=one, gives=other)
-        for one, other in product(takes, gives)
+        for one, other in product(takes, given)
         if one is not None or other is not None
     )
 
