@@ -21,7 +21,7 @@ from .accuracy.doubts import doubts
 from .assemble import library_of
 from .board.code_jobs import CodeJob, build_all
 from .board.farms import Farms, farms_of
-from .board.tuned_code import order_code
+from .board.tuned_code import Network, order_code
 from .cells.compose import Composed, compose, for_board
 from .cells.on_board import NotInPieces, compose_on_board
 from .contenders import join_shapes, lost_on_test, make_contender, pass_gate
@@ -164,7 +164,9 @@ def _begin(
     suited = tuple(shape.only(chosen) for shape in shapes)
     whole = [variant for shape in suited for variant in shape.variants]
     composed = for_board(composed, board.site, progress)
-    cells = composed.pieces.every if composed is not None else ()
+    cells: tuple[Network, ...] = ()
+    if composed is not None:
+        cells = (*composed.pieces.every, *composed.forms)
     try:
         tuning, jobs = order_code(
             board.site, (*whole, *cells), plan.request.tuning, farms, progress

@@ -1,7 +1,8 @@
 """Which layers compute in 8 bits, and why the others do not.
 
 A layer computes in integers where docs/architecture.md calls it quantized: its input is quantized
-per tensor, its weight int8 per output channel. In any other form the same numbers come from floats.
+per tensor or comes in 8 bits, its weight int8 per output channel. In any other form the same
+numbers come from floats.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from .layers import Layer, layers
 from .model import Model
 
 _QUANTIZE, _DEQUANTIZE = "relax.quantize", "relax.dequantize"
+_EIGHT_BITS = ("uint8", "int8")
 
 
 def is_quantized(model: Model) -> bool:
@@ -46,8 +48,12 @@ def why_float(graph: Graph, layer: Layer) -> str | None:
 
 
 def input_dequantize(graph: Graph, layer: Layer) -> relax.Call | None:
-    """The dequantization of quantized values that a layer reads."""
+    """The dequantization that it reads of quantized values, or of an input of 8 bits."""
     read = graph.call(layer.input, _DEQUANTIZE)
-    if read is None or graph.call(read.args[0], _QUANTIZE) is None:
+    if read is None:
         return None
-    return read
+    source = graph.origin(read.args[0])
+    is_given = isinstance(source, relax.Var) and source not in graph.producers
+    if is_given and str(source.ty.dtype) in _EIGHT_BITS:
+        return read
+    return None if graph.call(source, _QUANTIZE) is None else read

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -63,15 +63,18 @@ def rebuild(
     weights: Mapping[str, np.ndarray],
     rewrite: Rewrite,
     result: relax.Expr | None = None,
+    inputs: Sequence[relax.Var] | None = None,
 ) -> Model:
     """Return `model` with the weights given and every binding's value as `rewrite` makes it.
 
     `rewrite(body, var, value)` gets each binding of the old function in order and returns its
     value in the new one (`body.of(value)` copies it), or None to drop the binding. `result` is the
     old variable that the new function returns, if it is not the one that the old function returns.
+    `inputs` are the new function's, where they are of other types than the old one's.
     """
     function, graph = model.function, Graph.of(model)
-    inputs = [relax.Var(p.name, p.ty) for p in function.params[: len(model.inputs)]]
+    if inputs is None:
+        inputs = [relax.Var(p.name, p.ty) for p in function.params[: len(model.inputs)]]
     old_vars = model.weight_vars()
     params = {
         name: relax.Var(

@@ -173,13 +173,14 @@ class Manifest(Signature, frozen=True, kw_only=True):
 
     @property
     def executables(self) -> tuple[tuple[str, Executable], ...]:
-        """All compiled code by whose it is: variants at every shape, then cells by segment."""
+        """All compiled code by whose it is: variants at every shape, then cells in every form."""
         whole = [(variant.name, each) for variant in self.variants for each in variant.executables]
         segments = self.composition.segments if self.composition is not None else ()
         cells = [
-            (f"{index}/{cell.name}", cell)
+            (f"{index}/{cell.name}", form)
             for index, segment in enumerate(segments)
             for cell in segment.cells
+            for form in (cell, *cell.forms)
         ]
         return (*whole, *cells)
 

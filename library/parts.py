@@ -20,7 +20,7 @@ from .manifest import (
     StateRecord,
     TensorSpec,
 )
-from .pieces.composition import Combination, LatencyPrediction, MetricPrediction
+from .pieces.composition import Combination, LatencyPrediction, Levels, MetricPrediction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +40,21 @@ class ExecutableParts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FormParts(ExecutableParts):
+    """A cell compiled again, to take or give levels; None: floats."""
+
+    takes: Levels | None = None
+    gives: Levels | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class CellParts(ExecutableParts):
-    """A compressed network, or one cell of a segment."""
+    """A compressed network, or one cell of a segment, with its further forms."""
 
     name: str
     recipe: str
     decisions: tuple[DecisionRecord, ...]
+    forms: tuple[FormParts, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,7 @@ from .parts import CellParts, CompositionParts, ExecutableParts, LibraryParts, V
 from .pieces.composition import (
     Cell,
     Composition,
+    Form,
     Segment,
 )
 from .reader import decode_manifest, digest_line
@@ -185,13 +186,19 @@ def _add_composition(folder: Path, parts: CompositionParts, pool: TensorPool) ->
 
 
 def _add_cell(folder: Path, index: int, parts: CellParts, pool: TensorPool) -> Cell:
-    code = f"{CODE_FOLDER}/cells/{index}/{parts.name}.so"
-    made = _add_executable(folder, code, parts, f"{index}.{parts.name}", pool)
+    code, name = f"{CODE_FOLDER}/cells/{index}/{parts.name}.so", f"{index}.{parts.name}"
+    made = _add_executable(folder, code, parts, name, pool)
+    forms = []
+    for number, form in enumerate(parts.forms):
+        code = f"{CODE_FOLDER}/forms/{index}/{parts.name}/{number}.so"
+        again = _add_executable(folder, code, form, name, pool)
+        forms.append(Form(**msgspec.structs.asdict(again), takes=form.takes, gives=form.gives))
     return Cell(
         **msgspec.structs.asdict(made),
         name=parts.name,
         recipe=parts.recipe,
         decisions=parts.decisions,
+        forms=tuple(forms),
     )
 
 

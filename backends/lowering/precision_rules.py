@@ -10,7 +10,7 @@ from tvm import relax
 from ..kernels import elementwise
 from ..kernels.sixteen_bit import STORED
 from . import layout_rules
-from .values import Dequantized, Quantized, SixteenBitValue, Static, Value
+from .values import Dequantized, Dynamic, Quantized, SixteenBitValue, Static, Value
 from .walk import QUANTIZATION, Rule, Walk, shape_of
 
 _LOWEST = {"uint8": 0, "int8": -128}
@@ -62,6 +62,8 @@ def dequantize(walk: Walk, call: relax.Call) -> Value | None:
     scale, zero = (walk.value_of(arg) for arg in call.args[1:3])
     if not isinstance(zero, Static):
         return None
+    if isinstance(value, Dynamic) and call.args[0] in walk.model.function.params:
+        value = _given(walk, value)
     if isinstance(value, Quantized) and one_scale is not None:
         zero_point = int(zero.array.item()) + value.offset
         return Dequantized(replace(value, scale=one_scale, zero_point=zero_point))
@@ -71,6 +73,20 @@ def dequantize(walk: Walk, call: relax.Call) -> Value | None:
         return None
     axis = int(call.attrs.axis) % value.array.ndim
     return Static(value.array, value.name, scale=scale.array.reshape(-1), scale_axis=axis)
+
+
+def _given(walk: Walk, value: Dynamic) -> Value:
+    """An input of 8 bits as the board's kernels keep such values; any other as it is."""
+    dtype, kept = str(value.expr.ty.dtype), walk.isa.int8.activation_dtype
+    if dtype not in _LOWEST:
+        return value
+    offset, expr = _LOWEST[kept] - _LOWEST[dtype], value.expr
+    if offset:
+        expr = walk.kernel(elementwise.shift_levels, expr, offset=offset, dtype=kept)
+    # which scale and zero point it stands for, only what dequantizes it says
+    return Quantized(
+        expr, value.channels_last, scale=1.0, zero_point=offset, dtype=dtype, offset=offset
+    )
 
 
 def astype(walk: Walk, call: relax.Call) -> Value | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from .affordable import divide_affordably
 from .answers import Answers
 from .cells import Pieces, make_cells
 from .divide import divide
+from .forms import CellForm, forms_of
 
 _STAGE = "judge combinations"
 _MOST_SAMPLES = 1000
@@ -33,7 +34,8 @@ _INT8_SPEEDUP = 3.0  # modelled, to choose what is measured
 class Composed:
     """A network in pieces, whose combinations were judged on samples of the validation split.
 
-    `probe` has those samples, `answers` what combinations give for them in the reference.
+    `probe` has those samples, `answers` what combinations give for them in the reference. `forms`
+    are those of the cells for one board.
     """
 
     pieces: Pieces
@@ -41,6 +43,7 @@ class Composed:
     survey: Survey
     answers: Answers
     probe: Probe
+    forms: tuple[CellForm, ...] = ()
 
 
 def compose(plan: Plan, probe: Probe, progress: Progress) -> Composed | None:
@@ -88,9 +91,11 @@ def _divide(plan: Plan, probe: Probe, progress: Progress) -> tuple[Model, ...]:
 
 
 def for_board(composed: Composed | None, site: Site, progress: Progress) -> Composed | None:
-    """The network in pieces, where they can be timed: on this machine."""
-    if composed is None or site.here:
-        return composed
+    """The network in pieces and the forms of its cells, where they can be timed: here."""
+    if composed is None:
+        return None
+    if site.here:
+        return replace(composed, forms=forms_of(composed.pieces, site.board))
     progress.note(f"{site.board.name} is not this machine: the network stays whole there")
     return None
 

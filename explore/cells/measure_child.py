@@ -1,10 +1,10 @@
 """`python -m adaspring.explore.cells.measure_child LIBRARY SAMPLES COMBINATIONS OUT SECONDS`.
 
 Runs and times a library's cells and combinations with nothing loaded but what an app loads.
-COMBINATIONS is a JSON file of names, the dense one first. OUT/cells.npz gets each cell's times,
-OUT/combinations.npz each combination's, by round, OUT/whole.npz those of the dense one and of the
-plainest variant, OUT/cold.npz those of calls of the dense one 50 ms apart, OUT/NAME.npz what the
-combination NAME, its slashes as commas, gives for all samples.
+COMBINATIONS is a JSON file of names, the dense one first. OUT/cells.npz gets the times of each cell
+and form, OUT/combinations.npz each combination's, by round, OUT/whole.npz those of the dense one
+and of the plainest variant, OUT/cold.npz those of calls of the dense one 50 ms apart, OUT/NAME.npz
+what the combination NAME, its slashes as commas, gives for all samples.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from ...library.loader import Library, load
+from ...library.native.ffi import Tensor
+from ...library.pieces.composition import Levels
 from ...library.tensors import to_tensor
 from ..measure.local_child import run_all
 from ..measure.timing import time_apart, time_in_turn
@@ -48,19 +50,37 @@ def main(library: str, samples: str, combinations: str, out: str, seconds: str) 
     print(json.dumps({"names": names}))
 
 
+def form_name(cell: str, number: int) -> str:
+    """Name a cell's form."""
+    return f"{cell}.form{number}"
+
+
 def _cell_times(
     library: Library, sample: Sequence[np.ndarray], seconds: float
 ) -> dict[str, np.ndarray]:
-    """Times of single calls of each cell, on what the dense ones before it give."""
+    """Times of single calls of each cell and form, on what the dense ones before it give."""
     pieces = library.pieces()
     assert pieces is not None, "the library is in pieces"
     tensors, calls = [to_tensor(value) for value in sample], {}
     for index, segment in enumerate(pieces.segments):
         for cell in segment.cells:
-            run = pieces.single(index, cell.name).run
-            calls[f"{index}.{cell.name}"] = partial(run, tensors)
+            name = f"{index}.{cell.name}"
+            calls[name] = partial(pieces.single(index, cell.name).run, tensors)
+            for number, form in enumerate(cell.forms):
+                run = pieces.single(index, cell.name, form.takes, form.gives).run
+                calls[form_name(name, number)] = partial(run, _taken(tensors, form.takes))
         tensors = list(pieces.single(index, segment.cells[0].name).run(tensors))
     return time_in_turn(calls, (), seconds)
+
+
+def _taken(tensors: list[Tensor], levels: Levels | None) -> list[Tensor]:
+    """What crosses as a form takes it."""
+    if levels is None:
+        return tensors
+    (floats,) = (np.from_dlpack(tensor).astype(np.float32) for tensor in tensors)
+    limits = np.iinfo(levels.dtype)
+    exact = np.rint(floats / np.float32(levels.scale)) + levels.zero_point
+    return [to_tensor(exact.clip(limits.min, limits.max).astype(levels.dtype))]
 
 
 def _save(path: Path, times: dict[str, np.ndarray]) -> None:

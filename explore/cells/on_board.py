@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
 from ...backends.build import Built
+from ...ir.pieces.levels import Levels
 from ...library.evolve.space import Cells
-from ...library.parts import CellParts, CompositionParts, VariantParts
+from ...library.parts import CellParts, CompositionParts, FormParts, VariantParts
+from ...library.pieces import composition as record
+from ...library.records import Cost
 from ...library.writer import write_library
 from ..assemble import cell_parts, library_parts
 from ..board.code_jobs import CodeJob, build_all
@@ -24,6 +27,7 @@ from ..variants import agreement_ratio
 from .affordable import MOST_UNCUT_RATIO
 from .cells import Cell
 from .compose import Composed
+from .forms import CellForm
 from .measure import Timed, run
 from .predictions import combination_records, held_out_of, latency_prediction, metric_prediction
 
@@ -128,15 +132,48 @@ def _parts(
     segments = tuple(
         (
             composed.pieces.layer_names(index),
-            tuple(_cell_parts(cell, built[cell.name], site, times) for cell in cells),
+            tuple(_cell_parts(composed, cell, built, site, times) for cell in cells),
         )
         for index, cells in enumerate(composed.pieces.cells)
     )
     return CompositionParts(segments=segments)
 
 
-def _cell_parts(cell: Cell, built: Built, site: Site, times: Mapping[str, np.ndarray]) -> CellParts:
-    found = times.get(cell.name)
+def _cell_parts(
+    composed: Composed,
+    cell: Cell,
+    built: Mapping[str, Built],
+    site: Site,
+    times: Mapping[str, np.ndarray],
+) -> CellParts:
+    cost = _cost(cell, built[cell.name], site, times)
+    forms = [each for each in composed.forms if each.cell is cell]
+    return replace(
+        cell_parts(cell.recipe, cell.decisions(), built[cell.name], cost),
+        forms=tuple(_form_parts(each, built[each.name], site, times) for each in forms),
+    )
+
+
+def _form_parts(
+    each: CellForm, built: Built, site: Site, times: Mapping[str, np.ndarray]
+) -> FormParts:
+    return FormParts(
+        code_path=built.code,
+        functions=built.functions,
+        weights=built.weights,
+        cost=_cost(each, built, site, times),
+        takes=_record(each.form.takes),
+        gives=_record(each.form.gives),
+    )
+
+
+def _record(levels: Levels | None) -> record.Levels | None:
+    if levels is None:
+        return None
+    return record.Levels(**asdict(levels))
+
+
+def _cost(each: Cell | CellForm, built: Built, site: Site, times: Mapping[str, np.ndarray]) -> Cost:
+    found = times.get(each.name)
     latency = None if found is None else latency_of(found, 1.0, "app side, this piece alone")
-    cost = make_cost(cell.model, built, site.board, latency)
-    return cell_parts(cell.recipe, cell.decisions(), built, cost)
+    return make_cost(each.model, built, site.board, latency)

@@ -17,6 +17,7 @@ from ..combinations.latency import Timing, predict_latency
 from ..measure.local import latency_of
 from ..plan import Plan
 from .compose import Composed
+from .forms import crossing_ms
 from .measure import Timed
 
 
@@ -53,20 +54,21 @@ def metric_prediction(composed: Composed, timed: Timed, plan: Plan) -> MetricPre
 
 def latency_prediction(composed: Composed, timed: Timed) -> LatencyPrediction:
     """How the 90th percentile of latency follows from those of the cells."""
-    p90s = tuple(
-        np.array([np.percentile(timed.cells[cell.name], 90) for cell in cells])
-        for cells in composed.pieces.cells
-    )
+    p90 = {name: float(np.percentile(times, 90)) for name, times in timed.cells.items()}
+    pieces = composed.pieces
+    cells_ms = tuple(np.array([p90[cell.name] for cell in cells]) for cells in pieces.cells)
+    crossings_ms = crossing_ms(pieces, composed.forms, p90) if composed.forms else ()
     held_out = [cells for cells in held_out_of(composed) if cells in timed.combinations]
     fitted = [cells for cells in timed.combinations if cells not in set(held_out)]
     found = predict_latency(
-        ChainSum(base=0.0, cells=p90s),
+        ChainSum(base=0.0, cells=cells_ms, crossings=crossings_ms),
         _timings(composed, timed, fitted),
         _timings(composed, timed, held_out or fitted),
     )
     hot = float(np.percentile(timed.combinations[composed.choices.dense], 90))
     return LatencyPrediction(
         scale=found.scale,
+        crossings=tuple(tuple(map(tuple, table.tolist())) for table in crossings_ms),
         offset_ms=found.offset_ms,
         cold_offset_ms=max(0.0, float(np.percentile(timed.cold, 90)) - hot),
         bound_ratio=found.bound.value if isfinite(found.bound.value) else None,

@@ -6,7 +6,7 @@ A combination is one cell for each segment. What a combination costs follows fro
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -16,12 +16,38 @@ Bound = Annotated[float, Meta(ge=0)]
 Row = tuple[float, ...]
 
 
+class Levels(Record, frozen=True, kw_only=True):
+    """8-bit numbers that stand for floats: (level − zero_point) · scale."""
+
+    scale: Annotated[float, Meta(gt=0)]
+    zero_point: Annotated[int, Meta(ge=-128, le=255)]
+    dtype: Literal["uint8", "int8"]
+
+
+class Form(Executable, frozen=True, kw_only=True):
+    """A cell compiled again, to take or give levels where it takes or gives floats (None)."""
+
+    takes: Levels | None = None
+    gives: Levels | None = None
+
+
 class Cell(Executable, frozen=True, kw_only=True):
-    """One compressed alternative of a segment, compiled; its costs are of this piece alone."""
+    """One compressed alternative of a segment, compiled; its costs are of this piece alone.
+
+    It takes and gives floats; `forms` compute the same where levels cross.
+    """
 
     name: Name
     recipe: str
     decisions: tuple[DecisionRecord, ...]
+    forms: tuple[Form, ...] = ()
+
+    def form(self, takes: Levels | None, gives: Levels | None) -> Executable | None:
+        """Return the cell as it takes and gives these; None where it has no such form."""
+        if takes is None and gives is None:
+            return self
+        wanted = (takes, gives)
+        return next((form for form in self.forms if (form.takes, form.gives) == wanted), None)
 
 
 class Segment(Record, frozen=True, kw_only=True):
@@ -62,11 +88,14 @@ class LatencyPrediction(Record, frozen=True, kw_only=True):
     """How the latency of a combination follows from those of its cells.
 
     It is `scale` times their sum plus `offset_ms`, and `cold_offset_ms` more for calls that are
-    50 ms apart. `bound_ratio` is of the error over the prediction; it and the counts are as in a
-    `MetricPrediction`. It is None where too few were held out for one.
+    50 ms apart. Where `crossings` are given, the sum holds `crossings[i][a][b]` too for cell a of
+    segment i beside cell b of the next: what both take in levels less what they do in floats, 0
+    where floats cross. `bound_ratio` is of the error over the prediction; it and the counts are as
+    in a `MetricPrediction`. It is None where too few were held out for one.
     """
 
     scale: Annotated[float, Meta(gt=0)]
+    crossings: tuple[tuple[Row, ...], ...] = ()
     offset_ms: float
     cold_offset_ms: float
     bound_ratio: Ratio | None

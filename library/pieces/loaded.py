@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from ...errors import UsageError
 from ..executable import Executable, Part
 from ..native.turns import RUN, Turn
-from .composition import Cell, Composition
+from ..records import Executable as CompiledRecord
+from .composition import Cell, Composition, Levels
+from .forms import choose_forms
 
 BETWEEN = "/"
 """What stands between the names of cells in a combination's."""
@@ -16,39 +18,38 @@ BETWEEN = "/"
 class Pieces:
     """The cells of a composition as they are loaded; calls of what is made of them take turns.
 
-    `load` brings a cell into memory; `make` puts parts together under a name.
+    `load` brings a cell, in one of its forms, into memory; `make` puts parts together under a name.
     """
 
     def __init__(
         self,
         composition: Composition,
-        load: Callable[[Cell], Part],
+        load: Callable[[CompiledRecord], Part],
         make: Callable[[str, Sequence[Part], Turn], Executable],
     ) -> None:
         self.segments = composition.segments
         self._load, self._make = load, make
-        self._parts: dict[tuple[int, str], Part] = {}
+        self._parts: dict[str, Part] = {}  # by the path of their code
         self._running = Turn(RUN)
 
     def executable(self, name: str) -> Executable:
         """Put a combination together, its cells loaded where they were not.
 
+        Levels cross between neighbours that both have a form for it.
+
         Raises:
             UsageError: it names no cell for some segment, or one that there is not.
 
         """
-        cells = name.split(BETWEEN)
-        if len(cells) != len(self.segments):
-            raise UsageError(
-                f"{name!r} names {len(cells)} cells, this library has {len(self.segments)} "
-                f"segments; give one for each, for example {self.plainest!r}"
-            )
-        parts = [self._part(index, cell) for index, cell in enumerate(cells)]
-        return self._make(name, parts, self._running)
+        return self._make(name, [self._part(form) for form in self._forms(name)], self._running)
 
-    def single(self, segment: int, cell: str) -> Executable:
-        """One cell alone, which takes what crosses; for tools."""
-        return self._make(cell, [self._part(segment, cell)], self._running)
+    def single(
+        self, segment: int, cell: str, takes: Levels | None = None, gives: Levels | None = None
+    ) -> Executable:
+        """One cell alone, in one of the forms that it has; for tools."""
+        form = self._cell(segment, cell).form(takes, gives)
+        assert form is not None, f"{cell} has no form that takes {takes} and gives {gives}"
+        return self._make(cell, [self._part(form)], self._running)
 
     @property
     def plainest(self) -> str:
@@ -56,23 +57,34 @@ class Pieces:
         return BETWEEN.join(segment.cells[0].name for segment in self.segments)
 
     def load_all(self) -> None:
-        """Load every cell, so that putting together is all that a switch has to do."""
-        for index, segment in enumerate(self.segments):
+        """Load every cell in every form, so that putting together is all that a switch does."""
+        for segment in self.segments:
             for cell in segment.cells:
-                self._part(index, cell.name)
+                for form in (cell, *cell.forms):
+                    self._part(form)
 
     def drop_all_but(self, name: str) -> None:
-        """Give up every cell that a combination does not have."""
-        kept = set(enumerate(name.split(BETWEEN))) if BETWEEN in name else set()
-        self._parts = {key: part for key, part in self._parts.items() if key in kept}
+        """Give up every cell that a combination does not have, and every form."""
+        kept = {form.code for form in self._forms(name)} if BETWEEN in name else set()
+        self._parts = {code: part for code, part in self._parts.items() if code in kept}
 
-    def _part(self, index: int, name: str) -> Part:
-        key = (index, name)
-        if key not in self._parts:
-            try:
-                cell = self.segments[index].cell(name)
-            except KeyError:
-                known = ", ".join(cell.name for cell in self.segments[index].cells)
-                raise UsageError(f"segment {index} has no cell {name!r}; it has {known}") from None
-            self._parts.setdefault(key, self._load(cell))
-        return self._parts[key]
+    def _forms(self, name: str) -> tuple[CompiledRecord, ...]:
+        cells = name.split(BETWEEN)
+        if len(cells) != len(self.segments):
+            raise UsageError(
+                f"{name!r} names {len(cells)} cells, this library has {len(self.segments)} "
+                f"segments; give one for each, for example {self.plainest!r}"
+            )
+        return choose_forms([self._cell(index, cell) for index, cell in enumerate(cells)])
+
+    def _cell(self, index: int, name: str) -> Cell:
+        try:
+            return self.segments[index].cell(name)
+        except KeyError:
+            known = ", ".join(cell.name for cell in self.segments[index].cells)
+            raise UsageError(f"segment {index} has no cell {name!r}; it has {known}") from None
+
+    def _part(self, form: CompiledRecord) -> Part:
+        if form.code not in self._parts:
+            self._parts.setdefault(form.code, self._load(form))
+        return self._parts[form.code]

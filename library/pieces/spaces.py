@@ -45,6 +45,7 @@ def _every(composition: Composition, sign: float, plainest_metric: float) -> Spa
             for index, (piece, row) in enumerate(zip(pieces, rows, strict=True))
         ),
         crossing_metric=tuple(pairs),
+        crossing_ms=tuple(map(np.array, latency.crossings)) if latency else (),
         metric_base=base,
         metric_bound=metric.bound if metric else 0.0,
         least_metric=least,

@@ -19,7 +19,8 @@ class ReduceLayerPrecision:
     """Rewrites bindings: each weight and each input is rounded once, where it is first read.
 
     Whatever else reads an image that a layer reads rounded (a residual add, a concatenation) reads
-    it so, too: a board need not keep the float32 image, which has more bytes.
+    it so, too: a board need not keep the float32 image, which has more bytes. So does one that
+    crosses from another piece of the network, which may then hand over what was rounded.
 
     `chosen` are the layers by their calls; `roundings` says how each one's input is rounded, and
     an input that two layers want rounded alike is rounded once. `forms` are those in which their
@@ -35,6 +36,7 @@ class ReduceLayerPrecision:
         activation: InputReader,
     ):
         self._names, self._graph = model.weight_names(), Graph.of(model)
+        self._crossing = _images_crossing(model)
         self._chosen, self._roundings = chosen, roundings
         self._forms, self._activation = forms, activation
         self._images = self._rounded_images()
@@ -54,7 +56,7 @@ class ReduceLayerPrecision:
 
     def _rounded_images(self) -> dict[relax.Var, Hashable]:
         """The images that are read rounded; before max pooling too, which picks among them."""
-        inner = self._graph.producers.keys() - set(self._graph.outputs())
+        inner = (self._graph.producers.keys() | self._crossing) - set(self._graph.outputs())
         images = {
             layer.input: self._roundings[call]
             for call, layer in self._chosen.items()
@@ -83,3 +85,9 @@ class ReduceLayerPrecision:
         if (old, rounding) not in self._inputs:
             self._inputs[old, rounding] = self._activation(body, old, rounding)
         return self._inputs[old, rounding]
+
+
+def _images_crossing(model: Model) -> set[relax.Var]:
+    """The inputs that are images of a piece before this one."""
+    inputs = zip(model.function.params, model.inputs, strict=False)
+    return {var for var, spec in inputs if spec.channels_last}

@@ -14,11 +14,20 @@ from adaspring.backends.build import build, prepare
 from adaspring.explore.assemble import library_parts
 from adaspring.frontend.data import Dataset
 from adaspring.ir.model import Model
+from adaspring.ir.pieces import levels as ir_levels
 from adaspring.ir.pieces.segments import crossings, cut
-from adaspring.library.parts import CellParts, CompositionParts, LibraryParts, VariantParts
+from adaspring.library.manifest import Cost
+from adaspring.library.parts import (
+    CellParts,
+    CompositionParts,
+    FormParts,
+    LibraryParts,
+    VariantParts,
+)
 from adaspring.library.pieces.composition import (
     Combination,
     LatencyPrediction,
+    Levels,
     MetricPrediction,
 )
 from adaspring.passes.prune.prune import Prune
@@ -111,11 +120,36 @@ def _cell(folder: Path, index: int, cell: int) -> CellParts:
         code_path=built.code,
         functions=built.functions,
         weights=built.weights,
-        cost=cost(
-            latency_p90_ms=LATENCY_MS[index][cell],
-            energy_mj=10.0 * LATENCY_MS[index][cell],
-            peak_memory_bytes=1500.0,
-        ),
+        cost=_cost(index, cell),
+        forms=() if NAMES[cell] != "int8" else (_form(folder, index, cell),),
+    )
+
+
+def _form(folder: Path, index: int, cell: int) -> FormParts:
+    """The first int8 cell gives levels, the second takes them."""
+    crossing = ir_levels.levels_taken(pieces()[1][cell])
+    assert crossing is not None
+    model = pieces()[index][cell]
+    takes, gives = (crossing, None) if index else (None, crossing)
+    forms = ir_levels.forms(model, [] if gives is None else [gives], "uint8")
+    (made,) = [form.model for form in forms if (form.takes, form.gives) == (takes, gives)]
+    built = build(prepare(made, HOST), None, folder / f"{index}.{cell}.levels.so")
+    record = Levels(scale=crossing.scale, zero_point=crossing.zero_point, dtype="uint8")
+    return FormParts(
+        code_path=built.code,
+        functions=built.functions,
+        weights=built.weights,
+        cost=_cost(index, cell),
+        takes=record if index else None,
+        gives=None if index else record,
+    )
+
+
+def _cost(index: int, cell: int) -> Cost:
+    return cost(
+        latency_p90_ms=LATENCY_MS[index][cell],
+        energy_mj=10.0 * LATENCY_MS[index][cell],
+        peak_memory_bytes=1500.0,
     )
 
 

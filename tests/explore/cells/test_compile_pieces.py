@@ -114,6 +114,23 @@ def test_each_cell_was_timed_and_each_combination_has_a_metric(library):
         assert "validation split" in each.validation_metric.how
 
 
+def test_levels_cross_between_cells_in_8_bits_as_was_measured(library):
+    made = library.manifest.composition
+    (gives,), (takes,) = (segment.cell("int8").forms for segment in made.segments)
+    assert gives.gives == takes.takes
+    assert gives.takes is takes.gives is None
+    assert gives.gives.dtype in ("uint8", "int8")
+    for form in (gives, takes):
+        assert form.cost.latency_p90_ms.origin == "measured"
+    names = [[cell.name for cell in segment.cells] for segment in made.segments]
+    table = np.array(made.latency.crossings[0])
+    at = tuple(each.index("int8") for each in names)
+    floats = sum(s.cell("int8").cost.latency_p90_ms.value for s in made.segments)
+    levels = gives.cost.latency_p90_ms.value + takes.cost.latency_p90_ms.value
+    assert table[at] == pytest.approx(levels - floats)
+    assert np.count_nonzero(table) <= 1
+
+
 def test_an_app_adapts_to_combinations(library):
     net = library.open()
     slowest = max(v.cost.latency_p90_ms.value for v in library.manifest.variants)

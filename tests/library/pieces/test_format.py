@@ -25,6 +25,10 @@ def cell(raw, index=0):
     return composition(raw)["segments"][0]["cells"][index]
 
 
+def form(raw, segment=0):
+    return composition(raw)["segments"][segment]["cells"][2]["forms"][0]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -48,6 +52,16 @@ def cell(raw, index=0):
             r"for \[1, 1\] cells, the segments have \[3, 3\]",
         ),
         (lambda m: composition(m)["metric"].update(pairs=[[[0.0]]]), "pairs of other cells"),
+        (lambda m: cell(m, 2).update(forms=2 * cell(m, 2)["forms"]), "has a form twice"),
+        (lambda m: form(m).update(gives=None), "takes and gives floats, as it does itself"),
+        (lambda m: form(m).update(takes=form(m)["gives"]), "form for levels, where none cross"),
+        (lambda m: form(m, 1).update(gives=form(m)["gives"]), "for levels, where none cross"),
+        (lambda m: form(m)["gives"].update(scale=0.0), "> 0"),
+        (lambda m: form(m)["gives"].update(zero_point=-1), "for levels that there are not"),
+        (lambda m: form(m)["gives"].update(dtype="int8", zero_point=200), "levels that there are"),
+        (lambda m: form(m)["gives"].update(dtype="float32"), "Invalid enum value 'float32'"),
+        (lambda m: form(m).update(code="code/none.so"), "'code/none.so' is used but not among"),
+        (lambda m: composition(m)["latency"].update(crossings=[[[0.0]]]), "pairs of other cells"),
         (lambda m: composition(m)["metric"].update(bound=-1.0), ">= 0"),
         (lambda m: composition(m)["latency"].update(scale=0.0), "> 0"),
         (lambda m: composition(m)["latency"].update(offset_ms=1e400), "malformed"),

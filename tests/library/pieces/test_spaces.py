@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -39,6 +40,20 @@ def test_a_combination_costs_what_its_cells_do_corrected(manifest):
         assert found.metric == pytest.approx(0.9 + lost)
         cold = search.found(cells, Goal(cold=True)).latency_ms
         assert cold == pytest.approx(found.latency_ms + 0.5)
+
+
+def test_what_neighbours_save_in_levels_is_in_a_combinations_latency(manifest):
+    made = manifest.composition
+    saved = tuple(tuple(-0.25 if a == b == 2 else 0.0 for b in range(3)) for a in range(3))
+    latency = msgspec.structs.replace(made.latency, crossings=(saved,))
+    levels = msgspec.structs.replace(
+        manifest, composition=msgspec.structs.replace(made, latency=latency)
+    )
+    one, two = (Search(spaces_of(each).each[1]) for each in (manifest, levels))
+    for cells in every():
+        less = 1.1 * 0.25 if cells == (2, 2) else 0.0
+        found = [search.found(cells, Goal()).latency_ms for search in (one, two)]
+        assert found[1] == pytest.approx(found[0] - less)
 
 
 def test_what_may_lose_more_than_allowed_does_not_run(manifest):
