@@ -131,7 +131,7 @@ class Session:
         self._policy.name = settings.policy
         self._context = Context(**settings.given(), shapes=self._shapes)
         if settings.follow:
-            own = {**settings.given(), "shapes": self._shapes}
+            own: dict[str, Any] = {**settings.given(), "shapes": self._shapes}
             self._follower = self._net.follow(every_s=_LOOK_S, dwell_s=_DWELL_S, **own)
         else:
             self._last = self._net.adapt(self._context)

@@ -40,7 +40,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     follow: bool = False
     context: dict[str, float | None] = {}
 
-    def given(self) -> dict[str, float]:
+    def given(self) -> dict[str, Any]:
         """Return the fields that have a value."""
         return {name: value for name, value in self.context.items() if value is not None}
 
