@@ -61,11 +61,11 @@ def _latencies(space: Space) -> Floats:
 
 
 def _memory(space: Space) -> Floats:
+    """Return the least that weights take, and the most with the largest activations."""
     weights = _sums(space, "weights_bytes")
-    largest = [segment.activations_bytes for segment in space.segments]
-    return (
-        weights + np.array([0.0, max(float(np.nanmax(each)) for each in largest)])[: len(weights)]
-    )
+    activations = _range([segment.activations_bytes for segment in space.segments])
+    largest = np.nan if activations is None else activations[1]
+    return np.array([weights.min(), weights.max() + largest])
 
 
 def _metric_range(spaces: Spaces) -> Range | None:
