@@ -36,18 +36,20 @@ def crossings(model: Model) -> tuple[Crossing, ...]:
     """Find every place between two layers where a network can be cut, in order.
 
     Of several places between the same two layers it is the last: what has no weights goes with the
-    layer that it comes behind, with which it is fused. None in a network that returns a value twice
-    or an input as it is.
+    layer that it comes behind, with which it is fused; so does a bias. None in a network that
+    returns a value twice or an input as it is.
     """
     graph = Graph.of(model)
     outputs = graph.outputs()
     if len(set(outputs)) < len(outputs) or not set(outputs) <= graph.producers.keys():
         return ()
     places = {var: place for place, (var, _) in enumerate(graph.bindings)}
-    calls = sorted(places[layer.call] for layer in layers_of(graph, model.weight_names()))
-    found: dict[int, relax.Var] = {}
-    for var in _alone(model, graph):
-        found[bisect_left(calls, places[var] + 1)] = var
+    layers = layers_of(graph, model.weight_names())
+    calls = sorted(places[layer.call] for layer in layers)
+    bare = {layer.call for layer in layers if layer.call != layer.output}
+    found = {
+        bisect_left(calls, places[var] + 1): var for var in _alone(model, graph) if var not in bare
+    }
     return tuple(Crossing(var, count) for count, var in found.items() if 0 < count < len(calls))
 
 

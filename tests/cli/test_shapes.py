@@ -14,6 +14,7 @@ from adaspring.cli.watch.settings import Settings
 from adaspring.errors import UsageError
 from adaspring.frontend.shapes import MOST_SHAPES, check_shapes
 from adaspring.library.loader import load
+from adaspring.library.manifest import SCHEMA_VERSION
 
 from ..support.cli import adaspring, answer, measure_briefly, refused
 from ..support.free_shapes import masked_dense
@@ -110,7 +111,7 @@ def test_compile_inspect_run_and_bench_show_every_shape(tmp_path, monkeypatch):
     assert further["cost"]["macs_count"]["value"] == 2 * dense["cost"]["macs_count"]["value"]
 
     held = answer("inspect", lib)
-    assert held["schema_version"] == 4
+    assert held["schema_version"] == SCHEMA_VERSION
     assert held["inputs"][0]["shape"] == [2, 8, 4]
     assert held["further_shapes"][0]["inputs"][1] == {
         "name": "mask", "shape": [4, 8, 1], "dtype": "float32"

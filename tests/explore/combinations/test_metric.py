@@ -29,13 +29,15 @@ def judge(*groups, least=-np.inf, **more):
     return predict(CHAIN, groups, CHOICES, least, **more)
 
 
+def _segment(kinds, figures):
+    """Cells of which nothing but the metric is known."""
+    unknown = {name: np.full(len(kinds), np.nan) for name in Segment.__dataclass_fields__}
+    return Segment(**{**unknown, "names": kinds, "metric": np.array(figures)})
+
+
 def test_the_app_adds_up_what_was_predicted():
     found = judge(off_by([0.001] * 18))
-    unknown = {name: np.full(3, np.nan) for name in Segment.__dataclass_fields__}
-    segments = tuple(
-        Segment(**{**unknown, "names": kinds, "metric": np.array(figures)})
-        for kinds, figures in zip(CHOICES.kinds, found.cells, strict=True)
-    )
+    segments = tuple(_segment(*each) for each in zip(CHOICES.kinds, found.cells, strict=True))
     space = Space(segments=segments, **found.space_fields())
     for cells in EVERY:
         metric = space.metric_base + sum(
