@@ -50,6 +50,7 @@ class Server(ThreadingHTTPServer):
     """
 
     daemon_threads = True
+    request_queue_size = _MOST_CONNECTIONS
 
     def __init__(self, session: Session, port: int) -> None:
         self.session = session
