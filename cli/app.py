@@ -18,6 +18,7 @@ from .run import run
 from .shared.answer import command
 from .targets import targets
 from .tune import tune
+from .watch.command import watch
 
 app = typer.Typer(
     name="adaspring",
@@ -38,6 +39,7 @@ COMMANDS = (
     ("inspect", inspect),
     ("run", run),
     ("bench", bench),
+    ("watch", watch),
     ("targets", targets),
     ("doctor", doctor),
     ("demo", demo),

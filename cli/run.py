@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
-from ..errors import DataError, InputError
+from ..errors import DataError
 from ..library.score import Score
 from .shared.answer import Answer, AsJson, Verbose
-from .shared.samples import Samples, calls, join_calls, random_samples, read_samples, save_npz
-
-if TYPE_CHECKING:
-    from ..library.loader import Library
-    from ..library.manifest import Signature
+from .shared.samples import Samples, calls, join_calls, samples_of, save_npz
 
 LibraryFolder = Annotated[Path, typer.Argument(metavar="LIB", help="The library's folder.")]
 VariantName = Annotated[
@@ -57,7 +52,8 @@ def run(
 
     library = load(lib)
     net = library.open(variant, preload=False)
-    shape, given = _samples(library, input_file, samples)
+    index, given = samples_of(library, input_file, samples)
+    shape = library.manifest.signatures[index]
     answers = []
     for arrays in calls(given, shape.inputs):
         result = net(*arrays)
@@ -78,33 +74,6 @@ def run(
     if output is not None:
         save_npz(output, dict(zip(names, outputs, strict=True)))
     return Answer(data=data, shown=_shown(data))
-
-
-def _samples(library: Library, path: Path | None, limit: int | None) -> tuple[Signature, Samples]:
-    """Random samples of the first shape; those of a file, and the first shape that they have."""
-    first, *further = library.manifest.signatures
-    if path is None:
-        return first, random_samples(first.inputs, limit)
-    has_classes = _has_classes(library)
-    try:
-        return first, read_samples(path, first.inputs, limit, has_classes=has_classes)
-    except InputError as error:
-        for shape in further:
-            with suppress(InputError):
-                found = read_samples(path, shape.inputs, limit, has_classes=has_classes)
-                return shape, found
-        if not further:
-            raise
-        from .shared.library_tables import inputs_text
-
-        known = "; ".join(map(inputs_text, further))
-        raise InputError(f"{error}; further shapes of the library: {known}") from error
-
-
-def _has_classes(library: Library) -> bool:
-    """Whether `y` may be class numbers: another metric than top-1 accuracy takes what it likes."""
-    metric = library.manifest.variant(library.manifest.plainest).cost.metric
-    return metric is None or metric.name in ("top1", "top5") or metric.against == "dense"
 
 
 def _summary(name: str, values: np.ndarray) -> dict[str, Any]:

@@ -50,10 +50,10 @@ def test_it_holds_every_module_of_the_package_and_no_other(wheel):
     assert found == set(package_files())
 
 
-def test_it_holds_the_types_mark_and_the_tuning_logs_that_ship(wheel):
+def test_it_holds_the_types_mark_the_page_and_the_tuning_logs_that_ship(wheel):
     logs = [file.relative_to(ROOT) for file in (ROOT / "tuning_logs").glob("x86-*/*.jsonl*")]
     assert logs
-    for file in (Path("py.typed"), *logs):
+    for file in (Path("py.typed"), Path("cli/watch/page.html"), *logs):
         assert (wheel / "adaspring" / file).read_bytes() == (ROOT / file).read_bytes()
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +19,9 @@ from ...errors import DataError, InputError
 from ...files.arrays import read_npz
 from ...library.manifest import TensorSpec
 from .files import write_whole
+
+if TYPE_CHECKING:
+    from ...library.loader import Library
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +70,32 @@ def read_samples(
     return Samples(inputs=inputs, count=count, whole=whole, labels=labels)
 
 
+def samples_of(library: Library, path: Path | None, limit: int | None) -> tuple[int, Samples]:
+    """Random samples of the first shape; those of a file, and the first shape that they have.
+
+    Returns:
+        The shape's number, and the samples.
+
+    """
+    first, *further = library.manifest.signatures
+    if path is None:
+        return 0, random_samples(first.inputs, limit)
+    has_classes = _has_classes(library)
+    try:
+        return 0, read_samples(path, first.inputs, limit, has_classes=has_classes)
+    except InputError as error:
+        for index, shape in enumerate(further, 1):
+            with suppress(InputError):
+                found = read_samples(path, shape.inputs, limit, has_classes=has_classes)
+                return index, found
+        if not further:
+            raise
+        from .library_tables import inputs_text
+
+        known = "; ".join(map(inputs_text, further))
+        raise InputError(f"{error}; further shapes of the library: {known}") from error
+
+
 def calls(samples: Samples, specs: Sequence[TensorSpec]) -> Iterator[tuple[np.ndarray, ...]]:
     """Yield the inputs of one call after another; the last is filled up with its last sample."""
     if samples.whole:
@@ -98,6 +129,12 @@ def save_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
     write_whole(path, packed.getbuffer())
+
+
+def _has_classes(library: Library) -> bool:
+    """Whether `y` may be class numbers: another metric than top-1 accuracy takes what it likes."""
+    metric = library.manifest.variant(library.manifest.plainest).cost.metric
+    return metric is None or metric.name in ("top1", "top5") or metric.against == "dense"
 
 
 def _random(rng: np.random.Generator, shape: tuple[int, ...], spec: TensorSpec) -> np.ndarray:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 
 from adaspring.cli.shared.parse import parse_pad, parse_shapes
+from adaspring.cli.watch.session import Session
+from adaspring.cli.watch.settings import Settings
 from adaspring.errors import UsageError
 from adaspring.frontend.shapes import MOST_SHAPES, check_shapes
+from adaspring.library.loader import load
 from adaspring.library.manifest import SCHEMA_VERSION
 
 from ..support.cli import adaspring, answer, measure_briefly, refused
 from ..support.free_shapes import masked_dense
+from ..support.waiting import wait_until
 
 
 @pytest.mark.parametrize(
@@ -127,6 +133,17 @@ def test_compile_inspect_run_and_bench_show_every_shape(tmp_path, monkeypatch):
         adaspring("run", lib, "--input", tmp_path / "other.npz"),
         "further shapes of the library: x 4x8x4, mask 4x8x1",
     )
+    watch_at_the_second_shape(lib, tuple(whole.values()))
+
+
+def watch_at_the_second_shape(lib, inputs):
+    """It runs, and what the library does not record is None."""
+    with load(lib) as library, closing(Session(library, [inputs], Settings(), shape=1)) as session:
+        session.start()
+        wait_until(lambda: session.state()["measured"]["calls_count"] > 0)
+        assert session.failure is None
+        assert session.state()["predicted"].metric is None
+        assert session.facts["metric"] is session.facts["metric_range"] is None
 
 
 def test_padding_that_is_not_asked_for_right_is_wrong_use(tmp_path):

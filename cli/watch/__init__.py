@@ -1,0 +1,1 @@
+"""`adaspring watch`: a page on loopback that shows a net adapt."""
