@@ -25,7 +25,7 @@ def pieces_shown(manifest: Manifest) -> Iterator[Any]:
     )
     yield line(summary(made), "dim")
     rows = [
-        ("/".join(each.cells), metric_text(each.validation_metric), *_latency(each))
+        (each.name, metric_text(each.validation_metric), *_latency(each))
         for each in front(made.combinations)[:_MOST_ROWS]
     ]
     columns = ("combination", ">validation", ">p50 ms", ">p90 ms")

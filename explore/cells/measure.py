@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import BuildError
 from ...ir.model import Model
-from ...library.evolve.space import Cells
+from ...library.evolve.space import BETWEEN, Cells
 from ..measure import ChildFailed, answer_of
 from ..measure.local import read_outputs, write_probe
 from . import measure_child as child
@@ -62,7 +62,7 @@ def run(
         answer_of("explore.cells.measure_child", library, samples, listed, work, _SECONDS)
     except ChildFailed as failed:
         raise BuildError(f"running the pieces of {model.name} failed: {failed}") from failed
-    stored = {cells: name.replace("/", child.SLASH) for cells, name in names.items()}
+    stored = {cells: name.replace(BETWEEN, child.SLASH) for cells, name in names.items()}
     times, cut = _read(work / child.COMBINATIONS), _read(work / child.WHOLE)
     dense = next(iter(stored.values()))
     return Timed(

@@ -8,7 +8,7 @@ from math import isfinite
 
 import numpy as np
 
-from ...library.evolve.space import Cells
+from ...library.evolve.space import BETWEEN, Cells
 from ...library.manifest import Figure, MetricFigure
 from ...library.pieces.composition import Combination, LatencyPrediction, MetricPrediction
 from ..board.site import Site
@@ -96,7 +96,7 @@ def _record(composed: Composed, timed: Timed, cells: Cells, site: Site) -> Combi
     when = datetime.now(UTC).isoformat(timespec="seconds")
     times = timed.combinations[cells]
     latency = latency_of(times, 1.0, "app side, combinations in turn")
-    names = composed.choices.name(cells).split("/")
+    names = composed.choices.name(cells).split(BETWEEN)
 
     def figure(value: float) -> Figure:
         return Figure(value=value, origin="measured", how=latency.how, when=when)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ..evolve.space import BETWEEN
 from ..pieces.composition import Composition, MetricPrediction
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def _cell_faults(made: Composition) -> Iterator[str]:
         for name, count in Counter(names).items():
             if count > 1:
                 yield f"{count} cells of segment {index} are named {name!r}"
-            if "/" in name:
+            if BETWEEN in name:
                 yield f"cell name {name!r} holds a slash, which stands between cells"
 
 
@@ -51,7 +52,7 @@ def _combination_faults(made: Composition) -> Iterator[str]:
     for combination in made.combinations:
         cells = combination.cells
         if len(cells) != len(known) or not all(map(set.__contains__, known, cells)):
-            yield f"combination {'/'.join(cells)!r} is none of the segments' cells"
+            yield f"combination {combination.name!r} is none of the segments' cells"
 
 
 def _prediction_faults(metric: MetricPrediction, counts: Sequence[int]) -> Iterator[str]:

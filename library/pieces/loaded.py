@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ...errors import UsageError
+from ..evolve.space import BETWEEN
 from ..executable import Executable, Part
 from ..native.turns import RUN, Turn
 from .composition import Cell, Composition
-
-BETWEEN = "/"
-"""What stands between the names of cells in a combination's."""
 
 
 class Pieces:
