@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from ..backends.build import Built
 from ..ir.layers import layers
@@ -11,6 +12,8 @@ from ..ir.loops import loops
 from ..ir.model import Model
 from ..ir.quantized_layers import integer_layers
 from ..library.manifest import Cost, Figure, MetricFigure
+from ..library.score import Score
+from ..metrics import Metric
 from ..targets import Board, EnergyModel
 from .accuracy.scores import Scores
 
@@ -119,13 +122,21 @@ def _judged(scores: Scores | None, split: str, board: Board, now: str) -> Metric
     score = scores.test if split == "test" else scores.validation
     metric, ran = scores.metric, scores.where is not None
     where = f"run on {scores.where}" if ran else f"reference executor; not run on {board.name}"
+    how = f"{split} split, {score.count} samples, {where}"
+    return metric_figure(metric, score, "measured" if ran else "modelled", how, now)
+
+
+def metric_figure(
+    metric: Metric, score: Score, origin: Literal["measured", "modelled"], how: str, when: str
+) -> MetricFigure:
+    """A metric's value with what it is, where it comes from and how sure it is."""
     return MetricFigure(
         name=metric.name,
         direction=metric.direction,
         value=score.value,
-        origin="measured" if ran else "modelled",
-        how=f"{split} split, {score.count} samples, {where}",
-        when=now,
+        origin=origin,
+        how=how,
+        when=when,
         unit=metric.unit,
         against=metric.against,
         interval=score.interval,

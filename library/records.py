@@ -21,6 +21,11 @@ Unit = Literal["ratio", "dB", ""]
 Against = Literal["labels", "dense"]
 
 
+def sign_of(direction: Direction) -> float:
+    """What values are multiplied by so that more is better."""
+    return 1.0 if direction == "higher" else -1.0
+
+
 class Record(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The base of all that a manifest holds: frozen, by keyword, unknown keys refused."""
 

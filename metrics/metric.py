@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import DataError, UsageError, first_line
 from ..frontend.targets import Targets, take_targets
 from ..ir.model import Model
-from ..library.records import Against, Direction, Unit
+from ..library.records import Against, Direction, Unit, sign_of
 from ..library.score import Score
 from .bootstrap import interval_of_mean, interval_of_set
 
@@ -135,7 +135,7 @@ class Metric:
 
 def worse_by(direction: Direction, better: float, worse: float) -> float:
     """By how much the second value is worse than the first; negative where it is better."""
-    return better - worse if direction == "higher" else worse - better
+    return sign_of(direction) * (better - worse)
 
 
 def _check_counts(name: str, outputs: Outputs, targets: Targets | Outputs) -> None:

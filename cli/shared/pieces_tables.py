@@ -8,6 +8,7 @@ from typing import Any
 
 from ...library.manifest import Composition, Manifest
 from ...library.pieces.composition import Combination, Segment
+from ...library.records import sign_of
 from .tables import line, metric_text, table
 
 _MOST_ROWS = 12
@@ -25,7 +26,7 @@ def pieces_shown(manifest: Manifest) -> Iterator[Any]:
     )
     yield line(summary(made), "dim")
     rows = [
-        ("/".join(each.cells), metric_text(each.validation_metric), *_latency(each))
+        (each.name, metric_text(each.validation_metric), *_latency(each))
         for each in front(made.combinations)[:_MOST_ROWS]
     ]
     columns = ("combination", ">validation", ">p50 ms", ">p90 ms")
@@ -63,9 +64,7 @@ def front(combinations: Sequence[Combination]) -> list[Combination]:
 
 def _goodness(combination: Combination) -> float:
     figure = combination.validation_metric
-    if figure is None:
-        return -inf
-    return figure.value if figure.direction == "higher" else -figure.value
+    return -inf if figure is None else sign_of(figure.direction) * figure.value
 
 
 def _p50(combination: Combination) -> float:

@@ -14,7 +14,7 @@ from ...library.context import Context
 from ...library.follow.follower import Follower
 from ...library.loader import Library
 from ...library.net import Switch
-from ...library.pieces.loaded import BETWEEN
+from ...library.evolve.space import BETWEEN
 from ...library.policies import Decision
 from ...library.weights import Array
 from .facts import facts_of

@@ -12,8 +12,8 @@ from ...backends.build import build
 from ...backends.conv_algorithms import alternatives, fastest
 from ...files.replace import TemporaryFolder
 from ...ir.model import Model
+from ...library.evolve.space import BETWEEN
 from ...library.parts import CompositionParts, VariantParts
-from ...library.pieces.loaded import BETWEEN
 from ...library.writer import write_library
 from ..assemble import cell_parts, library_parts
 from ..board.logs import best_schedules, known_times, open_log

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ...errors import AdaspringError
 from ...frontend.data import Dataset
 from ...ir.layers import layers
 from ...ir.model import Model
+from ...ir.same import is_same
 from ...library.manifest import DecisionRecord
 from ...passes import Step
 from ...reference.executor import evaluate
@@ -50,6 +49,11 @@ class Pieces:
     def counts(self) -> tuple[int, ...]:
         """How many cells each segment has."""
         return tuple(map(len, self.cells))
+
+    @property
+    def kinds(self) -> tuple[tuple[str, ...], ...]:
+        """The recipe of each cell, by segment."""
+        return tuple(tuple(cell.recipe.name for cell in cells) for cells in self.cells)
 
     @property
     def every(self) -> tuple[Cell, ...]:
@@ -101,9 +105,5 @@ def _cell(segment: int, recipe: Recipe, compressor: Compressor) -> Cell | None:
 
 def _equal(a: Model, b: Model) -> bool:
     """Whether two networks have the same weights, and so come of the same decisions."""
-    if a.weights.keys() != b.weights.keys():
-        return False
-    return all(
-        value.dtype == b.weights[name].dtype and np.array_equal(value, b.weights[name])
-        for name, value in a.weights.items()
-    )
+    same_names = a.weights.keys() == b.weights.keys()
+    return same_names and all(is_same(value, b.weights[key]) for key, value in a.weights.items())

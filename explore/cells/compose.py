@@ -10,6 +10,7 @@ import numpy as np
 
 from ...ir.model import Model
 from ...library.evolve.space import Cells, Floats
+from ...library.records import sign_of
 from ..board.site import Site
 from ..combinations.bound import data_noise
 from ..combinations.choices import Choices
@@ -54,24 +55,24 @@ def compose(plan: Plan, probe: Probe, progress: Progress) -> Composed | None:
     assert plan.calibration is not None, "combinations need data"
     dense = _divide(plan, probe, progress)
     if len(dense) < 2:
-        progress.note(
-            "nowhere between two layers one tensor alone crosses: the network stays whole"
-        )
+        progress.note("there is no place to cut the network that is worth it: it stays whole")
         return None
     recipes = [each.recipe for each in plan.recipes if each.skipped is None]
     part = probe.first(_MOST_SAMPLES)
     most_drop = np.inf if plan.bounds.max_drop is None else plan.bounds.max_drop
     every = make_cells(dense, recipes, plan.calibration, progress)
-    pieces = _good_enough(every, _Judge(every, part, progress), most_drop)
-    choices = Choices(kinds=tuple(tuple(c.recipe.name for c in cells) for cells in pieces.cells))
+    judge = _Judge(every, part, progress)
+    pieces = _good_enough(every, judge, most_drop)
+    choices = Choices(kinds=pieces.kinds)
     if choices.combinations_count == 1:
         progress.note("no piece of the network can be compressed within the bounds: it stays whole")
         return None
-    judge = _Judge(pieces, part, progress)
+    if pieces.kinds != every.kinds:  # else what was run is not run again
+        judge = _Judge(pieces, part, progress)
     found = survey(
         choices,
         judge,
-        [_costs(cells) for cells in _models(pieces)],
+        [_costs([cell.model for cell in cells]) for cells in pieces.cells],
         judge.budget(choices),
         most_drop=most_drop,
         data_noise=_data_noise(part, len(probe.inputs[0]) - probe.validation_count),
@@ -107,7 +108,7 @@ class _Judge:
         assert probe.metric is not None, "combinations are judged by a metric"
         self.answers = Answers(pieces, probe.inputs)
         self._probe, self._progress = probe, progress
-        self._sign = 1.0 if probe.metric.direction == "higher" else -1.0
+        self._sign = sign_of(probe.metric.direction)
         self._done, self._expected = 0, sum(pieces.counts)
 
     def __call__(self, combinations: Sequence[Cells]) -> list[float]:
@@ -139,7 +140,7 @@ def _data_noise(part: Probe, fresh_count: int) -> float:
 
 def _good_enough(pieces: Pieces, judge: _Judge, most_drop: float) -> Pieces:
     """The cells that alone lose no more than is allowed."""
-    choices = Choices(kinds=tuple(tuple(c.recipe.name for c in cells) for cells in pieces.cells))
+    choices = Choices(kinds=pieces.kinds)
     (dense,) = judge([choices.dense])
     kept = []
     for segment, cells in enumerate(pieces.cells):
@@ -147,10 +148,6 @@ def _good_enough(pieces: Pieces, judge: _Judge, most_drop: float) -> Pieces:
         pairs = zip(cells, values, strict=True)
         kept.append(tuple(cell for cell, value in pairs if dense - value <= most_drop))
     return Pieces(dense=pieces.dense, cells=tuple(kept))
-
-
-def _models(pieces: Pieces) -> list[list[Model]]:
-    return [[cell.model for cell in cells] for cells in pieces.cells]
 
 
 def _costs(models: Sequence[Model]) -> Floats:

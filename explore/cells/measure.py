@@ -9,11 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import BuildError
 from ...ir.model import Model
-from ...library.evolve.space import Cells
-from ..measure import ChildFailed, answer_of
-from ..measure.local import read_outputs, write_probe
+from ...library.evolve.space import BETWEEN, Cells
+from ..measure.local import read_outputs, run_child, write_probe
 from . import measure_child as child
 
 _SECONDS = 8.0
@@ -58,11 +56,8 @@ def run(
     samples, listed = work / "samples.npz", work / "combinations.json"
     write_probe(model, inputs, samples)
     listed.write_text(json.dumps(list(names.values())))
-    try:
-        answer_of("explore.cells.measure_child", library, samples, listed, work, _SECONDS)
-    except ChildFailed as failed:
-        raise BuildError(f"running the pieces of {model.name} failed: {failed}") from failed
-    stored = {cells: name.replace("/", child.SLASH) for cells, name in names.items()}
+    run_child("explore.cells.measure_child", library, samples, listed, work, _SECONDS)
+    stored = {cells: name.replace(BETWEEN, child.SLASH) for cells, name in names.items()}
     times, cut = _read(work / child.COMBINATIONS), _read(work / child.WHOLE)
     dense = next(iter(stored.values()))
     return Timed(

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...library.evolve.space import BETWEEN
 from ...library.loader import Library, load
 from ...library.native.ffi import Tensor
 from ...library.pieces.composition import Levels
@@ -39,7 +40,7 @@ def main(library: str, samples: str, combinations: str, out: str, seconds: str) 
     nets = {name: opened.open(name, preload=False) for name in names}
     for name, net in nets.items():
         outputs = {f"y{i}": value for i, value in enumerate(run_all(net, inputs))}
-        np.savez(Path(out) / f"{name.replace('/', SLASH)}.npz", **outputs)  # type: ignore[arg-type]
+        np.savez(Path(out) / f"{name.replace(BETWEEN, SLASH)}.npz", **outputs)  # type: ignore[arg-type]
     dense = {names[0]: nets[names[0]]}
     plainest = opened.open(opened.manifest.plainest, preload=False)
     timed, whole = float(seconds), dense | {PLAINEST: plainest}
@@ -84,7 +85,7 @@ def _taken(tensors: list[Tensor], levels: Levels | None) -> list[Tensor]:
 
 
 def _save(path: Path, times: dict[str, np.ndarray]) -> None:
-    np.savez(path, **{name.replace("/", SLASH): value for name, value in times.items()})  # type: ignore[arg-type]
+    np.savez(path, **{name.replace(BETWEEN, SLASH): value for name, value in times.items()})  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -8,12 +8,14 @@ from math import isfinite
 
 import numpy as np
 
-from ...library.evolve.space import Cells
+from ...library.evolve.space import BETWEEN, Cells
 from ...library.manifest import Figure, MetricFigure
 from ...library.pieces.composition import Combination, LatencyPrediction, MetricPrediction
+from ...library.records import sign_of
 from ..board.site import Site
 from ..combinations.chain import ChainSum
 from ..combinations.latency import Timing, predict_latency
+from ..costs import metric_figure
 from ..measure.local import latency_of
 from ..plan import Plan
 from .compose import Composed
@@ -34,7 +36,7 @@ def metric_prediction(composed: Composed, timed: Timed, plan: Plan) -> MetricPre
     assert metric is not None, "combinations are judged by a metric"
     if found.only_verified or len(timed.combinations) == composed.choices.combinations_count:
         return None
-    sign = 1.0 if metric.direction == "higher" else -1.0
+    sign = sign_of(metric.direction)
     dense = composed.survey.measured[composed.choices.dense]
     allowed = plan.bounds.max_drop
     return MetricPrediction(
@@ -98,7 +100,7 @@ def _record(composed: Composed, timed: Timed, cells: Cells, site: Site) -> Combi
     when = datetime.now(UTC).isoformat(timespec="seconds")
     times = timed.combinations[cells]
     latency = latency_of(times, 1.0, "app side, combinations in turn")
-    names = composed.choices.name(cells).split("/")
+    names = composed.choices.name(cells).split(BETWEEN)
 
     def figure(value: float) -> Figure:
         return Figure(value=value, origin="measured", how=latency.how, when=when)
@@ -120,14 +122,5 @@ def _metric(
     assert probe.metric is not None, "combinations are judged by a metric"
     assert probe.targets is not None, "combinations are judged by targets"
     score = probe.metric.score(outputs, probe.targets)
-    return MetricFigure(
-        name=probe.metric.name,
-        direction=probe.metric.direction,
-        value=score.value,
-        origin="measured",
-        how=f"validation split, {count} samples, run on {site.describe()}",
-        when=when,
-        unit=probe.metric.unit,
-        against=probe.metric.against,
-        interval=score.interval,
-    )
+    how = f"validation split, {count} samples, run on {site.describe()}"
+    return metric_figure(probe.metric, score, "measured", how, when)

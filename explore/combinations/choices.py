@@ -8,7 +8,7 @@ from itertools import pairwise, product
 from math import isfinite, prod
 
 from ...errors import UsageError
-from ...library.evolve.space import Cells
+from ...library.evolve.space import BETWEEN, Cells
 
 DENSE = "dense"
 
@@ -70,7 +70,7 @@ class Choices:
 
     def name(self, cells: Cells) -> str:
         """Name a combination by its cells' kinds."""
-        return "/".join(kinds[cell] for kinds, cell in zip(self.kinds, cells, strict=True))
+        return BETWEEN.join(kinds[cell] for kinds, cell in zip(self.kinds, cells, strict=True))
 
     def check(self, combinations: Iterable[Cells]) -> None:
         """Refuse what is no combination of these cells."""

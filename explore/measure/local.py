@@ -44,7 +44,7 @@ def measure(
             work,
             model,
             len(inputs[0]),
-            _run_child("memory_child", library, work / _PROBE, name),
+            run_child("explore.measure.memory_child", library, work / _PROBE, name),
         )
         for name in _run_in_turn(library, model, inputs, work, seconds)
     }
@@ -77,14 +77,14 @@ def _run_in_turn(
     Nothing is timed in 0 seconds.
     """
     write_probe(model, inputs, work / _PROBE)
-    answer = _run_child("local_child", library, work / _PROBE, work, seconds)
+    answer = run_child("explore.measure.local_child", library, work / _PROBE, work, seconds)
     return list(answer["names"])
 
 
-def _run_child(module: str, library: Path, *arguments: object) -> Any:
+def run_child(module: str, library: Path, *arguments: object) -> Any:
     """What a measuring process answers, from JSON."""
     try:
-        return answer_of(f"explore.measure.{module}", library, *arguments)
+        return answer_of(module, library, *arguments)
     except ChildFailed as failed:
         raise BuildError(f"running the variants of {library.name} failed: {failed}") from failed
 

@@ -11,6 +11,7 @@ from ...errors import AdaspringError
 from ...frontend.shapes import specs_text
 from ...ir.layers import layers
 from ...ir.model import Model
+from ...ir.same import is_same
 from ...ir.verify import verify
 from ...library import manifest as record
 from ...passes import Compressed
@@ -86,18 +87,11 @@ def _shared_weights(
     found = {}
     for name, here in model.weights.items():
         there = variant.model.weights.get(name)
-        own = name in dense.weights and not _same(dense.weights[name], first.weights.get(name))
+        own = name in dense.weights and not is_same(dense.weights[name], first.weights.get(name))
         if not own and there is not None and there.shape == here.shape:
             found[name] = there
             continue
-        if variant.training is not None and not _same(first.weights.get(name), there):
+        if variant.training is not None and not is_same(first.weights.get(name), there):
             raise AdaspringError(f"{name} was retrained, and is another weight at this shape")
         found[name] = here
     return found
-
-
-def _same(ours: np.ndarray | None, theirs: np.ndarray | None) -> bool:
-    if ours is None or theirs is None:
-        return ours is theirs
-    alike = ours.shape == theirs.shape and ours.dtype == theirs.dtype
-    return alike and ours.tobytes() == theirs.tobytes()

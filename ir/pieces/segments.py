@@ -13,6 +13,7 @@ from ..graph import Graph, shape_of, variables
 from ..layers import layers_of
 from ..model import Model
 from ..rewrite import Body
+from ..same import is_same
 from .extract import extract
 
 CROSSING = "crossing"
@@ -158,15 +159,11 @@ def _joined_weights(
     for index, piece in enumerate(pieces):
         own = {}
         for key, value in piece.weights.items():
-            same = key not in weights or _same(weights[key], value)
+            same = key not in weights or is_same(weights[key], value)
             own[key] = key if same else f"{key}@{index}"
             weights[own[key]] = value
         names.append(own)
     return weights, names
-
-
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
-    return a is b or (a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
 
 
 def _inline(

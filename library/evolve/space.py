@@ -15,6 +15,9 @@ Floats = NDArray[np.float64]
 Cells = tuple[int, ...]
 """A combination: for each segment, which of its cells."""
 
+BETWEEN = "/"
+"""What stands between the names of cells in a combination's."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
@@ -84,6 +87,6 @@ class Space:
 
     def name(self, cells: Cells) -> str:
         """Name a combination by its cells; of one segment, by the cell alone."""
-        return "/".join(
+        return BETWEEN.join(
             segment.names[cell] for segment, cell in zip(self.segments, cells, strict=True)
         )

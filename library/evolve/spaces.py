@@ -10,6 +10,7 @@ import numpy as np
 
 from ..manifest import Cost, Figure, Manifest, MetricFigure
 from ..pieces.spaces import composed_spaces
+from ..records import sign_of
 from .space import Floats, Segment, Space
 
 _STANDARD_ERRORS = 3.92
@@ -58,7 +59,7 @@ def spaces_of(manifest: Manifest, index: int = 0) -> Spaces:
     names = [variant.name for variant in variants]
     costs = [variant.cost for variant in variants]
     metric = next((cost.metric for cost in costs if cost.metric is not None), None)
-    sign = -1.0 if metric is not None and metric.direction == "lower" else 1.0
+    sign = 1.0 if metric is None else sign_of(metric.direction)
     segment = _segment(names, costs, sign)
     plainest = names.index(manifest.plainest)
     plainest_metric = float(segment.metric[plainest])

@@ -28,7 +28,7 @@ def _records(manifest: Manifest) -> list[tuple[str, Cost | Combination]]:
     return [
         *((f"variant {name!r}", each.cost) for name, each in manifest.executables),
         *dropped,
-        *((f"combination {'/'.join(each.cells)!r}", each) for each in made),
+        *((f"combination {each.name!r}", each) for each in made),
     ]
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ..evolve.space import BETWEEN
 from ..pieces.composition import Cell, Composition, LatencyPrediction, MetricPrediction
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def _cell_faults(made: Composition) -> Iterator[str]:
         for name, count in Counter(names).items():
             if count > 1:
                 yield f"{count} cells of segment {index} are named {name!r}"
-            if "/" in name:
+            if BETWEEN in name:
                 yield f"cell name {name!r} holds a slash, which stands between cells"
         for cell in segment.cells:
             ends = (index > 0, index + 1 < len(made.segments))
@@ -68,7 +69,7 @@ def _combination_faults(made: Composition) -> Iterator[str]:
     for combination in made.combinations:
         cells = combination.cells
         if len(cells) != len(known) or not all(map(set.__contains__, known, cells)):
-            yield f"combination {'/'.join(cells)!r} is none of the segments' cells"
+            yield f"combination {combination.name!r} is none of the segments' cells"
 
 
 def _prediction_faults(metric: MetricPrediction, counts: Sequence[int]) -> Iterator[str]:

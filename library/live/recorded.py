@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ..evolve.space import BETWEEN
 from ..manifest import Composition, Cost, Figure, Manifest
 
 _LEAST_MS, _MOST_MS = 1e-6, 1e9
@@ -44,7 +45,7 @@ def name_at(variant: str, shape: int) -> str:
 
 def names_in(variant: str, shape: int) -> tuple[str, ...]:
     """Name what a call of a variant, or of a combination of cells, runs at a shape."""
-    cells = variant.split("/")
+    cells = variant.split(BETWEEN)
     if len(cells) == 1:
         return (name_at(variant, shape),)
     return tuple(name_at(cell_name(segment, cell), shape) for segment, cell in enumerate(cells))

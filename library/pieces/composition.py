@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from ..evolve.space import BETWEEN
 from ..records import Count, DecisionRecord, Executable, Figure, MetricFigure, Name, Ratio, Record
 
 Bound = Annotated[float, Meta(ge=0)]
@@ -110,6 +111,11 @@ class Combination(Record, frozen=True, kw_only=True):
     validation_metric: MetricFigure | None = None
     latency_p50_ms: Figure | None = None
     latency_p90_ms: Figure | None = None
+
+    @property
+    def name(self) -> str:
+        """The name under which an app runs it."""
+        return BETWEEN.join(self.cells)
 
 
 class Composition(Record, frozen=True, kw_only=True):

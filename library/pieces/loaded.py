@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ...errors import UsageError
+from ..evolve.space import BETWEEN
 from ..executable import Executable, Part
 from ..native.turns import RUN, Turn
 from ..records import Executable as CompiledRecord
 from .composition import Cell, Composition, Levels
 from .forms import choose_forms
-
-BETWEEN = "/"
-"""What stands between the names of cells in a combination's."""
 
 
 class Pieces:

@@ -7,11 +7,10 @@ from math import inf, nan
 
 import numpy as np
 
-from ..evolve.space import Cells, Floats, Segment, Space
+from ..evolve.space import BETWEEN, Cells, Floats, Segment, Space
 from ..records import Cost, Figure
 from .composition import Combination, Composition
 from .composition import Segment as Piece
-from .loaded import BETWEEN
 
 
 def composed_spaces(
@@ -78,12 +77,10 @@ def _measured(
 ) -> Space | None:
     """The measured combinations that are as good as may run; None where there is none."""
     dense = BETWEEN.join(piece.cells[0].name for piece in composition.segments)
-    values = {BETWEEN.join(each.cells): _metric(each, sign) for each in composition.combinations}
+    values = {each.name: _metric(each, sign) for each in composition.combinations}
     shift = plainest_metric - values.get(dense, nan)
     chosen = [
-        each
-        for each in composition.combinations
-        if values[BETWEEN.join(each.cells)] + shift >= every.least_metric
+        each for each in composition.combinations if values[each.name] + shift >= every.least_metric
     ]
     if not chosen:
         return None
@@ -93,8 +90,8 @@ def _measured(
     return Space(
         segments=(
             Segment(
-                names=tuple(BETWEEN.join(each.cells) for each in chosen),
-                metric=np.array([values[BETWEEN.join(each.cells)] for each in chosen]) + shift,
+                names=tuple(each.name for each in chosen),
+                metric=np.array([values[each.name] for each in chosen]) + shift,
                 latency_ms=hot,
                 cold_latency_ms=hot + cold,
                 energy_mj=_sums(every, rows, lambda segment: segment.energy_mj),

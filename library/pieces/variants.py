@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError
+from ..evolve.space import BETWEEN
 from ..executable import Executable
-from .loaded import BETWEEN
 
 if TYPE_CHECKING:
     from ..loader import Library

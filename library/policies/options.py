@@ -10,7 +10,7 @@ from ..evolve.figures import Objective
 from ..evolve.found import Found
 from ..evolve.goal import Goal
 from ..evolve.search import Quantity, Search
-from ..evolve.space import Cells, Space
+from ..evolve.space import BETWEEN, Cells, Space
 from ..evolve.spaces import Spaces
 from .listing import Listing
 
@@ -118,7 +118,7 @@ class Options:
 
     def _combination(self, name: str) -> tuple[int, Cells] | None:
         for number, _ in self._searches:
-            segments, parts = self.spaces[number].segments, name.split("/")
+            segments, parts = self.spaces[number].segments, name.split(BETWEEN)
             if len(parts) == len(segments) and all(
                 part in segment.names for part, segment in zip(parts, segments, strict=True)
             ):

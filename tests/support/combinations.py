@@ -11,15 +11,9 @@ from hypothesis import strategies as st
 from adaspring.library.evolve.goal import Goal
 from adaspring.library.evolve.space import Segment, Space
 
+from .variants import FIGURES
+
 LIMITS = ("metric_floor", "latency_limit_ms", "energy_limit_mj", "memory_limit_bytes")
-FIGURES = (
-    "metric",
-    "latency_ms",
-    "cold_latency_ms",
-    "energy_mj",
-    "weights_bytes",
-    "activations_bytes",
-)
 
 
 def random_space(seed: int, sizes: list[int], whole: bool, unknown_share: float) -> Space:

@@ -123,6 +123,17 @@ THREE = (
 )
 
 
+BY_CONSTRAINTS = (
+    ({}, "best"),
+    ({"latency_budget_ms": 4}, "middle"),
+    ({"latency_budget_ms": 3.9}, "small"),
+    ({"latency_budget_ms": 5, "load_ratio": 0.5}, "small"),
+    ({"memory_budget_bytes": 5500}, "small"),
+    ({"metric_floor": 0.97}, "best"),
+    ({"metric_floor": 0.95, "latency_budget_ms": 5}, "middle"),
+)
+"""A context without a battery, and which of three variants meets it best."""
+
 WHERE_NOTHING_MEETS_ALL = (
     # accuracy is given up first: the most accurate of those in time
     ({"latency_budget_ms": 5, "metric_floor": 0.97}, "middle", ("metric",)),

@@ -15,6 +15,7 @@ from adaspring.library.context import Context
 from adaspring.library.policies import LambdaRule
 
 from ...support.variants import (
+    BY_CONSTRAINTS,
     THREE,
     WHERE_NOTHING_MEETS_ALL,
     by_metric,
@@ -30,13 +31,7 @@ def pick(variants=THREE, current=None, **context):
 @pytest.mark.parametrize(
     ("context", "chosen"),
     [
-        ({}, "best"),
-        ({"latency_budget_ms": 4}, "middle"),
-        ({"latency_budget_ms": 3.9}, "small"),
-        ({"latency_budget_ms": 5, "load_ratio": 0.5}, "small"),
-        ({"memory_budget_bytes": 5500}, "small"),
-        ({"metric_floor": 0.97}, "best"),
-        ({"metric_floor": 0.95, "latency_budget_ms": 5}, "middle"),
+        *BY_CONSTRAINTS,
         ({"battery_ratio": 0.0}, "small"),
         ({"battery_ratio": 0.5}, "middle"),
         ({"battery_ratio": 1.0}, "best"),

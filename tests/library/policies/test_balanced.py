@@ -11,6 +11,7 @@ from adaspring.library.context import Context
 from adaspring.library.policies import Balanced, Predicted
 
 from ...support.variants import (
+    BY_CONSTRAINTS,
     THREE,
     WHERE_NOTHING_MEETS_ALL,
     by_metric,
@@ -27,13 +28,7 @@ def pick(variants=THREE, current=None, worth=0.05, **context):
 @pytest.mark.parametrize(
     ("context", "chosen"),
     [
-        ({}, "best"),
-        ({"latency_budget_ms": 4}, "middle"),
-        ({"latency_budget_ms": 3.9}, "small"),
-        ({"latency_budget_ms": 5, "load_ratio": 0.5}, "small"),
-        ({"memory_budget_bytes": 5500}, "small"),
-        ({"metric_floor": 0.97}, "best"),
-        ({"metric_floor": 0.95, "latency_budget_ms": 5}, "middle"),
+        *BY_CONSTRAINTS,
         ({"metric_floor": 0.97, "battery_ratio": 0.0}, "best"),
         # by hand: .98 - .05, .96 - .02, .90 - .008; half of that; a tenth of it
         ({"battery_ratio": 0.0}, "middle"),
