@@ -12,7 +12,8 @@ demo: $(VENV)/demo system
 # A file stays in one process, so that what its tests share is built once; long files begin first.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
-test: check system
+test: check
+	@sh scripts/system_packages.sh chromium
 	$(PYTEST)
 
 test-fast: check

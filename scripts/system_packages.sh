@@ -1,10 +1,14 @@
 #!/bin/sh
-# Install the system packages that are missing, where apt-get is there and allowed; say so if not.
+# Install the system packages that are missing, and those that the arguments name, where apt-get
+# is there and allowed; say so if not.
 packages=""
 command -v ld >/dev/null || packages="$packages binutils"
 command -v aarch64-linux-gnu-ld >/dev/null || packages="$packages binutils-aarch64-linux-gnu"
 command -v aarch64-linux-gnu-gcc >/dev/null || packages="$packages gcc-aarch64-linux-gnu"
 command -v espeak-ng >/dev/null || packages="$packages espeak-ng"
+for package in "$@"; do
+    command -v "$package" >/dev/null || packages="$packages $package"
+done
 [ -z "$packages" ] && exit 0
 if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then
     echo "not installed:$packages (needs apt-get and root); what uses them is skipped" >&2

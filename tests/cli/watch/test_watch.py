@@ -35,7 +35,6 @@ from ...support.cli import refused
 from ...support.networks import SmallResNet
 from ...support.passes import data, known
 from ...support.pieces import parts_in_pieces
-from ...support.requirements import missing
 from ...support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -395,7 +394,7 @@ def dom_of(url, tmp_path):
     names = ("chromium", "chromium-browser", "google-chrome")
     browser = next(filter(None, map(shutil.which, names)), None)
     if browser is None:
-        missing("no Chromium is installed (Debian package chromium)")
+        pytest.skip("no Chromium is installed (Debian package chromium)")
     options = [
         "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--dump-dom",
         "--virtual-time-budget=4000", "--window-size=1000,700",
