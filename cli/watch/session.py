@@ -11,10 +11,10 @@ from typing import Any
 
 from ...errors import UsageError
 from ...library.context import Context
+from ...library.evolve.space import BETWEEN
 from ...library.follow.follower import Follower
 from ...library.loader import Library
 from ...library.net import Switch
-from ...library.evolve.space import BETWEEN
 from ...library.policies import Decision
 from ...library.weights import Array
 from .facts import facts_of
