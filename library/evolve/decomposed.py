@@ -86,7 +86,7 @@ class Decomposed:
         for turn in range(_MOST_ROUNDS):
             path, most = self._trellis.best(progress.weights())
             progress.limit(most)
-            found = progress.meet(path, self._figures.gains(path[None])[:, 0])
+            found = progress.meet(path, self._figures.gain(path))
             enough = progress.path is not None and turn + 1 >= _FEW_ROUNDS
             if not found or enough or progress.is_close:
                 return
@@ -97,7 +97,8 @@ class Decomposed:
         for path in progress.starts():
             while not progress.is_close and next(turns, None) is not None:
                 least = progress.worth + TIE_RATIO
-                better = self._swaps.best(path, progress.aim, progress.multipliers, least)
+                gains, multipliers = self._figures.gain(path), progress.multipliers
+                better = self._swaps.best(path, gains, progress.aim, multipliers, least)
                 if better is None:
                     break
                 progress.take(*better)
@@ -114,7 +115,7 @@ class Decomposed:
             if path is None:
                 progress.bound = progress.worth + CLOSE_RATIO if is_all else progress.bound
                 return
-            progress.take(path, float(progress.aim.worth @ self._figures.gains(path[None])[:, 0]))
+            progress.take(path, float(progress.aim.worth @ self._figures.gain(path)))
             self._swap(progress)
 
 

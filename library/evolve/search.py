@@ -108,7 +108,7 @@ class Search:
 
 
 def _found(figures: Figures, path: Counts, aim: Aim, goal: Goal, gap: float) -> Found:
-    gains = figures.gains(path[None])
+    gains = figures.gain(path)[:, None]
     metric, latency, energy, memory = figures.shown(gains)[:, 0].tolist()
     return Found(
         cells=tuple(path.tolist()),
