@@ -26,8 +26,8 @@ _FEW_ROUNDS, _MOST_ROUNDS = 2, 40
 _MOST_STARTS, _MOST_CHANGES = 2, 6
 _FAR_RATIO, _MOST_COMBINATIONS = 0.05, 100_000
 """Above which gap, and in what size of space, looking everywhere is worth some milliseconds."""
-_FEW_BLOCKS, _MOST_BLOCKS = 16, 2000
-"""After how many the work ends: 16 are a few milliseconds, 2,000 a second or two."""
+_FEW_BLOCKS, _MOST_BLOCKS = 16, 64
+"""After how many the work ends: 16 are a few milliseconds, 64 some twenty."""
 _IMAGINARY_RATIO = 1e4
 """How much worse than all others the combination is that does not exist and meets every limit."""
 
@@ -44,7 +44,8 @@ class Decomposed:
         self._trellis, self._swaps = Trellis(figures), Swaps(figures)
         self._scale = np.where(figures.span > 0, figures.span, 1.0)
         self._paths = self._known_paths()
-        self._gains = figures.gains(self._paths)
+        imaginary = np.zeros((len(self._scale), 1))
+        self._gains = np.concatenate([figures.gains(self._paths), imaginary], axis=1)
         self._most = np.array([self._trellis.best(row)[1] for row in np.eye(len(self._scale))])
 
     def _known_paths(self) -> Counts:
@@ -72,7 +73,8 @@ class Decomposed:
             self._complete(progress)
         if progress.path is None:
             return None
-        return progress.path, max(progress.bound - progress.worth, 0.0) * unit
+        gap = progress.bound - progress.worth
+        return progress.path, gap * unit if gap > TIE_RATIO else 0.0
 
     def _begin(self, aim: Aim, start: Counts | None) -> _Progress:
         paths, gains = self._paths, self._gains
@@ -123,13 +125,14 @@ class _Progress:
     """What is known of one aim: the best found, a bound, the mixture and its multipliers."""
 
     def __init__(self, aim: Aim, paths: Counts, gains: Floats, span: Floats, scale: Floats) -> None:
+        """Begin with known combinations (n, S); their gains (R, n + 1) end with room for one."""
         self.aim, self._rows = aim, aim.limited
         self._floors, self._scale = aim.floors[self._rows], scale[self._rows]
-        worth, slack = aim.worth @ gains, self._slack(gains[self._rows].T).T
+        worth = aim.worth @ gains
+        slack = (gains[self._rows] - self._floors[:, None]) / self._scale[:, None]
         depth = float(np.abs(aim.worth) @ span)
-        self._least = float(worth.min()) - depth
-        worth = np.append(worth, self._least - _IMAGINARY_RATIO * (1.0 + depth))
-        slack = np.concatenate([slack, np.ones((len(slack), 1))], axis=1)
+        self._least = float(worth[:-1].min()) - depth
+        worth[-1], slack[:, -1] = self._least - _IMAGINARY_RATIO * (1.0 + depth), 1.0
         best = _first_best(np.where((slack >= 0).all(0), worth, -np.inf))
         self._paths, self._mixed = paths, list[Counts]()
         self._imaginary = len(paths)
@@ -159,7 +162,8 @@ class _Progress:
 
     def meet(self, path: Counts, gains: Floats) -> bool:
         """Take a combination where it is better, mix it in; False where that would not help."""
-        worth, slack = float(self.aim.worth @ gains), self._slack(gains[self._rows])
+        worth = float(self.aim.worth @ gains)
+        slack = (gains[self._rows] - self._floors) / self._scale
         if worth > self.worth + TIE_RATIO and (slack >= 0).all():
             self.take(path, worth)
         self._mixed.append(path)
@@ -183,9 +187,6 @@ class _Progress:
             return members
         others = [path for path in members if not np.array_equal(path, self.path)]
         return [self.path, *others[: _MOST_STARTS - 1]]
-
-    def _slack(self, gains: Floats) -> Floats:
-        return (gains - self._floors) / self._scale
 
     def _weigh(self) -> None:
         self.multipliers = np.zeros(len(self.aim.worth))

@@ -132,10 +132,13 @@ class Figures:
         worth[:4] *= self._is_known
         return self._aim(worth, METRIC, goal)
 
-    def extreme(self, quantity: str, goal: Goal) -> Aim:
-        """Return the aim to have most of a quantity, known rather than unknown, within limits."""
+    def extreme(self, quantity: str, goal: Goal, sign: float = 1.0) -> Aim:
+        """Return the aim to have most of a quantity, known rather than unknown, within limits.
+
+        With a `sign` of -1 it is to have the least: the worst metric, the most of the others.
+        """
         row, worth = QUANTITIES.index(quantity), np.zeros(len(self.nodes))
-        worth[row] = goal.stretch if row == LATENCY else 1.0
+        worth[row] = sign * goal.stretch if row == LATENCY else sign
         return self._aim(worth, row, goal)
 
     def by(self, objective: Objective, goal: Goal) -> Aim:
@@ -155,7 +158,7 @@ class Figures:
             if row >= 0 and floors[quantity] > -np.inf:
                 floors[row] = -0.5
         if self._unknown_row[dreaded] >= 0:
-            worth[self._unknown_row[dreaded]] = 1.0 + 2.0 * (worth @ self.span)
+            worth[self._unknown_row[dreaded]] = 1.0 + 2.0 * (np.abs(worth) @ self.span)
         return Aim(worth, floors)
 
     def _floors(self, goal: Goal) -> Floats:

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from ...errors import UsageError
 from .decomposed import Decomposed
 from .figures import QUANTITIES, Aim, Counts, Figures, Objective
-from .found import Found
+from .found import Found, Quantity
 from .goal import Goal
 from .runtime3c import Runtime3C
 from .space import Cells, Space
 from .table import Table
-
-Quantity = Literal["metric", "latency", "memory", "energy"]
 
 _MOST_LISTED = 8192
 """Spaces of at most so many combinations are searched by looking at each: that is faster there."""
@@ -41,6 +39,7 @@ class Search:
     """Finds combinations of a space, which is read once.
 
     `known` names the quantities of which a cell has a figure: limits of others are not checked.
+    `is_listed`: every combination is looked at.
     """
 
     def __init__(self, space: Space, method: Callable[[Figures], Method] = exact) -> None:
@@ -51,6 +50,11 @@ class Search:
             self._figures[True] = Figures(space, cold=True)
             self._methods[True] = method(self._figures[True])
         self.known = warm.known
+        self.is_listed = not isinstance(self._methods[False], Decomposed)
+        nearest = _nearest(warm, self._methods[False])
+        self._nearest = {False: nearest, True: nearest}
+        if self._figures[True] is not warm:
+            self._nearest[True] = _nearest(self._figures[True], self._methods[True])
 
     def best(self, goal: Goal, start: Cells | None = None) -> Found | None:
         """Return what is worth most within the limits, None where nothing meets them.
@@ -78,9 +82,22 @@ class Search:
         """
         if quantity not in QUANTITIES:
             raise UsageError(f"no quantity is called {quantity}; there are {', '.join(QUANTITIES)}")
-        figures = self._figures[goal.cold]
+        figures, nearest = self._figures[goal.cold], self._nearest[goal.cold].get(quantity)
         aim = figures.extreme(quantity, _unlimited(goal, quantity))
+        if nearest is not None and (figures.gain(nearest) >= aim.floors).all():
+            return _found(figures, nearest, figures.aim(goal), goal, 0.0)
         return self._find(self._methods[goal.cold], aim, figures.aim(goal), goal, None)
+
+    def range(self, quantity: Quantity) -> tuple[float, float]:
+        """Return the least and the most of a quantity that what may run has; NaN where unknown.
+
+        Of metric, energy, or the latency of calls in a row, which add up; memory does not.
+        """
+        goal, figures = Goal(), self._figures[False]
+        aims = [figures.extreme(quantity, goal, sign) for sign in (1.0, -1.0)]
+        found = [self._find(self._methods[False], aim, aim, goal, None) for aim in aims]
+        ends = [np.nan if one is None else one.figure(quantity) for one in found]
+        return min(ends), max(ends)
 
     def found(self, cells: Cells, goal: Goal, gap: float = np.inf) -> Found:
         """Return a combination's figures under a goal, whether or not it meets the limits."""
@@ -119,6 +136,17 @@ def _found(figures: Figures, path: Counts, aim: Aim, goal: Goal, gap: float) -> 
         memory_bytes=-memory,
         gap=gap,
     )
+
+
+def _nearest(figures: Figures, method: Method) -> dict[str, Counts]:
+    """Return what has most of each quantity where nothing is limited, as far as that is proven."""
+    found = {}
+    for quantity in QUANTITIES:
+        aim = figures.extreme(quantity, Goal())
+        answer = method.best(replace(aim, floors=np.full_like(aim.floors, -np.inf)))
+        if answer is not None and answer[1] == 0:
+            found[quantity] = answer[0]
+    return found
 
 
 def _unlimited(goal: Goal, quantity: Quantity) -> Goal:

@@ -86,8 +86,8 @@ class Trellis:
 def _path(fronts: Floats, steps: Floats) -> Counts:
     cell = int(fronts[-1].argmax())
     found = [cell]
-    for front, step in zip(fronts[-2::-1], steps[::-1], strict=True):
-        cell = int((front + step[:, cell]).argmax())
+    for before in (fronts[:-1, :, None] + steps).argmax(1).tolist()[::-1]:
+        cell = before[cell]
         found.append(cell)
     return np.array(found[::-1])
 

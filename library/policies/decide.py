@@ -8,7 +8,7 @@ from math import isnan
 
 from ...errors import UsageError
 from ..context import Context
-from ..evolve.search import Quantity
+from ..evolve.found import Quantity
 from ..evolve.spaces import Spaces
 from .limits import Limits, limits_of
 from .options import Option, Options

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import inf, isnan
 
+import numpy as np
+
 from ..evolve.figures import Objective
-from ..evolve.found import Found
+from ..evolve.found import Found, Quantity
 from ..evolve.goal import Goal
-from ..evolve.search import Quantity, Search
+from ..evolve.search import Search
 from ..evolve.space import BETWEEN, Cells, Space
 from ..evolve.spaces import Spaces
 from .listing import Listing
 
 _MOST_LISTED = 64
 """Up to so many variants loops are quicker than arrays."""
+
+_MOST_REMEMBERED = 32
 
 
 @dataclass(frozen=True)
@@ -28,15 +33,8 @@ class Option:
 
     def figure(self, quantity: Quantity) -> float:
         """Return what a limit is held against, NaN where unknown: of the metric, the least."""
-        match quantity:
-            case "metric":
-                return self.found.metric - self.metric_bound
-            case "latency":
-                return self.found.latency_ms
-            case "energy":
-                return self.found.energy_mj
-            case "memory":
-                return self.found.memory_bytes
+        figure = self.found.figure(quantity)
+        return figure - self.metric_bound if quantity == "metric" else figure
 
     def is_same(self, other: Option) -> bool:
         """Tell whether this is the same combination as another."""
@@ -48,7 +46,7 @@ class Options:
 
     Spaces are compared by figures, so one that lacks a quantity of which the first has figures is
     left out. `known` are the quantities of the first; `is_handful` says that all are whole
-    variants, few enough to look at each.
+    variants, few enough to look at each, `is_listed` that each combination is looked at.
     """
 
     def __init__(self, offer: Spaces) -> None:
@@ -59,6 +57,7 @@ class Options:
             (number, search) for number, search in enumerate(searches) if search.known >= self.known
         )
         self.is_handful = all(isinstance(search, Listing) for _, search in self._searches)
+        self.is_listed = all(search.is_listed for _, search in self._searches)
         self._whole = {
             segment.names[cell]: (number, (cell,))
             for number, _ in reversed(self._searches)
@@ -88,10 +87,11 @@ class Options:
         return _most(found, lambda option: option.found.worth)
 
     def best_by(self, objective: Objective, goal: Goal) -> Option | None:
-        """Return what is worth most by any objective, as far as the searches find it."""
+        """Return what is worth most by any objective, of the spaces of which all is looked at."""
         found = (
             self._option(number, search.best_by(objective, goal))
             for number, search in self._searches
+            if search.is_listed
         )
         return _most(found, lambda option: option.found.worth)
 
@@ -102,6 +102,11 @@ class Options:
             self._option(number, search.least(quantity, goal)) for number, search in self._searches
         )
         return _most(found, lambda option: sign * option.figure(quantity))
+
+    def range(self, quantity: Quantity) -> tuple[float, float]:
+        """Return the least and the most of a quantity that what may run has; NaN where unknown."""
+        lows, highs = zip(*(search.range(quantity) for _, search in self._searches), strict=True)
+        return float(np.fmin.reduce(lows)), float(np.fmax.reduce(highs))
 
     def named(self, name: str, goal: Goal) -> Option | None:
         """Return what has this name, with its figures under a goal; None where nothing has."""
@@ -130,10 +135,22 @@ class Options:
         return None if found is None else Option(number, found, self.spaces[number].metric_bound)
 
 
-def _searcher(space: Space) -> Listing | Search:
+class _Remembering:
+    """A `Search` that knows its last answers: one decision asks for some of them twice or more."""
+
+    def __init__(self, search: Search) -> None:
+        self.known, self.is_listed = search.known, search.is_listed
+        self.found, self.best_by, self.range = search.found, search.best_by, search.range
+        self.best: Callable[[Goal], Found | None] = lru_cache(_MOST_REMEMBERED)(search.best)
+        self.least: Callable[[Quantity, Goal], Found | None] = lru_cache(_MOST_REMEMBERED)(
+            search.least
+        )
+
+
+def _searcher(space: Space) -> Listing | _Remembering:
     if len(space.segments) == 1 and len(space.segments[0].names) <= _MOST_LISTED:
         return Listing(space)
-    return Search(space)
+    return _Remembering(Search(space))
 
 
 def _most(options: Iterable[Option | None], key: Callable[[Option], float]) -> Option | None:

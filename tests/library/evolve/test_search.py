@@ -111,6 +111,34 @@ def test_the_nearest_to_a_limit_is_that_of_trying_everything(method, data):
 @pytest.mark.parametrize("method", METHODS)
 @given(data=st.data())
 @tried(40)
+def test_the_range_of_a_quantity_is_that_of_all_that_may_run(method, data):
+    space, quantity = data.draw(spaces()), data.draw(st.sampled_from(QUANTITIES[:3]))
+    search = Search(space, method)
+    low, high = search.range(quantity)
+    may_run = [of for of in every(space, False).values() if meets(space, Goal(), of, search.known)]
+    if not may_run:
+        assert math.isnan(low)
+        assert math.isnan(high)
+        return
+    values = [of[quantity] for of in may_run]
+    apart = LEFT_OPEN_RATIO * (max(values) - min(values)) + 1e-9
+    assert min(values) - 1e-9 <= low <= min(values) + apart
+    assert max(values) - apart <= high <= max(values) + 1e-9
+
+
+@given(data=st.data())
+@tried(40)
+def test_one_combination_gains_alone_what_it_does_among_many(data):
+    space = data.draw(spaces(unknown_share=0.2))
+    figures = Figures(space, cold=data.draw(st.booleans()))
+    paths = np.indices(figures.sizes).reshape(len(figures.sizes), -1).T
+    alone = np.stack([figures.gain(path) for path in paths], axis=1)
+    np.testing.assert_allclose(alone, figures.gains(paths), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@given(data=st.data())
+@tried(40)
 def test_what_runs_now_is_kept_unless_another_is_better(method, data):
     space = data.draw(spaces())
     goal = data.draw(goals(space))
