@@ -10,10 +10,12 @@ Source  Dantzig & Wolfe, Decomposition principle for linear programs, Operations
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 
 from .completion import complete
-from .figures import TIE_RATIO, Aim, Counts, Figures
+from .figures import LATENCY, TIE_RATIO, Aim, Counts, Figures
 from .mixture import Mixture
 from .space import Floats
 from .swaps import Swaps
@@ -47,6 +49,16 @@ class Decomposed:
         imaginary = np.zeros((len(self._scale), 1))
         self._gains = np.concatenate([figures.gains(self._paths), imaginary], axis=1)
         self._most = np.array([self._trellis.best(row)[1] for row in np.eye(len(self._scale))])
+
+    def renewed(self, figures: Figures) -> Decomposed:
+        """Return the search by other latencies; the combinations known ahead stay those."""
+        new = copy(self)
+        new._figures, new._trellis, new._swaps = figures, Trellis(figures), Swaps(figures)
+        new._scale = np.where(figures.span > 0, figures.span, 1.0)
+        new._gains, new._most = self._gains.copy(), self._most.copy()
+        new._gains[LATENCY, :-1] = figures.latencies(self._paths)
+        new._most[LATENCY] = new._trellis.best(np.eye(len(self._scale))[LATENCY])[1]
+        return new
 
     def _known_paths(self) -> Counts:
         """Return the best paths for seeded weights, unknown figures avoided in half of them."""

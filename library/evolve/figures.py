@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -14,7 +15,6 @@ from .space import Floats, Space
 
 QUANTITIES = ("metric", "latency", "energy", "memory")
 METRIC, LATENCY, ENERGY, MEMORY = range(4)
-_SIGNS = (1.0, -1.0, -1.0, -1.0)
 
 ROUNDING_RATIO = 1e-9
 """What a sum may miss its limit by: its figures were added in another order there."""
@@ -62,11 +62,11 @@ class Figures:
     """
 
     def __init__(self, space: Space, cold: bool) -> None:
-        self.space = space
+        self.space, self.is_cold = space, cold
         self.sizes = tuple(len(segment.names) for segment in space.segments)
         count = max(self.sizes)
         self.exists = np.array([np.arange(count) < size for size in self.sizes])
-        joined = self.exists[:-1, :, None] & self.exists[1:, None]
+        self._joined = joined = self.exists[:-1, :, None] & self.exists[1:, None]
         nodes, edges = _cells(space, cold, count), _crossings(space, count)
         sizes = np.stack([_padded(s.activations_bytes, count) for s in space.segments])
         self.activations = -_worst_for_unknown(-sizes[None], self.exists)[0]
@@ -86,6 +86,21 @@ class Figures:
         self._node_at = np.arange(len(self.sizes)) * count
         self._edge_at = self.exists.size + np.arange(len(self.sizes) - 1) * count**2
 
+    def renewed(self, space: Space) -> Figures:
+        """Return the figures of a space that differs from this one's in latencies alone."""
+        new = copy(self)
+        new.space = space
+        nodes = _latencies(space, self.is_cold, self.exists.shape[1])[None]
+        edges = _crossings(space, self.exists.shape[1])[[LATENCY]]
+        new.nodes, new.edges, new._flat = self.nodes.copy(), self.edges.copy(), self._flat.copy()
+        new.nodes[LATENCY] = _worst_for_unknown(nodes, self.exists)[0]
+        new.edges[LATENCY] = _worst_for_unknown(edges, self._joined)[0]
+        new._flat[:, LATENCY] = np.append(new.nodes[LATENCY], new.edges[LATENCY])
+        new.constants = self.constants.copy()
+        new.constants[LATENCY] = -space.latency_offset_ms
+        new.least, new.span = new._range(self._joined)
+        return new
+
     def _range(self, joined: Bools) -> tuple[Floats, Floats]:
         """Return what any combination gains of each row at least, and how much more one may."""
         least, most = _extremes(self.nodes, self.exists) + _extremes(self.edges, joined)
@@ -98,6 +113,13 @@ class Figures:
     def known(self) -> frozenset[str]:
         """The quantities of which a cell has a figure."""
         return frozenset(np.array(QUANTITIES)[self._is_known].tolist())
+
+    def latencies(self, paths: Counts) -> Floats:
+        """Return what each of n combinations (n, S) gains in latency, (n,)."""
+        places = np.arange(len(self.sizes))
+        total: Floats = self.nodes[LATENCY][places, paths].sum(-1)
+        total += self.edges[LATENCY][places[:-1], paths[:, :-1], paths[:, 1:]].sum(-1)
+        return total + self.constants[LATENCY]
 
     def gains(self, paths: Counts) -> Floats:
         """Return what each of n combinations (n, S) gains in all, (R, n)."""
@@ -175,15 +197,24 @@ class Figures:
 def _cells(space: Space, cold: bool, count: int) -> Floats:
     """Return what each cell gains, (4, S, count): NaN where that is unknown or there is no cell."""
     found = np.full((4, len(space.segments), count), np.nan)
+    found[LATENCY] = _latencies(space, cold, count)
     for place, segment in enumerate(space.segments):
-        warm, seldom = segment.latency_ms, segment.cold_latency_ms
-        warm = np.where(np.isnan(warm), seldom, warm)
-        latency = space.latency_scale * (np.fmax(warm, seldom) if cold else warm)
         known = np.isfinite(segment.activations_bytes)  # memory is unknown where either is
         memory = np.where(known, segment.weights_bytes, np.nan)
-        rows = (segment.metric, latency, segment.energy_mj, memory)
-        for quantity, row in enumerate(rows):
-            found[quantity, place] = _SIGNS[quantity] * _padded(row, count)
+        found[METRIC, place] = _padded(segment.metric, count)
+        found[ENERGY, place] = -_padded(segment.energy_mj, count)
+        found[MEMORY, place] = -_padded(memory, count)
+    return found
+
+
+def _latencies(space: Space, cold: bool, count: int) -> Floats:
+    """Return what each cell gains in latency, (S, count)."""
+    warm, seldom = (
+        np.array([_padded(getattr(segment, name), count) for segment in space.segments])
+        for name in ("latency_ms", "cold_latency_ms")
+    )
+    warm = np.where(np.isnan(warm), seldom, warm)
+    found: Floats = -space.latency_scale * (np.fmax(warm, seldom) if cold else warm)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isnan, nan
 
@@ -55,22 +56,24 @@ class LambdaRule:
         options = Options(spaces)
         leanest, hungriest = options.range("energy")
         efficiencies = _efficiency(np.array([hungriest, leanest])).tolist()
-        rule = _Rule(options, _known(*options.range("metric")), _known(*efficiencies))
-        front = rule.front()
+        rule = _Rule(_known(*options.range("metric")), _known(*efficiencies))
+        front = rule.front(options)
 
-        def wish(context: Context) -> Wish:
-            battery = 1.0 if context.battery_ratio is None else context.battery_ratio
-            weight = max(self.least_energy_weight_ratio, 1.0 - battery)
-            return Wish(_Judge(rule, front, weight), f"λ2 {weight:.2f} for energy")
+        def wishes(options: Options) -> Callable[[Context], Wish]:
+            def wish(context: Context) -> Wish:
+                battery = 1.0 if context.battery_ratio is None else context.battery_ratio
+                weight = max(self.least_energy_weight_ratio, 1.0 - battery)
+                return Wish(_Judge(options, rule, front, weight), f"λ2 {weight:.2f} for energy")
 
-        return Decider(spaces, options, wish)
+            return wish
+
+        return Decider(self, options, wishes)
 
 
 @dataclass(frozen=True)
 class _Rule:
-    """The score, and what it is a score of."""
+    """The score, and the ranges that it scales to."""
 
-    options: Options
     metrics: Range
     efficiencies: Range
 
@@ -84,18 +87,18 @@ class _Rule:
         metric, energy = option.found.metric, option.found.energy_mj
         return float(self.scores(np.array(metric), np.array(energy), weight))
 
-    def front(self) -> Floats:
+    def front(self, options: Options) -> Floats:
         """Return metric and energy of what is best at some weights of energy, (2, n).
 
         None where all is listed, or nothing is known to differ in energy.
         """
         low, high = self.efficiencies
-        if self.options.is_listed or not 0.0 < low < high:
+        if options.is_listed or not 0.0 < low < high:
             return np.empty((2, 0))
         energies_mj = np.geomspace(1.0 / high, 1.0 / low, _FRONT_COUNT).tolist()
         weights = np.linspace(1.0, 0.0, _FRONT_COUNT).tolist()
         tangents = map(self.tangent, energies_mj, weights)
-        found = (self.options.best(Limits().goal(**tangent)) for tangent in tangents)
+        found = (options.best(Limits().goal(**tangent)) for tangent in tangents)
         figures = [(one.found.metric, one.found.energy_mj) for one in found if one is not None]
         return np.array(figures).reshape(-1, 2).T
 
@@ -112,6 +115,7 @@ class _Rule:
 class _Judge:
     """Judges by the score at one weight of energy."""
 
+    options: Options
     rule: _Rule
     front: Floats
     weight: float
@@ -123,9 +127,8 @@ class _Judge:
         def objective(metric: Floats, _: Floats, energy: Floats, __: Floats) -> Floats:
             return self.rule.scores(metric, energy, self.weight)
 
-        options = self.rule.options
-        listed = options.best_by(objective, limits.goal())
-        if options.is_listed:
+        listed = self.options.best_by(objective, limits.goal())
+        if self.options.is_listed:
             return listed
         found = [one for one in (listed, self._climb(limits)) if one is not None]
         return max(found, key=self._score, default=None)
@@ -135,7 +138,7 @@ class _Judge:
         best, energy_mj = None, self._start_mj()
         for _ in range(_MOST_STEPS):
             goal = limits.goal(**self.rule.tangent(energy_mj, self.weight))
-            new = self.rule.options.best(goal)
+            new = self.options.best(goal)
             if new is None or (best is not None and self._score(new) <= self._score(best)):
                 return best
             if new.found.energy_mj == energy_mj:

@@ -12,7 +12,7 @@ from ..evolve.found import Quantity
 from ..evolve.spaces import Spaces
 from .limits import Limits, limits_of
 from .options import Option, Options
-from .policy import Decision, Miss, Predicted
+from .policy import Decision, Miss, Policy, Predicted
 from .settle import Judge, settle
 
 
@@ -26,10 +26,27 @@ class Wish:
 
 
 class Decider:
-    """Decides for contexts by what a policy wishes in each."""
+    """Decides for contexts by what a policy wishes in each.
 
-    def __init__(self, spaces: Spaces, options: Options, wish: Callable[[Context], Wish]) -> None:
-        self._spaces, self._options, self._wish = spaces, options, wish
+    `wishes` gives, for options, what the policy wishes in a context.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        options: Options,
+        wishes: Callable[[Options], Callable[[Context], Wish]],
+    ) -> None:
+        self._policy, self._spaces, self._options = policy, options.offer, options
+        self._wishes, self._wish = wishes, wishes(options)
+
+    def is_of(self, policy: Policy, spaces: Spaces) -> bool:
+        """Tell whether it is that policy alone, and read just these spaces."""
+        return self._policy is policy and self._spaces is spaces
+
+    def renewed(self, spaces: Spaces) -> Decider:
+        """Return the same for spaces that differ in latencies alone, in less time."""
+        return Decider(self._policy, self._options.renewed(spaces), self._wishes)
 
     def __call__(self, context: Context, current: str | None = None) -> Decision:
         """Decide for a context.

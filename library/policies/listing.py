@@ -56,6 +56,10 @@ class Listing:
             True: _rows(**{**columns, "latency": scale * cold + offset}),
         }
 
+    def renewed(self, space: Space) -> Listing:
+        """Return the listing of a space that differs in latencies alone."""
+        return Listing(space)
+
     def best(self, goal: Goal, start: Cells | None = None) -> Found | None:
         """Return what is worth most within the limits, None where nothing meets them.
 

@@ -205,3 +205,37 @@ def test_limits_out_of_all_proportion_are_none_or_out_of_reach():
     assert search.best(loose).worth == search.best(Goal()).worth
     assert search.best(Goal(latency_limit_ms=1e-300)) is None
     assert search.best(Goal(metric_floor=1e300)) is None
+
+
+@pytest.mark.parametrize("method", [*METHODS, Runtime3C])
+@given(data=st.data())
+@tried(30)
+def test_new_latencies_in_a_search_are_as_those_of_a_new_one(method, data):
+    space = data.draw(spaces(unknown_share=data.draw(st.sampled_from([0.0, 0.2]))))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    segments = tuple(
+        dataclasses.replace(
+            part,
+            latency_ms=part.latency_ms * rng.uniform(0.5, 2, len(part.names)),
+            cold_latency_ms=part.cold_latency_ms * rng.uniform(0.5, 2, len(part.names)),
+        )
+        for part in space.segments
+    )
+    crossing_ms = tuple(0.7 * table for table in space.crossing_ms)
+    moved = dataclasses.replace(
+        space, segments=segments, crossing_ms=crossing_ms, latency_offset_ms=0.9
+    )
+    before, anew = Search(space, method), Search(moved, method)
+    renewed, goal = before.renewed(moved), data.draw(goals(moved))
+    found, expected = renewed.best(goal), anew.best(goal)
+    assert (found is None) == (expected is None)
+    if found is not None:
+        there = anew.found(found.cells, goal)
+        assert there.latency_ms == pytest.approx(found.latency_ms, nan_ok=True)
+        assert there.worth == pytest.approx(found.worth, abs=1e-9)
+        assert found.worth + found.gap >= expected.worth - 1e-9
+    for quantity in QUANTITIES:
+        one, other = renewed.least(quantity, goal), anew.least(quantity, goal)
+        assert (one is None) == (other is None)
+    again, first = before.best(goal), Search(space, method).best(goal)
+    assert (again and again.cells) == (first and first.cells)
