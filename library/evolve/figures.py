@@ -189,9 +189,10 @@ class Figures:
         limits = (goal.latency_limit_ms, goal.energy_limit_mj, goal.memory_limit_bytes)
         latency, energy, memory = (-np.inf if limit is None else -limit for limit in limits)
         bound = self.space.metric_bound
-        floors = np.array([floor + bound, latency / goal.stretch, energy, memory])
-        finite = self._is_known & np.isfinite(floors)
-        return np.where(finite, floors - ROUNDING_RATIO * np.abs(floors), -np.inf)
+        metric = -np.inf if floor == -np.inf else floor + bound  # inf: nothing meets it
+        floors = np.array([metric, latency / goal.stretch, energy, memory])
+        room = ROUNDING_RATIO * np.abs(np.where(np.isfinite(floors), floors, 0.0))
+        return np.where(self._is_known & ~np.isnan(floors), floors - room, -np.inf)
 
 
 def _cells(space: Space, cold: bool, count: int) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isnan
+from math import isfinite, isnan
 
 from ...errors import UsageError
 from ..context import Context
@@ -80,7 +80,7 @@ class Decider:
     def _miss(self, name: Quantity, limits: Limits, chosen: Option) -> Miss:
         limit, figure = getattr(limits, name), chosen.figure(name)
         units = {"metric": self._spaces.unit, "latency": "ms", "energy": "mJ", "memory": "bytes"}
-        amount = None if isnan(figure) else abs(figure - limit)
+        amount = abs(figure - limit) if isfinite(figure) else None
         ratio = None if amount is None or limit == 0 else amount / abs(limit)
         return Miss(constraint=name, amount=amount, unit=units[name], ratio=ratio)
 
