@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from math import isfinite
 
 from ...errors import UsageError
+
+_WORTHS = ("metric_worth", "mj_worth", "ms_worth")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +30,11 @@ class Goal:
     stretch: float = 1.0
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for name, value in vars(self).items():
             if value is not None and not isfinite(value):
-                raise UsageError(f"goal: {field.name} is {value}; give a finite number")
-        for name in ("metric_worth", "mj_worth", "ms_worth"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"goal: {name} is {getattr(self, name):g}; give at least 0")
+                raise UsageError(f"goal: {name} is {value}; give a finite number")
+        if min(self.metric_worth, self.mj_worth, self.ms_worth) < 0:
+            name = next(name for name, value in vars(self).items() if name in _WORTHS and value < 0)
+            raise UsageError(f"goal: {name} is {getattr(self, name):g}; give at least 0")
         if self.stretch <= 0:
             raise UsageError(f"goal: stretch is {self.stretch:g}; give more than 0, 1 for none")

@@ -81,7 +81,7 @@ class Meter:
         self._limit_s = inf if budget_ms is None else 1e-3 * budget_ms
         stretch = 1.0 + (context.load_ratio or 0.0)
         self.live.expect(stretch)
-        common = self.live.factors(is_cold(context)).common_ratio
+        common = self.live.common_ratio(is_cold(context))
         if abs(log(common / stretch)) < _NOTICED:
             return context
         return replace(context, load_ratio=min(max(common - 1.0, 0.0), _MOST_LOAD_RATIO))

@@ -12,6 +12,8 @@ from ..records import Executable as CompiledRecord
 from .composition import Cell, Composition, Levels
 from .forms import choose_forms
 
+_MOST_MADE = 8
+
 
 class Pieces:
     """The cells of a composition as they are loaded; calls of what is made of them take turns.
@@ -28,18 +30,26 @@ class Pieces:
         self.segments = composition.segments
         self._load, self._make = load, make
         self._parts: dict[str, Part] = {}  # by the path of their code
+        self._made: dict[str, Executable] = {}  # by name, those used last behind
         self._running = Turn(RUN)
 
     def executable(self, name: str) -> Executable:
         """Put a combination together, its cells loaded where they were not.
 
-        Levels cross between neighbours that both have a form for it.
+        Levels cross between neighbours that both have a form for it. The last few are kept as they
+        are: they hold no memory beside their cells'.
 
         Raises:
             UsageError: it names no cell for some segment, or one that there is not.
 
         """
-        return self._make(name, [self._part(form) for form in self._forms(name)], self._running)
+        made = self._made.pop(name, None)
+        if made is None:
+            made = self._make(name, [self._part(form) for form in self._forms(name)], self._running)
+        self._made[name] = made
+        if len(self._made) > _MOST_MADE:
+            del self._made[next(iter(self._made))]
+        return made
 
     def single(
         self, segment: int, cell: str, takes: Levels | None = None, gives: Levels | None = None
@@ -65,6 +75,7 @@ class Pieces:
         """Give up every cell that a combination does not have, and every form."""
         kept = {form.code for form in self._forms(name)} if BETWEEN in name else set()
         self._parts = {code: part for code, part in self._parts.items() if code in kept}
+        self._made = {made: one for made, one in self._made.items() if made == name}
 
     def _forms(self, name: str) -> tuple[CompiledRecord, ...]:
         cells = name.split(BETWEEN)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import isnan, nan
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..evolve.found import Quantity
 from .limits import CONSTRAINTS, TOLERANCE_RATIO, Limits, is_met
@@ -167,13 +167,14 @@ def _given_up_loosened(limits: Limits, relaxed: Limits) -> Limits:
 
 def _tightened(limits: Limits, names: tuple[Quantity, ...], noise: float) -> Limits:
     """Return limits that leave room to spare, for calls that are a little rarer too."""
+    changed: dict[str, Any] = {
+        name: limit + noise if name == "metric" else limit * (1.0 - TOLERANCE_RATIO)
+        for name, limit in limits.asked()
+        if name in names
+    }
     if "latency" in names:
-        limits = replace(limits, cold=limits.is_almost_cold)
-    for name, limit in limits.asked():
-        if name in names:
-            tight = limit + noise if name == "metric" else limit * (1.0 - TOLERANCE_RATIO)
-            limits = limits.but(name, tight)
-    return limits
+        changed["cold"] = limits.is_almost_cold
+    return replace(limits, **changed)
 
 
 def _is_nearer(name: Quantity, new: Option, now: Option, noise: float) -> bool:

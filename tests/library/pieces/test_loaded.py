@@ -1,6 +1,8 @@
 """An app puts networks together of a library's pieces; each computes what its cells do."""
 
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -115,3 +117,25 @@ def test_a_context_chooses_among_whole_variants_and_combinations(folder):
         assert switch.to_variant == "int8/int8"
         assert not switch.relaxed
         assert net.adapt(adaspring.Context()).to_variant == "dense"
+
+
+def test_the_last_few_combinations_are_kept_and_what_is_dropped_is_given_up(folder, x):
+    library = adaspring.load(folder)
+    net = library.open("dense/dense")
+    first = weakref.ref(net._active)
+    net.use("half/half")
+    assert first() is not None
+    net.use("dense/dense")
+    assert net._active is first()
+    for cells in every():
+        net.use(named(cells))
+    assert len(library._executables) == 1 + 8  # the whole network is loaded, too
+    both = library.weights_bytes
+    net.use("half/half")
+    net.drop_unused()
+    gc.collect()
+    assert [one.name for one in library._executables] == ["half/half"]
+    assert library.weights_bytes < both
+    assert_near(net(x), right((1, 1), x))
+    net.use("dense/dense")
+    assert_near(net(x), right((0, 0), x))
