@@ -45,16 +45,19 @@ def call(net: adaspring.Net) -> tuple[np.ndarray, ...]:
     return net(*(np.ones(spec.shape, spec.dtype) for spec in net.inputs))
 
 
-def looks(net: adaspring.Net, machine: Machine, **own: object) -> Looker:
-    return Looker(
-        weakref.ref(net), net._manifest, Settings(sensors=machine, dwell_s=0, every_s=0.05, own=own)
-    )
+@pytest.fixture
+def looks(library, net):
+    def made(machine: Machine, **own: object) -> Looker:
+        settings = Settings(sensors=machine, dwell_s=0, every_s=0.05, own=own)
+        return Looker(weakref.ref(net), library.manifest, settings)
+
+    return made
 
 
 @pytest.mark.parametrize("readings", [SHORT, Readings(available_memory_bytes=63e6)])
-def test_what_does_not_run_is_dropped_and_what_runs_goes_on(library, net, readings):
+def test_what_does_not_run_is_dropped_and_what_runs_goes_on(library, net, looks, readings):
     machine = Machine(PLENTY)
-    looker = looks(net, machine, memory_budget_bytes=None)
+    looker = looks(machine, memory_budget_bytes=None)
     before, expected = library.weights_bytes, call(net)
     looker.look(["notified"])
     assert library.weights_bytes == before
@@ -68,12 +71,12 @@ def test_what_does_not_run_is_dropped_and_what_runs_goes_on(library, net, readin
     assert [one.shape for one in call(net)] == [one.shape for one in expected]
 
 
-def test_it_is_dropped_once_and_again_after_a_move_until_there_is_memory(net, monkeypatch):
+def test_it_is_dropped_once_and_again_after_a_move_until_there_is_memory(net, looks, monkeypatch):
     dropped: list[str] = []
     monkeypatch.setattr(net, "drop_unused", lambda: dropped.append(net.variant))
     budget_ms = [50.0]
     machine = Machine(SHORT)
-    looker = looks(net, machine, latency_budget_ms=lambda: budget_ms[0])
+    looker = looks(machine, latency_budget_ms=lambda: budget_ms[0])
     for _ in range(3):
         looker.look(["notified"])
     assert dropped == ["dense"]
@@ -91,11 +94,11 @@ def test_it_is_dropped_once_and_again_after_a_move_until_there_is_memory(net, mo
     assert dropped == ["dense", "rank4", net.variant]
 
 
-def test_of_a_closed_library_nothing_is_dropped_and_the_step_says_so(library, net):
+def test_of_a_closed_library_nothing_is_dropped_and_the_step_says_so(library, net, looks):
     machine = Machine(SHORT)
     before = library.weights_bytes
     library.close()
-    looker = looks(net, machine)
+    looker = looks(machine)
     looker.look(["notified"])
     assert "what does not run is kept, since the library is closed" in looker.last.reason
     assert library.weights_bytes == before

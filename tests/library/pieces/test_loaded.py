@@ -119,23 +119,28 @@ def test_a_context_chooses_among_whole_variants_and_combinations(folder):
         assert net.adapt(adaspring.Context()).to_variant == "dense"
 
 
-def test_the_last_few_combinations_are_kept_and_what_is_dropped_is_given_up(folder, x):
-    library = adaspring.load(folder)
-    net = library.open("dense/dense")
-    first = weakref.ref(net._active)
-    net.use("half/half")
-    assert first() is not None
-    net.use("dense/dense")
-    assert net._active is first()
+def test_the_last_few_combinations_are_kept_as_they_are(folder):
+    pieces = adaspring.load(folder).pieces()
+    first = pieces.executable("dense/dense")
+    pieces.executable("half/half")
+    assert pieces.executable("dense/dense") is first
+    gone = weakref.ref(pieces.executable("half/int8"))
     for cells in every():
-        net.use(named(cells))
-    assert len(library._executables) == 1 + 8  # the whole network is loaded, too
-    both = library.weights_bytes
-    net.use("half/half")
-    net.drop_unused()
+        if named(cells) != "half/int8":
+            pieces.executable(named(cells))
     gc.collect()
-    assert [one.name for one in library._executables] == ["half/half"]
+    assert gone() is None
+
+
+def test_of_what_is_dropped_no_combination_is_kept(folder, x):
+    library = adaspring.load(folder)
+    pieces = library.pieces()
+    kept, gone = pieces.executable("half/half"), weakref.ref(pieces.executable("dense/dense"))
+    pieces.drop_all_but("half/half")
+    gc.collect()
+    assert gone() is None
+    assert pieces.executable("half/half") is kept
+    both = library.weights_bytes
+    library.forget_weights()
     assert library.weights_bytes < both
-    assert_near(net(x), right((1, 1), x))
-    net.use("dense/dense")
-    assert_near(net(x), right((0, 0), x))
+    assert_near(pieces.executable("dense/dense").run_arrays([x])[0], right((0, 0), x))
