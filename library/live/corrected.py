@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
 from ..evolve.space import Floats, Segment, Space
 from .live import Factors
 from .recorded import cell_name, name_at, names_in
+
+_MOST_SEGMENTS = 256
 
 
 def corrected(space: Space, hot: Factors, cold: Factors, shape: int = 0) -> Space:
@@ -25,11 +28,10 @@ def corrected(space: Space, hot: Factors, cold: Factors, shape: int = 0) -> Spac
         shape: at which of the library's shapes, by number.
 
     """
+    is_whole = len(space.segments) == 1
     segments = []
     for number, segment in enumerate(space.segments):
-        runs = [names_in(cell, shape) for cell in segment.names]
-        if len(space.segments) > 1:
-            runs = [(name_at(cell_name(number, cell), shape),) for cell in segment.names]
+        runs = _runs(segment.names, None if is_whole else number, shape)
         segments.append(_segment(segment, _column(runs, hot), _column(runs, cold)))
     return replace(
         space,
@@ -37,6 +39,14 @@ def corrected(space: Space, hot: Factors, cold: Factors, shape: int = 0) -> Spac
         crossing_ms=tuple(crossing * hot.faster_ratio for crossing in space.crossing_ms),
         latency_offset_ms=space.latency_offset_ms * hot.faster_ratio,
     )
+
+
+@lru_cache(_MOST_SEGMENTS)
+def _runs(names: tuple[str, ...], number: int | None, shape: int) -> tuple[tuple[str, ...], ...]:
+    """Name what each cell of a segment runs, of whole variants (no number) what each is made of."""
+    if number is None:
+        return tuple(names_in(cell, shape) for cell in names)
+    return tuple((name_at(cell_name(number, cell), shape),) for cell in names)
 
 
 def _segment(segment: Segment, hot: Floats, cold: Floats) -> Segment:

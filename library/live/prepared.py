@@ -18,8 +18,9 @@ from .ratios import Floats
 _MOVED = log(1.05)
 """What costs have to move by for a policy to be prepared anew: it takes longer than to decide."""
 
-_PAUSE_RATIO = 100.0
-"""For how many times as long as that took it is not done again."""
+_PAUSE_RATIO, _RENEWED_PAUSE_RATIO = 100.0, 1000.0
+"""For how many times as long as that took it is not done again: what takes half a millisecond within
+an `adapt` is not to be done in each."""
 
 
 class Prepared:
@@ -60,8 +61,8 @@ class Prepared:
         # always from what was recorded: a decision does not hang on how costs came to be so
         recorded = self._recorded
         if isinstance(recorded, Renewable) and recorded.is_of(self._policy, self._spaces):
-            self._decide = recorded.renewed(spaces)
+            self._decide, pause_ratio = recorded.renewed(spaces), _RENEWED_PAUSE_RATIO
         else:
-            self._decide = self._policy.prepare(spaces)
+            self._decide, pause_ratio = self._policy.prepare(spaces), _PAUSE_RATIO
         end_s = live.clock()
-        self._due_s = end_s + _PAUSE_RATIO * (end_s - start_s)
+        self._due_s = end_s + pause_ratio * (end_s - start_s)
