@@ -19,8 +19,8 @@ _MOVED = log(1.05)
 """What costs have to move by for a policy to be prepared anew: it takes longer than to decide."""
 
 _PAUSE_RATIO, _RENEWED_PAUSE_RATIO = 100.0, 1000.0
-"""For how many times as long as that took it is not done again: what takes half a millisecond within
-an `adapt` is not to be done in each."""
+"""For how many times as long as that took it is not done again: what takes half a millisecond
+within an `adapt` is not to be done in each."""
 
 
 class Prepared:
