@@ -1,6 +1,6 @@
 """Networks in pieces: combinations on offer, their costs predicted and measured, what they buy.
 
-Three networks (handwriting, keywords, activities) are compiled whole and in pieces, into a library
+Three networks (handwriting, keywords, clothes) are compiled whole and in pieces, into a library
 each. Then combinations drawn at random among those that may run are run and timed as an app would,
 on the test part, which nothing was decided by, and held against their prediction; and the front of
 whole variants is held against that of combinations.
@@ -17,21 +17,13 @@ from typing import Any
 
 import numpy as np
 import report
-import torch
-from datasets import FOLDER
+from in_pieces import MAX_DROP, SUBJECTS, Subject, library_of
 from pieces_picture import draw
 from rich.console import Console
 from rich.table import Table
-from trained import TASKS, Task, trained
 
-import adaspring
-from adaspring.backends.tuning.settings import Tuning
-from adaspring.cli.shared.bars import Bars
-from adaspring.explore.compile import BoardResult
 from adaspring.explore.measure.timing import time_in_turn
-from adaspring.explore.request import Bounds
-from adaspring.frontend.data import Dataset, Splits
-from adaspring.frontend.from_torch.importer import from_torch
+from adaspring.frontend.data import Dataset
 from adaspring.library.evolve.goal import Goal
 from adaspring.library.evolve.search import Search
 from adaspring.library.evolve.space import Cells, Space
@@ -44,15 +36,14 @@ from adaspring.reference.executor import accuracy
 class Extent:
     """How much is done: networks, combinations drawn, seconds of tuning and of timing."""
 
-    tasks: tuple[Task, ...]
+    subjects: tuple[Subject, ...]
     drawn: int
     tuning_s: float
     seconds: float
 
 
-FULL = Extent(TASKS, 200, 300.0, 60.0)
-QUICK = Extent(TASKS[-1:], 20, 0.0, 3.0)
-MAX_DROP = 0.02
+FULL = Extent(tuple(SUBJECTS.values()), 200, 300.0, 60.0)
+QUICK = Extent((SUBJECTS["keyword"],), 20, 0.0, 3.0)
 HEADINGS = (
     "network", "cells", "combinations", "pieces / whole", "metric bound", "metric within it",
     "latency within its bound",
@@ -64,9 +55,12 @@ def main() -> None:
     parser = report.arguments(__doc__, "one network, untuned, few combinations")
     parser.add_argument("--picture", type=Path, help="draw the fronts here")
     parser.add_argument("--segments", type=int, default=4)
+    parser.add_argument(
+        "--libraries", type=Path, help="keep the libraries here, and use those there"
+    )
     asked = parser.parse_args()
     extent = QUICK if asked.quick else FULL
-    results = [found for task in extent.tasks if (found := measure(task, extent, asked))]
+    results = [found for subject in extent.subjects if (found := measure(subject, extent, asked))]
     Console(width=140).print(table(results))
     if asked.picture:
         draw(results, asked.picture)
@@ -80,36 +74,16 @@ def main() -> None:
     report.write(asked.json, "pieces", packages, settings, results, ratios)
 
 
-def measure(task: Task, extent: Extent, asked: argparse.Namespace) -> dict[str, Any] | None:
+def measure(subject: Subject, extent: Extent, asked: argparse.Namespace) -> dict[str, Any] | None:
     """Everything of one network; None where it stays whole."""
-    parts = task.data.load(FOLDER)
-    network = trained(task, parts, 0, FOLDER)
-    with tempfile.TemporaryDirectory() as name, Bars() as bars:
-        model = from_torch(network, (torch.from_numpy(parts.test.x[:1]),), name=task.name)
-        made = adaspring.compile(
-            model,
-            Path(name) / "net.lib",
-            progress=bars,
-            data=Splits(*map(_dataset, (parts.calibration, parts.validation, parts.test))),
-            segments=asked.segments,
-            bounds=Bounds(max_drop=MAX_DROP, front_only=False),
-            tuning=_tuning(extent.tuning_s),
-        )
-        (board,) = made.boards
-        assert isinstance(board, BoardResult), "the one board's error would have been raised"
-        with adaspring.load(board.folder) as library:
+    with tempfile.TemporaryDirectory() as name:
+        folder = asked.libraries or Path(name)
+        library, test = library_of(subject, folder, asked.segments, extent.tuning_s)
+        with library:
             if library.manifest.composition is None:
-                print(f"{task.name} stays whole")
+                print(f"{subject.name} stays whole")
                 return None
-            return drawn(task.name, library, _dataset(parts.test), extent)
-
-
-def _tuning(seconds: float) -> Tuning:
-    return Tuning(trials=10**6, time_limit_s=seconds) if seconds else Tuning(trials=0)
-
-
-def _dataset(part) -> Dataset:
-    return Dataset(inputs=(part.x,), targets=part.y)
+            return drawn(subject.name, library, test, extent)
 
 
 def drawn(name: str, library: Library, test: Dataset, extent: Extent) -> dict[str, Any]:
