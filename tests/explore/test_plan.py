@@ -138,6 +138,7 @@ def test_python_compiles_tunes_and_opens_as_the_commands_do(tmp_path):
         recipes=("pruned-half",),
         bounds=adaspring.Bounds(max_drop=1.0, front_only=False),
         tuning=adaspring.Tuning(trials=0),
+        logs=str(tmp_path / "logs"),
     )
     assert made.failures == ()
     net = adaspring.load(tmp_path / "lib").open("dense")
