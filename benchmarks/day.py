@@ -1,10 +1,11 @@
 """A day of contexts: a network that adapts against every fixed one. `python benchmarks/day.py`.
 
-The keyword network, in pieces. A seeded day of ten-minute moments: the app's deadline, the battery,
-and what else the machine does: nothing, another process on one core (load), on every core (a clock
-as slow as heat makes it). In each moment everything makes the same calls, in turn, while those
-processes run: nets that adapt, each whole variant, and the best combinations, fixed. The battery is
-played; load is read by the sensors, and times are those that calls took. Energy is modelled.
+A network for clothes, in pieces. A seeded day of ten-minute moments: the app's deadline, the
+battery, and what else the machine does: nothing, another process on one core (load), on every core
+(a clock as slow as heat makes it). In each moment everything makes the same calls, in turn, while
+those processes run: nets that adapt, each whole variant, and the best combinations, fixed. The
+battery is played; load is read by the sensors, and times are those that calls took. Energy is
+modelled.
 """
 
 from __future__ import annotations
@@ -215,7 +216,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> Table:
 def main() -> None:
     """Live the day, print a table, draw, write JSON."""
     parser = report.arguments(__doc__, "an hour of the day, untuned: two minutes")
-    parser.add_argument("--subject", choices=SUBJECTS, default="keyword")
+    parser.add_argument("--subject", choices=SUBJECTS, default="clothes")
     parser.add_argument("--picture", type=Path, help="draw the day here")
     parser.add_argument("--segments", type=int, default=4)
     parser.add_argument("--seed", type=int, default=0)

@@ -43,7 +43,7 @@ class Extent:
 
 
 FULL = Extent(tuple(SUBJECTS.values()), 200, 300.0, 60.0)
-QUICK = Extent((SUBJECTS["keyword"],), 20, 0.0, 3.0)
+QUICK = Extent((SUBJECTS["digits"],), 20, 0.0, 3.0)
 HEADINGS = (
     "network", "cells", "combinations", "pieces / whole", "metric bound", "metric within it",
     "latency within its bound",
@@ -62,7 +62,7 @@ def main() -> None:
     extent = QUICK if asked.quick else FULL
     results = [found for subject in extent.subjects if (found := measure(subject, extent, asked))]
     Console(width=140).print(table(results))
-    if asked.picture:
+    if asked.picture and results:
         draw(results, asked.picture)
     ratios = {
         f"{found['network']} {name}": report.ratio(found[name])
