@@ -38,8 +38,8 @@ from adaspring.library.net import Net
 from adaspring.library.policies import Balanced, Deadline
 
 Busy = Literal["nothing", "one core", "every core"]
-CALLS, SETTLE_S = 25, 0.1
-"""Calls of each net in a moment, and how long the processes run before."""
+CALLS, SETTLE_S = 25, 0.3
+"""Calls of each net in a moment, and how long the load is read before."""
 MOST_FIXED_COMBINATIONS = 6
 
 
@@ -154,6 +154,7 @@ def live(
     with neighbours() as make:
         for number, moment in enumerate(played):
             make(moment.busy)
+            sensors.read()  # the load is that since the reading before
             time.sleep(SETTLE_S)
             samples = test.take(random.choice(len(test.targets), CALLS, replace=False))
             context = adaspring.Context.now(

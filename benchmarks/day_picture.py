@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,8 @@ def draw(
 
 
 def _along(panel: Any, played: Sequence[Moment], deadlines_ms: np.ndarray, adapting: Any) -> None:
+    from matplotlib.ticker import ScalarFormatter
+
     hours = 24 * np.arange(len(played)) / len(played)
     for hour, moment in zip(hours, played, strict=True):
         panel.axvspan(
@@ -47,6 +49,8 @@ def _along(panel: Any, played: Sequence[Moment], deadlines_ms: np.ndarray, adapt
         )
     panel.set(xlabel="hour (red: another process on one, on every core)", ylabel="p90 of calls, ms")
     panel.set_yscale("log")
+    for axis in (panel.yaxis.set_major_formatter, panel.yaxis.set_minor_formatter):
+        axis(ScalarFormatter())
     panel.legend()
 
 
@@ -60,9 +64,19 @@ def _sums(panel: Any, rows: Sequence[Mapping[str, Any]]) -> None:
             [20 + 400 * row["energy_mj"] / most for row in chosen],
             color=color, alpha=0.6, label=label,
         )  # fmt: skip
-    for row in rows:
+    for row in _edge(rows):
         at = (100 * row["accuracy_ratio"], 100 * row["met_of_possible_ratio"])
         panel.annotate(row["name"], at, fontsize=7)
     panel.set(xlabel="accuracy over the day, % (area: modelled energy)",
               ylabel="deadlines met, % of those that could be")  # fmt: skip
     panel.legend()
+
+
+def _edge(rows: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """What adapts, and the fixed that no other fixed beats in both."""
+    fixed = [row for row in rows if not row["adapts"]]
+    yield from (row for row in rows if row["adapts"])
+    pairs = [(row["accuracy_ratio"], row["met_of_possible_ratio"]) for row in fixed]
+    for row, (right, met) in zip(fixed, pairs, strict=True):
+        if not any(a >= right and b >= met and (a, b) != (right, met) for a, b in pairs):
+            yield row

@@ -3,7 +3,7 @@
 Three networks (handwriting, keywords, clothes) are compiled whole and in pieces, into a library
 each. Then combinations drawn at random among those that may run are run and timed as an app would,
 on the test part, which nothing was decided by, and held against their prediction; and the front of
-whole variants is held against that of combinations.
+whole variants is held against that of the combinations that an app would run for deadlines.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class Extent:
 
 FULL = Extent(tuple(SUBJECTS.values()), 200, 300.0, 60.0)
 QUICK = Extent((SUBJECTS["digits"],), 20, 0.0, 3.0)
+DEADLINES = 20
+"""For so many the best combination is looked for."""
 HEADINGS = (
     "network", "cells", "combinations", "pieces / whole", "metric bound", "metric within it",
     "latency within its bound",
@@ -90,11 +92,12 @@ def drawn(name: str, library: Library, test: Dataset, extent: Extent) -> dict[st
     """Run and time combinations drawn at random and all whole variants; hold them against it."""
     composition = library.manifest.composition
     assert composition is not None, "the library is in pieces"
-    space = spaces_of(library.manifest).each[1]
+    _, *spaces = spaces_of(library.manifest).each
+    space = spaces[0]
     rows = _allowed(space, extent.drawn)
     names = [space.name(cells) for cells in rows]
-    wholes = list(library.variants)
-    right, times = _run(library, [*names, *wholes], test, extent.seconds)
+    best, wholes = _best(spaces), list(library.variants)
+    right, times = _run(library, list({*names, *best, *wholes}), test, extent.seconds)
     p90 = {each: float(np.percentile(found, 90)) for each, found in times.items()}
     p50 = {each: float(np.median(found)) for each, found in times.items()}
     search = Search(space)
@@ -120,6 +123,7 @@ def drawn(name: str, library: Library, test: Dataset, extent: Extent) -> dict[st
         if spread is None
         else float(np.mean(np.abs(np.array(ratios) - 1) <= spread)),
         "combinations_measured": [(each, right[each], p50[each]) for each in names],
+        "combinations_best": [(each, right[each], p50[each]) for each in best],
         "whole_variants": [(each, right[each], p50[each]) for each in wholes],
     }
 
@@ -136,6 +140,25 @@ def _allowed(space: Space, count: int) -> list[Cells]:
         if len(found) == count:
             break
     return list(found)
+
+
+def _best(spaces: Sequence[Space]) -> list[str]:
+    """What an app would run for one deadline after the other, by what the library says."""
+    searches = [(space, Search(space)) for space in spaces]
+    least = [search.least("latency", Goal()) for _, search in searches]
+    most = [search.best(Goal()) for _, search in searches]
+    limits_ms = np.geomspace(
+        min(found.latency_ms for found in least if found),
+        max(found.latency_ms for found in most if found),
+        DEADLINES,
+    )
+    names: dict[str, None] = {}
+    for limit_ms in (1 + 1e-9) * limits_ms:
+        goal = Goal(latency_limit_ms=float(limit_ms))
+        found = [(space, search.best(goal)) for space, search in searches]
+        best = max((each.metric, space.name(each.cells)) for space, each in found if each)
+        names[best[1]] = None
+    return list(names)
 
 
 def _run(
