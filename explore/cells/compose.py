@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...errors import BoardError
+from ...errors import BoardError, BuildError
 from ...ir.model import Model
 from ...library.evolve.space import Cells, Floats
 from ...library.records import sign_of
@@ -93,7 +93,7 @@ def _divide(plan: Plan, probe: Probe, progress: Progress) -> tuple[Model, ...]:
             continue
         try:
             return divide_affordably(plan.model, most, site, sample, progress)
-        except BoardError as error:  # where it is the only one, it fails for good later
+        except (BoardError, BuildError) as error:  # its variants will fail, too; the others' not
             progress.note(f"what cutting costs was not measured on {site.board.name}: {error}")
     return divide(plan.model, most)
 

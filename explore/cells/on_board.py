@@ -10,6 +10,7 @@ from types import MappingProxyType
 import numpy as np
 
 from ...backends.build import Built, build_unscheduled
+from ...errors import BoardError
 from ...ir.pieces.levels import Levels
 from ...library.evolve.space import Cells
 from ...library.manifest import Agreement, board_record
@@ -58,7 +59,8 @@ def compose_on_board(
     `whole` is the plainest variant, against which cutting is held.
 
     Raises:
-        NotInPieces: cutting costs too much, or pieces put together compute something else.
+        NotInPieces: cutting costs too much, pieces put together compute something else, or the
+            board is gone.
 
     """
     work.mkdir()
@@ -104,7 +106,10 @@ def _run_there(
         steps = total
         progress.step(stage, done, total, what)
 
-    found = run_at(site, plan.model, library, names, inputs, work, tell)
+    try:
+        found = run_at(site, plan.model, library, names, inputs, work, tell)
+    except BoardError as gone:  # the whole variants are measured
+        raise NotInPieces(str(gone)) from gone
     progress.step(stage, steps, steps, "done")
     return found
 
