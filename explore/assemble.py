@@ -17,7 +17,7 @@ from .gate import Contender
 from .recipes import Recipe
 from .variants import Variant
 
-_ELSEWHERE = "what it was lowered to, unscheduled, on the machine that built it, for one call"
+ELSEWHERE = "what it was lowered to, unscheduled, on the machine that built it, for one call"
 
 
 def library_of(
@@ -53,7 +53,7 @@ def _parts(contender: Contender, built: Built) -> VariantParts:
             max_error_ratio=contender.agreement_ratio,
             tolerance_ratio=contender.tolerance_ratio,
             reference="the same compressed network, operator by operator in torch float32",
-            ran="the variant itself, on its board" if contender.ran else _ELSEWHERE,
+            ran="the variant itself, on its board" if contender.ran else ELSEWHERE,
         )
     return variant_parts(contender.variant, built, contender.cost, agreement)
 

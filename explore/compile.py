@@ -136,7 +136,7 @@ def compile_libraries(plan: Plan, progress: Progress | None = None) -> CompileRe
 class _BoardWork:
     """A board whose code is ordered, for each shape; `unsuited` are not for this board.
 
-    `composed` is the network in pieces, where the board can run them, and `cell_jobs` their code.
+    `composed` is the network in pieces, where it was cut, and `cell_jobs` their code.
     """
 
     plan: BoardPlan
@@ -163,7 +163,7 @@ def _begin(
     chosen, unsuited = select_for_board(shapes[0].variants, board.board)
     suited = tuple(shape.only(chosen) for shape in shapes)
     whole = [variant for shape in suited for variant in shape.variants]
-    composed = for_board(composed, board.site, progress)
+    composed = for_board(composed, board.site)
     cells: tuple[Network, ...] = ()
     if composed is not None:
         cells = (*composed.pieces.every, *composed.forms)

@@ -25,7 +25,7 @@ MODELLED_MEMORY = {
 }
 MEASURED_MEMORY = "growth of an app's process from the open library to the peak of its calls"
 
-COLD = "calls 50 ms apart, one sample, app side"
+COLD = "calls 50 ms apart, one sample"
 
 _PICOJOULES_PER_MILLIJOULE = 1e9
 
@@ -42,6 +42,7 @@ class Latency:
     p90_ms: float
     ratio_to_plainest: float
     how: str
+    where: str
     cold_p50_ms: float | None = None
     cold_p90_ms: float | None = None
 
@@ -95,7 +96,8 @@ def make_cost(
     memory_bytes = modelled_memory_bytes(built)
 
     def cold(value_ms: float | None) -> Figure | None:
-        return None if value_ms is None else measured(value_ms, COLD)
+        where = "" if latency is None else latency.where
+        return None if value_ms is None else measured(value_ms, f"{COLD}, {where}")
 
     return Cost(
         size_bytes=measured(built.code.stat().st_size + built.weight_bytes, "code and weights"),

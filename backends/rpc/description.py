@@ -17,6 +17,8 @@ from .board.hwcaps import local_cpu_features
 
 # The global function that every session of a board has; it returns the JSON of a BoardInfo.
 INFO_FUNCTION = "adaspring.board_info"
+RUN_CHAIN_FUNCTION = "adaspring.run_chain"
+TIME_CHAIN_FUNCTION = "adaspring.time_chain"
 EMULATED_SUFFIX = "-emulated"
 
 _PACKAGES = ("adaspring", "apache-tvm", "apache-tvm-ffi")

@@ -30,13 +30,13 @@ def pieces_shown(manifest: Manifest) -> Iterator[Any]:
         for each in front(made.combinations)[:_MOST_ROWS]
     ]
     columns = ("combination", ">validation", ">p50 ms", ">p90 ms")
-    yield table("The best of the measured combinations", columns, rows)
+    yield table(f"The best of the combinations {_known(made)}", columns, rows)
 
 
 def summary(made: Composition) -> str:
     """Say how many combinations there are, and how well what they cost is known."""
     count = prod(len(segment.cells) for segment in made.segments)
-    parts = [f"{count} combinations, {len(made.combinations)} measured"]
+    parts = [f"{count} combinations, {len(made.combinations)} {_known(made)}"]
     if made.metric is not None:
         parts.append(
             f"the metric of the others is predicted, wrong by at most {made.metric.bound:.3g} for "
@@ -51,6 +51,13 @@ def summary(made: Composition) -> str:
     if made.uncut_ratio is not None:
         parts.append(f"dense pieces take {made.uncut_ratio:.3f} of the time of the whole")
     return "; ".join(parts)
+
+
+def _known(made: Composition) -> str:
+    """How single combinations are known; those of a board not at hand were not run there."""
+    figures = [each.validation_metric for each in made.combinations]
+    modelled = any(figure is not None and figure.origin == "modelled" for figure in figures)
+    return "judged in the reference" if modelled else "measured"
 
 
 def front(combinations: Sequence[Combination]) -> list[Combination]:

@@ -14,7 +14,6 @@ from ...files.replace import TemporaryFolder
 from ...ir.model import Model
 from ...library.evolve.space import BETWEEN
 from ...library.parts import CompositionParts, VariantParts
-from ...library.writer import write_library
 from ..assemble import cell_parts, library_parts
 from ..board.logs import best_schedules, known_times, open_log
 from ..board.site import Site
@@ -22,7 +21,7 @@ from ..costs import make_cost
 from ..progress import Progress
 from ..recipes import DENSE
 from .divide import divide
-from .measure import run
+from .measure import run_at
 
 MOST_UNCUT_RATIO = 1.03
 """So much longer than the whole network may its dense pieces take together."""
@@ -33,7 +32,11 @@ def divide_affordably(
 ) -> tuple[Model, ...]:
     """Cut a network into at most `most` pieces, fewer where they would cost more than 3 % of time.
 
-    Measured on this machine, with the schedules that are known before anything is tuned.
+    Measured on a board, with the schedules that are known before anything is tuned.
+
+    Raises:
+        BoardError: the board is gone.
+
     """
     pieces, stage = divide(model, most), "cut the network"
     while len(pieces) > 1:
@@ -62,7 +65,8 @@ def uncut_ratio(
             parts.append(cell_parts(DENSE, (), built, make_cost(each, built, board)))
         whole = VariantParts(**vars(parts[0]))
         composition = CompositionParts(segments=tuple(((DENSE.name,), (p,)) for p in parts[1:]))
-        library = library_parts(model, board, (whole,), ())
-        write_library(folder / "cut.lib", replace(library, composition=composition))
+        library = replace(library_parts(model, board, (whole,), ()), composition=composition)
         names = {(0,) * len(pieces): BETWEEN.join([DENSE.name] * len(pieces))}
-        return run(folder / "cut.lib", model, names, sample, folder).uncut_ratio
+        times = run_at(site, model, library, names, sample, folder).times
+        assert times is not None, "the board is no emulated one"
+        return times.uncut_ratio

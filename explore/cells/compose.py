@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...errors import BoardError, BuildError
 from ...ir.model import Model
 from ...library.evolve.space import Cells, Floats
 from ...library.records import sign_of
@@ -18,6 +19,7 @@ from ..combinations.survey import Survey, least_budget, survey
 from ..costs import count_macs
 from ..plan import Plan
 from ..progress import Progress
+from ..recipes import Recipe, why_unsuited
 from ..variants import Probe
 from .affordable import divide_affordably
 from .answers import Answers
@@ -57,7 +59,8 @@ def compose(plan: Plan, probe: Probe, progress: Progress) -> Composed | None:
     if len(dense) < 2:
         progress.note("there is no place to cut the network that is worth it: it stays whole")
         return None
-    recipes = [each.recipe for each in plan.recipes if each.skipped is None]
+    planned = [each.recipe for each in plan.recipes if each.skipped is None]
+    recipes = [recipe for recipe in planned if _suits(recipe, plan)]
     part = probe.first(_MOST_SAMPLES)
     most_drop = np.inf if plan.bounds.max_drop is None else plan.bounds.max_drop
     every = make_cells(dense, recipes, plan.calibration, progress)
@@ -82,23 +85,30 @@ def compose(plan: Plan, probe: Probe, progress: Progress) -> Composed | None:
 
 
 def _divide(plan: Plan, probe: Probe, progress: Progress) -> tuple[Model, ...]:
-    """Cut where one tensor alone crosses; as often as a board that is here can afford."""
-    here = next((board.site for board in plan.boards if board.site.here), None)
-    most = plan.request.segments
-    if here is None:
-        return divide(plan.model, most)
-    sample = [value[: plan.model.batch] for value in probe.inputs]
-    return divide_affordably(plan.model, most, here, sample, progress)
+    """Cut where one tensor alone crosses; as often as the first board that can be timed affords."""
+    most, sample = plan.request.segments, [value[: plan.model.batch] for value in probe.inputs]
+    sites = [board.site for board in plan.boards if board.obstacle is None]
+    for site in sorted(sites, key=lambda site: not site.here):
+        if not site.at_hand or site.emulated:
+            continue
+        try:
+            return divide_affordably(plan.model, most, site, sample, progress)
+        except (BoardError, BuildError) as error:  # its variants will fail, too; the others' not
+            progress.note(f"what cutting costs was not measured on {site.board.name}: {error}")
+    return divide(plan.model, most)
 
 
-def for_board(composed: Composed | None, site: Site, progress: Progress) -> Composed | None:
-    """The network in pieces and the forms of its cells, where they can be timed: here."""
+def _suits(recipe: Recipe, plan: Plan) -> bool:
+    """Whether all boards can gain by a recipe: they have the same cells."""
+    boards = [board.board for board in plan.boards if board.obstacle is None]
+    return all(why_unsuited(recipe, board) is None for board in boards)
+
+
+def for_board(composed: Composed | None, site: Site) -> Composed | None:
+    """The network in pieces, with the forms of its cells for a board."""
     if composed is None:
         return None
-    if site.here:
-        return replace(composed, forms=forms_of(composed.pieces, site.board))
-    progress.note(f"{site.board.name} is not this machine: the network stays whole there")
-    return None
+    return replace(composed, forms=forms_of(composed.pieces, site.board))
 
 
 class _Judge:

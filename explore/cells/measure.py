@@ -1,78 +1,52 @@
-"""Run and time a library's cells and combinations, in a process that has the app's side alone."""
+"""Run and time cells and combinations where their board is."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ...ir.model import Model
-from ...library.evolve.space import BETWEEN, Cells
-from ..measure.local import read_outputs, run_child, write_probe
-from . import measure_child as child
+from ...library.evolve.space import Cells
+from ...library.parts import LibraryParts
+from ...library.writer import write_library
+from ..board.site import Site
+from .local import Ran, run
+from .remote import Asked, run_remote
 
-_SECONDS = 8.0
-_QUIET = 25  # a percentile that other processes hardly reach
-
-
-@dataclass(frozen=True)
-class Timed:
-    """What was measured; milliseconds by round, (rounds, calls a round).
-
-    `cells` by their name, `combinations` in turn; `dense`, of dense cells, in turn with the `whole`
-    network; `cold` are calls of the dense combination 50 ms apart. `outputs` are what each
-    combination gave for the samples.
-    """
-
-    cells: Mapping[str, np.ndarray]
-    combinations: Mapping[Cells, np.ndarray]
-    dense: np.ndarray
-    whole: np.ndarray
-    cold: np.ndarray
-    outputs: Mapping[Cells, tuple[np.ndarray, ...]]
-
-    @property
-    def uncut_ratio(self) -> float:
-        """The dense pieces' time over the whole network's, each in its undisturbed calls."""
-        return float(np.percentile(self.dense, _QUIET) / np.percentile(self.whole, _QUIET))
+Tell = Callable[[int, int, str], None]
 
 
-def run(
-    library: Path,
+def run_at(
+    site: Site,
     model: Model,
+    parts: LibraryParts,
     names: Mapping[Cells, str],
     inputs: Sequence[np.ndarray],
     work: Path,
-) -> Timed:
-    """Run combinations on samples, and time them and all cells; `names` has the dense one first.
+    tell: Tell = lambda done, total, what: None,
+) -> Ran:
+    """Run combinations of the cells in `parts` on samples, and time them and all cells.
+
+    `names` has the dense combination first. A board over RPC runs as many of the samples as take
+    some seconds. `tell` hears how many steps of how many are done, and what comes now.
 
     Raises:
-        BuildError: the process failed.
+        BoardError, BuildError: the board is gone, or something does not run.
 
     """
-    samples, listed = work / "samples.npz", work / "combinations.json"
-    write_probe(model, inputs, samples)
-    listed.write_text(json.dumps(list(names.values())))
-    run_child("explore.cells.measure_child", library, samples, listed, work, _SECONDS)
-    stored = {cells: name.replace(BETWEEN, child.SLASH) for cells, name in names.items()}
-    times, cut = _read(work / child.COMBINATIONS), _read(work / child.WHOLE)
-    dense = next(iter(stored.values()))
-    return Timed(
-        cells=_read(work / child.CELLS),
-        combinations={cells: times[name] for cells, name in stored.items()},
-        dense=cut[dense],
-        whole=cut[child.PLAINEST],
-        cold=_read(work / child.COLD)[dense],
-        outputs={
-            cells: read_outputs(model, work / f"{name}.npz", len(inputs[0]))
-            for cells, name in stored.items()
-        },
+    library = work / "pieces.lib"
+    manifest = write_library(library, parts)
+    if site.here:
+        tell(0, 1, "cells and combinations in turn")
+        return run(library, model, names, inputs, work)
+    assert manifest.composition is not None, "there are cells to run"
+    asked = Asked(
+        model=model,
+        composition=manifest.composition,
+        parts=parts,
+        combinations=tuple(names),
+        inputs=inputs,
     )
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as data:
-        return {name: data[name] for name in data.files}
+    return run_remote(site, asked, work, tell)

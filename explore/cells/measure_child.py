@@ -4,7 +4,8 @@ Runs and times a library's cells and combinations with nothing loaded but what a
 COMBINATIONS is a JSON file of names, the dense one first. OUT/cells.npz gets the times of each cell
 and form, OUT/combinations.npz each combination's, by round, OUT/whole.npz those of the dense one
 and of the plainest variant, OUT/cold.npz those of calls of the dense one 50 ms apart, OUT/NAME.npz
-what the combination NAME, its slashes as commas, gives for all samples.
+what the combination NAME, its slashes as commas, gives for all samples. If SECONDS is 0, these
+alone are written.
 """
 
 from __future__ import annotations
@@ -41,13 +42,13 @@ def main(library: str, samples: str, combinations: str, out: str, seconds: str) 
     for name, net in nets.items():
         outputs = {f"y{i}": value for i, value in enumerate(run_all(net, inputs))}
         np.savez(Path(out) / f"{name.replace(BETWEEN, SLASH)}.npz", **outputs)  # type: ignore[arg-type]
-    dense = {names[0]: nets[names[0]]}
-    plainest = opened.open(opened.manifest.plainest, preload=False)
-    timed, whole = float(seconds), dense | {PLAINEST: plainest}
-    _save(Path(out) / CELLS, _cell_times(opened, sample, timed))
-    _save(Path(out) / COMBINATIONS, time_in_turn(nets, sample, timed))
-    _save(Path(out) / WHOLE, time_in_turn(whole, sample, timed / 2))
-    _save(Path(out) / COLD, time_apart(dense, sample))
+    if timed := float(seconds):
+        dense = {names[0]: nets[names[0]]}
+        whole = dense | {PLAINEST: opened.open(opened.manifest.plainest, preload=False)}
+        _save(Path(out) / CELLS, _cell_times(opened, sample, timed))
+        _save(Path(out) / COMBINATIONS, time_in_turn(nets, sample, timed))
+        _save(Path(out) / WHOLE, time_in_turn(whole, sample, timed / 2))
+        _save(Path(out) / COLD, time_apart(dense, sample))
     print(json.dumps({"names": names}))
 
 
@@ -78,10 +79,14 @@ def _taken(tensors: list[Tensor], levels: Levels | None) -> list[Tensor]:
     """What crosses as a form takes it."""
     if levels is None:
         return tensors
-    (floats,) = (np.from_dlpack(tensor).astype(np.float32) for tensor in tensors)
+    return [to_tensor(quantized(np.from_dlpack(tensor), levels)) for tensor in tensors]
+
+
+def quantized(floats: np.ndarray, levels: Levels) -> np.ndarray:
+    """The levels that stand for floats."""
     limits = np.iinfo(levels.dtype)
-    exact = np.rint(floats / np.float32(levels.scale)) + levels.zero_point
-    return [to_tensor(exact.clip(limits.min, limits.max).astype(levels.dtype))]
+    exact = np.rint(floats.astype(np.float32) / np.float32(levels.scale)) + levels.zero_point
+    return exact.clip(limits.min, limits.max).astype(levels.dtype)
 
 
 def _save(path: Path, times: dict[str, np.ndarray]) -> None:

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
-from ...backends.build import Built
+from ...backends.build import Built, build_unscheduled
+from ...errors import BoardError
 from ...ir.pieces.levels import Levels
 from ...library.evolve.space import Cells
-from ...library.parts import CellParts, CompositionParts, FormParts, VariantParts
+from ...library.manifest import Agreement, board_record
+from ...library.parts import CellParts, CompositionParts, FormParts, LibraryParts, VariantParts
 from ...library.pieces import composition as record
 from ...library.records import Cost
 from ...library.writer import write_library
-from ..assemble import cell_parts, library_parts
+from ...targets import Board, null
+from ..assemble import ELSEWHERE, cell_parts, library_parts
 from ..board.code_jobs import CodeJob, build_all
 from ..board.site import Site
+from ..combinations.sample import first
 from ..costs import make_cost
 from ..gate import tolerance_ratio
 from ..measure.local import latency_of
@@ -28,11 +33,14 @@ from .affordable import MOST_UNCUT_RATIO
 from .cells import Cell
 from .compose import Composed
 from .forms import CellForm
-from .measure import Timed, run
+from .local import Ran, Times, run
+from .measure import run_at
 from .predictions import combination_records, held_out_of, latency_prediction, metric_prediction
+from .remote import LEAST_SAMPLES, RUN_SECONDS
 
 _FITTED, _HELD_OUT = 40, 60
-_RUN_SECONDS, _LEAST_SAMPLES = 20.0, 16
+_MOST_SCATTER = 1 / 3
+"""Where predicted latencies are wrong by more, deadlines cannot be kept by them."""
 
 
 class NotInPieces(Exception):
@@ -53,34 +61,95 @@ def compose_on_board(
     `whole` is the plainest variant, against which cutting is held.
 
     Raises:
-        NotInPieces: cutting costs too much, or pieces put together compute something else.
+        NotInPieces: cutting costs too much, pieces put together compute something else, or the
+            board is gone.
 
     """
     work.mkdir()
     built = build_all(jobs, site.board, work, progress)
-    chosen = _chosen(composed)
-    library = work / "pieces.lib"
-    parts = _parts(composed, built, site, {})
-    write_library(
-        library,
-        replace(library_parts(plan.model, site.board, (whole,), ()), composition=parts),
-    )
-    stage = f"measure pieces on {site.board.name}"
-    progress.step(stage, 0, 1, "cells and combinations in turn")
-    rows = slice(0, _samples_count(composed, whole, len(chosen)))
-    inputs = [value[rows] for value in composed.probe.inputs]
-    names = {cells: composed.choices.name(cells) for cells in chosen}
-    timed = run(library, plan.model, names, inputs, work)
-    progress.step(stage, 1, 1, "done")
-    _check_outputs(composed, timed)
-    _check_cut(len(composed.pieces.dense), timed.uncut_ratio)
+    parts = library_parts(plan.model, site.board, (whole,), ())
+    if site.at_hand:
+        pieces = _parts(composed, built, site.board)
+        library = replace(parts, composition=pieces)
+        found = _run_there(composed, library, plan, site, work, progress)
+    else:
+        found = _run_elsewhere(composed, jobs, parts, plan, work, progress)
+    ratios = _check_outputs(composed, found)
+    if found.times is not None:
+        _check_cut(len(composed.pieces.dense), found.times.uncut_ratio)
+    combinations = combination_records(composed, found, site)
+    metric = metric_prediction(composed, plan, len(combinations))
+    latency = None if found.times is None else latency_prediction(composed, found.times)
+    if metric is not None and latency is not None and (latency.bound_ratio or 0) > _MOST_SCATTER:
+        metric = None
+        progress.note(
+            f"combinations take up to {100 * (latency.bound_ratio or 0):.0f} % more or less than "
+            "their cells tell: those that were measured run alone; a quieter machine tells more"
+        )
     return replace(
-        _parts(composed, built, site, timed.cells),
-        metric=metric_prediction(composed, timed, plan),
-        latency=latency_prediction(composed, timed),
-        combinations=combination_records(composed, timed, site),
-        uncut_ratio=timed.uncut_ratio,
+        _parts(composed, built, site.board, found.times, _agreements(composed, ratios, site)),
+        metric=metric,
+        latency=latency,
+        combinations=combinations,
+        uncut_ratio=None if found.times is None else found.times.uncut_ratio,
     )
+
+
+def _run_there(
+    composed: Composed,
+    library: LibraryParts,
+    plan: Plan,
+    site: Site,
+    work: Path,
+    progress: Progress,
+) -> Ran:
+    """Run and time combinations on their board."""
+    chosen, inputs = _chosen(composed), composed.probe.inputs
+    if site.here:
+        count = _samples_count(composed, library.variants[0], len(chosen))
+        inputs = tuple(value[:count] for value in inputs)
+    names = {cells: composed.choices.name(cells) for cells in chosen}
+    stage, steps = f"measure pieces on {site.board.name}", 1
+
+    def tell(done: int, total: int, what: str) -> None:
+        nonlocal steps
+        steps = total
+        progress.step(stage, done, total, what)
+
+    try:
+        found = run_at(site, plan.model, library, names, inputs, work, tell)
+    except BoardError as gone:  # the whole variants are measured
+        raise NotInPieces(str(gone)) from gone
+    progress.step(stage, steps, steps, "done")
+    return found
+
+
+def _run_elsewhere(
+    composed: Composed,
+    jobs: Sequence[CodeJob],
+    parts: LibraryParts,
+    plan: Plan,
+    work: Path,
+    progress: Progress,
+) -> Ran:
+    """Run what cells are lowered to for a board that is not at hand, unscheduled, for one call.
+
+    Every cell is run among dense ones, and with those of its kind. `parts` has the whole network
+    since a library has one; it is not run.
+    """
+    board, stage = null(), f"check the pieces' lowering for {parts.board.name} here"
+    folder, built = work / "elsewhere", dict[str, Built]()
+    folder.mkdir()
+    for done, job in enumerate(jobs):
+        progress.step(stage, done, len(jobs), job.name)
+        built[job.name] = build_unscheduled(job.prepared, board, folder / f"{job.name}.so")
+    library = replace(parts, board=board_record(board), composition=_parts(composed, built, board))
+    write_library(folder / "pieces.lib", library)
+    names = {cells: composed.choices.name(cells) for cells in first(composed.choices)}
+    inputs = [value[: plan.model.batch] for value in composed.probe.inputs]
+    found = run(folder / "pieces.lib", plan.model, names, inputs, folder, seconds=0)
+    progress.step(stage, len(jobs), len(jobs), "done")
+    return found
 
 
 def _chosen(composed: Composed) -> list[Cells]:
@@ -98,21 +167,47 @@ def _samples_count(composed: Composed, whole: VariantParts, combinations_count: 
     """As many samples as all combinations run in some seconds."""
     latency = whole.cost.latency_p50_ms
     assert latency is not None, "the whole network was timed"
-    affordable = int(1e3 * _RUN_SECONDS / (latency.value * combinations_count))
-    return min(len(composed.probe.inputs[0]), max(affordable, _LEAST_SAMPLES))
+    affordable = int(1e3 * RUN_SECONDS / (latency.value * combinations_count))
+    return min(len(composed.probe.inputs[0]), max(affordable, LEAST_SAMPLES))
 
 
-def _check_outputs(composed: Composed, timed: Timed) -> None:
-    for cells, outputs in timed.outputs.items():
+def _check_outputs(composed: Composed, ran: Ran) -> dict[Cells, float]:
+    """How far combinations are from the reference, none farther than it may be."""
+    ratios = {}
+    for cells, outputs in ran.outputs.items():
         wanted = [value[: len(outputs[0])] for value in composed.answers(cells)]
-        found = agreement_ratio(outputs, wanted)
-        models = [composed.pieces.cells[index][cell].model for index, cell in enumerate(cells)]
-        allowed = max(tolerance_ratio(model) for model in models)
-        if not found <= allowed:
+        ratios[cells] = agreement_ratio(outputs, wanted)
+        allowed = _tolerance(composed, cells)
+        if not ratios[cells] <= allowed:
             raise NotInPieces(
-                f"{composed.choices.name(cells)} differs from the reference by {found:.2g} of the "
-                f"largest value (tolerance {allowed:g})"
+                f"{composed.choices.name(cells)} differs from the reference by "
+                f"{ratios[cells]:.2g} of the largest value (tolerance {allowed:g})"
             )
+    return ratios
+
+
+def _tolerance(composed: Composed, cells: Cells) -> float:
+    return max(
+        tolerance_ratio(composed.pieces.cells[index][cell].model)
+        for index, cell in enumerate(cells)
+    )
+
+
+def _agreements(
+    composed: Composed, ratios: Mapping[Cells, float], site: Site
+) -> dict[str, Agreement]:
+    """Of each cell that was run, by name: the farthest of all combinations that have it."""
+    found = dict[str, Agreement]()
+    for cells in sorted(ratios, key=ratios.__getitem__):
+        agreement = Agreement(
+            max_error_ratio=ratios[cells],
+            tolerance_ratio=_tolerance(composed, cells),
+            reference="combinations that have it, operator by operator in torch float32",
+            ran="combinations that have it, on their board" if site.at_hand else ELSEWHERE,
+        )
+        for index, cell in enumerate(cells):
+            found[composed.pieces.cells[index][cell].name] = agreement
+    return found
 
 
 def _check_cut(count: int, uncut_ratio: float) -> None:
@@ -126,42 +221,37 @@ def _check_cut(count: int, uncut_ratio: float) -> None:
 def _parts(
     composed: Composed,
     built: Mapping[str, Built],
-    site: Site,
-    times: Mapping[str, np.ndarray],
+    board: Board,
+    times: Times | None = None,
+    agreements: Mapping[str, Agreement] = MappingProxyType({}),
 ) -> CompositionParts:
-    segments = tuple(
-        (
-            composed.pieces.layer_names(index),
-            tuple(_cell_parts(composed, cell, built, site, times) for cell in cells),
+    def parts_of(cell: Cell) -> CellParts:
+        forms = [each for each in composed.forms if each.cell is cell]
+        return replace(
+            cell_parts(
+                cell.recipe,
+                cell.decisions(),
+                built[cell.name],
+                _cost(cell, built[cell.name], board, times),
+            ),
+            agreement=agreements.get(cell.name),
+            forms=tuple(_form_parts(each, built[each.name], board, times) for each in forms),
         )
-        for index, cells in enumerate(composed.pieces.cells)
-    )
-    return CompositionParts(segments=segments)
 
-
-def _cell_parts(
-    composed: Composed,
-    cell: Cell,
-    built: Mapping[str, Built],
-    site: Site,
-    times: Mapping[str, np.ndarray],
-) -> CellParts:
-    cost = _cost(cell, built[cell.name], site, times)
-    forms = [each for each in composed.forms if each.cell is cell]
-    return replace(
-        cell_parts(cell.recipe, cell.decisions(), built[cell.name], cost),
-        forms=tuple(_form_parts(each, built[each.name], site, times) for each in forms),
+    return CompositionParts(
+        segments=tuple(
+            (composed.pieces.layer_names(index), tuple(map(parts_of, cells)))
+            for index, cells in enumerate(composed.pieces.cells)
+        )
     )
 
 
-def _form_parts(
-    each: CellForm, built: Built, site: Site, times: Mapping[str, np.ndarray]
-) -> FormParts:
+def _form_parts(each: CellForm, built: Built, board: Board, times: Times | None) -> FormParts:
     return FormParts(
         code_path=built.code,
         functions=built.functions,
         weights=built.weights,
-        cost=_cost(each, built, site, times),
+        cost=_cost(each, built, board, times),
         takes=_record(each.form.takes),
         gives=_record(each.form.gives),
     )
@@ -173,7 +263,8 @@ def _record(levels: Levels | None) -> record.Levels | None:
     return record.Levels(**asdict(levels))
 
 
-def _cost(each: Cell | CellForm, built: Built, site: Site, times: Mapping[str, np.ndarray]) -> Cost:
-    found = times.get(each.name)
-    latency = None if found is None else latency_of(found, 1.0, "app side, this piece alone")
-    return make_cost(each.model, built, site.board, latency)
+def _cost(each: Cell | CellForm, built: Built, board: Board, times: Times | None) -> Cost:
+    latency = None
+    if times is not None:
+        latency = latency_of(times.cells[each.name], 1.0, f"{times.where}, this piece alone")
+    return make_cost(each.model, built, board, latency)

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from math import isfinite
 
+import msgspec
 import numpy as np
 
 from ...library.evolve.space import BETWEEN, Cells
 from ...library.manifest import Figure, MetricFigure
 from ...library.pieces.composition import Combination, LatencyPrediction, MetricPrediction
 from ...library.records import sign_of
+from ...library.score import Score
 from ..board.site import Site
 from ..combinations.chain import ChainSum
 from ..combinations.latency import Timing, predict_latency
@@ -20,7 +22,7 @@ from ..measure.local import latency_of
 from ..plan import Plan
 from .compose import Composed
 from .forms import crossing_ms
-from .measure import Timed
+from .local import Ran, Times
 
 
 def held_out_of(composed: Composed) -> list[Cells]:
@@ -30,11 +32,11 @@ def held_out_of(composed: Composed) -> list[Cells]:
     return list(composed.survey.measured)[1::2]
 
 
-def metric_prediction(composed: Composed, timed: Timed, plan: Plan) -> MetricPrediction | None:
-    """How the metric follows, turned back; None where only what was measured may run."""
+def metric_prediction(composed: Composed, plan: Plan, known_count: int) -> MetricPrediction | None:
+    """How the metric follows, turned back; None where only those may run whose metric is known."""
     found, metric = composed.survey.prediction, plan.metric
     assert metric is not None, "combinations are judged by a metric"
-    if found.only_verified or len(timed.combinations) == composed.choices.combinations_count:
+    if found.only_verified or known_count == composed.choices.combinations_count:
         return None
     sign = sign_of(metric.direction)
     dense = composed.survey.measured[composed.choices.dense]
@@ -55,7 +57,7 @@ def metric_prediction(composed: Composed, timed: Timed, plan: Plan) -> MetricPre
     )
 
 
-def latency_prediction(composed: Composed, timed: Timed) -> LatencyPrediction:
+def latency_prediction(composed: Composed, timed: Times) -> LatencyPrediction:
     """How the 90th percentile of latency follows from those of the cells."""
     p90 = {name: float(np.percentile(times, 90)) for name, times in timed.cells.items()}
     pieces = composed.pieces
@@ -80,7 +82,7 @@ def latency_prediction(composed: Composed, timed: Timed) -> LatencyPrediction:
     )
 
 
-def _timings(composed: Composed, timed: Timed, wanted: Iterable[Cells]) -> list[Timing]:
+def _timings(composed: Composed, timed: Times, wanted: Iterable[Cells]) -> list[Timing]:
     dense = np.percentile(timed.combinations[composed.choices.dense], 90, axis=1)
     return [
         Timing(
@@ -92,25 +94,41 @@ def _timings(composed: Composed, timed: Timed, wanted: Iterable[Cells]) -> list[
     ]
 
 
-def combination_records(composed: Composed, timed: Timed, site: Site) -> tuple[Combination, ...]:
-    """What was measured of each combination that was run on the board."""
-    return tuple(_record(composed, timed, cells, site) for cells in timed.combinations)
+def combination_records(composed: Composed, found: Ran, site: Site) -> tuple[Combination, ...]:
+    """What is known of single combinations: of those that were run on the board, what was measured.
 
-
-def _record(composed: Composed, timed: Timed, cells: Cells, site: Site) -> Combination:
+    Where the board was not at hand, what the reference says of all that were judged in it.
+    """
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    times = timed.combinations[cells]
-    latency = latency_of(times, 1.0, "app side, combinations in turn")
-    names = composed.choices.name(cells).split(BETWEEN)
+    if site.at_hand:
+        return tuple(_record(composed, found, cells, site, when) for cells in found.outputs)
+    return tuple(
+        Combination(
+            cells=_names(composed, cells), validation_metric=_modelled(composed, value, site, when)
+        )
+        for cells, value in composed.survey.measured.items()
+    )
+
+
+def _names(composed: Composed, cells: Cells) -> tuple[str, ...]:
+    return tuple(composed.choices.name(cells).split(BETWEEN))
+
+
+def _record(composed: Composed, found: Ran, cells: Cells, site: Site, when: str) -> Combination:
+    record = Combination(
+        cells=_names(composed, cells),
+        validation_metric=_metric(composed, found.outputs[cells], site, when),
+    )
+    if found.times is None:
+        return record
+    where = f"{found.times.where}, combinations in turn"
+    latency = latency_of(found.times.combinations[cells], 1.0, where)
 
     def figure(value: float) -> Figure:
         return Figure(value=value, origin="measured", how=latency.how, when=when)
 
-    return Combination(
-        cells=tuple(names),
-        validation_metric=_metric(composed, timed.outputs[cells], site, when),
-        latency_p50_ms=figure(latency.p50_ms),
-        latency_p90_ms=figure(latency.p90_ms),
+    return msgspec.structs.replace(
+        record, latency_p50_ms=figure(latency.p50_ms), latency_p90_ms=figure(latency.p90_ms)
     )
 
 
@@ -125,3 +143,14 @@ def _metric(
     score = probe.metric.score(outputs, probe.targets)
     how = f"validation split, {count} samples, run on {site.describe()}"
     return metric_figure(probe.metric, score, "measured", how, when)
+
+
+def _modelled(composed: Composed, turned: float, site: Site, when: str) -> MetricFigure:
+    """The metric in the reference, of which the survey has the value alone."""
+    probe = composed.probe
+    assert probe.metric is not None, "combinations are judged by a metric"
+    value, count = sign_of(probe.metric.direction) * turned, probe.validation_count
+    score = Score(value=value, count=count, interval=(value, value))
+    how = f"validation split, {count} samples, reference executor; not run on {site.board.name}"
+    figure = metric_figure(probe.metric, score, "modelled", how, when)
+    return msgspec.structs.replace(figure, interval=None)

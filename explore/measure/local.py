@@ -110,6 +110,7 @@ def latency_of(times_ms: np.ndarray, ratio_to_plainest: float, where: str) -> La
         p90_ms=float(np.percentile(times_ms, 90)),
         ratio_to_plainest=ratio_to_plainest,
         how=f"{times_ms.size} calls in turn with the other variants, one sample, {where}",
+        where=where,
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from ...backends.build import Built
+from ...backends.rpc.description import BoardInfo
 from ...backends.rpc.host.client import LeaseClient
 from ...backends.rpc.host.runner import WAIT_S
 from ...backends.rpc.host.session_opener import SessionOpener
@@ -26,16 +28,21 @@ from ...ir.model import Model
 from ...targets import Board
 from ..costs import Latency
 from .local import Measured, latency_of, read_outputs, write_probe
-from .timing import ratio
+from .timing import APART_S, COLD_CALLS, WARM_S, ratio
 
 _log = logging.getLogger(__name__)
 
-# Limits of one step: to bring a network over, to run one sample, to time one turn.
-_STEP_S = 120.0
+STEP_S = 120.0
+"""The limit of one step: to bring a network over, to run a sample, to time one turn."""
+
 # The board ends the session with its client; a limit of its own is only what TVM asks for.
 _SESSION_S = 24 * 3600.0
 _CALLS_PER_ROUND, _LEAST_ROUNDS = 10, 5
 _MOST_LOSSES = 3
+_PROBE, _SAMPLE = "probe.npz", "sample.npz"
+
+T = TypeVar("T")
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,12 +71,31 @@ def measure_remote(
         BoardError: no such board, or none any more; BuildError: a variant does not run.
 
     """
-    waiting, session_opener = (
-        LeaseClient(tracker, asked.key, WAIT_S),
-        SessionOpener(asked.board, WAIT_S),
-    )
-    process = SessionProcess()
     _write(asked, work)
+
+    def run(process: SessionProcess, board: Address, info: BoardInfo) -> dict[str, Measured]:
+        return _Run(process, board, asked, work, tell).all(timed=not info.emulated)
+
+    return in_session(tracker, asked.board, asked.key, "variants", run)
+
+
+def in_session(
+    tracker: Address,
+    board: Board,
+    key: str,
+    what: str,
+    use: Callable[[SessionProcess, Address, BoardInfo], T],
+) -> T:
+    """Use a session with a board, and where the board goes away, another one.
+
+    `what` runs there is said in errors.
+
+    Raises:
+        BoardError: no such board, or none any more; BuildError: the board refuses a call.
+
+    """
+    waiting, session_opener = LeaseClient(tracker, key, WAIT_S), SessionOpener(board, WAIT_S)
+    process = SessionProcess()
     lost_count = 0
     try:
         while True:
@@ -79,23 +105,68 @@ def measure_remote(
             if info is None:
                 continue
             try:
-                return _Run(process, lease.board, asked, work, tell).all(timed=not info.emulated)
+                return use(process, lease.board, info)
             except (CallRefused, SessionLost, SessionTimeout) as error:
                 if isinstance(error, CallRefused) or is_answering(lease.board):
                     raise BuildError(
-                        f"running the variants on the board at {lease.board} failed: {error}"
+                        f"running the {what} on the board at {lease.board} failed: {error}"
                     ) from error
                 lost_count += 1
                 if lost_count >= _MOST_LOSSES:
                     raise BoardLost(
                         f"the board at {lease.board} went away {lost_count} times while the "
-                        "variants ran on it"
+                        f"{what} ran on it"
                     ) from error
-                _log.warning("the board at %s is gone; its variants are run again", lease.board)
+                _log.warning("the board at %s is gone; its %s are run again", lease.board, what)
             process.end_session()
     finally:
         process.end_session()
         process.close()
+
+
+def load_on_board(
+    process: SessionProcess, name: str, code: Path, weights: Mapping[str, np.ndarray], work: Path
+) -> None:
+    """Bring a network over: its code, and those of its weights that are not there."""
+    written = work / f"{name}.weights.npz"
+    arrays = {f"w{i}": array for i, array in enumerate(weights.values())}
+    np.savez(written, **arrays)  # type: ignore[arg-type]
+    process.ask(STEP_S, "load_net", name, str(code), str(written))
+
+
+@dataclass(frozen=True)
+class ChainTimer:
+    """Times networks that run one after the other on the board: names, and the file of samples."""
+
+    process: SessionProcess
+
+    def in_turn(
+        self, chains: Mapping[K, tuple[Sequence[str], Path]], seconds: float
+    ) -> dict[K, np.ndarray]:
+        """Milliseconds of single calls, (rounds, calls a round), every chain once a round."""
+        found: dict[K, list[list[float]]] = {name: [] for name in chains}
+        end_s, done = time.monotonic() + seconds, 0
+        while time.monotonic() < end_s or done < _LEAST_ROUNDS:
+            for name, chain in chains.items():
+                found[name].append(self._times(*chain, _CALLS_PER_ROUND, WARM_S, 0.0))
+            done += 1
+        return {name: np.array(times) for name, times in found.items()}
+
+    def apart(self, names: Sequence[str], samples: Path) -> np.ndarray:
+        """Milliseconds of calls that come 50 ms after the one before."""
+        return np.array(self._times(names, samples, COLD_CALLS, 0.0, APART_S))
+
+    def _times(
+        self, names: Sequence[str], samples: Path, count: int, warm_s: float, apart_s: float
+    ) -> list[float]:
+        asked = (list(names), str(samples), count, warm_s, apart_s)
+        times: list[float] = self.process.ask(STEP_S, "time_chain", *asked)
+        return times
+
+
+def by_clock_of(board: Address) -> str:
+    """Say where times come from."""
+    return f"over RPC by the clock of the board at {board}"
 
 
 class _Run:
@@ -118,9 +189,8 @@ class _Run:
         for index, (name, built) in enumerate(self._asked.built.items()):
             self._tell(index, name)
             written = self._work / f"{name}.outputs.npz"
-            weights = _weights(self._work, name)
-            self._process.ask(_STEP_S, "load_net", name, str(built.code), str(weights))
-            self._process.ask(_STEP_S, "run_net", name, str(_probe(self._work)), str(written))
+            load_on_board(self._process, name, built.code, built.weights, self._work)
+            self._process.ask(STEP_S, "run_net", name, str(self._work / _PROBE), str(written))
             outputs[name] = read_outputs(self._asked.model, written, count)
         latencies = self._latencies() if timed else {}
         return {
@@ -130,31 +200,18 @@ class _Run:
 
     def _latencies(self) -> dict[str, Latency]:
         self._tell(len(self._asked.built), "all variants in turn")
-        rounds: dict[str, list[list[float]]] = {name: [] for name in self._asked.built}
-        end_s, done = time.monotonic() + self._asked.seconds, 0
-        while time.monotonic() < end_s or done < _LEAST_ROUNDS:
-            for name, found in rounds.items():
-                found.append(self._process.ask(_STEP_S, "time_net", name, _CALLS_PER_ROUND))
-            done += 1
-        times = {name: np.array(found) for name, found in rounds.items()}
-        where = f"over RPC by the clock of the board at {self._board}"
-        return {
-            name: latency_of(found, ratio(found, times[self._asked.plainest]), where)
-            for name, found in times.items()
-        }
+        timer, sample = ChainTimer(self._process), self._work / _SAMPLE
+        chains = {name: ((name,), sample) for name in self._asked.built}
+        times = timer.in_turn(chains, self._asked.seconds)
+        plainest, found = times[self._asked.plainest], dict[str, Latency]()
+        for name, hot in times.items():
+            latency = latency_of(hot, ratio(hot, plainest), by_clock_of(self._board))
+            p50, p90 = np.percentile(timer.apart((name,), sample), [50, 90])
+            found[name] = replace(latency, cold_p50_ms=float(p50), cold_p90_ms=float(p90))
+        return found
 
 
 def _write(asked: Asked, work: Path) -> None:
-    """Write what the session's process reads: the samples, and each variant's packed weights."""
-    write_probe(asked.model, asked.inputs, _probe(work))
-    for name, built in asked.built.items():
-        arrays = {f"w{i}": array for i, array in enumerate(built.weights.values())}
-        np.savez(_weights(work, name), **arrays)  # type: ignore[arg-type]
-
-
-def _probe(work: Path) -> Path:
-    return work / "probe.npz"
-
-
-def _weights(work: Path, name: str) -> Path:
-    return work / f"{name}.weights.npz"
+    """Write the samples, and the first alone, which is timed."""
+    write_probe(asked.model, asked.inputs, work / _PROBE)
+    write_probe(asked.model, [x[: asked.model.batch] for x in asked.inputs], work / _SAMPLE)

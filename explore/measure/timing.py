@@ -12,8 +12,8 @@ _LEAST_ROUNDS = 5
 # Threads that wait by spinning give up their cores before the next name's turn; then its own
 # threads, caches and clock come back to a steady state before it is timed.
 _PAUSE_S = 0.01
-_WARM_S = 0.01
-_APART_S, _COLD_CALLS = 0.05, 20
+WARM_S = 0.01
+APART_S, COLD_CALLS = 0.05, 20
 
 Call = Callable[..., object]
 
@@ -35,7 +35,7 @@ def time_in_turn(
         tell(passed)
         for name, call in calls.items():
             time.sleep(_PAUSE_S)
-            warm = time.perf_counter() + _WARM_S
+            warm = time.perf_counter() + WARM_S
             while time.perf_counter() < warm:
                 call(*sample)
             found[name].append([time_ms(call, sample) for _ in range(_CALLS_PER_ROUND)])
@@ -47,8 +47,8 @@ def time_apart(calls: Mapping[str, Call], sample: Sequence[np.ndarray]) -> dict[
     """Milliseconds of calls that come 50 ms after the one before, for each name."""
     found: dict[str, list[float]] = {name: [] for name in calls}
     for name, call in calls.items():
-        for _ in range(_COLD_CALLS):
-            time.sleep(_APART_S)
+        for _ in range(COLD_CALLS):
+            time.sleep(APART_S)
             found[name].append(time_ms(call, sample))
     return {name: np.array(times) for name, times in found.items()}
 

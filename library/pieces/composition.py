@@ -119,7 +119,10 @@ class LatencyPrediction(Record, frozen=True, kw_only=True):
 
 
 class Combination(Record, frozen=True, kw_only=True):
-    """One combination that was measured itself: the names of its cells, and what was found."""
+    """One combination that was measured itself: the names of its cells, and what was found.
+
+    Where the board was not at hand, its metric is the reference's, and modelled.
+    """
 
     cells: tuple[Name, ...]
     validation_metric: MetricFigure | None = None
@@ -133,7 +136,10 @@ class Combination(Record, frozen=True, kw_only=True):
 
 
 class Composition(Record, frozen=True, kw_only=True):
-    """A network in pieces. `uncut_ratio` is the time of the dense pieces over the whole's."""
+    """A network in pieces. `uncut_ratio` is the time of the dense pieces over the whole's.
+
+    Where no time could be taken, there is neither a ratio nor a prediction of latency.
+    """
 
     segments: Annotated[tuple[Segment, ...], Meta(min_length=2)]
     metric: MetricPrediction | None = None

@@ -22,6 +22,7 @@ from ....targets import Affinity
 from ...tvm_threads import use_threads
 from ..process_exit import die_with_parent
 from ..protocol import enable_keepalive
+from .chains import register_chains
 
 _log = logging.getLogger(__name__)
 
@@ -130,6 +131,7 @@ def _run_session(line: socket.socket, folder: str, threads: Threads, parent: int
     os.chdir(folder)
     tvm_ffi.register_global_func("tvm.rpc.server.workpath", _path_in(folder), override=True)
     tvm_ffi.register_global_func("tvm.rpc.server.load_module", _load_from(folder), override=True)
+    register_chains(Path(folder))
     use_threads(*threads)
     tvm_ffi.get_global_func("rpc.ServerLoop")(line.fileno())
 

@@ -125,9 +125,16 @@ class RequestHandler:
         """Run a network on all samples; each is a step."""
         self._nets.run(name, inputs, outputs, lambda: self._say({"step": name}))
 
-    def time_net(self, name: str, calls_count: int) -> list[float]:
-        """Time a network."""
-        return self._nets.time(name, calls_count)
+    def run_chain(self, names: list[str], inputs: str, outputs: str, count: int) -> None:
+        """Run networks one after the other on samples; every two seconds are a step."""
+        step = {"step": names}
+        self._nets.run_chain(names, inputs, outputs, count, lambda: self._say(step))
+
+    def time_chain(
+        self, names: list[str], inputs: str, calls_count: int, warm_s: float, apart_s: float
+    ) -> list[float]:
+        """Time networks one after the other."""
+        return self._nets.time_chain(names, inputs, calls_count, warm_s, apart_s)
 
 
 def _one_line(text: str) -> str:

@@ -5,7 +5,6 @@ from math import inf
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import adaspring
 from adaspring.backends.tuning.settings import Tuning
@@ -14,7 +13,8 @@ from adaspring.explore.cells import affordable, on_board
 from adaspring.explore.progress import Silent
 from adaspring.explore.request import Bounds, Request
 from adaspring.frontend.data import Dataset
-from adaspring.frontend.from_torch.importer import from_torch
+
+from ...support.lights import imported, lights, trained
 
 
 class Notes(Silent):
@@ -27,42 +27,15 @@ class Notes(Silent):
         self.notes.append(text)
 
 
-class Blocks(nn.Sequential):
-    """Three convolutions and a head, which tell on which side of an image the light is."""
-
-    def __init__(self):
-        super().__init__(
-            nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(),
-            nn.Conv2d(32, 32, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(32 * 64, 2),
-        )  # fmt: skip
-
-
-def lights(count, seed):
-    """Images whose left or right half is lighter, and which."""
-    rng = np.random.default_rng(seed)
-    y = rng.integers(0, 2, count)
-    x = rng.standard_normal((count, 1, 16, 16)).astype(np.float32)
-    x[np.arange(count) % count, :, :, :8] += (0.4 - 0.8 * y)[:, None, None, None].astype(np.float32)
-    return x, y
-
-
 @pytest.fixture(scope="module")
 def network():
-    torch.manual_seed(0)
-    made = Blocks()
-    optimizer = torch.optim.Adam(made.parameters(), 2e-3)
-    x, y = lights(400, 0)
-    for _ in range(30):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(made(torch.from_numpy(x)), torch.from_numpy(y)).backward()
-        optimizer.step()
-    return made.eval()
+    return trained()
 
 
-def compiled(network, folder, progress, **settings):
+def compiled(folder, progress, **settings):
     x, y = lights(400, 1)
     result = adaspring.compile(
-        from_torch(network, (torch.zeros(1, 1, 16, 16),), name="lights"),
+        imported(),
         folder / "net.lib",
         progress=progress,
         data=Dataset(inputs=(x,), targets=y),
@@ -76,13 +49,13 @@ def compiled(network, folder, progress, **settings):
 
 
 @pytest.fixture(scope="module")
-def library(network, tmp_path_factory):
+def library(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         # on a busy machine a cut of so small a network may seem to cost more than it does
         patch.setattr(affordable, "MOST_UNCUT_RATIO", inf)
         patch.setattr(on_board, "MOST_UNCUT_RATIO", inf)
         folder = tmp_path_factory.mktemp("pieces")
-        compiled(network, folder, None, segments=2)
+        compiled(folder, None, segments=2)
     with adaspring.load(folder / "net.lib") as opened:
         yield opened
 
@@ -141,10 +114,10 @@ def test_an_app_adapts_to_combinations(library):
         assert net(x).shape == (1, 2)
 
 
-def test_a_cut_that_costs_too_much_is_not_made_and_said(network, tmp_path, monkeypatch):
+def test_a_cut_that_costs_too_much_is_not_made_and_said(tmp_path, monkeypatch):
     monkeypatch.setattr(affordable, "uncut_ratio", lambda *_: 1.2)
     progress = Notes()
-    manifest = compiled(network, tmp_path, progress, segments=3)
+    manifest = compiled(tmp_path, progress, segments=3)
     assert manifest.composition is None
     assert any("1.200 of the time of the whole" in note for note in progress.notes)
     assert any("stays whole" in note for note in progress.notes)
