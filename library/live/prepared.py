@@ -19,7 +19,7 @@ _MOVED = log(1.05)
 """What costs have to move by for a policy to be prepared anew: it takes longer than to decide."""
 
 _PAUSE_RATIO, _RENEWED_PAUSE_RATIO = 100.0, 1000.0
-"""For how many times as long as that took it is not done again: what takes half a millisecond
+"""For how many times as long as that took it is not done again: what takes a millisecond
 within an `adapt` is not to be done in each."""
 
 
