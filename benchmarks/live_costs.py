@@ -22,11 +22,11 @@ from app_side import make_library
 import adaspring
 
 ASK_EVERY = 10  # calls
-# Ends by itself when its parent does, and after a minute whatever happens.
+# Ends by itself when its parent does, and after ten minutes whatever happens.
 BUSY = """
 import os, sys, time
 os.sched_setaffinity(0, {int(sys.argv[2])})
-end = time.monotonic() + 60
+end = time.monotonic() + 600
 while os.getppid() == int(sys.argv[1]) and time.monotonic() < end:
     sum(range(100_000))
 """
@@ -40,13 +40,12 @@ class Unmeasured:
 
 
 @contextmanager
-def neighbour() -> Iterator[None]:
-    """Keep one of this process's processors busy."""
-    cpu = min(os.sched_getaffinity(0))
+def busy_process(cpu: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that keeps a processor busy meanwhile."""
     process = subprocess.Popen([sys.executable, "-c", BUSY, str(os.getpid()), str(cpu)])
     try:
         time.sleep(0.2)
-        yield
+        yield process
     finally:
         process.kill()
         process.wait()
@@ -165,7 +164,7 @@ def main() -> None:
         budget = 1.3 * float(alone["p90_ms"])
         context = adaspring.Context(latency_budget_ms=budget)
         rows.append({"what": "alone", **phase(net, x, context, seconds)})
-        with neighbour():
+        with busy_process(min(os.sched_getaffinity(0))):
             rows.append({"what": "beside a busy process", **phase(net, x, context, seconds)})
         rows.append({"what": "alone again", **phase(net, x, context, seconds)})
         for row in rows[-3:]:

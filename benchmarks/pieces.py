@@ -1,9 +1,9 @@
 """Networks in pieces: combinations on offer, their costs predicted and measured, what they buy.
 
-Three networks (handwriting, keywords, activities) are compiled whole and in pieces, into a library
+Three networks (handwriting, keywords, clothes) are compiled whole and in pieces, into a library
 each. Then combinations drawn at random among those that may run are run and timed as an app would,
 on the test part, which nothing was decided by, and held against their prediction; and the front of
-whole variants is held against that of combinations.
+whole variants is held against that of the combinations that an app would run for deadlines.
 """
 
 from __future__ import annotations
@@ -17,21 +17,13 @@ from typing import Any
 
 import numpy as np
 import report
-import torch
-from datasets import FOLDER
+from in_pieces import MAX_DROP, SUBJECTS, Subject, library_of
 from pieces_picture import draw
 from rich.console import Console
 from rich.table import Table
-from trained import TASKS, Task, trained
 
-import adaspring
-from adaspring.backends.tuning.settings import Tuning
-from adaspring.cli.shared.bars import Bars
-from adaspring.explore.compile import BoardResult
 from adaspring.explore.measure.timing import time_in_turn
-from adaspring.explore.request import Bounds
-from adaspring.frontend.data import Dataset, Splits
-from adaspring.frontend.from_torch.importer import from_torch
+from adaspring.frontend.data import Dataset
 from adaspring.library.evolve.goal import Goal
 from adaspring.library.evolve.search import Search
 from adaspring.library.evolve.space import Cells, Space
@@ -44,15 +36,16 @@ from adaspring.reference.executor import accuracy
 class Extent:
     """How much is done: networks, combinations drawn, seconds of tuning and of timing."""
 
-    tasks: tuple[Task, ...]
+    subjects: tuple[Subject, ...]
     drawn: int
     tuning_s: float
     seconds: float
 
 
-FULL = Extent(TASKS, 200, 300.0, 60.0)
-QUICK = Extent(TASKS[-1:], 20, 0.0, 3.0)
-MAX_DROP = 0.02
+FULL = Extent(tuple(SUBJECTS.values()), 200, 300.0, 60.0)
+QUICK = Extent((SUBJECTS["digits"],), 20, 0.0, 3.0)
+DEADLINES = 20
+"""For so many the best combination is looked for."""
 HEADINGS = (
     "network", "cells", "combinations", "pieces / whole", "metric bound", "metric within it",
     "latency within its bound",
@@ -64,11 +57,14 @@ def main() -> None:
     parser = report.arguments(__doc__, "one network, untuned, few combinations")
     parser.add_argument("--picture", type=Path, help="draw the fronts here")
     parser.add_argument("--segments", type=int, default=4)
+    parser.add_argument(
+        "--libraries", type=Path, help="keep the libraries here, and use those there"
+    )
     asked = parser.parse_args()
     extent = QUICK if asked.quick else FULL
-    results = [found for task in extent.tasks if (found := measure(task, extent, asked))]
+    results = [found for subject in extent.subjects if (found := measure(subject, extent, asked))]
     Console(width=140).print(table(results))
-    if asked.picture:
+    if asked.picture and results:
         draw(results, asked.picture)
     ratios = {
         f"{found['network']} {name}": report.ratio(found[name])
@@ -80,47 +76,28 @@ def main() -> None:
     report.write(asked.json, "pieces", packages, settings, results, ratios)
 
 
-def measure(task: Task, extent: Extent, asked: argparse.Namespace) -> dict[str, Any] | None:
+def measure(subject: Subject, extent: Extent, asked: argparse.Namespace) -> dict[str, Any] | None:
     """Everything of one network; None where it stays whole."""
-    parts = task.data.load(FOLDER)
-    network = trained(task, parts, 0, FOLDER)
-    with tempfile.TemporaryDirectory() as name, Bars() as bars:
-        model = from_torch(network, (torch.from_numpy(parts.test.x[:1]),), name=task.name)
-        made = adaspring.compile(
-            model,
-            Path(name) / "net.lib",
-            progress=bars,
-            data=Splits(*map(_dataset, (parts.calibration, parts.validation, parts.test))),
-            segments=asked.segments,
-            bounds=Bounds(max_drop=MAX_DROP, front_only=False),
-            tuning=_tuning(extent.tuning_s),
-        )
-        (board,) = made.boards
-        assert isinstance(board, BoardResult), "the one board's error would have been raised"
-        with adaspring.load(board.folder) as library:
+    with tempfile.TemporaryDirectory() as name:
+        folder = asked.libraries or Path(name)
+        library, test = library_of(subject, folder, asked.segments, extent.tuning_s)
+        with library:
             if library.manifest.composition is None:
-                print(f"{task.name} stays whole")
+                print(f"{subject.name} stays whole")
                 return None
-            return drawn(task.name, library, _dataset(parts.test), extent)
-
-
-def _tuning(seconds: float) -> Tuning:
-    return Tuning(trials=10**6, time_limit_s=seconds) if seconds else Tuning(trials=0)
-
-
-def _dataset(part) -> Dataset:
-    return Dataset(inputs=(part.x,), targets=part.y)
+            return drawn(subject.name, library, test, extent)
 
 
 def drawn(name: str, library: Library, test: Dataset, extent: Extent) -> dict[str, Any]:
     """Run and time combinations drawn at random and all whole variants; hold them against it."""
     composition = library.manifest.composition
     assert composition is not None, "the library is in pieces"
-    space = spaces_of(library.manifest).each[1]
+    _, *spaces = spaces_of(library.manifest).each
+    space = spaces[0]
     rows = _allowed(space, extent.drawn)
     names = [space.name(cells) for cells in rows]
-    wholes = list(library.variants)
-    right, times = _run(library, [*names, *wholes], test, extent.seconds)
+    best, wholes = _best(spaces), list(library.variants)
+    right, times = _run(library, list({*names, *best, *wholes}), test, extent.seconds)
     p90 = {each: float(np.percentile(found, 90)) for each, found in times.items()}
     p50 = {each: float(np.median(found)) for each, found in times.items()}
     search = Search(space)
@@ -146,6 +123,7 @@ def drawn(name: str, library: Library, test: Dataset, extent: Extent) -> dict[st
         if spread is None
         else float(np.mean(np.abs(np.array(ratios) - 1) <= spread)),
         "combinations_measured": [(each, right[each], p50[each]) for each in names],
+        "combinations_best": [(each, right[each], p50[each]) for each in best],
         "whole_variants": [(each, right[each], p50[each]) for each in wholes],
     }
 
@@ -162,6 +140,25 @@ def _allowed(space: Space, count: int) -> list[Cells]:
         if len(found) == count:
             break
     return list(found)
+
+
+def _best(spaces: Sequence[Space]) -> list[str]:
+    """What an app would run for one deadline after the other, by what the library says."""
+    searches = [(space, Search(space)) for space in spaces]
+    least = [search.least("latency", Goal()) for _, search in searches]
+    most = [search.best(Goal()) for _, search in searches]
+    limits_ms = np.geomspace(
+        min(found.latency_ms for found in least if found),
+        max(found.latency_ms for found in most if found),
+        DEADLINES,
+    )
+    names: dict[str, None] = {}
+    for limit_ms in (1 + 1e-9) * limits_ms:
+        goal = Goal(latency_limit_ms=float(limit_ms))
+        found = [(space, search.best(goal)) for space, search in searches]
+        best = max((each.metric, space.name(each.cells)) for space, each in found if each)
+        names[best[1]] = None
+    return list(names)
 
 
 def _run(

@@ -19,6 +19,10 @@ def front(points: Sequence[Point]) -> list[Point]:
     return found
 
 
+def _axes(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+    return [ms for _, _, ms in points], [100 * right for _, right, _ in points]
+
+
 def draw(results: Sequence[Mapping[str, Any]], picture: Path) -> None:
     """Save a panel for each network."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -28,20 +32,14 @@ def draw(results: Sequence[Mapping[str, Any]], picture: Path) -> None:
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(results), squeeze=False)[0]
     for panel, found in zip(panels, results, strict=True):
+        drawn = found["combinations_measured"]
+        panel.plot(*_axes(drawn), ".", label="combinations drawn at random", color="silver")
         for key, label, marker in (
-            ("combinations_measured", "combinations", "."),
+            ("combinations_best", "combinations for deadlines", "o"),
             ("whole_variants", "whole variants", "s"),
         ):
-            points = found[key]
-            (dots,) = panel.plot(
-                [ms for _, _, ms in points], [100 * right for _, right, _ in points],
-                marker, label=label, alpha=0.6,
-            )  # fmt: skip
-            edge = front(points)
-            panel.step(
-                [ms for _, _, ms in edge], [100 * right for _, right, _ in edge],
-                where="post", color=dots.get_color(),
-            )  # fmt: skip
+            (dots,) = panel.plot(*_axes(found[key]), marker, label=label, alpha=0.6)
+            panel.step(*_axes(front(found[key])), where="post", color=dots.get_color())
         panel.set_title(found["network"])
         panel.set_xlabel("median latency, ms")
         panel.set_ylabel("test accuracy, %")

@@ -140,7 +140,9 @@ def plan_boards(request: Request) -> tuple[BoardPlan, ...]:
         raise AdaspringError("; ".join(dict.fromkeys(text for text in obstacles if text)))
     return tuple(
         BoardPlan(
-            site=find_site(board, request.logs, request.tracker), output=output, obstacle=obstacle
+            site=find_site(board, Path(request.logs), request.tracker),
+            output=output,
+            obstacle=obstacle,
         )
         for board, output, obstacle in zip(boards, outputs, obstacles, strict=True)
     )

@@ -124,7 +124,7 @@ class Request:
     shapes: Shapes | Sequence[Shapes] | None = None
     pad: Mapping[str, float] = field(default_factory=dict)
     states: Mapping[str, str] = field(default_factory=dict)
-    logs: Path = field(default_factory=default_logs)
+    logs: str | Path = field(default_factory=default_logs)
     tracker: Address | None = None
     cluster: str | None = None
     segments: int = 1

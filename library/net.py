@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NoReturn, cast
 
 from ..errors import UsageError
@@ -22,7 +22,7 @@ from .follow.followed import Followed
 from .live.meter import Meter
 from .manifest import Manifest
 from .pieces.variants import LoadedVariants
-from .policies import Decide, Decision, Miss, Predicted
+from .policies import Decide, Decision, Predicted
 from .runtime import give_back_all, give_back_unused
 from .shapes.choice import Choice
 from .streams.stream import Stream
@@ -31,22 +31,24 @@ from .weights import Array
 
 
 @dataclass(frozen=True, kw_only=True)
-class Switch:
-    """One adaptation: what ran before and after, why, and what it took.
+class Switch(Decision):
+    """A decision that was put in place: what ran before, and what it took.
 
     `decide_us` is the policy's time, `switch_ms` that of putting the variant in place: loading it,
-    where it was not loaded ahead. The rest as in `Decision`.
+    where it was not loaded ahead.
     """
 
     from_variant: str
-    to_variant: str
-    reason: str
-    relaxed: tuple[str, ...]
-    unchecked: tuple[str, ...]
-    missed: tuple[Miss, ...]
-    predicted: Predicted
     decide_us: float
     switch_ms: float
+
+    @property
+    def to_variant(self) -> str:
+        """The variant that was decided for."""
+        return self.variant
+
+
+_DECIDED = tuple(field.name for field in fields(Decision))
 
 
 class _Closed:
@@ -222,13 +224,8 @@ class Net(Followed):
                 self._put_in_place(decision.variant)
             switched = time.perf_counter()
         switch = Switch(
+            **{name: getattr(decision, name) for name in _DECIDED},
             from_variant=before,
-            to_variant=decision.variant,
-            reason=decision.reason,
-            relaxed=decision.relaxed,
-            unchecked=decision.unchecked,
-            missed=decision.missed,
-            predicted=decision.predicted,
             decide_us=1e6 * (decided - start),
             switch_ms=1e3 * (switched - decided),
         )

@@ -52,10 +52,11 @@ def checked_array(spec: TensorSpec, value: Any, known: Sequence[Signature]) -> A
 def to_tensor(array: Array) -> Tensor:
     """Return the array as a tensor: the same memory where TVM can use it, else an aligned copy."""
     flags = array.flags
-    usable = flags.c_contiguous and flags.writeable
-    if not usable or array.ctypes.data % ALIGNMENT_BYTES:
-        array = aligned_copy(array)
-    return tvm_ffi.from_dlpack(array)
+    if flags.c_contiguous and flags.writeable:
+        tensor = tvm_ffi.from_dlpack(array)
+        if tensor.data_ptr() % ALIGNMENT_BYTES == 0:
+            return tensor
+    return tvm_ffi.from_dlpack(aligned_copy(array))
 
 
 def borrowed_tensor(name: str, value: Any) -> Tensor:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LibraryError
+from .native.ffi import tvm_ffi
 
 ALIGNMENT_BYTES = 64  # TVM's compiled code loads whole vectors from 64-byte boundaries
 Array = NDArray[np.generic]
@@ -143,8 +144,9 @@ def give_back_pages(spans: Iterable[Span]) -> None:
 def aligned_copy(value: Array) -> Array:
     """Copy an array into contiguous memory that starts on a 64-byte boundary."""
     raw = np.empty(value.nbytes + ALIGNMENT_BYTES, dtype=np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT_BYTES
-    copy = raw[start : start + value.nbytes].view(value.dtype).reshape(value.shape)
+    # A tensor tells its address in a fraction of the time that NumPy takes.
+    start = -tvm_ffi.from_dlpack(raw).data_ptr() % ALIGNMENT_BYTES
+    copy: Array = np.ndarray(value.shape, value.dtype, raw, start)
     copy[...] = value
     return copy
 

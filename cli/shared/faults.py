@@ -21,7 +21,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextmanager
-def resumable(logs: Path) -> Iterator[None]:
+def resumable(logs: str | Path) -> Iterator[None]:
     """Work whose schedules are in `logs` as soon as they are measured; Ctrl-C says so."""
     try:
         with interrupts.keep_interrupts():

@@ -47,6 +47,8 @@ def summary(made: Composition) -> str:
             f"the metric of the others is predicted, wrong by at most {made.metric.bound:.3g} for "
             f"{100 * made.metric.coverage:.0f} % of them ({made.metric.held_out_count} held out)"
         )
+        if not made.metric.is_sure:
+            parts.append("that is not sure to 95 %: where a floor is asked, only measured ones run")
     elif len(made.combinations) < count:
         parts.append("only these may run, since the others cannot be predicted well")
     if made.latency is not None and made.latency.bound_ratio is not None:

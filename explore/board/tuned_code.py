@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from math import ceil
 from typing import Protocol
 
 from ...backends.build import schedule
@@ -93,10 +95,15 @@ def tune_all(
     if not (tuning.trials and site.at_hand) or board.device != "cpu":
         return None
     tasks = tasks_of((m for ways in lowered for m in ways.modules), lowered[0].direct.isa)
-    label = f"tune on {board.name}"
+    label, start_s = f"tune on {board.name}", time.monotonic()
 
     def tell(done: int, total: int) -> None:
-        progress.step(label, done, total, "trials")
+        passed_s, limit_s = time.monotonic() - start_s, tuning.time_limit_s
+        if limit_s is not None and passed_s * total > done * limit_s:  # time ends it, not trials
+            limit = ceil(limit_s)
+            progress.step(label, min(int(passed_s), limit), limit, f"seconds, {done} trials")
+        else:
+            progress.step(label, done, total, "trials")
 
     if site.tracker is None or site.remote is None:
         return tune(tasks, board, log, tuning, tell, farm=farms.candidates)

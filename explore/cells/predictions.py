@@ -52,6 +52,7 @@ def metric_prediction(composed: Composed, plan: Plan, known_count: int) -> Metri
         fresh_bound=None if found.fresh_bound is None else found.fresh_bound.value,
         coverage=found.bound.coverage_ratio,
         held_out_count=found.bound.held_out_count,
+        confidence=found.bound.confidence_ratio,
         least=None if allowed is None else sign * (dense - allowed),
     )
 

@@ -10,10 +10,12 @@ Source  Dantzig & Wolfe, Decomposition principle for linear programs, Operations
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 
 from .completion import complete
-from .figures import TIE_RATIO, Aim, Counts, Figures
+from .figures import LATENCY, TIE_RATIO, Aim, Counts, Figures
 from .mixture import Mixture
 from .space import Floats
 from .swaps import Swaps
@@ -26,8 +28,8 @@ _FEW_ROUNDS, _MOST_ROUNDS = 2, 40
 _MOST_STARTS, _MOST_CHANGES = 2, 6
 _FAR_RATIO, _MOST_COMBINATIONS = 0.05, 100_000
 """Above which gap, and in what size of space, looking everywhere is worth some milliseconds."""
-_FEW_BLOCKS, _MOST_BLOCKS = 16, 2000
-"""After how many the work ends: 16 are a few milliseconds, 2,000 a second or two."""
+_FEW_BLOCKS, _MOST_BLOCKS = 16, 64
+"""After how many the work ends: 16 are a few milliseconds, 64 some twenty."""
 _IMAGINARY_RATIO = 1e4
 """How much worse than all others the combination is that does not exist and meets every limit."""
 
@@ -44,8 +46,19 @@ class Decomposed:
         self._trellis, self._swaps = Trellis(figures), Swaps(figures)
         self._scale = np.where(figures.span > 0, figures.span, 1.0)
         self._paths = self._known_paths()
-        self._gains = figures.gains(self._paths)
+        imaginary = np.zeros((len(self._scale), 1))
+        self._gains = np.concatenate([figures.gains(self._paths), imaginary], axis=1)
         self._most = np.array([self._trellis.best(row)[1] for row in np.eye(len(self._scale))])
+
+    def renewed(self, figures: Figures) -> Decomposed:
+        """Return the search by other latencies; the combinations known ahead stay those."""
+        new = copy(self)
+        new._figures, new._trellis, new._swaps = figures, Trellis(figures), Swaps(figures)
+        new._scale = np.where(figures.span > 0, figures.span, 1.0)
+        new._gains, new._most = self._gains.copy(), self._most.copy()
+        new._gains[LATENCY, :-1] = figures.latencies(self._paths)
+        new._most[LATENCY] = new._trellis.best(np.eye(len(self._scale))[LATENCY])[1]
+        return new
 
     def _known_paths(self) -> Counts:
         """Return the best paths for seeded weights, unknown figures avoided in half of them."""
@@ -72,7 +85,8 @@ class Decomposed:
             self._complete(progress)
         if progress.path is None:
             return None
-        return progress.path, max(progress.bound - progress.worth, 0.0) * unit
+        gap = progress.bound - progress.worth
+        return progress.path, gap * unit if gap > TIE_RATIO else 0.0
 
     def _begin(self, aim: Aim, start: Counts | None) -> _Progress:
         paths, gains = self._paths, self._gains
@@ -86,7 +100,7 @@ class Decomposed:
         for turn in range(_MOST_ROUNDS):
             path, most = self._trellis.best(progress.weights())
             progress.limit(most)
-            found = progress.meet(path, self._figures.gains(path[None])[:, 0])
+            found = progress.meet(path, self._figures.gain(path))
             enough = progress.path is not None and turn + 1 >= _FEW_ROUNDS
             if not found or enough or progress.is_close:
                 return
@@ -97,7 +111,8 @@ class Decomposed:
         for path in progress.starts():
             while not progress.is_close and next(turns, None) is not None:
                 least = progress.worth + TIE_RATIO
-                better = self._swaps.best(path, progress.aim, progress.multipliers, least)
+                gains, multipliers = self._figures.gain(path), progress.multipliers
+                better = self._swaps.best(path, gains, progress.aim, multipliers, least)
                 if better is None:
                     break
                 progress.take(*better)
@@ -114,7 +129,7 @@ class Decomposed:
             if path is None:
                 progress.bound = progress.worth + CLOSE_RATIO if is_all else progress.bound
                 return
-            progress.take(path, float(progress.aim.worth @ self._figures.gains(path[None])[:, 0]))
+            progress.take(path, float(progress.aim.worth @ self._figures.gain(path)))
             self._swap(progress)
 
 
@@ -122,13 +137,14 @@ class _Progress:
     """What is known of one aim: the best found, a bound, the mixture and its multipliers."""
 
     def __init__(self, aim: Aim, paths: Counts, gains: Floats, span: Floats, scale: Floats) -> None:
+        """Begin with known combinations (n, S); their gains (R, n + 1) end with room for one."""
         self.aim, self._rows = aim, aim.limited
         self._floors, self._scale = aim.floors[self._rows], scale[self._rows]
-        worth, slack = aim.worth @ gains, self._slack(gains[self._rows].T).T
+        worth = aim.worth @ gains
+        slack = (gains[self._rows] - self._floors[:, None]) / self._scale[:, None]
         depth = float(np.abs(aim.worth) @ span)
-        self._least = float(worth.min()) - depth
-        worth = np.append(worth, self._least - _IMAGINARY_RATIO * (1.0 + depth))
-        slack = np.concatenate([slack, np.ones((len(slack), 1))], axis=1)
+        self._least = float(worth[:-1].min()) - depth
+        worth[-1], slack[:, -1] = self._least - _IMAGINARY_RATIO * (1.0 + depth), 1.0
         best = _first_best(np.where((slack >= 0).all(0), worth, -np.inf))
         self._paths, self._mixed = paths, list[Counts]()
         self._imaginary = len(paths)
@@ -158,7 +174,8 @@ class _Progress:
 
     def meet(self, path: Counts, gains: Floats) -> bool:
         """Take a combination where it is better, mix it in; False where that would not help."""
-        worth, slack = float(self.aim.worth @ gains), self._slack(gains[self._rows])
+        worth = float(self.aim.worth @ gains)
+        slack = (gains[self._rows] - self._floors) / self._scale
         if worth > self.worth + TIE_RATIO and (slack >= 0).all():
             self.take(path, worth)
         self._mixed.append(path)
@@ -182,9 +199,6 @@ class _Progress:
             return members
         others = [path for path in members if not np.array_equal(path, self.path)]
         return [self.path, *others[: _MOST_STARTS - 1]]
-
-    def _slack(self, gains: Floats) -> Floats:
-        return (gains - self._floors) / self._scale
 
     def _weigh(self) -> None:
         self.multipliers = np.zeros(len(self.aim.worth))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +15,6 @@ from .space import Floats, Space
 
 QUANTITIES = ("metric", "latency", "energy", "memory")
 METRIC, LATENCY, ENERGY, MEMORY = range(4)
-_SIGNS = (1.0, -1.0, -1.0, -1.0)
 
 ROUNDING_RATIO = 1e-9
 """What a sum may miss its limit by: its figures were added in another order there."""
@@ -45,7 +46,7 @@ class Aim:
         """Return what each of n combinations is worth by its gains (R, n)."""
         return self.worth @ gains if self.objective is None else self.objective(gains)
 
-    @property
+    @cached_property
     def limited(self) -> Counts:
         """Which rows have a floor."""
         return np.flatnonzero(self.floors > -np.inf)
@@ -61,11 +62,11 @@ class Figures:
     """
 
     def __init__(self, space: Space, cold: bool) -> None:
-        self.space = space
+        self.space, self.is_cold = space, cold
         self.sizes = tuple(len(segment.names) for segment in space.segments)
         count = max(self.sizes)
         self.exists = np.array([np.arange(count) < size for size in self.sizes])
-        joined = self.exists[:-1, :, None] & self.exists[1:, None]
+        self._joined = joined = self.exists[:-1, :, None] & self.exists[1:, None]
         nodes, edges = _cells(space, cold, count), _crossings(space, count)
         sizes = np.stack([_padded(s.activations_bytes, count) for s in space.segments])
         self.activations = -_worst_for_unknown(-sizes[None], self.exists)[0]
@@ -80,6 +81,25 @@ class Figures:
         self.constants[METRIC] = space.metric_base
         self.constants[LATENCY] = -space.latency_offset_ms
         self.least, self.span = self._range(joined)
+        rows = [_by_row(self.nodes), _by_row(self.edges)]
+        self._flat = np.ascontiguousarray(np.concatenate(rows))
+        self._node_at = np.arange(len(self.sizes)) * count
+        self._edge_at = self.exists.size + np.arange(len(self.sizes) - 1) * count**2
+
+    def renewed(self, space: Space) -> Figures:
+        """Return the figures of a space that differs from this one's in latencies alone."""
+        new = copy(self)
+        new.space = space
+        nodes = _latencies(space, self.is_cold, self.exists.shape[1])[None]
+        edges = _crossings(space, self.exists.shape[1])[[LATENCY]]
+        new.nodes, new.edges, new._flat = self.nodes.copy(), self.edges.copy(), self._flat.copy()
+        new.nodes[LATENCY] = _worst_for_unknown(nodes, self.exists)[0]
+        new.edges[LATENCY] = _worst_for_unknown(edges, self._joined)[0]
+        new._flat[:, LATENCY] = np.append(new.nodes[LATENCY], new.edges[LATENCY])
+        new.constants = self.constants.copy()
+        new.constants[LATENCY] = -space.latency_offset_ms
+        new.least, new.span = new._range(self._joined)
+        return new
 
     def _range(self, joined: Bools) -> tuple[Floats, Floats]:
         """Return what any combination gains of each row at least, and how much more one may."""
@@ -94,6 +114,13 @@ class Figures:
         """The quantities of which a cell has a figure."""
         return frozenset(np.array(QUANTITIES)[self._is_known].tolist())
 
+    def latencies(self, paths: Counts) -> Floats:
+        """Return what each of n combinations (n, S) gains in latency, (n,)."""
+        places = np.arange(len(self.sizes))
+        total: Floats = self.nodes[LATENCY][places, paths].sum(-1)
+        total += self.edges[LATENCY][places[:-1], paths[:, :-1], paths[:, 1:]].sum(-1)
+        return total + self.constants[LATENCY]
+
     def gains(self, paths: Counts) -> Floats:
         """Return what each of n combinations (n, S) gains in all, (R, n)."""
         places = np.arange(len(self.sizes))
@@ -101,6 +128,15 @@ class Figures:
         total += self.edges[:, places[:-1], paths[:, :-1], paths[:, 1:]].sum(-1)
         total += self.constants[:, None]
         total[MEMORY] -= self.activations[places, paths].max(-1)
+        return total
+
+    def gain(self, path: Counts) -> Floats:
+        """Return what one combination (S,) gains in all, (R,): `gains` of one, in less time."""
+        nodes = self._node_at + path
+        edges = self._edge_at + path[:-1] * self.exists.shape[1] + path[1:]
+        rows = self._flat.take(np.concatenate((nodes, edges)), 0)
+        total: Floats = rows.sum(0) + self.constants
+        total[MEMORY] -= self.activations.take(nodes).max()
         return total
 
     def shown(self, gains: Floats) -> Floats:
@@ -118,10 +154,13 @@ class Figures:
         worth[:4] *= self._is_known
         return self._aim(worth, METRIC, goal)
 
-    def extreme(self, quantity: str, goal: Goal) -> Aim:
-        """Return the aim to have most of a quantity, known rather than unknown, within limits."""
+    def extreme(self, quantity: str, goal: Goal, sign: float = 1.0) -> Aim:
+        """Return the aim to have most of a quantity, known rather than unknown, within limits.
+
+        With a `sign` of -1 it is to have the least: the worst metric, the most of the others.
+        """
         row, worth = QUANTITIES.index(quantity), np.zeros(len(self.nodes))
-        worth[row] = goal.stretch if row == LATENCY else 1.0
+        worth[row] = sign * goal.stretch if row == LATENCY else sign
         return self._aim(worth, row, goal)
 
     def by(self, objective: Objective, goal: Goal) -> Aim:
@@ -141,7 +180,7 @@ class Figures:
             if row >= 0 and floors[quantity] > -np.inf:
                 floors[row] = -0.5
         if self._unknown_row[dreaded] >= 0:
-            worth[self._unknown_row[dreaded]] = 1.0 + 2.0 * (worth @ self.span)
+            worth[self._unknown_row[dreaded]] = 1.0 + 2.0 * (np.abs(worth) @ self.span)
         return Aim(worth, floors)
 
     def _floors(self, goal: Goal) -> Floats:
@@ -150,23 +189,33 @@ class Figures:
         limits = (goal.latency_limit_ms, goal.energy_limit_mj, goal.memory_limit_bytes)
         latency, energy, memory = (-np.inf if limit is None else -limit for limit in limits)
         bound = self.space.metric_bound
-        floors = np.array([floor + bound, latency / goal.stretch, energy, memory])
-        finite = self._is_known & np.isfinite(floors)
-        return np.where(finite, floors - ROUNDING_RATIO * np.abs(floors), -np.inf)
+        metric = -np.inf if floor == -np.inf else floor + bound  # inf: nothing meets it
+        floors = np.array([metric, latency / goal.stretch, energy, memory])
+        room = ROUNDING_RATIO * np.abs(np.where(np.isfinite(floors), floors, 0.0))
+        return np.where(self._is_known & ~np.isnan(floors), floors - room, -np.inf)
 
 
 def _cells(space: Space, cold: bool, count: int) -> Floats:
     """Return what each cell gains, (4, S, count): NaN where that is unknown or there is no cell."""
     found = np.full((4, len(space.segments), count), np.nan)
+    found[LATENCY] = _latencies(space, cold, count)
     for place, segment in enumerate(space.segments):
-        warm, seldom = segment.latency_ms, segment.cold_latency_ms
-        warm = np.where(np.isnan(warm), seldom, warm)
-        latency = space.latency_scale * (np.fmax(warm, seldom) if cold else warm)
         known = np.isfinite(segment.activations_bytes)  # memory is unknown where either is
         memory = np.where(known, segment.weights_bytes, np.nan)
-        rows = (segment.metric, latency, segment.energy_mj, memory)
-        for quantity, row in enumerate(rows):
-            found[quantity, place] = _SIGNS[quantity] * _padded(row, count)
+        found[METRIC, place] = _padded(segment.metric, count)
+        found[ENERGY, place] = -_padded(segment.energy_mj, count)
+        found[MEMORY, place] = -_padded(memory, count)
+    return found
+
+
+def _latencies(space: Space, cold: bool, count: int) -> Floats:
+    """Return what each cell gains in latency, (S, count)."""
+    warm, seldom = (
+        np.array([_padded(getattr(segment, name), count) for segment in space.segments])
+        for name in ("latency_ms", "cold_latency_ms")
+    )
+    warm = np.where(np.isnan(warm), seldom, warm)
+    found: Floats = -space.latency_scale * (np.fmax(warm, seldom) if cold else warm)
     return found
 
 
@@ -183,6 +232,11 @@ def _crossings(space: Space, count: int) -> Floats:
             rows, columns = table.shape
             found[quantity, place, :rows, :columns] = factor * table
     return found
+
+
+def _by_row(gains: Floats) -> Floats:
+    """Return gains (R, …) as one row of R for each cell, or pair of cells."""
+    return gains.reshape(len(gains), -1).T
 
 
 def _padded(row: Floats, count: int) -> Floats:

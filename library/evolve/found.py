@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from .space import Cells
+
+Quantity = Literal["metric", "latency", "memory", "energy"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,3 +28,15 @@ class Found:
     energy_mj: float
     memory_bytes: float
     gap: float
+
+    def figure(self, quantity: Quantity) -> float:
+        """Return the figure of a quantity, NaN where unknown."""
+        match quantity:
+            case "metric":
+                return self.metric
+            case "latency":
+                return self.latency_ms
+            case "energy":
+                return self.energy_mj
+            case "memory":
+                return self.memory_bytes

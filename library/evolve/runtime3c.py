@@ -26,6 +26,10 @@ class Runtime3C:
         metric = np.where(figures.exists, figures.nodes[METRIC], -np.inf)
         self._dense = metric.argmax(1)
 
+    def renewed(self, figures: Figures) -> Runtime3C:
+        """Return the search by other latencies."""
+        return Runtime3C(figures)
+
     def best(self, aim: Aim, start: Counts | None = None) -> tuple[Counts, float] | None:
         """Return the best combination within the floors that it meets (S,), and a gap of inf.
 

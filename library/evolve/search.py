@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Literal, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Protocol
 
 import numpy as np
 
 from ...errors import UsageError
 from .decomposed import Decomposed
 from .figures import QUANTITIES, Aim, Counts, Figures, Objective
-from .found import Found
+from .found import Found, Quantity
 from .goal import Goal
 from .runtime3c import Runtime3C
 from .space import Cells, Space
 from .table import Table
-
-Quantity = Literal["metric", "latency", "memory", "energy"]
 
 _MOST_LISTED = 8192
 """Spaces of at most so many combinations are searched by looking at each: that is faster there."""
@@ -25,6 +25,10 @@ _MOST_LISTED = 8192
 
 class Method(Protocol):
     """Finds, in the figures that it was made from, what is worth most within an aim's floors."""
+
+    def renewed(self, figures: Figures) -> Method:
+        """Return the same for figures that differ in latencies alone, in less time."""
+        ...
 
     def best(self, aim: Aim, start: Counts | None = None) -> tuple[Counts, float] | None:
         """Return the combination (S,) and its gap, None where nothing meets the floors."""
@@ -37,38 +41,77 @@ def exact(figures: Figures) -> Method:
     return Table(figures) if listed else Decomposed(figures)
 
 
+@dataclass(frozen=True)
+class _Read:
+    """A space as it was read at one pace of calls, hot or cold.
+
+    `nearest` are the combinations that have most of each quantity where nothing is limited.
+    """
+
+    figures: Figures
+    method: Method
+    nearest: dict[str, Counts]
+
+    @classmethod
+    def of(cls, figures: Figures, method: Callable[[Figures], Method]) -> _Read:
+        made = method(figures)
+        return cls(figures, made, dict(_nearest(figures, made, QUANTITIES)))
+
+    def renewed(self, space: Space) -> _Read:
+        figures = self.figures.renewed(space)
+        method = self.method.renewed(figures)
+        nearest = {name: path for name, path in self.nearest.items() if name != "latency"}
+        return _Read(figures, method, nearest | dict(_nearest(figures, method, ("latency",))))
+
+
 class Search:
     """Finds combinations of a space, which is read once.
 
     `known` names the quantities of which a cell has a figure: limits of others are not checked.
+    `is_listed`: every combination is looked at.
     """
 
     def __init__(self, space: Space, method: Callable[[Figures], Method] = exact) -> None:
-        warm = Figures(space, cold=False)
-        self._figures = {False: warm, True: warm}
-        self._methods = dict.fromkeys((False, True), method(warm))
+        paces = {False}
         if any(np.isfinite(segment.cold_latency_ms).any() for segment in space.segments):
-            self._figures[True] = Figures(space, cold=True)
-            self._methods[True] = method(self._figures[True])
-        self.known = warm.known
+            paces.add(True)
+        reads = {cold: _Read.of(Figures(space, cold), method) for cold in paces}
+        self._reads: dict[bool, Callable[[], _Read]] = {
+            cold: partial(lambda read: read, read) for cold, read in reads.items()
+        }
+        self._sizes = reads[False].figures.sizes
+        self.known = reads[False].figures.known
+        self.is_listed = not isinstance(reads[False].method, Decomposed)
+
+    def renewed(self, space: Space) -> Search:
+        """Return the search of a space that differs in latencies alone, in less time.
+
+        Each pace of calls is read when it is first asked for.
+        """
+        new = copy(self)
+        new._reads = {
+            cold: cache(partial(read().renewed, space)) for cold, read in self._reads.items()
+        }
+        return new
 
     def best(self, goal: Goal, start: Cells | None = None) -> Found | None:
         """Return what is worth most within the limits, None where nothing meets them.
 
         `start`, what runs now, is kept where nothing is better.
         """
-        aim = self._figures[goal.cold].aim(goal)
-        return self._find(self._methods[goal.cold], aim, aim, goal, start)
+        read = self._read(goal)
+        aim = read.figures.aim(goal)
+        return self._find(read, read.method, aim, aim, goal, start)
 
     def best_by(self, objective: Objective, goal: Goal, start: Cells | None = None) -> Found | None:
         """Return what is worth most by any objective within the goal's limits.
 
         Of a large space that is the best that Runtime3C meets, with a gap of inf.
         """
-        figures, method = self._figures[goal.cold], self._methods[goal.cold]
-        aim = figures.by(objective, goal)
-        any_objective = Runtime3C(figures) if isinstance(method, Decomposed) else method
-        return self._find(any_objective, aim, aim, goal, start)
+        read = self._read(goal)
+        aim = read.figures.by(objective, goal)
+        method = read.method if self.is_listed else Runtime3C(read.figures)
+        return self._find(read, method, aim, aim, goal, start)
 
     def least(self, quantity: Quantity, goal: Goal) -> Found | None:
         """Return what is nearest to meeting the limit of a quantity, within the other limits.
@@ -78,26 +121,43 @@ class Search:
         """
         if quantity not in QUANTITIES:
             raise UsageError(f"no quantity is called {quantity}; there are {', '.join(QUANTITIES)}")
-        figures = self._figures[goal.cold]
-        aim = figures.extreme(quantity, _unlimited(goal, quantity))
-        return self._find(self._methods[goal.cold], aim, figures.aim(goal), goal, None)
+        read = self._read(goal)
+        aim = read.figures.extreme(quantity, _unlimited(goal, quantity))
+        judged, nearest = read.figures.aim(goal), read.nearest.get(quantity)
+        if nearest is not None and (read.figures.gain(nearest) >= aim.floors).all():
+            return _found(read.figures, nearest, judged, goal, 0.0)
+        return self._find(read, read.method, aim, judged, goal, None)
+
+    def range(self, quantity: Quantity) -> tuple[float, float]:
+        """Return the least and the most of a quantity that what may run has; NaN where unknown.
+
+        Of metric, energy, or the latency of calls in a row, which add up; memory does not.
+        """
+        goal, read = Goal(), self._reads[False]()
+        aims = [read.figures.extreme(quantity, goal, sign) for sign in (1.0, -1.0)]
+        found = [self._find(read, read.method, aim, aim, goal, None) for aim in aims]
+        ends = [np.nan if one is None else one.figure(quantity) for one in found]
+        return min(ends), max(ends)
 
     def found(self, cells: Cells, goal: Goal, gap: float = np.inf) -> Found:
         """Return a combination's figures under a goal, whether or not it meets the limits."""
-        figures = self._figures[goal.cold]
+        figures = self._read(goal).figures
         return _found(figures, self._path(cells), figures.aim(goal), goal, gap)
 
+    def _read(self, goal: Goal) -> _Read:
+        return (self._reads.get(goal.cold) or self._reads[False])()
+
     def _find(
-        self, method: Method, aim: Aim, judged: Aim, goal: Goal, start: Cells | None
+        self, read: _Read, method: Method, aim: Aim, judged: Aim, goal: Goal, start: Cells | None
     ) -> Found | None:
         found = method.best(aim, None if start is None else self._path(start))
         if found is None:
             return None
         path, gap = found
-        return _found(self._figures[goal.cold], path, judged, goal, gap)
+        return _found(read.figures, path, judged, goal, gap)
 
     def _path(self, cells: Cells) -> Counts:
-        sizes = self._figures[False].sizes
+        sizes = self._sizes
         fits = [0 <= cell < size for cell, size in zip(cells, sizes, strict=False)]
         if len(cells) != len(sizes) or not all(fits):
             raise UsageError(
@@ -108,7 +168,7 @@ class Search:
 
 
 def _found(figures: Figures, path: Counts, aim: Aim, goal: Goal, gap: float) -> Found:
-    gains = figures.gains(path[None])
+    gains = figures.gain(path)[:, None]
     metric, latency, energy, memory = figures.shown(gains)[:, 0].tolist()
     return Found(
         cells=tuple(path.tolist()),
@@ -119,6 +179,17 @@ def _found(figures: Figures, path: Counts, aim: Aim, goal: Goal, gap: float) -> 
         memory_bytes=-memory,
         gap=gap,
     )
+
+
+def _nearest(
+    figures: Figures, method: Method, quantities: Sequence[str]
+) -> Iterator[tuple[str, Counts]]:
+    """Yield what has most of each quantity where nothing is limited, as far as that is proven."""
+    for quantity in quantities:
+        aim = figures.extreme(quantity, Goal())
+        answer = method.best(replace(aim, floors=np.full_like(aim.floors, -np.inf)))
+        if answer is not None and answer[1] == 0:
+            yield quantity, answer[0]
 
 
 def _unlimited(goal: Goal, quantity: Quantity) -> Goal:

@@ -56,9 +56,10 @@ class Space:
     Of a combination: metric, latency and energy are sums over its cells, plus
     `crossing_metric[i][a, b]`, `crossing_ms[i][a, b]` and `crossing_mj[i][a, b]` from cell a of
     segment i to cell b of segment i + 1, where those are given. `metric_base` is added to the
-    metric, which is then wrong by at most `metric_bound`; latency is `latency_scale` times the sum
-    plus `latency_offset_ms`. Memory is the sum of weights and the largest activations. A
-    combination whose metric less the bound is below `least_metric` may not run.
+    metric, which is then wrong by at most `metric_bound`, inf where that is not known: then nothing
+    holds a floor. Latency is `latency_scale` times the sum plus `latency_offset_ms`. Memory is the
+    sum of weights and the largest activations. A combination whose metric less the bound is below
+    `least_metric` may not run.
     """
 
     segments: tuple[Segment, ...]

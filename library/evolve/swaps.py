@@ -11,71 +11,85 @@ _MOST_SWAPS = 32
 
 
 class Swaps:
-    """Changes of one cell, of which the most promising are tried in pairs, too."""
+    """Changes of one cell, of which the most promising are tried in pairs, too.
+
+    They are numbered: that to cell k of segment s is s · K + k.
+    """
 
     def __init__(self, figures: Figures) -> None:
-        self._figures = figures
-        self._edges_back = np.ascontiguousarray(figures.edges.swapaxes(2, 3))
+        edges = figures.edges
+        places, count = figures.exists.shape
+        self._nodes = np.ascontiguousarray(np.moveaxis(figures.nodes, 0, 2))
+        # rows of what all cells of a segment gain beside a cell of the one before, or after
+        rows = ((places - 1) * count, count * len(edges))
+        self._after_cell = edges.transpose(1, 2, 3, 0).reshape(rows)
+        self._before_cell = edges.transpose(1, 3, 2, 0).reshape(rows)
         self._places, self._cells = (a.ravel() for a in np.indices(figures.exists.shape))
         self._barred = np.flatnonzero(~figures.exists)
-        self._no_peaks = (np.zeros(figures.exists.size),) * 2
-        self._starts = np.arange(len(figures.sizes)) * figures.exists.shape[1]
+        self._activations = figures.activations.ravel()
+        self._starts = np.arange(places) * count
 
     def best(
-        self, path: Counts, aim: Aim, multipliers: Floats, least: float
+        self, path: Counts, gains: Floats, aim: Aim, multipliers: Floats, least: float
     ) -> tuple[Counts, float] | None:
         """Return the best neighbour within the floors and its worth, if that is above `least`.
 
-        `multipliers` (R,) is what a unit of each row is worth for its floor, beside the aim's
-        worth: that says which changes are promising.
+        `gains` (R,) are those of the path. `multipliers` (R,) is what a unit of each row is worth
+        for its floor, beside the aim's worth: that says which changes are promising.
         """
-        changes, gains = self._changes(path), self._figures.gains(path[None])[:, 0]
+        same, changes = self._starts + path, self._changes(path)
         counts = aim.worth[MEMORY] > 0 or aim.floors[MEMORY] > -np.inf
-        activations, others = self._peaks(path) if counts else self._no_peaks
-        kept = self._promising(path, aim.worth + multipliers, changes, activations, others)
-        allowed, changes = _apart(self._places[kept]), changes[:, kept]
-        gains[MEMORY] += activations[self._starts + path].max()
-        worth = aim.worth @ changes
+        others = self._others(path, same) if counts else None
+        kept = self._promising(same, aim.worth + multipliers, changes, others)
+        changed, room = changes.take(kept, 0), gains - aim.floors
+        worth, allowed = changed @ aim.worth, _apart(self._places.take(kept))
         total = np.add.outer(worth, worth + aim.worth @ gains)
-        if counts:
-            peak = _peak(activations[kept], others[kept])
-            total -= aim.worth[MEMORY] * peak
-        for row in aim.limited:
-            gained = np.add.outer(changes[row], changes[row] + gains[row])
-            allowed &= (gained - peak if row == MEMORY else gained) >= aim.floors[row]
-        total[~allowed] = -np.inf
+        if others is not None:
+            more = self._peaks(kept, others) - self._activations.take(same).max()
+            total -= aim.worth[MEMORY] * more
+        for row in aim.limited.tolist():
+            gained = np.add.outer(changed[:, row], changed[:, row] + room[row])
+            allowed &= gained >= more if row == MEMORY else gained >= 0
+        total = np.where(allowed, total, -np.inf)
         chosen = int(total.argmax())
         most = float(total.flat[chosen])
         return (self._swapped(path, kept, chosen), most) if most > least else None
 
     def _changes(self, path: Counts) -> Floats:
-        """Return what each row gains, but for activations, by each change of one cell, (R, S·K)."""
-        figures, places = self._figures, np.arange(len(path))
-        changes = figures.nodes - figures.nodes[:, places, path][:, :, None]
-        first, second, joints = path[:-1], path[1:], places[:-1]
-        now = figures.edges[:, joints, first, second][:, :, None]
-        changes[:, 1:] += figures.edges[:, joints, first] - now
-        changes[:, :-1] += self._edges_back[:, joints, second] - now
-        return changes.reshape(len(changes), -1)
+        """Return what each row gains, but for activations, by each change of one cell, (S·K, R)."""
+        gains, starts = self._nodes.copy(), self._starts[:-1]
+        joints = gains[1:].shape
+        gains[1:] += self._after_cell.take(starts + path[:-1], 0).reshape(joints)
+        gains[:-1] += self._before_cell.take(starts + path[1:], 0).reshape(joints)
+        rows = gains.reshape(-1, joints[2])
+        gains -= rows.take(self._starts + path, 0)[:, None]
+        return rows
 
-    def _peaks(self, path: Counts) -> tuple[Floats, Floats]:
-        """Return each cell's activations and the largest of the other segments', both (S·K,)."""
-        sizes = self._figures.activations
-        now = sizes.ravel()[self._starts + path]
+    def _others(self, path: Counts, same: Counts) -> Floats:
+        """Return for each change the largest activations of the other segments, (S·K,)."""
+        now = self._activations.take(same)
         largest = int(now.argmax())
         others = np.full(len(path), now[largest])
-        others[largest] = np.delete(now, largest).max(initial=0.0)
-        return sizes.ravel(), np.repeat(others, sizes.shape[1])
+        now[largest] = 0.0
+        others[largest] = now.max()
+        return others.repeat(len(self._places) // len(path))
 
     def _promising(
-        self, path: Counts, weights: Floats, changes: Floats, activations: Floats, others: Floats
+        self, same: Counts, weights: Floats, changes: Floats, others: Floats | None
     ) -> Counts:
         """Return the changes worth most by weight; the last one changes nothing."""
-        promise = weights @ changes - weights[MEMORY] * np.maximum(activations, others)
-        same = self._starts + path
+        promise = changes @ weights
+        if others is not None:
+            promise -= weights[MEMORY] * np.maximum(self._activations, others)
         promise[same] = promise[self._barred] = -np.inf
         kept = np.argpartition(-promise, min(_MOST_SWAPS, len(promise) - 1))[:_MOST_SWAPS]
-        return np.append(kept[promise[kept] > -np.inf], same[0])
+        return np.concatenate((kept[promise.take(kept) > -np.inf], same[:1]))
+
+    def _peaks(self, kept: Counts, others: Floats) -> Floats:
+        """Return the largest activations after each pair of changes, or a little more."""
+        own, rest = self._activations.take(kept), others.take(kept)
+        found: Floats = np.minimum.outer(rest, rest)
+        return np.maximum(found, np.maximum.outer(own, own), out=found)
 
     def _swapped(self, path: Counts, kept: Counts, chosen: int) -> Counts:
         swapped = path.copy()
@@ -90,8 +104,3 @@ def _apart(places: Counts) -> Bools:
     apart = np.abs(places[:, None] - places) > 1
     apart[-1] = apart[:, -1] = True
     return apart
-
-
-def _peak(activations: Floats, others: Floats) -> Floats:
-    """Return the largest activations after each pair of changes, or a little more."""
-    return np.maximum(np.maximum.outer(activations, activations), np.minimum.outer(others, others))

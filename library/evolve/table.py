@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 
-from .figures import TIE_RATIO, Aim, Counts, Figures
+from .figures import LATENCY, TIE_RATIO, Aim, Counts, Figures
 
 
 class Table:
@@ -14,6 +16,13 @@ class Table:
         self._sizes = figures.sizes
         self._paths = np.indices(self._sizes).reshape(len(self._sizes), -1).T
         self._gains = figures.gains(self._paths)
+
+    def renewed(self, figures: Figures) -> Table:
+        """Return the table of other latencies."""
+        new = copy(self)
+        new._gains = self._gains.copy()
+        new._gains[LATENCY] = figures.latencies(self._paths)
+        return new
 
     def best(self, aim: Aim, start: Counts | None = None) -> tuple[Counts, float] | None:
         """Return the best combination, the first of equals but for `start`, and its gap of 0."""

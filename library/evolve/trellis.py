@@ -16,13 +16,13 @@ _MOST_CAPS = 6
 class Trellis:
     """The combinations of a space as paths, whose rows of gains are weighted.
 
-    A step (K, K) holds for each cell of a segment and each of the one before it what cell and
+    A step (K, K) holds for each cell of a segment and each of the next what that one and the
     crossing gain. The largest activations are no sum: for each of a few caps a path is found among
     the cells whose activations are no larger, and the best of these is taken.
     """
 
     def __init__(self, figures: Figures) -> None:
-        steps = figures.edges.swapaxes(2, 3) + figures.nodes[:, 1:, :, None]
+        steps = figures.edges + figures.nodes[:, 1:, None]
         self._shape = steps.shape[1:]
         self._steps = steps.reshape(len(steps), -1)
         self._first = figures.nodes[:, 0]
@@ -43,29 +43,30 @@ class Trellis:
             most = fronts[-1].max()
         else:
             capped = self._fronts_by_cap(first, steps)
-            ends = capped[-1].max(1) - weights[MEMORY] * self._least
+            ends = capped[:, -1].max(1) - weights[MEMORY] * self._least
             cap = int(ends.argmax())
-            fronts, most = [front[cap] for front in capped], ends[cap]
+            fronts, most = capped[cap], ends[cap]
         return _path(fronts, steps), float(most + weights @ self._constants)
 
-    def _fronts(self, first: Floats, steps: Floats) -> list[Floats]:
-        """Return for each segment the most gained up to each of its cells, (K,)."""
+    def _fronts(self, first: Floats, steps: Floats) -> Floats:
+        """Return for each segment the most gained up to each of its cells, (S, K)."""
         barred = self._barred[:, -1]
-        front = first + barred[0]
-        fronts, most = [front], np.maximum.reduce
-        for step in steps + barred[1:, :, None]:
-            front = most(front + step, axis=1)
-            fronts.append(front)
+        fronts, gained = np.empty(barred.shape), np.empty(steps.shape[1:])
+        np.add(first, barred[0], out=fronts[0])
+        steps = steps + barred[1:, None]
+        for before, step, front in zip(fronts[:, :, None], steps, fronts[1:], strict=False):
+            np.maximum.reduce(np.add(before, step, gained), 0, None, front)
         return fronts
 
-    def _fronts_by_cap(self, first: Floats, steps: Floats) -> list[Floats]:
-        """Return the same for each cap, (caps, K)."""
-        front = first + self._barred[0]
-        fronts, most = [front], np.maximum.reduce
-        for step, barred in zip(steps, self._barred[1:], strict=True):
-            front = most(front[:, None] + step, axis=2) + barred
-            fronts.append(front)
-        return fronts
+    def _fronts_by_cap(self, first: Floats, steps: Floats) -> Floats:
+        """Return the same for each cap, (caps, S, K)."""
+        fronts = np.empty(self._barred.shape)
+        np.add(first, self._barred[0], out=fronts[0])
+        steps = steps[:, :, None] + self._barred[1:, None]  # (S - 1, K, caps, K)
+        before = fronts.swapaxes(1, 2)[..., None]
+        for gained, step, front in zip(before, steps, fronts[1:], strict=False):
+            np.maximum.reduce(np.add(gained, step, step), 0, None, front)
+        return fronts.swapaxes(0, 1)
 
     def paths(self, weights: Floats, caps: Counts) -> Counts:
         """Return for each of n weights (n, R) the best path under one of the caps, (n, S)."""
@@ -73,20 +74,20 @@ class Trellis:
         barred = self._barred[:, caps]
         fronts = [weights @ self._first + barred[0]]
         for step, bar in zip(steps, barred[1:], strict=True):
-            fronts.append((fronts[-1][:, None] + step).max(2) + bar)
+            fronts.append((fronts[-1][:, :, None] + step).max(1) + bar)
         each, cell = np.arange(len(weights)), fronts[-1].argmax(1)
         found = [cell]
         for front, step in zip(fronts[-2::-1], steps[::-1], strict=True):
-            cell = (front + step[each, cell]).argmax(1)
+            cell = (front + step[each, :, cell]).argmax(1)
             found.append(cell)
         return np.stack(found[::-1], axis=1)
 
 
-def _path(fronts: list[Floats], steps: Floats) -> Counts:
+def _path(fronts: Floats, steps: Floats) -> Counts:
     cell = int(fronts[-1].argmax())
     found = [cell]
-    for place in range(len(steps) - 1, -1, -1):
-        cell = int((fronts[place] + steps[place, cell]).argmax())
+    for before in (fronts[:-1, :, None] + steps).argmax(1).tolist()[::-1]:
+        cell = before[cell]
         found.append(cell)
     return np.array(found[::-1])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
@@ -17,6 +18,7 @@ from ..policies import Decide, Decision
 if TYPE_CHECKING:
     from ..executable import Executable
     from ..net import Net
+    from ..pieces.variants import LoadedVariants
     from ..sensors.sensors import Source
     from .follower import Follower
     from .steps import Step
@@ -27,6 +29,7 @@ class Followed(Measured):
 
     _active: Executable
     _decide: Decide
+    _load: LoadedVariants
 
     def __init__(self, manifest: Manifest, meter: Meter) -> None:
         super().__init__(meter)
@@ -39,6 +42,7 @@ class Followed(Measured):
         *,
         every_s: float = 1.0,
         dwell_s: float = 10.0,
+        low_memory_bytes: float = 64e6,
         sensors: Source | None = None,
         on_switch: Callable[[Step], object] | None = None,
         on_error: Callable[[BaseException], object] | None = None,
@@ -52,6 +56,8 @@ class Followed(Measured):
         Args:
             every_s: how often to look, in [0.05, 86400]; events are looked at within a second.
             dwell_s: for how long after a move only a broken constraint moves it, in [0, 86400].
+            low_memory_bytes: with less available, memory is short: then what the variant in place
+                does not need is dropped, as by `drop_unused`. Pressure of 10 % is the same.
             sensors: what is read in place of this machine's; a `Replay` plays a trace.
             on_switch: is called after each move, by the thread that made it.
             on_error: is called with what went wrong in a step; the next is taken all the same.
@@ -70,6 +76,7 @@ class Followed(Measured):
         settings = Settings(
             every_s=every_s,
             dwell_s=dwell_s,
+            low_memory_bytes=low_memory_bytes,
             sensors=of_this_machine() if sensors is None else sensors,
             on_switch=on_switch,
             on_error=on_error,
@@ -97,6 +104,16 @@ class Followed(Measured):
             if self._judge_present is None:
                 self._judge_present = decide_by_shape(Present(), self._manifest, self._meter)
             return self._judge_present(context, self._active.name)
+
+    def _drop_if_loadable(self) -> bool:
+        """Drop what the variant in place does not need; False where the library is closed."""
+        if self._load.can_load:
+            self.drop_unused()
+        return self._load.can_load
+
+    @abstractmethod
+    def drop_unused(self) -> None:
+        """Give up every variant but the active one."""
 
     def _stop_following(self) -> None:
         if self._follower is not None:

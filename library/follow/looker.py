@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import ReferenceType
 
@@ -39,7 +40,8 @@ class Looker:
         self._clock = clock
         self._manifest = manifest
         self._steps = Steps(settings.dwell_s)
-        self._notices = Notices()
+        self._notices = Notices(settings.low_memory_bytes)
+        self._has_dropped = False
         self._due_s = clock()
 
     def look(self, events: Collection[str] = ()) -> None:
@@ -51,9 +53,25 @@ class Looker:
             return
         self._due_s = now_s + self._settings.every_s
         context = self._context(net, readings)
-        self.last = step = self._steps.take(net, now_s, context, events or (TIME,))
+        step = self._steps.take(net, now_s, context, events or (TIME,))
+        self.last = step = self._drop_unused(net, step)
         if step.moved and self._settings.on_switch is not None:
             self._settings.on_switch(step)
+
+    def _drop_unused(self, net: Net, step: Step) -> Step:
+        """Drop what is not in place once memory has become short, and after moves until it is not.
+
+        After the step, since what that moves to would have to be loaded again.
+        """
+        if not self._notices.is_memory_short:
+            self._has_dropped = False
+            return step
+        if self._has_dropped and not step.moved:
+            return step
+        self._has_dropped = True
+        done = net._drop_if_loadable()
+        what = "is dropped" if done else "is kept, since the library is closed"
+        return replace(step, reason=f"{step.reason}; memory is short: what does not run {what}")
 
     def _context(self, net: Net, readings: Readings) -> Context:
         sensed = readings.context_fields()

@@ -7,7 +7,7 @@ from math import isnan
 from ..context import Context
 from ..evolve.found import Found
 from ..evolve.spaces import Spaces
-from ..policies import Decide, Decision, Predicted
+from ..policies import Decide, Decision, Policy, Predicted
 from ..policies.limits import limits_of
 from ..policies.options import Options
 
@@ -20,25 +20,35 @@ class Present:
 
     def prepare(self, spaces: Spaces) -> Decide:
         """Read the costs once; a decision is then a look into them."""
-        options = Options(spaces)
+        return _Keep(self, Options(spaces))
 
-        def decide(context: Context, current: str | None = None) -> Decision:
-            name = spaces.plainest if current is None else current
-            limits = limits_of(context, spaces)
-            unchecked = tuple(asked for asked, _ in limits.asked() if asked not in options.known)
-            for asked in unchecked:
-                limits = limits.but(asked, None)
-            here = options.named(name, limits.goal())
-            return Decision(
-                variant=name,
-                reason="it runs",
-                relaxed=() if here is None else limits.broken_by(here),
-                unchecked=unchecked,
-                missed=(),
-                predicted=_predicted(None if here is None else here.found, spaces.metric_sign),
-            )
 
-        return decide
+class _Keep:
+    def __init__(self, policy: Policy, options: Options) -> None:
+        self._policy, self._options = policy, options
+
+    def is_of(self, policy: Policy, spaces: Spaces) -> bool:
+        return self._policy is policy and self._options.offer is spaces
+
+    def renewed(self, spaces: Spaces) -> _Keep:
+        return _Keep(self._policy, self._options.renewed(spaces))
+
+    def __call__(self, context: Context, current: str | None = None) -> Decision:
+        options, spaces = self._options, self._options.offer
+        name = spaces.plainest if current is None else current
+        limits = limits_of(context, spaces)
+        unchecked = tuple(asked for asked, _ in limits.asked() if asked not in options.known)
+        for asked in unchecked:
+            limits = limits.but(asked, None)
+        here = options.named(name, limits.goal())
+        return Decision(
+            variant=name,
+            reason="it runs",
+            relaxed=() if here is None else limits.broken_by(here),
+            unchecked=unchecked,
+            missed=(),
+            predicted=_predicted(None if here is None else here.found, spaces.metric_sign),
+        )
 
 
 def _predicted(found: Found | None, metric_sign: float) -> Predicted:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ...errors import UsageError
-from ..context import Context
+from ..context import Context, check_number
 from ..sensors.context import check_names, check_source
 from ..sensors.sensors import Source, of_this_machine
 from .steps import Step
@@ -26,6 +26,7 @@ class Settings:
 
     every_s: float = 1.0
     dwell_s: float = 10.0
+    low_memory_bytes: float = 64e6
     sensors: Source = field(default_factory=of_this_machine)
     on_switch: Callable[[Step], object] | None = None
     on_error: Callable[[BaseException], object] | None = None
@@ -34,6 +35,8 @@ class Settings:
     def __post_init__(self) -> None:
         _check_seconds("every_s", self.every_s, _LEAST_S)
         _check_seconds("dwell_s", self.dwell_s, 0.0)
+        low_bytes = check_number("low_memory_bytes", self.low_memory_bytes, 1e18, "64e6")
+        object.__setattr__(self, "low_memory_bytes", low_bytes)
         for name in ("on_switch", "on_error"):
             callback = getattr(self, name)
             if callback is not None and not callable(callback):

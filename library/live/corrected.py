@@ -49,5 +49,6 @@ def _segment(segment: Segment, hot: Floats, cold: Floats) -> Segment:
 
 def _column(runs: Sequence[tuple[str, ...]], factors: Factors) -> Floats:
     """What was learnt of what each cell runs: of a combination, on the average of its cells."""
-    own = [np.mean([factors.own_ratios.get(name, 1.0) for name in names]) for names in runs]
+    known = factors.own_ratios
+    own = [sum([known.get(name, 1.0) for name in names]) / len(names) for names in runs]
     return factors.faster_ratio * np.array(own)

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..context import Context
 from ..evolve.spaces import Spaces
-from ..policies import Decide, Decision, Policy
+from ..policies import Decision, Policy
+from ..policies.policy import Renewable
 from .corrected import corrected
 from .meter import Meter
 from .ratios import Floats
@@ -30,7 +31,7 @@ class Prepared:
 
     def __init__(self, policy: Policy, spaces: Spaces, shape: int, meter: Meter) -> None:
         self._policy, self._spaces, self._shape, self._meter = policy, spaces, shape, meter
-        self._decide: Decide = policy.prepare(spaces)
+        self._decide = self._recorded = policy.prepare(spaces)
         self._changes_count = 0
         self._applied: Floats = np.zeros(1)
         self._due_s = -np.inf
@@ -55,6 +56,12 @@ class Prepared:
         self._applied = moved
         hot, cold = live.factors(False), live.factors(True)
         each = tuple(corrected(space, hot, cold, self._shape) for space in self._spaces.each)
-        self._decide = self._policy.prepare(replace(self._spaces, each=each))
+        spaces = replace(self._spaces, each=each)
+        # always from what was recorded: a decision does not hang on how costs came to be so
+        recorded = self._recorded
+        if isinstance(recorded, Renewable) and recorded.is_of(self._policy, self._spaces):
+            self._decide = recorded.renewed(spaces)
+        else:
+            self._decide = self._policy.prepare(spaces)
         end_s = live.clock()
         self._due_s = end_s + _PAUSE_RATIO * (end_s - start_s)

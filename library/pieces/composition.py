@@ -16,6 +16,8 @@ from ..records import Count, DecisionRecord, Executable, Figure, MetricFigure, N
 Bound = Annotated[float, Meta(ge=0)]
 Row = tuple[float, ...]
 
+_CONFIDENCE_RATIO, _SURE_COUNT = 0.95, 59
+
 
 class Levels(Record, frozen=True, kw_only=True):
     """8-bit numbers that stand for floats: (level − zero_point) · scale."""
@@ -72,6 +74,7 @@ class MetricPrediction(Record, frozen=True, kw_only=True):
     cell a of segment i beside cell b of the next, where `pairs` are given. Of `held_out_count`
     combinations that the figures were not fitted to, a share of `coverage` is wrong by at most
     `bound` on the data that they were measured on, and by at most `fresh_bound` on other data.
+    That holds with a confidence of `confidence` over the draw of those held out; None: not said.
     `least` is the worst value, the bound on its bad side, with which one may run.
     """
 
@@ -82,7 +85,18 @@ class MetricPrediction(Record, frozen=True, kw_only=True):
     fresh_bound: Bound | None = None
     coverage: Ratio
     held_out_count: Count
+    confidence: Annotated[float, Meta(ge=0, le=1)] | None = None
     least: float | None = None
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the bound holds with the confidence of 95 % that is promised.
+
+        Where it is not said, that takes so many held out that 0.95 to their number is 0.05.
+        """
+        if self.confidence is None:
+            return self.held_out_count >= _SURE_COUNT
+        return self.confidence >= _CONFIDENCE_RATIO
 
 
 class LatencyPrediction(Record, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..evolve.space import BETWEEN, Cells, Floats, Segment, Space
 from ..records import Cost, Figure
-from .composition import Combination, Composition
+from .composition import Combination, Composition, MetricPrediction
 from .composition import Segment as Piece
 
 
@@ -20,7 +20,8 @@ def composed_spaces(
 
     The metric of a combination is that of the plainest variant and what the dense combination
     differs by: so a prediction that was fitted on other samples is held against the same figures.
-    All combinations are offered only where their metric is predicted.
+    All combinations are offered only where their metric is predicted. Where the bound of that is
+    not sure enough it is infinite: then no predicted combination holds a floor.
     """
     every = _every(composition, metric_sign, plainest_metric)
     measured = _measured(composition, every, metric_sign, plainest_metric)
@@ -46,11 +47,17 @@ def _every(composition: Composition, sign: float, plainest_metric: float) -> Spa
         crossing_metric=tuple(pairs),
         crossing_ms=tuple(map(np.array, latency.crossings)) if latency else (),
         metric_base=base,
-        metric_bound=metric.bound if metric else 0.0,
+        metric_bound=_bound(metric),
         least_metric=least,
         latency_scale=latency.scale if latency else 1.0,
         latency_offset_ms=latency.offset_ms if latency else 0.0,
     )
+
+
+def _bound(metric: MetricPrediction | None) -> float:
+    if metric is None:
+        return 0.0
+    return metric.bound if metric.is_sure else inf
 
 
 def _zeros(piece: Piece) -> Floats:

@@ -39,9 +39,14 @@ class LoadedVariants:
         if self._pieces is not None:
             self._pieces.load_all()
 
+    @property
+    def can_load(self) -> bool:
+        """Whether the library is open, so that what is dropped can be loaded again."""
+        return bool(self._library.close.alive)
+
     def drop_all_but(self, kept: Executable) -> None:
         """Give up the others; UsageError where they could not be loaded again."""
-        if not self._library.close.alive:
+        if not self.can_load:
             raise UsageError(
                 f"the library {self._library.folder} is closed, so a variant that is dropped could "
                 "not be loaded again; keep the library open as long as nets shall drop variants"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..context import Context, check_number
@@ -42,10 +43,12 @@ class Balanced:
 
     def prepare(self, spaces: Spaces) -> Decide:
         """Read the costs once; a decision is then a search or two."""
-        options = Options(spaces)
-        worth = self.energy_worth * spaces.metric_scale
+        return Decider(self, Options(spaces), self._wishes)
+
+    def _wishes(self, options: Options) -> Callable[[Context], Wish]:
+        worth = self.energy_worth * options.offer.metric_scale
         mj_worth = worth / options.whole_mj if options.whole_mj > 0 else 0.0
-        name = spaces.metric or "a metric that is not known"
+        name = options.offer.metric or "a metric that is not known"
 
         def wish(context: Context) -> Wish:
             battery = context.battery_ratio
@@ -60,7 +63,7 @@ class Balanced:
             )
             return Wish(judge, why)
 
-        return Decider(spaces, options, wish)
+        return wish
 
 
 def _weight(battery_ratio: float) -> float:

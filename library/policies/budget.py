@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...errors import UsageError
@@ -41,7 +42,9 @@ class Budget:
         A context that has energy left, but does not say for how long or how many calls, is a
         UsageError of the decision.
         """
-        options = Options(spaces)
+        return Decider(self, Options(spaces), self._wishes)
+
+    def _wishes(self, options: Options) -> Callable[[Context], Wish]:
         utility = Utility(options)
 
         def wish(context: Context) -> Wish:
@@ -50,7 +53,7 @@ class Budget:
                 return Wish(utility, "the best metric: energy has no limit")
             return Wish(utility, f"the best metric of {limit_mj:.3g} mJ a call", limit_mj)
 
-        return Decider(spaces, options, wish)
+        return wish
 
     def _limit_mj(self, context: Context) -> float | None:
         """Return what a call may take, None for as much as it likes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..context import Context
@@ -21,12 +22,9 @@ class Deadline:
 
     def prepare(self, spaces: Spaces) -> Decide:
         """Read the costs once; a decision is then a search or two."""
-        options = Options(spaces)
-        utility = Utility(options)
-        wish = Wish(utility, "the best metric in time, then the least energy")
+        return Decider(self, Options(spaces), _wishes)
 
-        def wish_of(context: Context) -> Wish:
-            del context  # its constraints are all that counts
-            return wish
 
-        return Decider(spaces, options, wish_of)
+def _wishes(options: Options) -> Callable[[Context], Wish]:
+    wish = Wish(Utility(options), "the best metric in time, then the least energy")
+    return lambda _: wish  # the context's constraints are all that counts

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isnan
+from math import isfinite, isnan
 
 from ...errors import UsageError
 from ..context import Context
-from ..evolve.search import Quantity
+from ..evolve.found import Quantity
 from ..evolve.spaces import Spaces
 from .limits import Limits, limits_of
 from .options import Option, Options
-from .policy import Decision, Miss, Predicted
+from .policy import Decision, Miss, Policy, Predicted
 from .settle import Judge, settle
 
 
@@ -26,10 +26,27 @@ class Wish:
 
 
 class Decider:
-    """Decides for contexts by what a policy wishes in each."""
+    """Decides for contexts by what a policy wishes in each.
 
-    def __init__(self, spaces: Spaces, options: Options, wish: Callable[[Context], Wish]) -> None:
-        self._spaces, self._options, self._wish = spaces, options, wish
+    `wishes` gives, for options, what the policy wishes in a context.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        options: Options,
+        wishes: Callable[[Options], Callable[[Context], Wish]],
+    ) -> None:
+        self._policy, self._spaces, self._options = policy, options.offer, options
+        self._wishes, self._wish = wishes, wishes(options)
+
+    def is_of(self, policy: Policy, spaces: Spaces) -> bool:
+        """Tell whether it is that policy alone, and read just these spaces."""
+        return self._policy is policy and self._spaces is spaces
+
+    def renewed(self, spaces: Spaces) -> Decider:
+        """Return the same for spaces that differ in latencies alone, in less time."""
+        return Decider(self._policy, self._options.renewed(spaces), self._wishes)
 
     def __call__(self, context: Context, current: str | None = None) -> Decision:
         """Decide for a context.
@@ -63,7 +80,7 @@ class Decider:
     def _miss(self, name: Quantity, limits: Limits, chosen: Option) -> Miss:
         limit, figure = getattr(limits, name), chosen.figure(name)
         units = {"metric": self._spaces.unit, "latency": "ms", "energy": "mJ", "memory": "bytes"}
-        amount = None if isnan(figure) else abs(figure - limit)
+        amount = abs(figure - limit) if isfinite(figure) else None
         ratio = None if amount is None or limit == 0 else amount / abs(limit)
         return Miss(constraint=name, amount=amount, unit=units[name], ratio=ratio)
 

@@ -8,8 +8,8 @@ from typing import Any
 from ...errors import UsageError
 from ..context import Context
 from ..evolve.figures import ROUNDING_RATIO
+from ..evolve.found import Quantity
 from ..evolve.goal import Goal
-from ..evolve.search import Quantity
 from ..evolve.spaces import Spaces
 from .options import Option
 

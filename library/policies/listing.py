@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from math import inf, isnan
+from math import inf, isnan, nan
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..evolve.figures import ROUNDING_RATIO, Objective
-from ..evolve.found import Found
+from ..evolve.found import Found, Quantity
 from ..evolve.goal import Goal
-from ..evolve.search import Quantity
 from ..evolve.space import Cells, Floats, Space
 
 
@@ -37,6 +36,8 @@ class _Row(NamedTuple):
 class Listing:
     """What `Search` does, for a space of one segment."""
 
+    is_listed = True
+
     def __init__(self, space: Space) -> None:
         (segment,) = space.segments
         self._floor, self._bound = space.least_metric, space.metric_bound
@@ -54,6 +55,10 @@ class Listing:
             False: _rows(**columns),
             True: _rows(**{**columns, "latency": scale * cold + offset}),
         }
+
+    def renewed(self, space: Space) -> Listing:
+        """Return the listing of a space that differs in latencies alone."""
+        return Listing(space)
 
     def best(self, goal: Goal, start: Cells | None = None) -> Found | None:
         """Return what is worth most within the limits, None where nothing meets them.
@@ -82,6 +87,12 @@ class Listing:
             return -inf if isnan(gain) else gain, row.rank
 
         return self._first(_without(goal, quantity), nearness)
+
+    def range(self, quantity: Quantity) -> tuple[float, float]:
+        """Return the least and the most of a quantity that what may run has; NaN where unknown."""
+        figures = [getattr(row, _FIELDS[quantity]) for row in self._fitting(Goal())]
+        known = [figure for figure in figures if not isnan(figure)]
+        return (min(known), max(known)) if known else (nan, nan)
 
     def found(self, cells: Cells, goal: Goal) -> Found:
         """Return a variant's figures under a goal, whether or not it meets the limits."""

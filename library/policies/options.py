@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from copy import copy
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import inf, isnan
 
+import numpy as np
+
 from ..evolve.figures import Objective
-from ..evolve.found import Found
+from ..evolve.found import Found, Quantity
 from ..evolve.goal import Goal
-from ..evolve.search import Quantity, Search
+from ..evolve.search import Search
 from ..evolve.space import BETWEEN, Cells, Space
 from ..evolve.spaces import Spaces
 from .listing import Listing
 
 _MOST_LISTED = 64
 """Up to so many variants loops are quicker than arrays."""
+
+_MOST_REMEMBERED = 32
 
 
 @dataclass(frozen=True)
@@ -28,15 +34,8 @@ class Option:
 
     def figure(self, quantity: Quantity) -> float:
         """Return what a limit is held against, NaN where unknown: of the metric, the least."""
-        match quantity:
-            case "metric":
-                return self.found.metric - self.metric_bound
-            case "latency":
-                return self.found.latency_ms
-            case "energy":
-                return self.found.energy_mj
-            case "memory":
-                return self.found.memory_bytes
+        figure = self.found.figure(quantity)
+        return figure - self.metric_bound if quantity == "metric" else figure
 
     def is_same(self, other: Option) -> bool:
         """Tell whether this is the same combination as another."""
@@ -48,24 +47,30 @@ class Options:
 
     Spaces are compared by figures, so one that lacks a quantity of which the first has figures is
     left out. `known` are the quantities of the first; `is_handful` says that all are whole
-    variants, few enough to look at each.
+    variants, few enough to look at each, `is_listed` that each combination is looked at.
     """
 
     def __init__(self, offer: Spaces) -> None:
         self.offer, self.spaces = offer, offer.each
         searches = [_searcher(space) for space in self.spaces]
         self.known = searches[0].known
-        self._searches = tuple(
-            (number, search) for number, search in enumerate(searches) if search.known >= self.known
-        )
-        self.is_handful = all(isinstance(search, Listing) for _, search in self._searches)
+        self._searches = {n: one for n, one in enumerate(searches) if one.known >= self.known}
+        self.is_handful = all(isinstance(one, Listing) for one in self._searches.values())
+        self.is_listed = all(search.is_listed for search in self._searches.values())
         self._whole = {
             segment.names[cell]: (number, (cell,))
-            for number, _ in reversed(self._searches)
+            for number in reversed(self._searches)
             for segment in self.spaces[number].segments
             if len(self.spaces[number].segments) == 1
             for cell in range(len(segment.names))
         }
+
+    def renewed(self, offer: Spaces) -> Options:
+        """Return the options of spaces that differ in latencies alone, in less time."""
+        new = copy(self)
+        new.offer, new.spaces = offer, offer.each
+        new._searches = {n: one.renewed(new.spaces[n]) for n, one in self._searches.items()}
+        return new
 
     @property
     def whole_mj(self) -> float:
@@ -74,13 +79,15 @@ class Options:
 
     def best(self, goal: Goal) -> Option | None:
         """Return what is worth most within the limits, None where nothing meets them."""
-        found = (self._option(number, search.best(goal)) for number, search in self._searches)
+        found = (
+            self._option(number, search.best(goal)) for number, search in self._searches.items()
+        )
         return _most(found, lambda option: option.found.worth)
 
     def best_from(self, goal: Goal, least_metric: float) -> Option | None:
         """Return the best of those of which at least this metric is predicted."""
         found = []
-        for number, search in self._searches:
+        for number, search in self._searches.items():
             floor = least_metric - self.spaces[number].metric_bound
             if goal.metric_floor is not None:
                 floor = max(floor, goal.metric_floor)
@@ -88,10 +95,11 @@ class Options:
         return _most(found, lambda option: option.found.worth)
 
     def best_by(self, objective: Objective, goal: Goal) -> Option | None:
-        """Return what is worth most by any objective, as far as the searches find it."""
+        """Return what is worth most by any objective, of the spaces of which all is looked at."""
         found = (
             self._option(number, search.best_by(objective, goal))
-            for number, search in self._searches
+            for number, search in self._searches.items()
+            if search.is_listed
         )
         return _most(found, lambda option: option.found.worth)
 
@@ -99,9 +107,17 @@ class Options:
         """Return what is nearest to meeting the limit of a quantity, within the other limits."""
         sign = 1.0 if quantity == "metric" else -1.0
         found = (
-            self._option(number, search.least(quantity, goal)) for number, search in self._searches
+            self._option(number, search.least(quantity, goal))
+            for number, search in self._searches.items()
         )
         return _most(found, lambda option: sign * option.figure(quantity))
+
+    def range(self, quantity: Quantity) -> tuple[float, float]:
+        """Return the least and the most of a quantity that what may run has; NaN where unknown."""
+        lows, highs = zip(
+            *(search.range(quantity) for search in self._searches.values()), strict=True
+        )
+        return float(np.fmin.reduce(lows)), float(np.fmax.reduce(highs))
 
     def named(self, name: str, goal: Goal) -> Option | None:
         """Return what has this name, with its figures under a goal; None where nothing has."""
@@ -109,15 +125,14 @@ class Options:
         if place is None:
             return None
         number, cells = place
-        search = next(search for n, search in self._searches if n == number)
-        return self._option(number, search.found(cells, goal))
+        return self._option(number, self._searches[number].found(cells, goal))
 
     def name(self, option: Option) -> str:
         """Return an option's name."""
         return self.spaces[option.space].name(option.found.cells)
 
     def _combination(self, name: str) -> tuple[int, Cells] | None:
-        for number, _ in self._searches:
+        for number in self._searches:
             segments, parts = self.spaces[number].segments, name.split(BETWEEN)
             if len(parts) == len(segments) and all(
                 part in segment.names for part, segment in zip(parts, segments, strict=True)
@@ -130,10 +145,27 @@ class Options:
         return None if found is None else Option(number, found, self.spaces[number].metric_bound)
 
 
-def _searcher(space: Space) -> Listing | Search:
+class _Remembering:
+    """A `Search` that knows its last answers: one decision asks for some of them twice or more."""
+
+    def __init__(self, search: Search) -> None:
+        self._search = search
+        self.known, self.is_listed = search.known, search.is_listed
+        self.found, self.best_by, self.range = search.found, search.best_by, search.range
+        self.best: Callable[[Goal], Found | None] = lru_cache(_MOST_REMEMBERED)(search.best)
+        self.least: Callable[[Quantity, Goal], Found | None] = lru_cache(_MOST_REMEMBERED)(
+            search.least
+        )
+
+    def renewed(self, space: Space) -> _Remembering:
+        """Return the same of a space that differs in latencies alone."""
+        return _Remembering(self._search.renewed(space))
+
+
+def _searcher(space: Space) -> Listing | _Remembering:
     if len(space.segments) == 1 and len(space.segments[0].names) <= _MOST_LISTED:
         return Listing(space)
-    return Search(space)
+    return _Remembering(Search(space))
 
 
 def _most(options: Iterable[Option | None], key: Callable[[Option], float]) -> Option | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ..context import Context
 from ..evolve.spaces import Spaces
@@ -67,6 +67,22 @@ class Decide(Protocol):
 
     def __call__(self, context: Context, current: str | None = None) -> Decision:
         """Decide for a context; `current` is the name of what runs now, None when a net opens."""
+        ...
+
+
+@runtime_checkable
+class Renewable(Decide, Protocol):
+    """A policy that knows a library's costs, and takes in new latencies in little time."""
+
+    def is_of(self, policy: Policy, spaces: Spaces) -> bool:
+        """Tell whether it is that policy alone, and read just these spaces.
+
+        What another policy wraps, or gives other spaces to, is prepared anew by that one.
+        """
+        ...
+
+    def renewed(self, spaces: Spaces) -> Decide:
+        """Return what `prepare` would for spaces that differ in latencies alone."""
         ...
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import isnan, nan
 from typing import Protocol
 
-from ..evolve.search import Quantity
+from ..evolve.found import Quantity
 from .limits import CONSTRAINTS, TOLERANCE_RATIO, Limits, is_met
 from .options import Option, Options
 from .utility import Utility

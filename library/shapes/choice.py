@@ -36,12 +36,14 @@ class Choice:
             InputError: they have none of several.
 
         """
+        if len(self._signatures) == 1:
+            return 0
         index = self._exact.get(tuple(map(shape_of, values)))
-        if index is None and len(self._signatures) > 1:
+        if index is None:
             names = (spec.name for spec in self._signatures[0].inputs)
             given = ", ".join(map(describe, names, values))
             raise InputError(f"the inputs are {given}; {takes(self._signatures)}")
-        return index or 0
+        return index
 
     def pad(self, values: Sequence[Any]) -> Padded | None:
         """Fill arrays up to the next larger shape; None where they need not, or may not be."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,10 @@ import adaspring
 from adaspring import targets
 from adaspring.errors import UsageError
 from adaspring.explore import plan as plan_module
+from adaspring.explore.board import tuned_code
 from adaspring.explore.compile import BoardFailure, BoardResult, compile_libraries
 from adaspring.explore.plan import plan
+from adaspring.explore.progress import Silent
 from adaspring.explore.recipes import DENSE, Recipe
 from adaspring.explore.request import Bounds, Request, default_logs, find_boards
 from adaspring.frontend.data import Dataset
@@ -138,6 +141,7 @@ def test_python_compiles_tunes_and_opens_as_the_commands_do(tmp_path):
         recipes=("pruned-half",),
         bounds=adaspring.Bounds(max_drop=1.0, front_only=False),
         tuning=adaspring.Tuning(trials=0),
+        logs=str(tmp_path / "logs"),
     )
     assert made.failures == ()
     net = adaspring.load(tmp_path / "lib").open("dense")
@@ -149,6 +153,34 @@ def test_python_compiles_tunes_and_opens_as_the_commands_do(tmp_path):
     (board,) = tuned.boards
     assert board.report.measured_count + len(board.report.failed) == 2
     assert (default_logs() / "null" / "records.jsonl").exists()
+
+
+class Steps(Silent):
+    """Keeps the steps that it is told."""
+
+    def __init__(self):
+        self.kept = []
+
+    def step(self, stage, done, total, detail):
+        self.kept.append((stage, done, total, detail))
+
+
+def test_tuning_that_time_ends_is_told_in_seconds_of_that_time(monkeypatch):
+    def tune(tasks, board, log, tuning, tell, **others):
+        tell(0, tuning.trials)
+        time.sleep(0.1)
+        tell(7, tuning.trials)
+        tell(tuning.trials, tuning.trials)
+
+    monkeypatch.setattr(tuned_code, "tune", tune)
+    steps = Steps()
+    adaspring.tune(
+        known(Mlp), boards=("null",), recipes=("dense",), progress=steps,
+        tuning=adaspring.Tuning(trials=10**6, time_limit_s=1.5),
+    )  # fmt: skip
+    told = [step[1:] for step in steps.kept if step[0] == "tune on null"]
+    assert told[1][1:] == (2, "seconds, 7 trials")
+    assert told[2] == (10**6, 10**6, "trials")
 
 
 def test_python_retrains_as_the_command_does():

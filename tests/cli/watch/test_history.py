@@ -34,7 +34,7 @@ def call(latency_ms, variant="dense", budget_ms=None):
 
 def switch(to):
     return Switch(
-        from_variant="dense", to_variant=to, reason="because", relaxed=(), unchecked=(), missed=(),
+        from_variant="dense", variant=to, reason="because", relaxed=(), unchecked=(), missed=(),
         predicted=UNKNOWN, decide_us=1.0, switch_ms=0.0,
     )  # fmt: skip
 

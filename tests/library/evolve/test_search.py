@@ -111,6 +111,34 @@ def test_the_nearest_to_a_limit_is_that_of_trying_everything(method, data):
 @pytest.mark.parametrize("method", METHODS)
 @given(data=st.data())
 @tried(40)
+def test_the_range_of_a_quantity_is_that_of_all_that_may_run(method, data):
+    space, quantity = data.draw(spaces()), data.draw(st.sampled_from(QUANTITIES[:3]))
+    search = Search(space, method)
+    low, high = search.range(quantity)
+    may_run = [of for of in every(space, False).values() if meets(space, Goal(), of, search.known)]
+    if not may_run:
+        assert math.isnan(low)
+        assert math.isnan(high)
+        return
+    values = [of[quantity] for of in may_run]
+    apart = LEFT_OPEN_RATIO * (max(values) - min(values)) + 1e-9
+    assert min(values) - 1e-9 <= low <= min(values) + apart
+    assert max(values) - apart <= high <= max(values) + 1e-9
+
+
+@given(data=st.data())
+@tried(40)
+def test_one_combination_gains_alone_what_it_does_among_many(data):
+    space = data.draw(spaces(unknown_share=0.2))
+    figures = Figures(space, cold=data.draw(st.booleans()))
+    paths = np.indices(figures.sizes).reshape(len(figures.sizes), -1).T
+    alone = np.stack([figures.gain(path) for path in paths], axis=1)
+    np.testing.assert_allclose(alone, figures.gains(paths), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@given(data=st.data())
+@tried(40)
 def test_what_runs_now_is_kept_unless_another_is_better(method, data):
     space = data.draw(spaces())
     goal = data.draw(goals(space))
@@ -177,3 +205,37 @@ def test_limits_out_of_all_proportion_are_none_or_out_of_reach():
     assert search.best(loose).worth == search.best(Goal()).worth
     assert search.best(Goal(latency_limit_ms=1e-300)) is None
     assert search.best(Goal(metric_floor=1e300)) is None
+
+
+@pytest.mark.parametrize("method", [*METHODS, Runtime3C])
+@given(data=st.data())
+@tried(30)
+def test_new_latencies_in_a_search_are_as_those_of_a_new_one(method, data):
+    space = data.draw(spaces(unknown_share=data.draw(st.sampled_from([0.0, 0.2]))))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    segments = tuple(
+        dataclasses.replace(
+            part,
+            latency_ms=part.latency_ms * rng.uniform(0.5, 2, len(part.names)),
+            cold_latency_ms=part.cold_latency_ms * rng.uniform(0.5, 2, len(part.names)),
+        )
+        for part in space.segments
+    )
+    crossing_ms = tuple(0.7 * table for table in space.crossing_ms)
+    moved = dataclasses.replace(
+        space, segments=segments, crossing_ms=crossing_ms, latency_offset_ms=0.9
+    )
+    before, anew = Search(space, method), Search(moved, method)
+    renewed, goal = before.renewed(moved), data.draw(goals(moved))
+    found, expected = renewed.best(goal), anew.best(goal)
+    assert (found is None) == (expected is None)
+    if found is not None:
+        there = anew.found(found.cells, goal)
+        assert there.latency_ms == pytest.approx(found.latency_ms, nan_ok=True)
+        assert there.worth == pytest.approx(found.worth, abs=1e-9)
+        assert found.worth + found.gap >= expected.worth - 1e-9
+    for quantity in QUANTITIES:
+        one, other = renewed.least(quantity, goal), anew.least(quantity, goal)
+        assert (one is None) == (other is None)
+    again, first = before.best(goal), Search(space, method).best(goal)
+    assert (again and again.cells) == (first and first.cells)

@@ -6,9 +6,14 @@ import msgspec
 import numpy as np
 import pytest
 
+from adaspring.library.context import Context
+from adaspring.library.evolve.decomposed import Decomposed
 from adaspring.library.evolve.goal import Goal
+from adaspring.library.evolve.runtime3c import Runtime3C
 from adaspring.library.evolve.search import Search
 from adaspring.library.evolve.spaces import spaces_of
+from adaspring.library.evolve.table import Table
+from adaspring.library.policies import Deadline
 from adaspring.library.writer import write_library
 
 from ...support.pieces import LATENCY_MS, METRIC, every, parts_in_pieces
@@ -70,3 +75,60 @@ def test_without_a_prediction_only_measured_combinations_are_offered(tmp_path):
     _, measured = spaces_of(manifest).each
     assert set(measured.segments[0].names) == {"dense/dense", "int8/int8", "half/half"}
     assert np.isfinite(measured.segments[0].latency_ms).all()
+
+
+def unsure(manifest, **changes):
+    """The library with another prediction of the metric."""
+    made = manifest.composition
+    metric = msgspec.structs.replace(made.metric, **changes)
+    composition = msgspec.structs.replace(made, metric=metric)
+    return msgspec.structs.replace(manifest, composition=composition)
+
+
+@pytest.mark.parametrize(
+    ("said", "held"),
+    [
+        ({"confidence": 0.95}, True),
+        ({"confidence": 1.0, "held_out_count": 30}, True),
+        ({"confidence": 0.949}, False),
+        ({"confidence": 0.0}, False),
+        ({"confidence": None, "held_out_count": 59}, True),
+        ({"confidence": None, "held_out_count": 58}, False),
+    ],
+)
+def test_a_bound_that_is_not_sure_to_95_percent_holds_no_floor(manifest, said, held):
+    # int8/dense, at 0.895 - 0.004, is predicted alone; int8/int8 was measured at 0.883
+    spaces = spaces_of(unsure(manifest, least=None, **said))
+    search = Search(spaces.each[1])
+    assert (search.best(Goal(metric_floor=0.885)) is not None) == held
+    assert search.best(Goal()) is not None
+    decide = Deadline().prepare(spaces)
+    in_time = Context(latency_budget_ms=4.0, metric_floor=0.885)
+    assert (decide(in_time).relaxed == ()) == held
+    measured = decide(Context(latency_budget_ms=4.0, metric_floor=0.88))
+    assert measured.relaxed == ()
+    assert held or measured.variant == "int8/int8"
+
+
+def test_what_may_run_only_by_an_unsure_bound_does_not_run(manifest):
+    _, combined, _ = spaces_of(unsure(manifest, confidence=0.9)).each
+    assert Search(combined).best(Goal()) is None
+    assert Search(combined).least("latency", Goal()) is None
+
+
+def test_by_how_much_an_unsure_prediction_misses_a_floor_is_not_known(manifest):
+    composition = unsure(manifest, confidence=0.5, least=None).composition
+    alone = msgspec.structs.replace(composition, combinations=())
+    spaces = spaces_of(msgspec.structs.replace(manifest, composition=alone))
+    decision = Deadline().prepare(spaces)(Context(latency_budget_ms=4.0, metric_floor=0.86))
+    (miss,) = decision.missed
+    assert (miss.constraint, miss.amount) == ("metric", None)
+    assert "unknown amount" in decision.reason
+
+
+@pytest.mark.parametrize("method", [Table, Decomposed, Runtime3C])
+def test_no_search_lets_an_infinite_bound_hold_a_floor(manifest, method):
+    _, combined, _ = spaces_of(unsure(manifest, confidence=0.5, least=None)).each
+    search = Search(combined, method)
+    assert search.best(Goal(metric_floor=-1e9)) is None
+    assert search.best(Goal()) is not None
