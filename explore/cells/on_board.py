@@ -39,6 +39,8 @@ from .predictions import combination_records, held_out_of, latency_prediction, m
 from .remote import LEAST_SAMPLES, RUN_SECONDS
 
 _FITTED, _HELD_OUT = 40, 60
+_MOST_SCATTER = 1 / 3
+"""Where predicted latencies are wrong by more, deadlines cannot be kept by them."""
 
 
 class NotInPieces(Exception):
@@ -76,10 +78,18 @@ def compose_on_board(
     if found.times is not None:
         _check_cut(len(composed.pieces.dense), found.times.uncut_ratio)
     combinations = combination_records(composed, found, site)
+    metric = metric_prediction(composed, plan, len(combinations))
+    latency = None if found.times is None else latency_prediction(composed, found.times)
+    if metric is not None and latency is not None and (latency.bound_ratio or 0) > _MOST_SCATTER:
+        metric = None
+        progress.note(
+            f"combinations take up to {100 * (latency.bound_ratio or 0):.0f} % more or less than "
+            "their cells tell: those that were measured run alone; a quieter machine tells more"
+        )
     return replace(
         _parts(composed, built, site.board, found.times, _agreements(composed, ratios, site)),
-        metric=metric_prediction(composed, plan, len(combinations)),
-        latency=None if found.times is None else latency_prediction(composed, found.times),
+        metric=metric,
+        latency=latency,
         combinations=combinations,
         uncut_ratio=None if found.times is None else found.times.uncut_ratio,
     )

@@ -37,6 +37,11 @@ class ChainSum:
             found += figures[rows[:, segment], rows[:, segment + 1]]
         return found
 
+    @property
+    def least(self) -> float:
+        """The least sum of all combinations."""
+        return self.base - float((self._rest(-1.0)[0] - self.cells[0]).max())
+
     def draw(
         self, least: float, count: int, rng: np.random.Generator, skip: Collection[Cells] = ()
     ) -> tuple[Cells, ...]:

@@ -22,6 +22,8 @@ from .metric import finite
 _SHARES = (0.05, 0.5, 0.95)
 _LEAST_SPREAD_RATIO = 0.1
 """So much must sums differ, against their median, before an offset can be told from a scale."""
+_LEAST_SHARE = 0.5
+"""So much of what a scale alone gives must be left of the shortest of all combinations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +99,7 @@ def predict_latency(
         )
     dense_ms = float(np.median(np.concatenate([timing.dense_ms for timing in timings])))
     sums, measured = _figures(parts, timings, dense_ms)
-    scale, offset_ms = _fit(sums, measured)
+    scale, offset_ms = _fit(sums, measured, parts.least)
     judged_sums, judged = _figures(parts, held_out, dense_ms)
     errors = judged / (scale * judged_sums + offset_ms) - 1
     return LatencyPrediction(
@@ -117,13 +119,18 @@ def _figures(parts: ChainSum, timings: Sequence[Timing], dense_ms: float) -> tup
     return sums, dense_ms * np.array([timing.ratio for timing in timings])
 
 
-def _fit(sums: Floats, measured: Floats) -> tuple[float, float]:
-    """Give scale and offset; no offset where sums differ too little, or none makes sense."""
+def _fit(sums: Floats, measured: Floats, least_sum: float) -> tuple[float, float]:
+    """Give scale and offset; no offset where sums differ too little, or none makes sense.
+
+    `least_sum` is of all combinations, timed or not: a line through timings that scatter may tell
+    that the shortest take next to nothing, or less.
+    """
+    scale_alone = float(np.median(measured / sums))
     if np.ptp(sums) > _LEAST_SPREAD_RATIO * np.median(sums):
         scale, offset = (float(figure) for figure in siegelslopes(measured, sums))
-        if scale > 0 and scale * sums.min() + offset > 0:
+        if scale > 0 and scale * least_sum + offset > _LEAST_SHARE * scale_alone * least_sum:
             return scale, offset
-    return float(np.median(measured / sums)), 0.0
+    return scale_alone, 0.0
 
 
 def _quantiles(found: Floats) -> tuple[tuple[float, float], ...]:

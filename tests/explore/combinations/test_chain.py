@@ -32,6 +32,12 @@ def test_a_sum_is_what_one_adds_up_by_hand(crossed):
     assert held.of(ALL) == pytest.approx([by_hand(held, cells) for cells in ALL])
 
 
+@pytest.mark.parametrize("crossed", [True, False])
+def test_the_least_sum_is_that_of_the_least_combination(crossed):
+    held = chain(2, crossed=crossed)
+    assert held.least == pytest.approx(held.of(ALL).min())
+
+
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
 @pytest.mark.parametrize("crossed", [True, False])
 def test_all_that_reach_a_least_sum_are_drawn_and_no_others(share, crossed):

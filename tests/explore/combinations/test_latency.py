@@ -150,6 +150,20 @@ def test_the_offset_never_makes_a_latency_negative():
     assert found.of_sums(held.of(rows)).min() > 0
 
 
+def test_timings_of_long_ones_do_not_make_the_shortest_take_next_to_nothing():
+    held = parts(8)
+    rows = [(0, *cells) for cells in np.random.default_rng(8).integers(0, 2, (60, SEGMENTS - 1))]
+    sums = held.of(rows)
+    totals = 3 * (sums - sums.min()) + 0.2 * sums.min()
+    timings = [
+        Timing(cells=cells, total_ms=(total,), dense_ms=(1.0,))
+        for cells, total in zip(rows, totals, strict=True)
+    ]
+    found = predict_latency(held, timings, timings)
+    alone = np.median(totals / sums) * held.least
+    assert found.of_sums(np.array([held.least]))[0] >= alone / 2
+
+
 def test_it_becomes_fields_of_the_space_and_plain_data():
     held = parts(8)
     machine = Machine(held, 8)
