@@ -138,7 +138,8 @@ class Request:
             raise UsageError("--segments needs --data too: samples that tell what pieces lose")
         if self.segments > 1 and isinstance(self.shapes, Sequence) and len(self.shapes) > 1:
             raise UsageError(
-                "--segments and several --shape cannot be had together; give one shape"
+                "--segments and several --shape cannot be had together, since a cell has code for "
+                "one shape; give one, or leave --segments out"
             )
         if self.together and self.training is None:
             raise UsageError("--together needs --retrain too: the samples to train on")

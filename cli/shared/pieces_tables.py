@@ -25,18 +25,23 @@ def pieces_shown(manifest: Manifest) -> Iterator[Any]:
         [(str(index), _layers(each), _cells(each)) for index, each in enumerate(made.segments)],
     )
     yield line(summary(made), "dim")
+    if all(each.latency_p50_ms is None for each in made.combinations):
+        return
     rows = [
         (each.name, metric_text(each.validation_metric), *_latency(each))
         for each in front(made.combinations)[:_MOST_ROWS]
     ]
     columns = ("combination", ">validation", ">p50 ms", ">p90 ms")
-    yield table(f"The best of the combinations {_known(made)}", columns, rows)
+    yield table("The best of the measured combinations", columns, rows)
 
 
 def summary(made: Composition) -> str:
     """Say how many combinations there are, and how well what they cost is known."""
     count = prod(len(segment.cells) for segment in made.segments)
-    parts = [f"{count} combinations, {len(made.combinations)} {_known(made)}"]
+    figures = [each.validation_metric for each in made.combinations]
+    modelled = any(figure is not None and figure.origin == "modelled" for figure in figures)
+    known = "judged in the reference" if modelled else "measured"
+    parts = [f"{count} combinations, {len(figures)} {known}"]
     if made.metric is not None:
         parts.append(
             f"the metric of the others is predicted, wrong by at most {made.metric.bound:.3g} for "
@@ -48,16 +53,11 @@ def summary(made: Composition) -> str:
         parts.append("only these may run, since the others cannot be predicted well")
     if made.latency is not None and made.latency.bound_ratio is not None:
         parts.append(f"latency within {100 * made.latency.bound_ratio:.0f} %")
-    if made.uncut_ratio is not None:
+    if made.uncut_ratio is None:
+        parts.append("no times are known, nor what cutting costs")
+    else:
         parts.append(f"dense pieces take {made.uncut_ratio:.3f} of the time of the whole")
     return "; ".join(parts)
-
-
-def _known(made: Composition) -> str:
-    """How single combinations are known; those of a board not at hand were not run there."""
-    figures = [each.validation_metric for each in made.combinations]
-    modelled = any(figure is not None and figure.origin == "modelled" for figure in figures)
-    return "judged in the reference" if modelled else "measured"
 
 
 def front(combinations: Sequence[Combination]) -> list[Combination]:

@@ -131,7 +131,7 @@ def test_a_cut_that_costs_too_much_is_not_made_and_said(tmp_path, monkeypatch):
         ({"segments": 4}, "--segments needs --data too"),
         (
             {"segments": 4, "data": "x.npz", "shapes": [{"x": (1,)}, {"x": (2,)}]},
-            "--segments and several --shape cannot be had together",
+            "--segments and several --shape cannot be had together, since a cell has code",
         ),
     ],
 )

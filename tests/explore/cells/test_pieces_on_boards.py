@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -17,6 +17,7 @@ import adaspring
 from adaspring import targets
 from adaspring.backends.rpc.protocol import Address
 from adaspring.backends.tuning.settings import Tuning
+from adaspring.cli.shared.pieces_tables import summary
 from adaspring.errors import BoardLost
 from adaspring.explore.board.site import Site, find_site
 from adaspring.explore.cells import affordable, compose, local, on_board, remote
@@ -43,11 +44,12 @@ BOX = msgspec.structs.replace(targets.host(), name="lab-box", rpc_key="lab-box")
 
 
 class Told(Silent):
-    """Keeps what a person is told."""
+    """Keeps what a person is told, and does something at each step."""
 
-    def __init__(self) -> None:
+    def __init__(self, act: Callable[[str, str], None] = lambda stage, detail: None) -> None:
         self.notes: list[str] = []
         self.stages: list[str] = []
+        self._act = act
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -56,6 +58,7 @@ class Told(Silent):
         assert 0 <= done <= total
         if stage not in self.stages:
             self.stages.append(stage)
+        self._act(stage, detail)
 
 
 def compiled(folder: Path, told: Told | None = None, **settings) -> Manifest:
@@ -136,10 +139,25 @@ def test_cells_and_combinations_are_run_and_timed_on_the_board(where, tmp_path):
     check_answers(tmp_path, made)
 
 
-def test_an_emulated_board_runs_combinations_and_times_none(where, tmp_path):
-    told = Told()
-    with rpc.board(where, "lab-box-emulated", 0, "--emulated", "some-cpu"):
+def test_an_emulated_board_killed_in_between_runs_combinations_again_and_times_none(
+    where, tmp_path, caplog
+):
+    options = (where, "lab-box-emulated", 0, "--emulated", "some-cpu")
+    board, again = rpc.ready(rpc.start_board(*options)), []
+
+    def kill_and_start_again(stage: str, detail: str) -> None:
+        if stage == "measure pieces on lab-box" and detail.startswith("all comb") and not again:
+            board.process.kill()
+            board.process.wait()
+            again.append(rpc.start_board(*options))
+
+    told = Told(kill_and_start_again)
+    try:
         manifest = compiled(tmp_path, told, tracker=Address.parse(where))
+    finally:
+        for process in (board.process, *again):
+            rpc.stop(process)
+    assert f"the board at {board.address} is gone; its pieces are run again" in caplog.text
     made = manifest.composition
     assert made is not None
     assert "cut the network" not in told.stages
@@ -149,6 +167,7 @@ def test_an_emulated_board_runs_combinations_and_times_none(where, tmp_path):
         assert "run on emulated lab-box" in each.validation_metric.how
         assert each.latency_p50_ms is each.latency_p90_ms is None
     check_nothing_timed(made)
+    assert summary(made) == "4 combinations, 4 measured; no times are known, nor what cutting costs"
 
 
 def test_for_a_board_not_at_hand_combinations_are_judged_in_the_reference(tmp_path):
@@ -164,6 +183,7 @@ def test_for_a_board_not_at_hand_combinations_are_judged_in_the_reference(tmp_pa
         assert 0.5 < each.validation_metric.value <= 1
         assert each.latency_p50_ms is each.latency_p90_ms is None
     check_nothing_timed(made)
+    assert summary(made).startswith("4 combinations, 4 judged in the reference; no times are known")
     cells = [cell for segment in made.segments for cell in segment.cells]
     assert all("unscheduled" in cell.agreement.ran for cell in cells)
     assert all(0 < cell.agreement.max_error_ratio <= 5e-2 for cell in cells)
