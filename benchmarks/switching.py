@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator, Mapping
 
 import report
 import switching_calls
+import switching_policies
 import switching_search
 
 Row = Mapping[str, object]
 PARTS: Mapping[str, Callable[[bool], Iterator[Row]]] = {
     "search": switching_search.rows,
+    "policies": switching_policies.rows,
     "calls": switching_calls.rows,
 }
 """Each part yields its rows as they are measured; its argument is whether to be quick."""
