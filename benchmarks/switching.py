@@ -1,8 +1,9 @@
 """What changing the network inside an app costs. `python benchmarks/switching.py`.
 
 The search for the best combination of cells: how long it takes, how near to the true optimum it
-comes, and whether a limit is ever broken; AdaSpring's own search beside it. And a net in pieces
-that four threads call while another adapts it: is every answer right, and what do switches take.
+comes, and whether a limit is ever broken; AdaSpring's own search beside it. What policies decide in
+large spaces. And a net in pieces that four threads call while another adapts it: is every answer
+right, and what do switches take.
 """
 
 from __future__ import annotations
