@@ -49,6 +49,28 @@ def untrained(seed: int = 0, channels: int = 12) -> Model:
     return imported(net, (1, 1, 8, 8))
 
 
+@cache
+def deep() -> Model:
+    """Give a network of four convolutions, two to a piece where it is cut in two, trained."""
+
+    def forward(self, x):
+        x = torch.relu(self.conv2(torch.relu(self.conv1(x))))
+        x = torch.relu(self.conv4(torch.relu(self.conv3(x))))
+        return self.fc(x.flatten(1))
+
+    net = Small(
+        forward,
+        conv1=nn.Conv2d(1, 16, 3, padding=1),
+        conv2=nn.Conv2d(16, 16, 3, padding=1),
+        conv3=nn.Conv2d(16, 32, 3, stride=2, padding=1),
+        conv4=nn.Conv2d(32, 32, 3, padding=1),
+        fc=nn.Linear(512, 10),
+    )
+    settings = Settings(epochs=10, batch=50, learning_rate=5e-3, patience=10)
+    model = imported(net, (1, 1, 8, 8))
+    return train(model, part(0, 1000), part(1000, 1200), settings).model
+
+
 QUICK = Settings(epochs=8, batch=32, learning_rate=5e-3, patience=8)
 
 
