@@ -42,7 +42,7 @@ RECIPES = (
 )  # fmt: skip
 MAX_DROP = 0.01
 COPIES = 4
-CUTS = (2, 3)
+CUTS = (3, 2)
 DRAWN = 400
 RETRAIN_S = 300.0
 HEADINGS = (

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from ...errors import AdaspringError
+from ...frontend.data import Dataset
 from ...library.manifest import DecisionRecord
 from ...passes import Compressed, Kept, Step
-from ...training import TrainedCells, find_loss, train_cells
+from ...training import Settings, TrainedCells, find_loss, train_cells
 from ..cells.cells import Cell, Pieces, compress_pieces
 from ..compressor import Compressor, Passes
 from ..plan import Plan
@@ -17,6 +20,10 @@ from ..recipes import Recipe
 from ..variants import Probe, training_record
 from .compare_cells import compare
 from .recover import training_settings
+
+LEARNING_RATE = 5e-4
+MOST_APART = 500
+"""So many training samples choose the epoch at most."""
 
 
 def retrain_cells(
@@ -28,8 +35,9 @@ def retrain_cells(
 ) -> Pieces:
     """Train cells of all pieces on shared weights; return them, or those that were given.
 
-    The dense network teaches and stays what it is; the best epoch is chosen on the calibration
-    split. Roundings (int8, bf16) are done anew on what was trained. Trained cells are taken where
+    The dense network teaches and stays what it is. The best epoch is chosen on training samples
+    that are set apart: cells were refitted to the calibration split, which would favour those.
+    Roundings (int8, bf16) are done anew on what was trained. Trained cells are taken where
     on the validation split (`probe`) the mean metric of a sample of combinations is better and no
     fewer of them keep within --max-drop. What cannot be trained says why.
     """
@@ -37,18 +45,18 @@ def retrain_cells(
     if not any(members):
         progress.note("no cell has weights that could be trained before they are rounded")
         return refitted
-    assert plan.training is not None, "cells are trained on training data"
-    count = sum(map(len, members))
-    progress.note(f"{count} cells of {len(members)} pieces train on {len(plan.training)} samples")
+    count, (data, apart) = sum(map(len, members)), _set_apart(plan)
+    progress.note(f"{count} cells of {len(members)} pieces train on {len(data)} samples")
     try:
-        done = _train(refitted, members, plan, progress)
+        done = _train(refitted, members, data, apart, plan, progress)
     except AdaspringError as error:
         progress.note(f"the cells stay as they were refitted: {error}")
         return _with_training(refitted, members, training_record(str(error), is_kept=True))
     how = (
         f"trained together with {count - 1} other cells of {len(members)} pieces, over "
-        f"combinations, on shared weights and {len(plan.training)} samples, distilled from dense: "
-        f"best epoch {done.best.epoch} of {len(done.history) - 1} ({done.stopped})"
+        f"combinations, on shared weights and {len(data)} samples, distilled from dense: best "
+        f"epoch {done.best.epoch} of {len(done.history) - 1} by {len(apart)} others "
+        f"({done.stopped})"
     )
     for compressor, of, trained in zip(compressors, members, done.cells, strict=True):
         compressor.replace(
@@ -91,21 +99,46 @@ def _members(
             yield passes, steps
 
 
+def _set_apart(plan: Plan) -> tuple[Dataset, Dataset]:
+    """The samples to train on, and those that choose the epoch: a fifth, up to some hundreds.
+
+    Where the metric needs labels that the training data lack, the calibration split chooses.
+    """
+    data, metric = plan.training, plan.metric
+    assert data is not None, "cells are trained on training data"
+    assert plan.splits is not None, "and with held-out data"
+    assert metric is not None, "by which they are judged"
+    if data.targets is None and metric.against == "labels":
+        return data, plan.splits.calibration
+    order = np.random.default_rng(plan.request.seed).permutation(len(data))
+    count = -(-min(len(data) // 5, MOST_APART) // plan.model.batch) * plan.model.batch
+    return data.take(order[count:]), data.take(order[:count])
+
+
+def _settings(plan: Plan) -> Settings:
+    """Smaller steps than one network alone takes, and to the end of the schedule.
+
+    Cells were refitted, so training only passes them once its learning rate has fallen.
+    """
+    usual = training_settings(plan.model, plan.request)
+    return replace(usual, learning_rate=LEARNING_RATE, patience=usual.epochs)
+
+
 def _train(
     pieces: Pieces,
     members: Sequence[dict[Passes, tuple[Step, ...]]],
+    data: Dataset,
+    apart: Dataset,
     plan: Plan,
     progress: Progress,
 ) -> TrainedCells:
-    assert plan.splits is not None, "cells are trained with held-out data"
-    assert plan.training is not None, "and with training data"
     return train_cells(
         plan.model,
         pieces.dense,
         [{_name(passes): steps for passes, steps in of.items()} for of in members],
-        plan.training,
-        plan.splits.calibration,
-        training_settings(plan.model, plan.request),
+        data,
+        apart,
+        _settings(plan),
         metric=plan.metric,
         loss=find_loss(plan.request.loss),
         progress=progress,

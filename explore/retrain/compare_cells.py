@@ -66,11 +66,9 @@ def compare(
         progress.step("compare trained cells", index, 2, f"{len(names)} combinations")
         answers = Answers(pieces, probe.inputs)
         values = np.array([_value(pieces, answers, probe, each) for each in names])
-        held = sign * (base - values) <= most_drop
+        held_count = int((sign * (base - values) <= most_drop).sum())
         turned = sign * values
-        found.append(
-            Sampled(mean=turned.mean(), worst=turned.min(), held_count=np.count_nonzero(held))
-        )
+        found.append(Sampled(mean=turned.mean(), worst=turned.min(), held_count=held_count))
     progress.step("compare trained cells", 2, 2, "done")
     before, after = found
     mean, worst = (

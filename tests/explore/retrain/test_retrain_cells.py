@@ -124,7 +124,7 @@ def test_the_figures_of_both_stand_in_the_decisions_and_are_said(both):
     assert record.detail.startswith("trained together with 3 other cells of 2 pieces")
     for text in ("better and kept: top1 of", "mean ", "worst ", "within the allowed drop "):
         assert text in record.detail
-    assert "4 cells of 2 pieces train on 1000 samples" in told
+    assert "4 cells of 2 pieces train on 800 samples" in told
     assert any(note.startswith("trained cells are better and kept: top1 of 15") for note in told)
 
 
