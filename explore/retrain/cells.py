@@ -66,8 +66,7 @@ def retrain_cells(
             },
             how,
         )
-    recipes = list(dict.fromkeys(cell.recipe for cell in refitted.every))
-    trained_pieces = compress_pieces(refitted.dense, recipes, compressors, progress)
+    trained_pieces = _as_before(refitted, compressors, progress)
     verdict = compare(refitted, trained_pieces, plan, probe, progress)
     progress.note(f"trained cells are {verdict.describe()}")
     record = training_record(f"{how}; {verdict.describe()}", is_kept=not verdict.is_better)
@@ -142,6 +141,19 @@ def _train(
         metric=plan.metric,
         loss=find_loss(plan.request.loss),
         progress=progress,
+    )
+
+
+def _as_before(refitted: Pieces, compressors: Sequence[Compressor], progress: Progress) -> Pieces:
+    """The cells that there were, of what the compressors go on from now."""
+    recipes = list(dict.fromkeys(cell.recipe for cell in refitted.every))
+    made = compress_pieces(refitted.dense, recipes, compressors, progress)
+    pairs = zip(made.cells, refitted.kinds, strict=True)
+    return Pieces(
+        dense=made.dense,
+        cells=tuple(
+            tuple(cell for cell in cells if cell.recipe.name in names) for cells, names in pairs
+        ),
     )
 
 

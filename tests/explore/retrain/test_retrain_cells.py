@@ -30,6 +30,7 @@ HALF, THIN = (Prune(keep_ratio=ratio, multiple_of=1) for ratio in (0.5, 0.12))
 RECIPES = (
     DENSE,
     Recipe(name="half", passes=(HALF,)),
+    Recipe(name="half-again", passes=(Prune(keep_ratio=0.5, multiple_of=2),)),
     Recipe(name="thin-int8", passes=(THIN, Quantize())),
     Recipe(name="int8", passes=(Quantize(),)),
 )
@@ -93,6 +94,11 @@ def test_combinations_are_better_on_samples_that_nothing_was_decided_by(both):
     before, after = right(refitted.pieces), right(trained.pieces)
     assert after.mean() > before.mean() + 0.02
     assert (after[0] - after <= 0.03).sum() > (before[0] - before <= 0.03).sum()
+
+
+def test_a_recipe_that_came_to_what_another_had_gets_no_cell_by_training_either(both):
+    for each in both[:2]:
+        assert all("half-again" not in names for names in each.pieces.kinds)
 
 
 def test_dense_cells_and_those_rounded_alone_are_what_they_were(both):
@@ -179,7 +185,7 @@ def test_cells_that_cannot_be_trained_stay_and_say_why(monkeypatch):
 
 def test_cells_that_are_rounded_alone_leave_nothing_to_train():
     told = Notes()
-    found = composed(part(0, 64), told, recipes=(DENSE, RECIPES[3]), bounds=Bounds(max_drop=1.0))
+    found = composed(part(0, 64), told, recipes=(DENSE, RECIPES[-1]), bounds=Bounds(max_drop=1.0))
     assert "no cell has weights that could be trained before they are rounded" in told.told
     assert not any(cell.training for cell in found.pieces.every)
 
