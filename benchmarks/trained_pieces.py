@@ -42,9 +42,9 @@ RECIPES = (
 )  # fmt: skip
 MAX_DROP = 0.01
 COPIES = 4
-CUTS = (3, 2)
+CUTS = (2, 3)
 DRAWN = 400
-RETRAIN_S = 300.0
+RETRAIN_S = 200.0
 HEADINGS = (
     "pieces", "seed", "combinations", "dense", "hold a point", "mean", "worst", "minutes", "kept",
 )  # fmt: skip
