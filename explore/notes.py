@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from ..passes import Kept
 from ..passes.quantize.imported import imported_layers
+from ..training.run.schedule import duration
+from ..training.together import SAMPLED
 from .plan import BoardPlan, Plan
 
 
@@ -25,7 +27,25 @@ def notes(plan: Plan) -> tuple[str, ...]:
         data = [f"no --data: no metric is measured{_skipping(plan, ', and these')}"]
     judged = [f"judged by {plan.metric.explain()}"] if plan.metric is not None else []
     boards = (text for board in plan.boards for text in _board_notes(plan, board))
-    return (*plan.model.notes, *first, *(data if plan.splits is None else judged), *boards)
+    return (
+        *plan.model.notes,
+        *first,
+        *(data if plan.splits is None else judged),
+        *_training_notes(plan),
+        *boards,
+    )
+
+
+def _training_notes(plan: Plan) -> Iterator[str]:
+    if plan.request.segments > 1 and plan.training is not None:
+        limit_s = plan.request.retrain_time_s
+        within = "" if limit_s is None else f", within {duration(limit_s)}"
+        yield (
+            f"the cells of at most {plan.request.segments} pieces are trained together on "
+            f"{len(plan.training)} samples{within}: in each step the dense network, which teaches, "
+            f"the smallest combination and {SAMPLED} at random; what makes combinations better is "
+            "kept"
+        )
 
 
 def _skipping(plan: Plan, these: str) -> str:

@@ -12,9 +12,9 @@ from pathlib import Path
 from ..backends.codegen import cuda
 from ..backends.codegen.link import find_linker
 from ..backends.codegen.processor import unknown_processor
-from ..errors import AdaspringError
+from ..errors import AdaspringError, UsageError
 from ..frontend import check, load_data, split
-from ..frontend.data import Dataset, Splits, split_apart
+from ..frontend.data import Dataset, Splits, count_shared, split_apart
 from ..ir.model import Model
 from ..ir.quantized_layers import is_quantized
 from ..library.manifest import DecisionRecord
@@ -107,6 +107,7 @@ def plan(request: Request, progress: Progress | None = None) -> Plan:
     progress.step("read", 1, 2, "no data" if request.data is None else "data")
     calibration, training = _read(request.calibration, model), _read(request.training, model)
     splits, metric = _read_splits(request, model, calibration)
+    _check_apart(training, splits)
     bounds = request.bounds.of(metric)
     progress.step("read", 2, 2, "done")
     if calibration is None and splits is not None:
@@ -211,6 +212,19 @@ def _least_bytes(model: Model) -> int:
 
 def _read(source: str | Path | Dataset | None, model: Model) -> Dataset | None:
     return None if source is None else check(load_data(source), model)
+
+
+def _check_apart(training: Dataset | None, splits: Splits | None) -> None:
+    """Refuse to train on what then says how good the result is; a few duplicates may be."""
+    if training is None or splits is None:
+        return
+    held_out = (splits.validation, splits.test)
+    count, total = sum(count_shared(part, training) for part in held_out), sum(map(len, held_out))
+    if 2 * count > total:
+        raise UsageError(
+            f"{count} of the {total} held-out samples of --data are training samples too; give "
+            "--retrain other samples, or nothing would tell what was lost"
+        )
 
 
 def _read_splits(

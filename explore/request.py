@@ -86,9 +86,10 @@ class Request:
     accuracy with class labels, nearness to the dense network without any. `calibration`: samples
     for passes to look at, in place of a part of the data. `training`: other samples, on which
     recipes are retrained that lose more than `bounds` allows; with `together`, all are trained on
-    them first, on shared weights. `loss`: what training minimises, in place of cross-entropy: a
-    function of (outputs, targets) in torch, or its `package.module:function`. `retrain_time_s`: how
-    long each of these trainings may take; None: until it is done.
+    them first, on shared weights; with `segments`, so are the cells of all pieces. `loss`: what
+    training minimises, in place of cross-entropy: a function of (outputs, targets) in torch, or
+    its `package.module:function`. `retrain_time_s`: how long each of these trainings may take;
+    None: until it is done.
 
     `output`: the library for one board, the folder of libraries for several; None where boards are
     only tuned for. `recipes`: names, or recipes; empty for all that are tried by default, and

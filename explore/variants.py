@@ -100,10 +100,7 @@ class Variant:
         planned = decision_records(self.model, self.steps)
         if self.training is None:
             return planned
-        trained = DecisionRecord(
-            pass_name="retrain", layer="all layers", action="changed", detail=self.training
-        )
-        return (*planned, trained)
+        return (*planned, training_record(self.training))
 
 
 def decision_records(model: Model, steps: Sequence[Step]) -> tuple[DecisionRecord, ...]:
@@ -121,6 +118,16 @@ def decision_records(model: Model, steps: Sequence[Step]) -> tuple[DecisionRecor
         )
         for name, decisions in made or [("import", imported_layers(model))]
         for decision in decisions
+    )
+
+
+def training_record(detail: str, *, is_kept: bool = False) -> DecisionRecord:
+    """How all layers were trained, or `is_kept`, why they are as they were before."""
+    return DecisionRecord(
+        pass_name="retrain",
+        layer="all layers",
+        action="kept" if is_kept else "changed",
+        detail=detail,
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,20 @@ def split_apart(dataset: Dataset, calibration: Dataset, seed: int) -> Splits:
     """Deal the samples out in halves, to validate and to test; others calibrate."""
     _, validation, test = _deal(dataset, seed, _DEAL_OF_TWO)
     return Splits(calibration=calibration, validation=validation, test=test)
+
+
+def count_shared(dataset: Dataset, other: Dataset) -> int:
+    """Count the samples whose inputs are those of a sample in another data set."""
+    known = set(_digests(other))
+    return sum(digest in known for digest in _digests(dataset))
+
+
+def _digests(dataset: Dataset) -> Iterator[bytes]:
+    for sample in zip(*dataset.inputs, strict=True):
+        digest = hashlib.blake2b(digest_size=16)
+        for value in sample:
+            digest.update(np.ascontiguousarray(value).data)
+        yield digest.digest()
 
 
 def _deal(dataset: Dataset, seed: int, hands: np.ndarray) -> list[Dataset]:

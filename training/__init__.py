@@ -1,5 +1,6 @@
 """Retraining: what compression cost in accuracy is won back on the compressed network itself."""
 
+from .cells import TrainedCells, train_cells
 from .distributed import Ranks, join_group, launch, started_by_torchrun
 from .export import pt2_bytes
 from .fake_quantize import QuantizationAware
@@ -21,6 +22,7 @@ __all__ = [
     "Settings",
     "TorchModel",
     "Trained",
+    "TrainedCells",
     "TrainedTogether",
     "find_loss",
     "join_group",
@@ -28,5 +30,6 @@ __all__ = [
     "pt2_bytes",
     "started_by_torchrun",
     "train",
+    "train_cells",
     "train_together",
 ]

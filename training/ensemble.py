@@ -10,20 +10,16 @@ Source  S. Liu et al., AdaSpring, IMWUT 2021, section 5 (ensemble training of al
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch import Tensor
-from tvm import relax
 
-from ..ir.graph import Graph
 from ..ir.model import Model
 from .lift import TorchModel, place
 from .members import Member
-from .objective import Loss, Objective, compared
-from .settings import Distillation
+from .objective import answers_of
 
 
 class Ensemble(TorchModel):
@@ -37,15 +33,16 @@ class Ensemble(TorchModel):
 
     def __init__(self, dense: Model, members: Mapping[str, Member], sampled: int, seed: int):
         super().__init__(dense)
-        self.wanted = _answers(dense)
+        self.wanted = answers_of(dense)
         self._sampled, self._seed = sampled, seed
         ordered = sorted(members.items(), key=lambda pair: pair[1].macs_count)
         # In a plain list, so that the members' parameters are not the ensemble's.
         self._parts = [
-            _Part(name, f"member {i}", member) for i, (name, member) in enumerate(ordered)
+            Part(name, f"member {i}", member) for i, (name, member) in enumerate(ordered)
         ]
         self._taking_part = self._parts
         for part in self._parts:
+            part.wanted = answers_of(part.model)
             for path, value in part.own.items():
                 place(self, path, value)
 
@@ -67,7 +64,7 @@ class Ensemble(TorchModel):
 
     def weights_read(self) -> frozenset[str]:
         """Name the parameters that decide any answers."""
-        of_parts = [part.own_read() for part in self._parts]
+        of_parts = [part.ensemble_read() for part in self._parts]
         return super().weights_read().union(*of_parts)
 
     def members(self) -> dict[str, Model]:
@@ -75,13 +72,12 @@ class Ensemble(TorchModel):
         return {part.name: part.cut(self.tensors()) for part in self._parts}
 
 
-class _Part(TorchModel):
+class Part(TorchModel):
     """A member. `own` are the weights and scales that it does not share, as they start."""
 
     def __init__(self, name: str, prefix: str, member: Member):
         super().__init__(member.model)
         self.name, self._prefix = name, prefix
-        self.wanted = _answers(member.model)
         self.given: Mapping[str, Tensor] = {}
         self._slices = {
             shared: {axis: torch.from_numpy(index) for axis, index in of.items()}
@@ -98,9 +94,10 @@ class _Part(TorchModel):
         """Give what the ensemble cut."""
         return self.given
 
-    def own_read(self) -> set[str]:
-        """Name the parameters of its own that decide its answers."""
-        return {self._path(name) for name in self.weights_read()} & set(self.own)
+    def ensemble_read(self) -> set[str]:
+        """Name the ensemble's parameters that decide its answers, shared ones and its own."""
+        read = self.weights_read()
+        return {self._path(name) for name in read} & set(self.own) | read & set(self._slices)
 
     def weights(self, held: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Cut and scale the ensemble's tensors."""
@@ -128,80 +125,3 @@ class _Part(TorchModel):
     def _path(self, weight: str) -> str:
         """Where the ensemble holds a weight of its own, or the scale of a shared one."""
         return f"{self._prefix}.{weight}"
-
-
-class InPlace(Objective):
-    """The loss of all answers of a run: the dense network's as usual, the members' to it."""
-
-    def __init__(
-        self,
-        dense: Model,
-        teacher: Model | None,
-        settings: Distillation | None,
-        has_labels: bool,
-        loss: Loss | None = None,
-        of_classes: bool = True,
-    ):
-        without_features = None if settings is None else Distillation(
-            temperature=settings.temperature, label_ratio=settings.label_ratio, feature_ratio=0
-        )  # fmt: skip
-        super().__init__(dense, teacher, without_features, has_labels, loss, of_classes)
-        self._member_objective = Objective(
-            dense,
-            dense,
-            without_features or Distillation(feature_ratio=0),
-            has_labels,
-            loss,
-            of_classes,
-        )
-        self.student, self.outputs = _answers(dense), ()
-        self._compared_count = len(compared(dense))
-        self._outputs_at = [_index(self.student, var) for var in Graph.of(dense).outputs()]
-
-    def loss(self, student: Sequence[Tensor], teacher: Sequence[Tensor], targets: Any) -> Tensor:
-        """Add up the losses of all who took part, over how many they are."""
-        (dense, outputs), *members = self._each(student)
-        wanted = [each.detach() for each in dense]
-        given = [self._member_objective.task(each, wanted, own, targets) for each, own in members]
-        own = self.task(dense, self.rows(teacher[: self._compared_count]), outputs, targets)
-        return torch.stack([own, *given]).mean()
-
-    def held_out(
-        self, student: Sequence[Tensor], teacher: Sequence[Tensor], targets: Any, count: int
-    ) -> float:
-        """Return the mean over all networks."""
-        wanted = self.rows(teacher[: self._compared_count], count)
-        return float(
-            np.mean(
-                [
-                    self.task(given, wanted, outputs, targets).item()
-                    for given, outputs in self._each(student, count)
-                ]
-            )
-        )
-
-    def answers(self, values: Sequence[Tensor], count: int) -> list[list[Tensor]]:
-        """Give the outputs for the first `count` samples, of each network."""
-        return [outputs for _, outputs in self._each(values, count)]
-
-    def _each(
-        self, values: Sequence[Tensor], count: int | None = None
-    ) -> list[tuple[list[Tensor], list[Tensor]]]:
-        """Give for each network what is compared, and its outputs."""
-        rows, width = self.rows(values, count), len(self.student)
-        networks = [rows[start : start + width] for start in range(0, len(rows), width)]
-        return [
-            (each[: self._compared_count], [each[at] for at in self._outputs_at])
-            for each in networks
-        ]
-
-
-def _answers(model: Model) -> tuple[relax.Var, ...]:
-    """List what is compared of a network, then those outputs that are not."""
-    found = compared(model)
-    others = [var for var in Graph.of(model).outputs() if not any(map(var.same_as, found))]
-    return (*found, *others)
-
-
-def _index(variables: Sequence[relax.Var], var: relax.Var) -> int:
-    return next(at for at, each in enumerate(variables) if each.same_as(var))

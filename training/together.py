@@ -14,11 +14,11 @@ from ..metrics import Metric
 from ..passes.runner import Step
 from .batches import Batches
 from .distributed import Ranks
-from .ensemble import Ensemble, InPlace
+from .ensemble import Ensemble
 from .lift import TorchModel
 from .loop import Loop, Progress
 from .members import member_of
-from .objective import Loss, loss_name
+from .objective import InPlace, Loss, loss_name
 from .run.checkpoint import Epoch
 from .run.identity import identity
 from .run.schedule import Clock, Pace

@@ -50,7 +50,7 @@ Retrain = Annotated[
         "--retrain",
         metavar="TRAIN",
         help="Training samples, with or without labels: retrain variants that lose more than "
-        "--max-drop.",
+        "--max-drop, and with --segments all cells together.",
     ),
 ]
 Together = Annotated[

@@ -21,12 +21,16 @@ from ..variants import decision_records
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One compressed alternative of a piece; `segment` is the piece's number."""
+    """One compressed alternative of a piece; `segment` is the piece's number.
+
+    `training` says how it was trained, or why what training made of it is not what it is.
+    """
 
     segment: int
     recipe: Recipe
     model: Model
     steps: tuple[Step, ...] = ()
+    training: DecisionRecord | None = None
 
     @property
     def name(self) -> str:
@@ -34,8 +38,9 @@ class Cell:
         return f"{self.segment}.{self.recipe.name}"
 
     def decisions(self) -> tuple[DecisionRecord, ...]:
-        """Every layer's decision, as the manifest records it."""
-        return decision_records(self.model, self.steps)
+        """Every layer's decision, and the training after them, as the manifest records it."""
+        planned = decision_records(self.model, self.steps)
+        return planned if self.training is None else (*planned, self.training)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,17 +81,35 @@ def make_cells(
     A recipe that fails on a piece, leaves each of its layers alone, or comes to a network that
     another has come to, gives it no cell.
     """
+    return compress_pieces(dense, recipes, compressors_of(dense, calibration), progress)
+
+
+def compressors_of(dense: Sequence[Model], calibration: Dataset) -> tuple[Compressor, ...]:
+    """Give each piece a compressor, which looks at what crosses to it in the dense network."""
+    found = []
+    for piece in dense:
+        found.append(Compressor(piece, calibration))
+        outputs = evaluate(piece, calibration)
+        calibration = Dataset(inputs=outputs, targets=calibration.targets)
+    return tuple(found)
+
+
+def compress_pieces(
+    dense: Sequence[Model],
+    recipes: Sequence[Recipe],
+    compressors: Sequence[Compressor],
+    progress: Progress,
+) -> Pieces:
+    """Do what `make_cells` does, by these compressors."""
     found, total = [], len(dense) * len(recipes)
-    for index, piece in enumerate(dense):
-        compressor, cells = Compressor(piece, calibration), list[Cell]()
+    for index, compressor in enumerate(compressors):
+        cells = list[Cell]()
         for done, recipe in enumerate(recipes):
             progress.step("compress pieces", index * len(recipes) + done, total, recipe.name)
             cell = _cell(index, recipe, compressor)
             if cell is not None and not any(_equal(cell.model, each.model) for each in cells):
                 cells.append(cell)
         found.append(tuple(cells))
-        outputs = evaluate(piece, calibration)
-        calibration = Dataset(inputs=outputs, targets=calibration.targets)
     progress.step("compress pieces", total, total, "done")
     return Pieces(dense=tuple(dense), cells=tuple(found))
 

@@ -20,10 +20,11 @@ from ..costs import count_macs
 from ..plan import Plan
 from ..progress import Progress
 from ..recipes import Recipe, why_unsuited
+from ..retrain.cells import retrain_cells
 from ..variants import Probe
 from .affordable import divide_affordably
 from .answers import Answers
-from .cells import Pieces, make_cells
+from .cells import Pieces, compress_pieces, compressors_of
 from .divide import divide
 from .forms import CellForm, forms_of
 
@@ -52,7 +53,8 @@ class Composed:
 def compose(plan: Plan, probe: Probe, progress: Progress) -> Composed | None:
     """Cut the network, compress its pieces, survey their combinations; None where it stays whole.
 
-    A cell that alone, among dense ones, loses more than is allowed is left out.
+    With training data, cells of all pieces are trained together first. A cell that alone, among
+    dense ones, loses more than is allowed is left out.
     """
     assert plan.calibration is not None, "combinations need data"
     dense = _divide(plan, probe, progress)
@@ -63,7 +65,10 @@ def compose(plan: Plan, probe: Probe, progress: Progress) -> Composed | None:
     recipes = [recipe for recipe in planned if _suits(recipe, plan)]
     part = probe.first(_MOST_SAMPLES)
     most_drop = np.inf if plan.bounds.max_drop is None else plan.bounds.max_drop
-    every = make_cells(dense, recipes, plan.calibration, progress)
+    compressors = compressors_of(dense, plan.calibration)
+    every = compress_pieces(dense, recipes, compressors, progress)
+    if plan.training is not None:
+        every = retrain_cells(every, compressors, plan, part, progress)
     judge = _Judge(every, part, progress)
     pieces = _good_enough(every, judge, most_drop)
     choices = Choices(kinds=pieces.kinds)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import numpy as np
 from tvm import relax
 
+from ...errors import ModelError
 from ..graph import Graph, shape_of, variables
-from ..layers import layers_of
+from ..layers import layers, layers_of
 from ..model import Model
 from ..rewrite import Body
 from ..same import is_same
@@ -115,6 +117,21 @@ def _with_images(piece: Model) -> Model:
         for specs in (piece.inputs, piece.outputs)
     )
     return replace(piece, inputs=inputs, outputs=outputs)
+
+
+def crossing_vars(model: Model, pieces: Sequence[Model]) -> tuple[relax.Var, ...]:
+    """Find what crosses between the pieces of a network, as variables of the whole one.
+
+    Raises:
+        ModelError: the pieces are of another network.
+
+    """
+    computed = accumulate(len(layers(piece)) for piece in pieces[:-1])
+    places = {place.layers_count: place.var for place in crossings(model)}
+    try:
+        return tuple(places[count] for count in computed)
+    except KeyError:
+        raise ModelError(f"the pieces are of another network than {model.name}; cut it") from None
 
 
 def join(name: str, pieces: Sequence[Model]) -> Model:

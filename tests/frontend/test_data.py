@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from adaspring.errors import DataError
 from adaspring.frontend import Dataset, TensorSpec, check, load_data, split
-from adaspring.frontend.data import split_apart
+from adaspring.frontend.data import count_shared, split_apart
 
 
 @dataclass(frozen=True)
@@ -284,3 +284,14 @@ def test_data_that_do_not_fit_are_refused_with_the_reason(data, model, message):
     with pytest.raises(DataError) as caught:
         check(data, model)
     assert message in str(caught.value)
+
+
+def test_samples_that_two_data_sets_share_are_those_of_which_all_inputs_are_equal():
+    rng = np.random.default_rng(0)
+    images, flags = rng.standard_normal((8, 2, 3)).astype(np.float32), np.arange(8)
+    one = Dataset(inputs=(images, flags), targets=np.arange(8))
+    other = Dataset(inputs=(images[::-1].copy(), flags[::-1].copy()))
+    assert count_shared(one, other) == 8
+    assert count_shared(one, Dataset(inputs=(images, flags[::-1].copy()))) == 0
+    assert count_shared(one, one.take(np.arange(3))) == 3
+    assert count_shared(one.take(np.arange(0)), one) == 0

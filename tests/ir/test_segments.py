@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
+from adaspring.errors import ModelError
 from adaspring.frontend.data import Dataset
 from adaspring.ir.layers import layers
-from adaspring.ir.pieces.segments import CROSSING, crossings, cut, join
+from adaspring.ir.pieces.segments import CROSSING, crossing_vars, crossings, cut, join
 from adaspring.ir.verify import verify
 from adaspring.passes.quantize.static import Quantize
 from adaspring.reference.executor import evaluate
@@ -46,6 +47,21 @@ def test_each_layer_is_in_one_piece_in_order(network):
     found = [layer.name for piece in pieces for layer in layers(piece)]
     assert found == [layer.name for layer in layers(model)]
     assert all(layers(piece) for piece in pieces)
+
+
+@pytest.mark.parametrize("network", ALL, ids=lambda network: network.__name__)
+def test_what_crosses_is_found_again_from_the_pieces(network):
+    model = known(network)
+    for at in (crossings(model), crossings(model)[1::2]):
+        found = crossing_vars(model, cut(model, at))
+        assert len(found) == len(at)
+        assert all(var.same_as(place.var) for var, place in zip(found, at, strict=True))
+
+
+def test_pieces_of_another_network_are_refused():
+    model = known(SmallResNet)
+    with pytest.raises(ModelError, match="the pieces are of another network"):
+        crossing_vars(model, cut(model, crossings(model)) * 9)
 
 
 def test_a_residual_block_is_not_cut():

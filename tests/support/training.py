@@ -6,9 +6,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from adaspring.explore.cells.divide import divide
 from adaspring.frontend.data import Dataset
 from adaspring.ir.model import Model
-from adaspring.training import Settings, Trained, train
+from adaspring.passes import Prune, run
+from adaspring.training import Ranks, Settings, Trained, TrainedCells, train, train_cells
 
 from .passes import Small, imported
 
@@ -47,6 +49,43 @@ def untrained(seed: int = 0, channels: int = 12) -> Model:
         fc=nn.Linear(channels * 16, 10),
     )
     return imported(net, (1, 1, 8, 8))
+
+
+@cache
+def deep_untrained() -> Model:
+    """Give a network of four convolutions, two to a piece where it is cut in two."""
+
+    def forward(self, x):
+        x = torch.relu(self.conv2(torch.relu(self.conv1(x))))
+        x = torch.relu(self.conv4(torch.relu(self.conv3(x))))
+        return self.fc(x.flatten(1))
+
+    net = Small(
+        forward,
+        conv1=nn.Conv2d(1, 16, 3, padding=1),
+        conv2=nn.Conv2d(16, 16, 3, padding=1),
+        conv3=nn.Conv2d(16, 32, 3, stride=2, padding=1),
+        conv4=nn.Conv2d(32, 32, 3, padding=1),
+        fc=nn.Linear(512, 10),
+    )
+    return imported(net, (1, 1, 8, 8))
+
+
+@cache
+def deep() -> Model:
+    """Give it trained."""
+    settings = Settings(epochs=10, batch=50, learning_rate=5e-3, patience=10)
+    return train(deep_untrained(), part(0, 1000), part(1000, 1200), settings).model
+
+
+def cells_trained_shortly(ranks: Ranks) -> TrainedCells:
+    """Train a pruned cell of each of two pieces, one short epoch, as one of some processes."""
+    pieces = divide(deep_untrained(), 2)
+    half = (Prune(keep_ratio=0.5, multiple_of=1),)
+    cells = [{"half": run(piece, half, None).steps} for piece in pieces]
+    settings = Settings(epochs=1, batch=40, learning_rate=2e-3)
+    data = part(0, 120), part(1000, 1060)
+    return train_cells(deep_untrained(), pieces, cells, *data, settings, ranks=ranks)
 
 
 QUICK = Settings(epochs=8, batch=32, learning_rate=5e-3, patience=8)

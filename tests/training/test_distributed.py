@@ -13,7 +13,7 @@ from adaspring.errors import TrainingError, UsageError
 from adaspring.training import Ranks, train
 from adaspring.training.batches import Batches
 
-from ..support.training import SHARED, part, untrained
+from ..support.training import SHARED, cells_trained_shortly, part, untrained
 
 SCRIPT = """
 import json, os, signal, sys
@@ -70,6 +70,44 @@ def test_two_processes_one_killed_give_the_curve_of_one_with_the_same_batch(tmp_
         assert accuracy == pytest.approx(epoch.validation_metric, abs=0.01)
     total = float(sum(abs(a).sum() for a in alone.model.weights.values()))
     assert weights == pytest.approx(total, rel=1e-4)
+
+
+CELLS = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from adaspring.training import join_group, launch
+from tests.support.training import cells_trained_shortly
+
+def work():
+    with join_group() as ranks:
+        trained = cells_trained_shortly(ranks)
+        weights = [w for of in trained.cells for m in of.values() for w in m.weights.values()]
+        losses = [epoch.validation_loss for epoch in trained.history]
+        return losses, float(sum(abs(w).sum() for w in weights)), ranks.count
+
+if __name__ == "__main__":
+    print(json.dumps(launch(work, (), 2)))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_cells_as_one_does(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(CELLS)
+    done = subprocess.run(
+        [sys.executable, script, Path(adaspring.__file__).parent],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    losses, weights, count = json.loads(done.stdout.splitlines()[-1])
+    assert count == 2
+    alone = cells_trained_shortly(Ranks())
+    assert losses == pytest.approx([epoch.validation_loss for epoch in alone.history], rel=1e-4)
+    every = [w for of in alone.cells for m in of.values() for w in m.weights.values()]
+    assert weights == pytest.approx(float(sum(abs(w).sum() for w in every)), rel=1e-4)
 
 
 def test_the_processes_share_each_batch_without_overlap():

@@ -77,7 +77,7 @@ class Objective:
         total = self.task(self.rows(student[:first]), self.rows(teacher[:first]), outputs, targets)
         if self._settings is not None and last > first:
             pairs = zip(student[first:last], teacher[first:last], strict=True)
-            near = torch.stack([_relative(ours, theirs) for ours, theirs in pairs])
+            near = torch.stack([relative_error(ours, theirs) for ours, theirs in pairs])
             total = total + self._settings.feature_ratio * near.mean()
         return total
 
@@ -120,7 +120,7 @@ class Objective:
 
     def _nearness(self, given: Sequence[Tensor], wanted: Sequence[Tensor], heat: float) -> Tensor:
         """Average over what is compared: a divergence of scores, relative errors of others."""
-        terms = [_relative(ours, theirs) for ours, theirs in zip(given, wanted, strict=True)]
+        terms = [relative_error(ours, theirs) for ours, theirs in zip(given, wanted, strict=True)]
         if self._of_classes and given[0].ndim == 2:
             terms[0] = heat**2 * F.kl_div(
                 F.log_softmax(given[0] / heat, -1),
@@ -186,6 +186,7 @@ def match_layers(model: Model, teacher: Model) -> tuple[tuple[Layer, Layer], ...
     return tuple(pairs)
 
 
-def _relative(given: Tensor, wanted: Tensor) -> Tensor:
+def relative_error(given: Tensor, wanted: Tensor) -> Tensor:
+    """Return the mean squared error over the mean square of what is wanted."""
     power = wanted.float().square().mean().clamp(min=1e-12)
     return F.mse_loss(given.float(), wanted.float()) / power

@@ -11,12 +11,14 @@ from adaspring.explore.recipes import DENSE, Recipe
 from adaspring.frontend.data import Dataset
 from adaspring.ir.layers import layers
 from adaspring.ir.pieces.segments import crossings, join
+from adaspring.passes import run
 from adaspring.passes.prune.prune import Prune
 from adaspring.passes.quantize.static import Quantize
+from adaspring.passes.refit import Refit
 from adaspring.reference.executor import evaluate
 
 from ...support.networks import MobileNetStyle, SmallResNet
-from ...support.passes import data, known
+from ...support.passes import data, fingerprint, known
 
 RECIPES = (
     DENSE,
@@ -63,6 +65,25 @@ def test_each_cell_takes_and_gives_what_the_dense_one_does(pieces):
         for cell in cells:
             assert cell.model.inputs == dense.inputs
             assert cell.model.outputs == dense.outputs
+
+
+def test_cells_are_refitted_to_what_crosses_to_their_piece_in_the_dense_network(pieces):
+    given = data(known(SmallResNet), 32)
+    for piece, cells in zip(pieces.dense, pieces.cells, strict=True):
+        for cell in cells[1:]:
+            alone = run(piece, cell.recipe.passes, given).model
+            assert fingerprint(cell.model) == fingerprint(alone)
+        refits = [
+            each
+            for cell in cells
+            for step in cell.steps
+            for each in step.decisions
+            if isinstance(each, Refit)
+        ]
+        assert all(each.error_after_ratio <= each.error_before_ratio for each in refits)
+        (crossing,) = evaluate(piece, given)
+        given = Dataset(inputs=(crossing,))
+    assert any(cell.recipe.name == "half" for cell in pieces.every)
 
 
 def test_what_passes_did_to_each_layer_of_a_piece_is_told(pieces):

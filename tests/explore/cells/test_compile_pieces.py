@@ -1,5 +1,6 @@
 """compile --segments: a library in pieces, each combination right, its costs told."""
 
+from contextlib import contextmanager
 from math import inf
 
 import numpy as np
@@ -11,8 +12,10 @@ from adaspring.backends.tuning.settings import Tuning
 from adaspring.errors import UsageError
 from adaspring.explore.cells import affordable, on_board
 from adaspring.explore.progress import Silent
+from adaspring.explore.recipes import Recipe
 from adaspring.explore.request import Bounds, Request
 from adaspring.frontend.data import Dataset
+from adaspring.passes.prune.prune import Prune
 
 from ...support.lights import imported, lights, trained
 
@@ -39,22 +42,30 @@ def compiled(folder, progress, **settings):
         folder / "net.lib",
         progress=progress,
         data=Dataset(inputs=(x,), targets=y),
-        recipes=("pruned-half", "int8"),
-        bounds=Bounds(max_drop=0.05, front_only=False),
-        tuning=Tuning(trials=0),
-        logs=folder / "logs",
-        **settings,
+        **{
+            "recipes": ("pruned-half", "int8"),
+            "bounds": Bounds(max_drop=0.05, front_only=False),
+            "tuning": Tuning(trials=0),
+            "logs": folder / "logs",
+            **settings,
+        },
     )
     return result.boards[0].manifest
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory):
+@contextmanager
+def any_cut_allowed():
+    """On a busy machine a cut of so small a network may seem to cost more than it does."""
     with pytest.MonkeyPatch.context() as patch:
-        # on a busy machine a cut of so small a network may seem to cost more than it does
         patch.setattr(affordable, "MOST_UNCUT_RATIO", inf)
         patch.setattr(on_board, "MOST_UNCUT_RATIO", inf)
-        folder = tmp_path_factory.mktemp("pieces")
+        yield
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pieces")
+    with any_cut_allowed():
         compiled(folder, None, segments=2)
     with adaspring.load(folder / "net.lib") as opened:
         yield opened
@@ -102,6 +113,31 @@ def test_levels_cross_between_cells_in_8_bits_as_was_measured(library):
     levels = gives.cost.latency_p90_ms.value + takes.cost.latency_p90_ms.value
     assert table[at] == pytest.approx(levels - floats)
     assert np.count_nonzero(table) <= 1
+
+
+@pytest.mark.slow
+def test_cells_that_were_trained_together_ship_and_answer_as_their_combinations(network, tmp_path):
+    x, y = lights(300, 5)
+    eighth = Recipe(name="eighth", passes=(Prune(keep_ratio=0.125, multiple_of=1),))
+    settings = {"recipes": (eighth, "int8"), "training": Dataset(inputs=(x,), targets=y)}
+    with any_cut_allowed():
+        made = compiled(tmp_path, None, segments=2, **settings).composition
+    said = {
+        cell.name: [each for each in cell.decisions if each.pass_name == "retrain"]
+        for segment in made.segments
+        for cell in segment.cells
+    }
+    assert not said["dense"]
+    assert not said["int8"]
+    (record,) = said["eighth"]
+    assert "combinations on the validation split, refitted → trained: mean" in record.detail
+    assert all(each.validation_metric.value > 0.9 for each in made.combinations)
+    x, y = lights(50, 6)
+    with adaspring.load(tmp_path / "net.lib") as opened:
+        for each in made.combinations:
+            net = opened.open("/".join(each.cells))
+            found = np.concatenate([net(sample[None]) for sample in x])
+            assert (found.argmax(1) == y).mean() > 0.9
 
 
 def test_an_app_adapts_to_combinations(library):

@@ -4,6 +4,7 @@ import pytest
 
 from adaspring import targets
 from adaspring.backends.tuning.settings import Tuning
+from adaspring.errors import UsageError
 from adaspring.explore.compile import compile_libraries
 from adaspring.explore.plan import plan
 from adaspring.explore.progress import Silent
@@ -82,6 +83,12 @@ def test_with_training_data_they_come_back_and_say_how(both):
     integer = {str(a.dtype) for a in retrained[1].model.weights.values()}
     assert "int8" in integer
     assert "under int8 rounding" in retrained[1].training
+
+
+def test_training_on_the_held_out_samples_is_refused_and_a_few_of_them_are_not(tmp_path):
+    with pytest.raises(UsageError, match=r"477 of the 477 held-out samples .* training samples"):
+        plan(request(tmp_path, part(1200, 1797), recipes=RECIPES[:1]))
+    assert plan(request(tmp_path, part(1100, 1300), recipes=RECIPES[:1])).training is not None
 
 
 def test_what_keeps_its_accuracy_is_not_retrained(tmp_path):
