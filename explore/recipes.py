@@ -9,7 +9,9 @@ from ..backends.kernels.isa import instruction_set
 from ..errors import UsageError
 from ..metrics import Metric
 from ..passes import DynamicQuantize, Pass
+from ..passes.depth.drop_blocks import DropBlocks
 from ..passes.factorize.factorize import Factorize
+from ..passes.factorize.forms import Fire, Form, Separable
 from ..passes.prune.prune import Prune
 from ..passes.quantize.sixteen_bit import SixteenBit
 from ..passes.quantize.static import Quantize
@@ -42,6 +44,10 @@ def _prune(keep_ratio: float) -> Prune:
     return Prune(keep_ratio=keep_ratio, multiple_of=16)
 
 
+def _split(form: Form) -> Factorize:
+    return Factorize(max_error_ratio=0.5, multiple_of=16, forms=(form,))
+
+
 DENSE = Recipe(name="dense")
 RECIPES = (
     DENSE,
@@ -61,6 +67,17 @@ ON_REQUEST = (
     Recipe(name="int4-weights", passes=(WeightOnly(bits=4, group_size=32, rounding="gptq"),)),
 )
 
+OF_PIECES = (
+    Recipe(name="shallow", passes=(DropBlocks(count=1),)),
+    Recipe(name="shallow-int8", passes=(DropBlocks(count=1), Quantize())),
+    Recipe(name="fire", passes=(_split(Fire()),)),
+    Recipe(name="separable", passes=(_split(Separable()),)),
+)
+"""Tried on pieces, of whose cells few need be as coarse; on whole networks where named alone.
+
+Source  S. Liu et al., AdaSpring, IMWUT 2021: the operators δ1 (fire), δ2 (separable), δ4 (depth)
+"""
+
 
 def find_recipes(names: Sequence[str | Recipe]) -> tuple[Recipe, ...]:
     """The recipes of these names, the dense one always first; without names, `RECIPES`."""
@@ -70,7 +87,7 @@ def find_recipes(names: Sequence[str | Recipe]) -> tuple[Recipe, ...]:
 
 def find_recipe(name: str) -> Recipe:
     """The recipe of that name; UsageError lists the known ones."""
-    known = {recipe.name: recipe for recipe in (*RECIPES, *ON_REQUEST)}
+    known = {recipe.name: recipe for recipe in (*RECIPES, *ON_REQUEST, *OF_PIECES)}
     if name not in known:
         raise UsageError(f"no recipe named {name!r}; choose from {', '.join(known)}")
     return known[name]

@@ -19,7 +19,7 @@ from ..combinations.survey import Survey, least_budget, survey
 from ..costs import count_macs
 from ..plan import Plan
 from ..progress import Progress
-from ..recipes import Recipe, why_unsuited
+from ..recipes import OF_PIECES, Recipe, why_unsuited
 from ..retrain.cells import retrain_cells
 from ..variants import Probe
 from .affordable import divide_affordably
@@ -62,7 +62,8 @@ def compose(plan: Plan, probe: Probe, progress: Progress) -> Composed | None:
         progress.note("there is no place to cut the network that is worth it: it stays whole")
         return None
     planned = [each.recipe for each in plan.recipes if each.skipped is None]
-    recipes = [recipe for recipe in planned if _suits(recipe, plan)]
+    also = () if plan.request.recipes else OF_PIECES
+    recipes = [recipe for recipe in (*planned, *also) if _suits(recipe, plan)]
     part = probe.first(_MOST_SAMPLES)
     most_drop = np.inf if plan.bounds.max_drop is None else plan.bounds.max_drop
     compressors = compressors_of(dense, plan.calibration)

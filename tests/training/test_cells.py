@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from adaspring.errors import DataError, ModelError, TrainingError
 from adaspring.explore.cells.divide import divide
+from adaspring.explore.recipes import OF_PIECES
 from adaspring.frontend.data import Dataset
 from adaspring.ir.layers import macs_count
 from adaspring.ir.pieces.segments import join
@@ -19,7 +20,8 @@ from adaspring.training import Distillation, Settings, train_cells
 from adaspring.training.combinations import VALIDATED, Combinations, draw
 from adaspring.training.members import member_of
 
-from ..support.passes import fingerprint
+from ..support.networks import SmallResNet
+from ..support.passes import data, fingerprint, known
 from ..support.training import deep, part, wide
 
 pytestmark = pytest.mark.slow
@@ -89,6 +91,30 @@ def test_before_training_combinations_answer_as_their_cells_one_after_the_other(
         scores = found[2 * index].detach()[:, 0]
         reference = evaluate(expected[combination], Dataset(inputs=(x,)))[0]
         np.testing.assert_allclose(scores, reference, rtol=1e-4, atol=1e-4)
+
+
+def test_cells_without_a_block_and_of_adasprings_forms_answer_as_in_the_reference():
+    model = known(SmallResNet)
+    dense, given = divide(model, 3), data(model, 32)
+    pieces_given, made = given, []
+    for piece in dense:
+        steps = {
+            recipe.name: run(piece, recipe.passes, pieces_given).steps
+            for recipe in OF_PIECES
+            if not any(each.rounds_weights for each in recipe.passes)
+        }
+        made.append({name: member_of(piece, each) for name, each in steps.items()})
+        pieces_given = Dataset(inputs=evaluate(piece, pieces_given))
+    module = Combinations(model, dense, made, 2, 0)
+    found = module(torch.from_numpy(given.inputs[0][:4, None]))
+    for index, combination in enumerate(module.taking_part):
+        of = [
+            piece if not cell else list(cells.values())[cell - 1]
+            for piece, cells, cell in zip(dense, module.cells(), combination, strict=True)
+        ]
+        expected = evaluate(join("joined", of), given.take(np.arange(4)))[0]
+        scores = found[(len(found) // len(module.taking_part)) * index].detach()[:, 0]
+        np.testing.assert_allclose(scores, expected, rtol=1e-3, atol=1e-3)
 
 
 def test_cells_as_they_are_now_compute_in_the_reference_what_they_do_in_training():

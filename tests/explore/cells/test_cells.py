@@ -7,9 +7,9 @@ from adaspring.explore.cells.answers import Answers
 from adaspring.explore.cells.cells import make_cells
 from adaspring.explore.cells.divide import choose, divide
 from adaspring.explore.progress import Silent
-from adaspring.explore.recipes import DENSE, Recipe
+from adaspring.explore.recipes import DENSE, OF_PIECES, Recipe, find_recipes
 from adaspring.frontend.data import Dataset
-from adaspring.ir.layers import layers
+from adaspring.ir.layers import layers, macs_count
 from adaspring.ir.pieces.segments import crossings, join
 from adaspring.passes import run
 from adaspring.passes.prune.prune import Prune
@@ -58,6 +58,27 @@ def test_a_recipe_that_changes_nothing_or_the_same_gives_no_cell(pieces):
         assert "int8" in names
         assert "half-again" not in names
         assert "nothing" not in names
+
+
+def test_pieces_get_cells_with_a_block_left_out_and_layers_in_two_branches_or_by_channel():
+    model = known(SmallResNet)
+    dense = divide(model, 3)
+    found = make_cells(dense, (DENSE, *OF_PIECES), data(model, 32), Silent())
+    assert {"shallow", "shallow-int8", "fire", "separable"} <= {
+        cell.recipe.name for cell in found.every
+    }
+    for piece, cells in zip(found.dense, found.cells, strict=True):
+        for cell in cells[1:]:
+            assert macs_count(cell.model) < macs_count(piece)
+            if cell.recipe.name == "shallow":
+                left = {layer.name for layer in layers(piece)}
+                assert {layer.name for layer in layers(cell.model)} < left
+
+
+def test_they_are_tried_on_whole_networks_where_they_are_named_alone():
+    names = [recipe.name for recipe in OF_PIECES]
+    assert find_recipes(names)[1:] == OF_PIECES
+    assert not {recipe.name for recipe in find_recipes(())} & set(names)
 
 
 def test_each_cell_takes_and_gives_what_the_dense_one_does(pieces):
