@@ -18,6 +18,7 @@ from ..library.parts import CompositionParts, VariantParts
 from ..library.writer import write_library
 from ..targets import Board
 from .accuracy.doubts import doubts
+from .accuracy.rounding import Apart
 from .assemble import library_of
 from .board.code_jobs import CodeJob, build_all
 from .board.farms import Farms, farms_of
@@ -266,13 +267,14 @@ def _measure(work: _BoardWork, index: int, folder: Path, progress: Progress) -> 
     measured = measure_variants(
         site, shape.model, shape.variants, built, shape.probe, folder, progress
     )
-    elsewhere: dict[str, float] = {}
+    elsewhere: dict[str, Apart] = {}
     if not site.at_hand:
         elsewhere = agreement_elsewhere(
             shape.model, shape.variants, jobs, shape.probe, folder, progress
         )
     contenders = [
         make_contender(
+            shape.model,
             each,
             built[each.name],
             site,

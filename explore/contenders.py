@@ -9,28 +9,32 @@ import msgspec
 
 from ..backends.build import Built
 from ..errors import DataError, GateError
+from ..ir.model import Model
 from ..library import manifest as record
 from ..metrics import Metric, worse_by
+from .accuracy.rounding import Apart, apart
 from .board.site import Site
 from .costs import make_cost
 from .gate import Contender, dominated_by, refusal
 from .measure.local import Measured
 from .request import Bounds
 from .shortlist import dropped_record
-from .variants import Probe, Variant, agreement_ratio
+from .variants import Probe, Variant
 
 
 def make_contender(
+    model: Model,
     variant: Variant,
     built: Built,
     site: Site,
     run: Measured | None,
     probe: Probe,
-    elsewhere_ratio: float | None = None,
+    elsewhere: Apart | None = None,
 ) -> Contender:
     """Compare what a variant answered with its reference.
 
-    `run` is None where it was not run; its lowering's agreement elsewhere stands in for its own.
+    `model` is the network with nothing compressed. `run` is None where the variant was not run; how
+    near its lowering comes `elsewhere` stands in for its own.
     """
     latency = None if run is None else run.latency
     outputs, where = (variant.outputs, None) if run is None else (run.outputs, site.describe())
@@ -39,13 +43,13 @@ def make_contender(
         scores = probe.scores(outputs, where)
     except DataError as error:
         fault = str(error)
+    found = elsewhere if run is None else apart(model, variant, probe, outputs)
     memory_bytes = None if run is None else run.peak_memory_bytes
     return Contender(
         variant=variant,
         cost=make_cost(variant.model, built, site.board, latency, scores, memory_bytes),
-        agreement_ratio=elsewhere_ratio
-        if run is None
-        else agreement_ratio(outputs, variant.outputs),
+        agreement_ratio=None if found is None else found.ratio,
+        rounding_ratio=0.0 if found is None else found.rounding_ratio,
         latency_ratio=None if latency is None else latency.ratio_to_plainest,
         ran=run is not None,
         fault=fault,

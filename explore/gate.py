@@ -27,14 +27,16 @@ class Contender:
     """A built variant with what was found of it; None where the board was not here.
 
     Where it was not `ran`, `agreement_ratio` is its lowering's (`explore/measure/elsewhere.py`).
-    `fault` says why its answers cannot be judged. All is that of the first shape; `further_shapes`
-    follow.
+    `rounding_ratio` is how far rounding lets it be from its reference, where that is more than a
+    few levels (`explore/accuracy/rounding.py`). `fault` says why its answers cannot be judged. All
+    is that of the first shape; `further_shapes` follow.
     """
 
     variant: Variant
     cost: Cost
     agreement_ratio: float | None
     latency_ratio: float | None
+    rounding_ratio: float = 0.0
     ran: bool = True
     fault: str | None = None
     further_shapes: tuple[Contender, ...] = ()
@@ -57,7 +59,7 @@ class Contender:
     @property
     def tolerance_ratio(self) -> float:
         """How far its outputs may be from the reference's."""
-        return tolerance_ratio(self.variant.model)
+        return max(tolerance_ratio(self.variant.model), self.rounding_ratio)
 
 
 def tolerance_ratio(model: Model) -> float:

@@ -9,11 +9,12 @@ from ...backends.build import build_unscheduled
 from ...ir.model import Model
 from ...library.writer import write_library
 from ...targets import null
+from ..accuracy.rounding import Apart, apart
 from ..assemble import library_parts, variant_parts
 from ..board.code_jobs import CodeJob
 from ..costs import make_cost
 from ..progress import Progress
-from ..variants import Probe, Variant, agreement_ratio
+from ..variants import Probe, Variant
 from .local import outputs_of
 
 
@@ -24,7 +25,7 @@ def agreement_elsewhere(
     probe: Probe,
     work: Path,
     progress: Progress,
-) -> dict[str, float]:
+) -> dict[str, Apart]:
     """Build each variant's lowering for a generic processor, and compare one call's outputs.
 
     Layouts, packed weights, fused functions and algorithms are the board's own; its schedules and
@@ -42,7 +43,6 @@ def agreement_elsewhere(
         library = folder / f"{job.name}-library"
         write_library(library, library_parts(model, board, (parts,), ()))
         (outputs,) = outputs_of(library, model, inputs, folder).values()
-        wanted = [right[: len(ours)] for ours, right in zip(outputs, variant.outputs, strict=True)]
-        found[job.name] = agreement_ratio(outputs, wanted)
+        found[job.name] = apart(model, variant, probe, outputs)
     progress.step(stage, len(jobs), len(jobs), "done")
     return found

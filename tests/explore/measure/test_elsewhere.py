@@ -33,7 +33,9 @@ def agreement(model, compressed, board, tmp_path, spoil=lambda weights: weights)
     prepared = prepare(variant.model, targets.find(board))
     job = CodeJob("dense", prepared, schedule(prepared, None))
     spoiled = replace(job, prepared=replace(prepared, weights=spoil(dict(prepared.weights))))
-    return agreement_elsewhere(model, [variant], [spoiled], probe, tmp_path, Silent())["dense"]
+    return agreement_elsewhere(model, [variant], [spoiled], probe, tmp_path, Silent())[
+        "dense"
+    ].ratio
 
 
 @pytest.mark.parametrize("board", ["raspberry-pi-4", "rock-5b", "rock-5b-mali"])
