@@ -41,9 +41,13 @@ def refused(result: Result, *words: str, status: int = 1) -> str:
 
 
 def measure_briefly(monkeypatch, seconds: float = 0.2) -> None:
+    from adaspring.explore import cells
+    from adaspring.explore.cells import measure, remote
     from adaspring.explore.measure import local, variants
 
     monkeypatch.setattr(variants, "measure", partial(local.measure, seconds=seconds))
+    monkeypatch.setattr(measure, "run", partial(cells.local.run, seconds=seconds))
+    monkeypatch.setattr(remote, "SECONDS", seconds)
 
 
 @cache
