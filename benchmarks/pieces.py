@@ -56,13 +56,15 @@ def main() -> None:
     """Compile, draw, measure, print, write."""
     parser = report.arguments(__doc__, "one network, untuned, few combinations")
     parser.add_argument("--picture", type=Path, help="draw the fronts here")
+    parser.add_argument("--subject", choices=SUBJECTS, action="append", help="these networks alone")
     parser.add_argument("--segments", type=int, default=4)
     parser.add_argument(
         "--libraries", type=Path, help="keep the libraries here, and use those there"
     )
     asked = parser.parse_args()
     extent = QUICK if asked.quick else FULL
-    results = [found for subject in extent.subjects if (found := measure(subject, extent, asked))]
+    subjects = [SUBJECTS[name] for name in asked.subject or ()] or extent.subjects
+    results = [found for subject in subjects if (found := measure(subject, extent, asked))]
     Console(width=140).print(table(results))
     if asked.picture and results:
         draw(results, asked.picture)
