@@ -30,6 +30,7 @@ CELLS, COMBINATIONS, WHOLE, COLD = "cells.npz", "combinations.npz", "whole.npz",
 PLAINEST = "plainest"
 SLASH = ","
 """What stands for a slash in names of files, and of arrays in them."""
+_ENOUGH = 25
 
 
 def main(library: str, samples: str, combinations: str, out: str, seconds: str) -> None:
@@ -46,10 +47,15 @@ def main(library: str, samples: str, combinations: str, out: str, seconds: str) 
         dense = {names[0]: nets[names[0]]}
         whole = dense | {PLAINEST: opened.open(opened.manifest.plainest, preload=False)}
         _save(Path(out) / CELLS, _cell_times(opened, sample, timed))
-        _save(Path(out) / COMBINATIONS, time_in_turn(nets, sample, timed))
+        _save(Path(out) / COMBINATIONS, time_in_turn(nets, sample, enough_s(timed, len(nets))))
         _save(Path(out) / WHOLE, time_in_turn(whole, sample, timed / 2))
         _save(Path(out) / COLD, time_apart(dense, sample))
     print(json.dumps({"names": names}))
+
+
+def enough_s(seconds: float, count: int) -> float:
+    """For how long so many take turns: each has as many turns as one of a few in `seconds`."""
+    return seconds * max(1.0, count / _ENOUGH)
 
 
 def form_name(cell: str, number: int) -> str:
@@ -72,7 +78,7 @@ def _cell_times(
                 run = pieces.single(index, cell.name, form.takes, form.gives).run
                 calls[form_name(name, number)] = partial(run, _taken(tensors, form.takes))
         tensors = list(pieces.single(index, segment.cells[0].name).run(tensors))
-    return time_in_turn(calls, (), seconds)
+    return time_in_turn(calls, (), enough_s(seconds, len(calls)))
 
 
 def _taken(tensors: list[Tensor], levels: Levels | None) -> list[Tensor]:

@@ -22,7 +22,7 @@ from ..board.site import Site
 from ..measure.local import read_outputs, write_probe
 from ..measure.remote import STEP_S, ChainTimer, by_clock_of, in_session, load_on_board
 from .local import SECONDS, Ran, Times
-from .measure_child import form_name, quantized
+from .measure_child import enough_s, form_name, quantized
 
 LEAST_SAMPLES, RUN_SECONDS = 16, 20.0
 """Every combination runs so many samples, or as many as all run in so many seconds."""
@@ -149,9 +149,10 @@ class _Run:
         together = {self._asked.parts.plainest: (_WHOLE,), "dense pieces": self._dense}
         cut = timer.in_turn({k: (c, self._first) for k, c in together.items()}, SECONDS / 2)
         return Times(
-            cells=timer.in_turn(cells, SECONDS),
+            cells=timer.in_turn(cells, enough_s(SECONDS, len(cells))),
             combinations=timer.in_turn(
-                {cells: (chain, self._first) for cells, chain in self._chains.items()}, SECONDS
+                {cells: (chain, self._first) for cells, chain in self._chains.items()},
+                enough_s(SECONDS, len(self._chains)),
             ),
             dense=cut["dense pieces"],
             whole=cut[self._asked.parts.plainest],
