@@ -31,6 +31,7 @@ bench: demo $(VENV)/dev
 	$(BIN)/python benchmarks/app_side.py --json benchmarks/results/app_side.json
 	$(BIN)/python benchmarks/compression.py --json benchmarks/results/compression.json \
 	    --png benchmarks/results/compression.png
+	$(BIN)/python benchmarks/day.py --json benchmarks/results/day.json --picture docs/day.png
 	$(BIN)/python benchmarks/digits.py --json benchmarks/results/digits.json
 	$(BIN)/python benchmarks/duty_cycle.py --json benchmarks/results/duty_cycle.json
 	$(BIN)/python benchmarks/live_costs.py --json benchmarks/results/live_costs.json
@@ -38,6 +39,8 @@ bench: demo $(VENV)/dev
 	$(BIN)/python benchmarks/memory.py --json benchmarks/results/memory.json
 	$(BIN)/python benchmarks/peak.py --json benchmarks/results/peak.json
 	$(BIN)/python benchmarks/peers.py --json benchmarks/results/peers.json
+	$(BIN)/python benchmarks/pieces.py --json benchmarks/results/pieces.json \
+	    --picture docs/pieces-front.png
 	$(BIN)/python benchmarks/real_networks.py --json benchmarks/results/real.json
 	$(BIN)/python benchmarks/switching.py --json benchmarks/results/switching.json
 	$(BIN)/python benchmarks/tuning.py --json benchmarks/results/tuning.json
