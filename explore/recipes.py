@@ -11,7 +11,9 @@ from ..metrics import Metric
 from ..passes import DynamicQuantize, Pass
 from ..passes.depth.drop_blocks import DropBlocks
 from ..passes.factorize.factorize import Factorize
-from ..passes.factorize.forms import Fire, Form, Separable
+from ..passes.factorize.forms.base import Form
+from ..passes.factorize.forms.depthwise import Separable
+from ..passes.factorize.forms.separated import Fire
 from ..passes.prune.prune import Prune
 from ..passes.quantize.sixteen_bit import SixteenBit
 from ..passes.quantize.static import Quantize
