@@ -26,7 +26,7 @@ from adaspring.explore.measure.timing import time_in_turn
 from adaspring.frontend.data import Dataset
 from adaspring.library.evolve.goal import Goal
 from adaspring.library.evolve.search import Search
-from adaspring.library.evolve.space import Cells, Space
+from adaspring.library.evolve.space import BETWEEN, Cells, Space
 from adaspring.library.evolve.spaces import spaces_of
 from adaspring.library.loader import Library
 from adaspring.reference.executor import accuracy
@@ -151,7 +151,9 @@ def _dense(space: Space) -> Cells:
     if len(space.segments) > 1:
         return (0,) * len(space.segments)
     (segment,) = space.segments
-    return (next(at for at, name in enumerate(segment.names) if set(name.split("/")) == {"dense"}),)
+    return (
+        next(at for at, name in enumerate(segment.names) if set(name.split(BETWEEN)) == {"dense"}),
+    )
 
 
 def _best(spaces: Sequence[Space]) -> list[str]:

@@ -11,6 +11,11 @@ from ..passes import Compressed, Pass, run
 Passes = tuple[Pass, ...]
 
 
+def name_of(passes: Passes) -> str:
+    """Tell a pipeline from any other, in words."""
+    return " ".join(map(repr, passes))
+
+
 class Compressor:
     """Applies pipelines to one network. `done`: those that were applied before."""
 

@@ -33,6 +33,11 @@ class Recipe:
         """Whether a pass of the pipeline cannot do without calibration data."""
         return any(settings.needs_data for settings in self.passes)
 
+    @property
+    def float_passes(self) -> tuple[Pass, ...]:
+        """Its passes up to the one that rounds, where one does."""
+        return tuple(each for each in self.passes if not each.rounds_weights)
+
     def judged_by(self, metric: Metric) -> Recipe:
         """The same, its passes judged by this metric where they look at one."""
         return replace(self, passes=tuple(each.with_metric(metric) for each in self.passes))

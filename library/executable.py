@@ -13,7 +13,7 @@ from ..targets.board import Affinity
 from .native.ffi import Tensor, tvm_ffi
 from .native.turns import RUN, Turn
 from .runtime import ROAMING, SPIN_US, Machine, use_threads
-from .tensors import to_tensor
+from .tensors import run_in_turn, to_tensor
 from .weights import Array, Span, give_back_pages, whole_pages
 
 CPU = (1, 0)
@@ -96,10 +96,7 @@ class Executable:
 
     def _call(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         use_threads(*self._threads)
-        for main, weights in self._calls:
-            result = main(*inputs, weights)
-            inputs = (result,) if isinstance(result, tvm_ffi.Tensor) else result
-        return tuple(inputs)
+        return tuple(run_in_turn(self._calls, inputs))
 
     def run_timed(self, inputs: Sequence[Tensor]) -> list[tuple[str, float]]:
         """Run once on a CPU; name and milliseconds of each call that `main` makes, in order."""

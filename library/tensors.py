@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,16 @@ def checked_array(spec: TensorSpec, value: Any, known: Sequence[Signature]) -> A
     if value.shape != spec.shape or value.dtype != spec.dtype:
         raise _misfit(spec, str(value.dtype), value.shape, known)
     return value
+
+
+def run_in_turn(
+    calls: Sequence[tuple[Callable[..., Any], Any]], inputs: Sequence[Tensor]
+) -> Sequence[Tensor]:
+    """Call compiled code, each with its weights, on what the one before gives."""
+    for main, weights in calls:
+        result = main(*inputs, weights)
+        inputs = (result,) if isinstance(result, tvm_ffi.Tensor) else result
+    return inputs
 
 
 def to_tensor(array: Array) -> Tensor:

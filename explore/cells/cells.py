@@ -17,6 +17,7 @@ from ..compressor import Compressor
 from ..progress import Progress
 from ..recipes import Recipe
 from ..variants import decision_records
+from .measure_child import cell_name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +36,7 @@ class Cell:
     @property
     def name(self) -> str:
         """A name that no other cell of the network has."""
-        return f"{self.segment}.{self.recipe.name}"
+        return cell_name(self.segment, self.recipe.name)
 
     def decisions(self) -> tuple[DecisionRecord, ...]:
         """Every layer's decision, and the training after them, as the manifest records it."""

@@ -31,6 +31,7 @@ PLAINEST = "plainest"
 SLASH = ","
 """What stands for a slash in names of files, and of arrays in them."""
 _ENOUGH = 25
+"""So many have turns enough in the time that is given; more get more time."""
 
 
 def main(library: str, samples: str, combinations: str, out: str, seconds: str) -> None:
@@ -58,6 +59,11 @@ def enough_s(seconds: float, count: int) -> float:
     return seconds * max(1.0, count / _ENOUGH)
 
 
+def cell_name(segment: int, cell: str) -> str:
+    """Name a cell as no other of the network is named."""
+    return f"{segment}.{cell}"
+
+
 def form_name(cell: str, number: int) -> str:
     """Name a cell's form."""
     return f"{cell}.form{number}"
@@ -72,7 +78,7 @@ def _cell_times(
     tensors, calls = [to_tensor(value) for value in sample], {}
     for index, segment in enumerate(pieces.segments):
         for cell in segment.cells:
-            name = f"{index}.{cell.name}"
+            name = cell_name(index, cell.name)
             calls[name] = partial(pieces.single(index, cell.name).run, tensors)
             for number, form in enumerate(cell.forms):
                 run = pieces.single(index, cell.name, form.takes, form.gives).run

@@ -80,10 +80,11 @@ def compose_on_board(
     combinations = combination_records(composed, found, site)
     metric = metric_prediction(composed, plan, len(combinations))
     latency = None if found.times is None else latency_prediction(composed, found.times)
-    if metric is not None and latency is not None and (latency.bound_ratio or 0) > _MOST_SCATTER:
+    scatter = (latency.bound_ratio if latency is not None else None) or 0.0
+    if metric is not None and scatter > _MOST_SCATTER:
         metric = None
         progress.note(
-            f"combinations take up to {100 * (latency.bound_ratio or 0):.0f} % more or less than "
+            f"combinations take up to {100 * scatter:.0f} % more or less than "
             "their cells tell: those that were measured run alone; a quieter machine tells more"
         )
     return replace(

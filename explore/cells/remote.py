@@ -22,7 +22,7 @@ from ..board.site import Site
 from ..measure.local import read_outputs, write_probe
 from ..measure.remote import STEP_S, ChainTimer, by_clock_of, in_session, load_on_board
 from .local import SECONDS, Ran, Times
-from .measure_child import enough_s, form_name, quantized
+from .measure_child import cell_name, enough_s, form_name, quantized
 
 LEAST_SAMPLES, RUN_SECONDS = 16, 20.0
 """Every combination runs so many samples, or as many as all run in so many seconds."""
@@ -50,7 +50,7 @@ class Asked:
         found = {}
         for index, segment in enumerate(self.composition.segments):
             for cell in segment.cells:
-                name = f"{index}.{cell.name}"
+                name = cell_name(index, cell.name)
                 found[cell.code] = name
                 found |= {f.code: form_name(name, n) for n, f in enumerate(cell.forms)}
         return found
@@ -60,7 +60,7 @@ class Asked:
         assert self.parts.composition is not None, "there are cells to run"
         for index, (_, cells) in enumerate(self.parts.composition.segments):
             for cell in cells:
-                name = f"{index}.{cell.name}"
+                name = cell_name(index, cell.name)
                 yield name, cell
                 yield from ((form_name(name, n), form) for n, form in enumerate(cell.forms))
         yield _WHOLE, self.parts.variants[0]
@@ -165,15 +165,15 @@ class _Run:
         found, given = {}, self._first
         for index, segment in enumerate(self._asked.composition.segments):
             for cell in segment.cells:
-                name = f"{index}.{cell.name}"
+                name = cell_name(index, cell.name)
                 found[name] = given
                 for number, form in enumerate(cell.forms):
-                    found[form_name(name, number)] = given
+                    here = form_name(name, number)
+                    found[here] = given
                     if form.takes is not None:
-                        levels = self._work / f"{form_name(name, number)}.levels.npz"
+                        found[here] = self._work / f"{here}.levels.npz"
                         with np.load(given, allow_pickle=False) as data:
-                            np.savez(levels, x0=quantized(data["x0"], form.takes))
-                        found[form_name(name, number)] = levels
+                            np.savez(found[here], x0=quantized(data["x0"], form.takes))
             if index + 1 < len(self._asked.composition.segments):
                 given = self._crossing(index)
         return found

@@ -13,10 +13,9 @@ from ...library.manifest import DecisionRecord
 from ...passes import Compressed, Kept, Step
 from ...training import Settings, TrainedCells, find_loss, train_cells
 from ..cells.cells import Cell, Pieces, compress_pieces
-from ..compressor import Compressor, Passes
+from ..compressor import Compressor, Passes, name_of
 from ..plan import Plan
 from ..progress import Progress
-from ..recipes import Recipe
 from ..variants import Probe, training_record
 from .compare_cells import compare
 from .recover import training_settings
@@ -61,7 +60,7 @@ def retrain_cells(
     for compressor, of, trained in zip(compressors, members, done.cells, strict=True):
         compressor.replace(
             {
-                passes: Compressed(model=trained[_name(passes)], steps=steps)
+                passes: Compressed(model=trained[name_of(passes)], steps=steps)
                 for passes, steps in of.items()
             },
             how,
@@ -79,19 +78,11 @@ def _paired(
     return zip(pieces.cells, compressors, strict=True)
 
 
-def _floats(recipe: Recipe) -> Passes:
-    return tuple(each for each in recipe.passes if not each.rounds_weights)
-
-
-def _name(passes: Passes) -> str:
-    return " ".join(map(repr, passes))
-
-
 def _members(
     cells: Sequence[Cell], compressor: Compressor
 ) -> Iterator[tuple[Passes, tuple[Step, ...]]]:
     """What passes make of a piece before any rounding, where they change it."""
-    for passes in dict.fromkeys(_floats(cell.recipe) for cell in cells):
+    for passes in dict.fromkeys(cell.recipe.float_passes for cell in cells):
         steps = compressor.compress(passes).steps
         decisions = [decision for step in steps for decision in step.decisions]
         if not all(isinstance(decision, Kept) for decision in decisions):
@@ -134,7 +125,7 @@ def _train(
     return train_cells(
         plan.model,
         pieces.dense,
-        [{_name(passes): steps for passes, steps in of.items()} for of in members],
+        [{name_of(passes): steps for passes, steps in of.items()} for of in members],
         data,
         apart,
         _settings(plan),
@@ -165,7 +156,7 @@ def _with_training(
         dense=pieces.dense,
         cells=tuple(
             tuple(
-                replace(cell, training=record) if _floats(cell.recipe) in of else cell
+                replace(cell, training=record) if cell.recipe.float_passes in of else cell
                 for cell in cells
             )
             for cells, of in zip(pieces.cells, members, strict=True)

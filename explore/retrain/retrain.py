@@ -193,9 +193,7 @@ def _compress(request: RetrainRequest, inputs: Inputs) -> tuple[Compressed, tupl
     recipe, data = inputs.recipe, inputs.data
     order = np.random.default_rng(request.settings.seed).permutation(len(data))
     calibration = data.take(order[:CALIBRATION_SAMPLES])
-    made = run(
-        inputs.model, [each for each in recipe.passes if not each.rounds_weights], calibration
-    )
+    made = run(inputs.model, recipe.float_passes, calibration)
     aware = (each for each in recipe.passes if each.trains_under_rounding)
     quantize = next(aware, Quantize())
     return made, quantize.plan(made.model, calibration) if request.aware else ()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...errors import AdaspringError
 from ...passes import Compressed
 from ...training import find_loss, train_together
-from ..compressor import Compressor, Passes
+from ..compressor import Compressor, Passes, name_of
 from ..plan import Plan
 from ..progress import Progress
 from ..recipes import Recipe
@@ -27,14 +27,14 @@ def train_recipes(
     assert data is not None, "and with training data"
     made: dict[Passes, Compressed] = {}
     for recipe in recipes:
-        floats = tuple(each for each in recipe.passes if not each.rounds_weights)
+        floats = recipe.float_passes
         try:
             made |= {floats: compressor.compress(floats)} if floats else {}
         except AdaspringError:
             continue
     if not made:
         return
-    named = {" ".join(map(repr, floats)): floats for floats in made}
+    named = {name_of(floats): floats for floats in made}
     trained = train_together(
         dense,
         {name: made[floats].steps for name, floats in named.items()},

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ....library.native.ffi import Tensor, tvm_ffi
-from ....library.tensors import to_tensor
+from ....library.native.ffi import tvm_ffi
+from ....library.tensors import run_in_turn, to_tensor
 from ....library.weights import Array
 from ..description import RUN_CHAIN_FUNCTION, TIME_CHAIN_FUNCTION
 
@@ -41,7 +41,7 @@ class _Chains:
         samples, calls, found = self._read(file), _calls(parts), []
         end_s = time.monotonic() + seconds
         for index in range(start, end):
-            outputs = _call(calls, [to_tensor(value[index]) for value in samples])
+            outputs = run_in_turn(calls, [to_tensor(value[index]) for value in samples])
             found.append([np.from_dlpack(tensor) for tensor in outputs])
             if time.monotonic() >= end_s:
                 break
@@ -59,11 +59,11 @@ class _Chains:
         inputs = [to_tensor(value[0]) for value in self._read(file)]
         warm = time.monotonic() + warm_s
         while time.monotonic() < warm:
-            _call(calls, inputs)
+            run_in_turn(calls, inputs)
         for _ in range(calls_count):
             time.sleep(apart_s)
             start = time.perf_counter()
-            _call(calls, inputs)
+            run_in_turn(calls, inputs)
             times.append(1e3 * (time.perf_counter() - start))
         return json.dumps(times)
 
@@ -80,11 +80,3 @@ _Calls = Sequence[tuple[Callable[..., Any], Any]]
 def _calls(parts: Sequence[Any]) -> _Calls:
     pairs = zip(parts[::2], parts[1::2], strict=True)
     return [(machine["main"], weights) for machine, weights in pairs]
-
-
-def _call(calls: _Calls, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
-    """As an app's `Executable` does."""
-    for main, weights in calls:
-        result = main(*inputs, weights)
-        inputs = (result,) if isinstance(result, tvm_ffi.Tensor) else result
-    return inputs
