@@ -44,9 +44,7 @@ def _along(panel: Any, played: Sequence[Moment], deadlines_ms: np.ndarray, adapt
         )
     panel.step(hours, deadlines_ms, where="post", color="black", label="deadline")
     for each in adapting:
-        panel.step(
-            hours, np.percentile(each.ms, 90, axis=1), where="post", label=each.name, alpha=0.8
-        )
+        panel.step(hours, each.p90_ms(), where="post", label=each.name, alpha=0.8)
     panel.set(xlabel="hour (red: another process on one, on every core)", ylabel="p90 of calls, ms")
     panel.set_yscale("log")
     for axis in (panel.yaxis.set_major_formatter, panel.yaxis.set_minor_formatter):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from itertools import cycle
@@ -22,6 +23,10 @@ from adaspring.library.loader import Library
 from adaspring.library.net import Net, Switch
 
 THREADS, SAMPLES, SEGMENTS, CONTEXTS = 4, 32, 4, 2_000
+
+PAUSE_S = 1e-4
+"""Between adapts. Without it calls starve: NumPy gives up the interpreter's lock for microseconds
+at a time, and each time CPython has the threads that wait for it begin to wait anew."""
 
 
 class Answer(NamedTuple):
@@ -96,6 +101,7 @@ def busy_calls(
         thread.start()
     for context in cycle(asked):
         switches.append(net.adapt(context))
+        time.sleep(PAUSE_S)
         if not any(thread.is_alive() for thread in threads):
             break
     sys.setswitchinterval(usual_s)

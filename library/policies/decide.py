@@ -18,11 +18,15 @@ from .settle import Judge, settle
 
 @dataclass(frozen=True)
 class Wish:
-    """What a policy wants in a context: how it judges, in words too, and the energy for a call."""
+    """What a policy wants in a context: how it judges, in words too, and the energy for a call.
+
+    `latency_margin_ratio` is the share of the latency's limit to keep free where something can.
+    """
 
     judge: Judge
     why: str
     energy_limit_mj: float | None = None
+    latency_margin_ratio: float = 0.0
 
 
 class Decider:
@@ -66,7 +70,7 @@ class Decider:
         for name in unchecked:
             limits = limits.but(name, None)
         now = None if current is None else self._options.named(current, limits.goal())
-        chosen, note = settle(self._options, wish.judge, limits, now)
+        chosen, note = settle(self._options, wish.judge, self._with_margin(limits, wish), now)
         missed = tuple(self._miss(name, limits, chosen) for name in limits.broken_by(chosen))
         return Decision(
             variant=self._options.name(chosen),
@@ -76,6 +80,20 @@ class Decider:
             missed=missed,
             predicted=self._predicted(chosen),
         )
+
+    def _with_margin(self, limits: Limits, wish: Wish) -> Limits:
+        """Return limits that keep the wished share of the latency's free, where something can.
+
+        The margin gives way before any limit does, but for the metric's floor.
+        """
+        if limits.latency is None or wish.latency_margin_ratio == 0.0:
+            return limits
+        tighter = limits.but("latency", limits.latency * (1.0 - wish.latency_margin_ratio))
+        if wish.judge.pick(tighter) is not None:
+            return tighter
+        if wish.judge.pick(limits) is not None or limits.metric is None:
+            return limits
+        return tighter if wish.judge.pick(tighter.but("metric", None)) is not None else limits
 
     def _miss(self, name: Quantity, limits: Limits, chosen: Option) -> Miss:
         limit, figure = getattr(limits, name), chosen.figure(name)

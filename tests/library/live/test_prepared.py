@@ -91,7 +91,7 @@ def test_a_variant_that_turns_out_slower_is_demoted_and_the_others_are_not():
     assert app.chosen() == "small"
     app.call("small", 1.0)
     assert app.chosen() == "small"
-    assert app.chosen(Context(latency_budget_ms=11.0)) == "best"
+    assert app.chosen(Context(latency_budget_ms=11.5)) == "best"
 
 
 def test_a_machine_that_is_faster_than_the_recorded_one_runs_more():

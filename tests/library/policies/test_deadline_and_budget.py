@@ -44,6 +44,27 @@ def test_a_deadline_that_cannot_be_met_is_missed_by_as_little_as_can_be():
     assert (decision.missed[0].amount, decision.missed[0].ratio) == (1.0, 1.0)
 
 
+def test_a_tenth_of_the_deadline_is_kept_free_where_something_can():
+    assert in_time(latency_budget_ms=10.9).variant == "middle"  # best takes 10 ms
+    assert in_time(latency_budget_ms=11.2).variant == "best"
+    assert choose(Deadline(margin_ratio=0), THREE, Context(latency_budget_ms=10)).variant == "best"
+
+
+def test_the_margin_gives_way_before_any_limit_but_the_floor():
+    just = in_time(latency_budget_ms=2.1)  # small takes 2 ms
+    assert (just.variant, just.relaxed) == ("small", ())
+    floor = in_time(latency_budget_ms=10.5, metric_floor=0.97)  # best alone holds it
+    assert (floor.variant, floor.relaxed) == ("best", ())
+    neither = in_time(latency_budget_ms=10.5, metric_floor=0.999)
+    assert (neither.variant, neither.relaxed) == ("middle", ("metric",))
+
+
+@pytest.mark.parametrize("margin", [-0.1, 1.1, math.nan, "a tenth"])
+def test_a_margin_that_is_no_share_is_refused(margin):
+    with pytest.raises(UsageError, match=r"margin_ratio is .*for example 0\.1 for a tenth"):
+        Deadline(margin_ratio=margin)
+
+
 HOUR = {"time_left_s": 3600.0, "calls_per_s": 10.0}
 
 

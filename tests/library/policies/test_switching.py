@@ -136,7 +136,7 @@ def offer_of_cells(rng):
 # What runs is left all the same where it should be
 
 
-@pytest.mark.parametrize("policy", [Balanced(), Deadline()], ids=repr)
+@pytest.mark.parametrize("policy", [Balanced(), Deadline(margin_ratio=0.0)], ids=repr)
 def test_what_breaks_a_constraint_that_can_be_met_is_left_at_once(policy):
     decide = policy.prepare(spaces(THREE))
     assert decide(Context(latency_budget_ms=9.99), "best").variant == "middle"
