@@ -6,10 +6,11 @@ Source  A. Graves et al., Connectionist Temporal Classification, ICML 2006 (the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from rapidfuzz.distance import Levenshtein
 
 from ..errors import DataError
 from ..frontend.targets import Targets, describe_targets
@@ -41,7 +42,7 @@ def character_error_rate(outputs: Any, targets: np.ndarray) -> float:
     """Edits that turn what was read into the targets, of all samples, over the targets' lengths."""
     first = outputs[0] if isinstance(outputs, tuple) else outputs
     wanted = [_characters(row) for row in targets]
-    edits = sum(map(edit_distance, map(read_best_path, first), wanted))
+    edits = sum(map(Levenshtein.distance, map(read_best_path, first), wanted))
     return edits / sum(map(len, wanted)) if any(wanted) else float("nan")
 
 
@@ -51,16 +52,6 @@ def read_best_path(output: np.ndarray) -> list[int]:
     chosen = steps.argmax(axis=-1) if output.dtype.kind == "f" else np.atleast_1d(steps)
     changes = np.flatnonzero(np.diff(chosen, prepend=-1))
     return [int(number) for number in chosen[changes] if number != BLANK]
-
-
-def edit_distance(ours: Sequence[int], theirs: Sequence[int]) -> int:
-    """How many insertions, deletions and replacements turn one into the other, at least."""
-    row = list(range(len(theirs) + 1))
-    for i, mine in enumerate(ours, 1):
-        before, row[0] = row[0], i
-        for j, wanted in enumerate(theirs, 1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (mine != wanted))
-    return row[-1]
 
 
 def _characters(row: Iterable[Any]) -> list[int]:

@@ -7,13 +7,14 @@ from the float network.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...frontend.data import Dataset
 from ...ir.model import Model
+from ...passes import Step
 from ...reference.executor import evaluate
 from ..gate import tolerance_ratio
 from ..variants import Probe, Variant, agreement_ratio
@@ -34,32 +35,52 @@ class Apart:
 def apart(model: Model, variant: Variant, probe: Probe, outputs: Sequence[np.ndarray]) -> Apart:
     """Compare outputs for the first samples of the probe with the variant's reference.
 
-    `model` is the network with nothing compressed. Rounding is an excuse up to the largest change
-    that it makes to the reference's own outputs, and where the outputs are, in the mean square, no
-    farther from the reference than rounding moved it. What was trained has no float counterpart.
+    `model` is the network with nothing compressed. What was trained has no float counterpart.
     """
+
+    def floats() -> Sequence[np.ndarray] | None:
+        if variant.training is not None or not any(map(_rounds, variant.steps)):
+            return None
+        if all(map(_rounds, variant.steps)):
+            return _first(probe.dense_outputs, outputs)
+        inputs = tuple(value[: len(outputs[0])] for value in probe.inputs)
+        return evaluate(unrounded(model, variant.steps), Dataset(inputs=inputs))
+
     reference = _first(variant.outputs, outputs)
+    return excused(outputs, reference, tolerance_ratio(variant.model), floats)
+
+
+def excused(
+    outputs: Sequence[np.ndarray],
+    reference: Sequence[np.ndarray],
+    allowed_ratio: float,
+    floats: Callable[[], Sequence[np.ndarray] | None],
+) -> Apart:
+    """Compare outputs with the reference's, whose network gives `floats` where nothing is rounded.
+
+    Rounding is an excuse up to the largest change that it makes to the reference's own outputs, and
+    where the outputs are, in the mean square, no farther from the reference than rounding moved it.
+    """
     ratio = agreement_ratio(outputs, reference)
-    rounds = [step.settings.rounds_weights for step in variant.steps]
-    if ratio <= tolerance_ratio(variant.model) or not any(rounds) or variant.training is not None:
-        return Apart(ratio=ratio)
-    floats = _first(_unrounded(model, variant, probe, len(outputs[0])), outputs)
-    if not all(
-        _mean_square(ours, right) <= _mean_square(right, plain)
-        for ours, right, plain in zip(outputs, reference, floats, strict=True)
+    plain = None if ratio <= allowed_ratio else floats()
+    if plain is None or not all(
+        _mean_square(ours, right) <= _mean_square(right, floating)
+        for ours, right, floating in zip(outputs, reference, plain, strict=True)
     ):
         return Apart(ratio=ratio)
-    return Apart(ratio=ratio, rounding_ratio=agreement_ratio(floats, reference))
+    return Apart(ratio=ratio, rounding_ratio=agreement_ratio(plain, reference))
 
 
-def _unrounded(model: Model, variant: Variant, probe: Probe, count: int) -> Sequence[np.ndarray]:
-    """What the variant's network gives in the reference before its weights are rounded."""
-    before = [step for step in variant.steps if not step.settings.rounds_weights]
-    if not before:
-        return probe.dense_outputs
-    for step in before:
-        model = step.settings.apply(model, step.decisions)
-    return evaluate(model, Dataset(inputs=tuple(value[:count] for value in probe.inputs)))
+def unrounded(model: Model, steps: Sequence[Step]) -> Model:
+    """Return the network as the steps make it, but for those that round its weights."""
+    for step in steps:
+        if not _rounds(step):
+            model = step.settings.apply(model, step.decisions)
+    return model
+
+
+def _rounds(step: Step) -> bool:
+    return step.settings.rounds_weights
 
 
 def _first(values: Sequence[np.ndarray], like: Sequence[np.ndarray]) -> list[np.ndarray]:

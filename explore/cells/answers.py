@@ -10,6 +10,7 @@ import numpy as np
 from ...frontend.data import Dataset
 from ...library.evolve.space import Cells
 from ...reference.executor import evaluate
+from ..accuracy.rounding import unrounded
 from .cells import Pieces
 
 Arrays = tuple[np.ndarray, ...]
@@ -39,6 +40,19 @@ class Answers:
             model = self._pieces.cells[index][cells[index]].model
             values = evaluate(model, Dataset(inputs=values))
             self._keep(cells[: index + 1], values)
+        return values
+
+    def unrounded(self, cells: Cells, count: int) -> Arrays | None:
+        """Compute what it would give for the first samples were no cell's weights rounded.
+
+        None where that is not known: what was trained has no float counterpart.
+        """
+        chosen = [self._pieces.cells[index][cell] for index, cell in enumerate(cells)]
+        if any(cell.training is not None for cell in chosen):
+            return None
+        values = tuple(value[:count] for value in self._inputs)
+        for dense, cell in zip(self._pieces.dense, chosen, strict=True):
+            values = evaluate(unrounded(dense, cell.steps), Dataset(inputs=values))
         return values
 
     def _keep(self, begun: Cells, values: Arrays) -> None:

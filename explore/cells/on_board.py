@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -19,6 +20,7 @@ from ...library.pieces import composition as record
 from ...library.records import Cost
 from ...library.writer import write_library
 from ...targets import Board, null
+from ..accuracy.rounding import excused
 from ..assemble import ELSEWHERE, cell_parts, library_parts
 from ..board.code_jobs import CodeJob, build_all
 from ..board.site import Site
@@ -28,7 +30,6 @@ from ..gate import tolerance_ratio
 from ..measure.local import latency_of
 from ..plan import Plan
 from ..progress import Progress
-from ..variants import agreement_ratio
 from .affordable import MOST_UNCUT_RATIO
 from .cells import Cell
 from .compose import Composed
@@ -74,7 +75,7 @@ def compose_on_board(
         found = _run_there(composed, library, plan, site, work, progress)
     else:
         found = _run_elsewhere(composed, jobs, parts, plan, work, progress)
-    ratios = _check_outputs(composed, found)
+    agreements = _farthest(composed, _check_outputs(composed, found, site.at_hand))
     if found.times is not None:
         _check_cut(len(composed.pieces.dense), found.times.uncut_ratio)
     combinations = combination_records(composed, found, site)
@@ -88,7 +89,7 @@ def compose_on_board(
             "their cells tell: those that were measured run alone; a quieter machine tells more"
         )
     return replace(
-        _parts(composed, built, site.board, found.times, _agreements(composed, ratios, site)),
+        _parts(composed, built, site.board, found.times, agreements),
         metric=metric,
         latency=latency,
         combinations=combinations,
@@ -172,40 +173,36 @@ def _samples_count(composed: Composed, whole: VariantParts, combinations_count: 
     return min(len(composed.probe.inputs[0]), max(affordable, LEAST_SAMPLES))
 
 
-def _check_outputs(composed: Composed, ran: Ran) -> dict[Cells, float]:
+def _check_outputs(composed: Composed, ran: Ran, at_hand: bool) -> dict[Cells, Agreement]:
     """How far combinations are from the reference, none farther than it may be."""
-    ratios = {}
+    found = {}
     for cells, outputs in ran.outputs.items():
         wanted = [value[: len(outputs[0])] for value in composed.answers(cells)]
-        ratios[cells] = agreement_ratio(outputs, wanted)
-        allowed = _tolerance(composed, cells)
-        if not ratios[cells] <= allowed:
+        allowed = max(
+            tolerance_ratio(composed.pieces.cells[index][cell].model)
+            for index, cell in enumerate(cells)
+        )
+        floats = partial(composed.answers.unrounded, cells, len(outputs[0]))
+        there = excused(outputs, wanted, allowed, floats)
+        allowed = max(allowed, there.rounding_ratio)
+        if not there.ratio <= allowed:
             raise NotInPieces(
                 f"{composed.choices.name(cells)} differs from the reference by "
-                f"{ratios[cells]:.2g} of the largest value (tolerance {allowed:g})"
+                f"{there.ratio:.2g} of the largest value (tolerance {allowed:g})"
             )
-    return ratios
+        found[cells] = Agreement(
+            max_error_ratio=there.ratio,
+            tolerance_ratio=allowed,
+            reference="combinations that have it, operator by operator in torch float32",
+            ran="combinations that have it, on their board" if at_hand else ELSEWHERE,
+        )
+    return found
 
 
-def _tolerance(composed: Composed, cells: Cells) -> float:
-    return max(
-        tolerance_ratio(composed.pieces.cells[index][cell].model)
-        for index, cell in enumerate(cells)
-    )
-
-
-def _agreements(
-    composed: Composed, ratios: Mapping[Cells, float], site: Site
-) -> dict[str, Agreement]:
+def _farthest(composed: Composed, agreements: Mapping[Cells, Agreement]) -> dict[str, Agreement]:
     """Of each cell that was run, by name: the farthest of all combinations that have it."""
     found = dict[str, Agreement]()
-    for cells in sorted(ratios, key=ratios.__getitem__):
-        agreement = Agreement(
-            max_error_ratio=ratios[cells],
-            tolerance_ratio=_tolerance(composed, cells),
-            reference="combinations that have it, operator by operator in torch float32",
-            ran="combinations that have it, on their board" if site.at_hand else ELSEWHERE,
-        )
+    for cells, agreement in sorted(agreements.items(), key=lambda row: row[1].max_error_ratio):
         for index, cell in enumerate(cells):
             found[composed.pieces.cells[index][cell].name] = agreement
     return found

@@ -12,6 +12,7 @@ from ..manifest import Cost, Figure, Manifest, MetricFigure
 from ..pieces.spaces import composed_spaces
 from ..records import sign_of
 from .space import Floats, Segment, Space
+from .tails import even_tails
 
 _STANDARD_ERRORS = 3.92
 """A 95 % interval is so many standard errors wide."""
@@ -83,8 +84,14 @@ def _segment(names: Sequence[str], costs: Sequence[Cost], sign: float) -> Segmen
     return Segment(
         names=tuple(names),
         metric=sign * _column(costs, lambda cost: cost.metric),
-        latency_ms=_column(costs, lambda cost: cost.latency_p90_ms),
-        cold_latency_ms=_column(costs, lambda cost: cost.cold_latency_p90_ms),
+        latency_ms=even_tails(
+            _column(costs, lambda cost: cost.latency_p50_ms),
+            _column(costs, lambda cost: cost.latency_p90_ms),
+        ),
+        cold_latency_ms=even_tails(
+            _column(costs, lambda cost: cost.cold_latency_p50_ms),
+            _column(costs, lambda cost: cost.cold_latency_p90_ms),
+        ),
         energy_mj=_column(costs, lambda cost: cost.energy_mj),
         weights_bytes=_column(costs, lambda cost: cost.peak_memory_bytes),
         activations_bytes=np.zeros(len(costs)),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isnan, nan
 
-from ..evolve.space import BETWEEN
+import numpy as np
+
+from ..evolve.space import BETWEEN, Floats
+from ..evolve.tails import even_tails
 from ..manifest import Composition, Cost, Figure, Manifest
 
 _LEAST_MS, _MOST_MS = 1e-6, 1e9
@@ -57,9 +61,11 @@ def cell_name(segment: int, cell: str) -> str:
 
 
 def _costs(manifest: Manifest) -> Iterator[tuple[str, Recorded]]:
-    for variant in manifest.variants:
-        for shape, executable in enumerate(variant.executables):
-            yield name_at(variant.name, shape), _recorded(executable.cost)
+    for shape in range(len(manifest.signatures)):
+        variants = manifest.at(shape).variants
+        recorded = _recorded([variant.cost for variant in variants])
+        names = (name_at(variant.name, shape) for variant in variants)
+        yield from zip(names, recorded, strict=True)
     if manifest.composition is not None:
         yield from _cells(manifest.composition)
 
@@ -88,14 +94,19 @@ def _cells(composition: Composition) -> Iterator[tuple[str, Recorded]]:
             )
 
 
-def _recorded(cost: Cost) -> Recorded:
-    figures = {
-        "p50_ms": cost.latency_p50_ms,
-        "p90_ms": cost.latency_p90_ms,
-        "cold_p50_ms": cost.cold_latency_p50_ms,
-        "cold_p90_ms": cost.cold_latency_p90_ms,
-    }
-    return Recorded(**{name: f.value if f else None for name, f in figures.items()})
+def _recorded(costs: Sequence[Cost]) -> Iterator[Recorded]:
+    """Variants at one shape, with the tails that policies go by."""
+    hot_p50 = _column([cost.latency_p50_ms for cost in costs])
+    cold_p50 = _column([cost.cold_latency_p50_ms for cost in costs])
+    hot_p90 = even_tails(hot_p50, _column([cost.latency_p90_ms for cost in costs]))
+    cold_p90 = even_tails(cold_p50, _column([cost.cold_latency_p90_ms for cost in costs]))
+    for row in zip(hot_p50, hot_p90, cold_p50, cold_p90, strict=True):
+        p50, p90, cold50, cold90 = (None if isnan(ms) else float(ms) for ms in row)
+        yield Recorded(p50_ms=p50, p90_ms=p90, cold_p50_ms=cold50, cold_p90_ms=cold90)
+
+
+def _column(figures: Sequence[Figure | None]) -> Floats:
+    return np.array([nan if figure is None else figure.value for figure in figures])
 
 
 def _pair(p50_ms: float | None, p90_ms: float | None) -> tuple[float, float] | None:

@@ -8,6 +8,7 @@ from math import inf, nan
 import numpy as np
 
 from ..evolve.space import BETWEEN, Cells, Floats, Segment, Space
+from ..evolve.tails import even_tails
 from ..records import Cost, Figure
 from .composition import Combination, Composition, MetricPrediction
 from .composition import Segment as Piece
@@ -92,7 +93,10 @@ def _measured(
     if not chosen:
         return None
     rows = [_numbers(composition, each) for each in chosen]
-    hot = np.array([_value(each.latency_p90_ms) for each in chosen])
+    hot = even_tails(
+        np.array([_value(each.latency_p50_ms) for each in chosen]),
+        np.array([_value(each.latency_p90_ms) for each in chosen]),
+    )
     cold = composition.latency.cold_offset_ms if composition.latency else nan
     return Space(
         segments=(

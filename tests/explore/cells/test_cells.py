@@ -1,5 +1,7 @@
 """Each piece of a network gets the cells that change it; combinations run as one network does."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from adaspring.explore.recipes import DENSE, OF_PIECES, Recipe, find_recipes
 from adaspring.frontend.data import Dataset
 from adaspring.ir.layers import layers, macs_count
 from adaspring.ir.pieces.segments import crossings, join
+from adaspring.library.manifest import DecisionRecord
 from adaspring.passes import run
 from adaspring.passes.prune.prune import Prune
 from adaspring.passes.quantize.static import Quantize
@@ -27,6 +30,9 @@ RECIPES = (
     Recipe(name="int8", passes=(Quantize(),)),
     Recipe(name="nothing", passes=(Prune(keep_ratio=0.99, multiple_of=64),)),
 )
+
+
+TRAINED = DecisionRecord(pass_name="retrain", layer="all", action="changed", detail="five epochs")
 
 
 @pytest.fixture(scope="module")
@@ -130,3 +136,29 @@ def test_the_dense_combination_is_the_network(pieces):
     (right,) = evaluate(known(SmallResNet), given)
     dense = (0,) * len(pieces.counts)
     np.testing.assert_array_equal(Answers(pieces, given.inputs)(dense)[0], right)
+
+
+def test_what_a_combination_gives_unrounded_is_that_of_its_other_passes_alone():
+    model, calibration = known(SmallResNet), data(known(SmallResNet), 32)
+    recipes = (
+        DENSE,
+        Recipe(name="half", passes=(Prune(keep_ratio=0.5),)),
+        Recipe(name="int8", passes=(Quantize(),)),
+        Recipe(name="half-int8", passes=(Prune(keep_ratio=0.5), Quantize())),
+    )
+    found = make_cells(divide(model, 2), recipes, calibration, Silent())
+    answers = Answers(found, calibration.inputs)
+    names = [[cell.recipe.name for cell in cells] for cells in found.cells]
+
+    def cells(*chosen):
+        return tuple(each.index(name) for each, name in zip(names, chosen, strict=True))
+
+    for rounded, floats in (
+        (("half-int8", "dense"), ("half", "dense")),
+        (("int8", "half-int8"), ("dense", "half")),
+        (("half", "dense"), ("half", "dense")),
+    ):
+        (ours,) = answers.unrounded(cells(*rounded), 8)
+        np.testing.assert_array_equal(ours, answers(cells(*floats))[0][:8])
+    trained = tuple(tuple(replace(cell, training=TRAINED) for cell in each) for each in found.cells)
+    assert Answers(replace(found, cells=trained), calibration.inputs).unrounded((0, 1), 8) is None
