@@ -190,4 +190,4 @@ def _common(ratios: Ratios) -> float:
 
     A tail that is shorter than recorded tells of a noisy recording of one name, not of the others.
     """
-    return exp(ratios.common) * max(ratios.tail, 1.0)
+    return max(exp(ratios.common) * max(ratios.tail, 1.0), ratios.recent)

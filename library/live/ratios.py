@@ -18,8 +18,8 @@ Source  Kalman, Journal of Basic Engineering 82(1), 1960; means fade as in Uhlen
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from math import log, sqrt
+from collections.abc import Collection, Sequence
+from math import exp, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,8 @@ _FAR = 3.0  # deviations
 # Calls after which a name is no longer new, and all others together are known.
 _SETTLED_COUNT, _KNOWN_COUNT = 32, 48
 _TAIL_CALLS, _TAIL_WEIGHT, _TAIL_RANGE = 256, 32, (0.5, 8.0)
+# Other work takes turns of milliseconds: so long, and with so many calls, it shows as it is.
+_RECENT_S, _RECENT_CALLS = 0.03, (64, 256)
 
 
 class Ratios:
@@ -63,6 +65,8 @@ class Ratios:
         self._spread = _FIRST_SPREAD
         self._beyond: deque[float] = deque(maxlen=_TAIL_CALLS)
         self._tail: float | None = 1.0
+        self._recent: deque[tuple[float, float]] = deque(maxlen=_RECENT_CALLS[1])
+        self._recent_ratio: float | None = 0.0
         self._suspect = 0.0
         self._when_s: float | None = None
 
@@ -83,11 +87,23 @@ class Ratios:
         A standard error less, and with few calls nearer to 1.
         """
         if self._tail is None:
-            count = len(self._beyond)
-            found = sorted(self._beyond)[int(0.9 * count - 0.3 * sqrt(count))]
+            found, count = _percentile_90(self._beyond), len(self._beyond)
             least, most = _TAIL_RANGE
             self._tail = min(max(found ** (count / (count + _TAIL_WEIGHT)), least), most)
         return self._tail
+
+    @property
+    def recent(self) -> float:
+        """The 90th percentile of the last 30 ms over the recorded one; 0 of few calls.
+
+        The median follows other work from turn to turn; where many calls fit into one turn, a call
+        is late in the next. Without the names' own ratios, as `common`; a standard error less.
+        """
+        if self._recent_ratio is None:
+            last_s = self._recent[-1][0]
+            values = [value for end_s, value in self._recent if end_s >= last_s - _RECENT_S]
+            self._recent_ratio = _percentile_90(values) if len(values) >= _RECENT_CALLS[0] else 0.0
+        return self._recent_ratio
 
     def expect(self, stretch: float) -> None:
         """Take in what the app or a sensor says that other work stretches calls by.
@@ -122,6 +138,8 @@ class Ratios:
 
     def age(self, passed_s: float) -> None:
         """Let means go back to what is expected, and deviations grow."""
+        self._recent.clear()
+        self._recent_ratio = 0.0
         kept = np.exp(-passed_s / self._fades_s)
         self.mean[MOMENT] -= self._expected_moment
         self.mean *= kept
@@ -158,6 +176,9 @@ class Ratios:
         noise = _MEDIAN_VARIANCE * self._spread**2 / count + _FLOOR_DEVIATION**2
         self.fade(now_s)
         self._correct(log(middle), places, shares, noise)
+        expected = exp(float(shares @ self.mean[places + OWN])) * p90_over_p50
+        self._recent.extend([(now_s, value / expected) for value in measured])
+        self._recent_ratio = None
         self.calls_count[places] += count
 
     def _correct(self, middle: float, places: Places, shares: Floats, noise: float) -> None:
@@ -209,3 +230,9 @@ class Ratios:
         owned = places + OWN
         self.covariance[MOMENT, MOMENT] += shared * variance
         self.covariance[owned, owned] += (1.0 - shared) * variance / float(shares @ shares)
+
+
+def _percentile_90(values: Collection[float]) -> float:
+    """That of all calls such as these, less a standard error."""
+    count = len(values)
+    return sorted(values)[int(0.9 * count - 0.3 * sqrt(count))]

@@ -74,6 +74,25 @@ def test_a_machine_that_becomes_slower_is_noticed_within_50_calls_and_so_is_its_
     assert believed(live, "dense") == pytest.approx(1.0, rel=0.07)
 
 
+@pytest.mark.parametrize("learn_every", [8, 12, 25])
+def test_other_work_that_takes_turns_of_milliseconds_shows_whenever_one_asks(
+    live, clock, rng, learn_every
+):
+    """Calls of a quarter of a millisecond: 30 as recorded, 30 of 1.8 times as much, and so on."""
+    looks: list[float] = []
+    turns = np.where(np.arange(4000) // 30 % 2, 1.8, 1.0)
+    factors = turns * np.exp(rng.normal(0.0, 0.05, 4000))
+
+    def look() -> None:
+        looks.append(believed(live, "tiny"))
+
+    call(live, clock, ["tiny"], factors, learn_every=learn_every, tell=look)
+    least, most = np.percentile(looks[400 // learn_every :], [5, 95])
+    assert 1.5 < least < most < 2.2
+    call(live, clock, ["tiny"], noise(rng, 200))
+    assert believed(live, "tiny") == pytest.approx(1.0, rel=0.1)  # it has ended
+
+
 @pytest.mark.parametrize("learn_every", LEARN_EVERY)
 @pytest.mark.parametrize("seed", range(3))
 def test_late_calls_alone_raise_no_alarm(live, clock, learn_every, seed):
