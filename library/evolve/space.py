@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from itertools import pairwise
-from math import prod
+from math import nan, prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import UsageError
+from ..records import Figure, MetricFigure
 
 Floats = NDArray[np.float64]
 Cells = tuple[int, ...]
@@ -91,3 +93,8 @@ class Space:
         return BETWEEN.join(
             segment.names[cell] for segment, cell in zip(self.segments, cells, strict=True)
         )
+
+
+def column(figures: Iterable[Figure | MetricFigure | None]) -> Floats:
+    """Return recorded figures as an array of a segment, NaN where there is none."""
+    return np.array([nan if figure is None else figure.value for figure in figures])

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan, nan
 
 import numpy as np
 
-from ..manifest import Cost, Figure, Manifest, MetricFigure
+from ..manifest import Cost, Manifest, MetricFigure
 from ..pieces.spaces import composed_spaces
 from ..records import sign_of
-from .space import Floats, Segment, Space
+from .space import Segment, Space, column
 from .tails import even_tails
 
 _STANDARD_ERRORS = 3.92
@@ -83,24 +83,19 @@ def _segment(names: Sequence[str], costs: Sequence[Cost], sign: float) -> Segmen
     """Return the whole variants as the cells of one segment."""
     return Segment(
         names=tuple(names),
-        metric=sign * _column(costs, lambda cost: cost.metric),
+        metric=sign * column(cost.metric for cost in costs),
         latency_ms=even_tails(
-            _column(costs, lambda cost: cost.latency_p50_ms),
-            _column(costs, lambda cost: cost.latency_p90_ms),
+            column(cost.latency_p50_ms for cost in costs),
+            column(cost.latency_p90_ms for cost in costs),
         ),
         cold_latency_ms=even_tails(
-            _column(costs, lambda cost: cost.cold_latency_p50_ms),
-            _column(costs, lambda cost: cost.cold_latency_p90_ms),
+            column(cost.cold_latency_p50_ms for cost in costs),
+            column(cost.cold_latency_p90_ms for cost in costs),
         ),
-        energy_mj=_column(costs, lambda cost: cost.energy_mj),
-        weights_bytes=_column(costs, lambda cost: cost.peak_memory_bytes),
+        energy_mj=column(cost.energy_mj for cost in costs),
+        weights_bytes=column(cost.peak_memory_bytes for cost in costs),
         activations_bytes=np.zeros(len(costs)),
     )
-
-
-def _column(costs: Sequence[Cost], pick: Callable[[Cost], Figure | MetricFigure | None]) -> Floats:
-    picked = (pick(cost) for cost in costs)
-    return np.array([nan if figure is None else figure.value for figure in picked])
 
 
 def _scale(unit: str, plainest_metric: float) -> float:

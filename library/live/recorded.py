@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import isnan, nan
+from math import isnan
 
-import numpy as np
-
-from ..evolve.space import BETWEEN, Floats
+from ..evolve.space import BETWEEN, column
 from ..evolve.tails import even_tails
 from ..manifest import Composition, Cost, Figure, Manifest
 
@@ -96,17 +94,13 @@ def _cells(composition: Composition) -> Iterator[tuple[str, Recorded]]:
 
 def _recorded(costs: Sequence[Cost]) -> Iterator[Recorded]:
     """Variants at one shape, with the tails that policies go by."""
-    hot_p50 = _column([cost.latency_p50_ms for cost in costs])
-    cold_p50 = _column([cost.cold_latency_p50_ms for cost in costs])
-    hot_p90 = even_tails(hot_p50, _column([cost.latency_p90_ms for cost in costs]))
-    cold_p90 = even_tails(cold_p50, _column([cost.cold_latency_p90_ms for cost in costs]))
+    hot_p50 = column(cost.latency_p50_ms for cost in costs)
+    cold_p50 = column(cost.cold_latency_p50_ms for cost in costs)
+    hot_p90 = even_tails(hot_p50, column(cost.latency_p90_ms for cost in costs))
+    cold_p90 = even_tails(cold_p50, column(cost.cold_latency_p90_ms for cost in costs))
     for row in zip(hot_p50, hot_p90, cold_p50, cold_p90, strict=True):
         p50, p90, cold50, cold90 = (None if isnan(ms) else float(ms) for ms in row)
         yield Recorded(p50_ms=p50, p90_ms=p90, cold_p50_ms=cold50, cold_p90_ms=cold90)
-
-
-def _column(figures: Sequence[Figure | None]) -> Floats:
-    return np.array([nan if figure is None else figure.value for figure in figures])
 
 
 def _pair(p50_ms: float | None, p90_ms: float | None) -> tuple[float, float] | None:

@@ -7,9 +7,8 @@ from math import inf, nan
 
 import numpy as np
 
-from ..evolve.space import BETWEEN, Cells, Floats, Segment, Space
+from ..evolve.space import BETWEEN, Cells, Floats, Segment, Space, column
 from ..evolve.tails import even_tails
-from ..records import Cost, Figure
 from .composition import Combination, Composition, MetricPrediction
 from .composition import Segment as Piece
 
@@ -67,16 +66,16 @@ def _zeros(piece: Piece) -> Floats:
 
 def _segment(piece: Piece, metric: Floats, cold_ms: float) -> Segment:
     costs = [cell.cost for cell in piece.cells]
-    latency = _column(costs, lambda cost: cost.latency_p90_ms)
-    size = _column(costs, lambda cost: cost.size_bytes)
+    latency = column(cost.latency_p90_ms for cost in costs)
+    size = column(cost.size_bytes for cost in costs)
     return Segment(
         names=tuple(cell.name for cell in piece.cells),
         metric=metric,
         latency_ms=latency,
         cold_latency_ms=latency + cold_ms,
-        energy_mj=_column(costs, lambda cost: cost.energy_mj),
+        energy_mj=column(cost.energy_mj for cost in costs),
         weights_bytes=size,
-        activations_bytes=_column(costs, lambda cost: cost.peak_memory_bytes) - size,
+        activations_bytes=column(cost.peak_memory_bytes for cost in costs) - size,
     )
 
 
@@ -94,8 +93,8 @@ def _measured(
         return None
     rows = [_numbers(composition, each) for each in chosen]
     hot = even_tails(
-        np.array([_value(each.latency_p50_ms) for each in chosen]),
-        np.array([_value(each.latency_p90_ms) for each in chosen]),
+        column(each.latency_p50_ms for each in chosen),
+        column(each.latency_p90_ms for each in chosen),
     )
     cold = composition.latency.cold_offset_ms if composition.latency else nan
     return Space(
@@ -137,11 +136,3 @@ def _activations(space: Space, cells: Cells) -> float:
 def _metric(combination: Combination, sign: float) -> float:
     figure = combination.validation_metric
     return nan if figure is None else sign * figure.value
-
-
-def _value(figure: Figure | None) -> float:
-    return nan if figure is None else figure.value
-
-
-def _column(costs: Sequence[Cost], pick: Callable[[Cost], Figure | None]) -> Floats:
-    return np.array([_value(pick(cost)) for cost in costs])
