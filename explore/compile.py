@@ -22,9 +22,9 @@ from .accuracy.rounding import Apart
 from .assemble import library_of
 from .board.code_jobs import CodeJob, build_all
 from .board.farms import Farms, farms_of
-from .board.tuned_code import Network, order_code
+from .board.tuned_code import order_code
 from .cells.compose import Composed, compose, for_board
-from .cells.on_board import NotInPieces, compose_on_board
+from .cells.in_fewer import compose_affordably
 from .contenders import join_shapes, lost_on_test, make_contender, pass_gate
 from .gate import Contender
 from .measure.elsewhere import agreement_elsewhere
@@ -148,6 +148,7 @@ class _BoardWork:
     tuning: TuningReport | None
     jobs: tuple[tuple[CodeJob, ...], ...]
     cell_jobs: tuple[CodeJob, ...]
+    farms: Farms
 
 
 def _begin(
@@ -165,9 +166,7 @@ def _begin(
     suited = tuple(shape.only(chosen) for shape in shapes)
     whole = [variant for shape in suited for variant in shape.variants]
     composed = for_board(composed, board.site)
-    cells: tuple[Network, ...] = ()
-    if composed is not None:
-        cells = (*composed.pieces.every, *composed.forms)
+    cells = () if composed is None else composed.networks
     try:
         tuning, jobs = order_code(
             board.site, (*whole, *cells), plan.request.tuning, farms, progress
@@ -177,7 +176,9 @@ def _begin(
     count = len(chosen)
     by_shape = tuple(jobs[at : at + count] for at in range(0, len(whole), count))
     cell_jobs = jobs[len(whole) :]
-    return _BoardWork(board, start_s, suited, unsuited, composed, tuning, by_shape, cell_jobs)
+    return _BoardWork(
+        board, start_s, suited, unsuited, composed, tuning, by_shape, cell_jobs, farms
+    )
 
 
 def _finish(
@@ -217,7 +218,7 @@ def _write_library(
             [shape.built for shape in found],
             plan.request.pad,
         )
-        composition = _compose(plan, work, parts.variants[0], Path(name) / "pieces", progress)
+        composition = _compose(plan, work, parts.variants[0], Path(name), progress)
         manifest = write_library(folder, replace(parts, composition=composition))
     return BoardResult(
         plan=work.plan,
@@ -237,12 +238,9 @@ def _compose(
     """The network in pieces, where it was cut and that is worth it."""
     if work.composed is None:
         return None
-    site = work.plan.site
-    try:
-        return compose_on_board(work.composed, work.cell_jobs, whole, plan, site, folder, progress)
-    except NotInPieces as why:
-        progress.note(f"the network stays whole on {site.board.name}: {why}")
-        return None
+    alone, probe = replace(plan, boards=(work.plan,)), work.shapes[0].probe
+    cells = work.composed, work.cell_jobs
+    return compose_affordably(*cells, whole, alone, probe, work.farms, folder, progress)
 
 
 @dataclass(frozen=True)

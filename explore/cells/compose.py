@@ -24,7 +24,7 @@ from ..retrain.cells import retrain_cells
 from ..variants import Probe
 from .affordable import divide_affordably
 from .answers import Answers
-from .cells import Pieces, compress_pieces, compressors_of
+from .cells import Cell, Pieces, compress_pieces, compressors_of
 from .divide import divide
 from .forms import CellForm, forms_of
 
@@ -48,6 +48,11 @@ class Composed:
     answers: Answers
     probe: Probe
     forms: tuple[CellForm, ...] = ()
+
+    @property
+    def networks(self) -> tuple[Cell | CellForm, ...]:
+        """All that has code of its own."""
+        return (*self.pieces.every, *self.forms)
 
 
 def compose(plan: Plan, probe: Probe, progress: Progress) -> Composed | None:

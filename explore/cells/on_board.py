@@ -48,6 +48,10 @@ class NotInPieces(Exception):
     """Why a library does not offer its network in pieces."""
 
 
+class CutTooDear(NotInPieces):
+    """So many pieces cost too much time; fewer may not."""
+
+
 def compose_on_board(
     composed: Composed,
     jobs: Sequence[CodeJob],
@@ -62,8 +66,8 @@ def compose_on_board(
     `whole` is the plainest variant, against which cutting is held.
 
     Raises:
-        NotInPieces: cutting costs too much, pieces put together compute something else, or the
-            board is gone.
+        CutTooDear: so many pieces cost too much time.
+        NotInPieces: pieces put together compute something else, or the board is gone.
 
     """
     work.mkdir()
@@ -210,9 +214,9 @@ def _farthest(composed: Composed, agreements: Mapping[Cells, Agreement]) -> dict
 
 def _check_cut(count: int, uncut_ratio: float) -> None:
     if uncut_ratio > MOST_UNCUT_RATIO:
-        raise NotInPieces(
-            f"the {count} pieces take {uncut_ratio:.3f} of the time of the whole network (allowed "
-            f"{MOST_UNCUT_RATIO}); ask for fewer --segments"
+        raise CutTooDear(
+            f"{count} pieces, tuned, take {uncut_ratio:.3f} of the time of the whole (allowed "
+            f"{MOST_UNCUT_RATIO})"
         )
 
 

@@ -159,6 +159,36 @@ def test_a_cut_that_costs_too_much_is_not_made_and_said(tmp_path, monkeypatch):
     assert any("stays whole" in note for note in progress.notes)
 
 
+def test_where_so_many_pieces_cost_too_much_once_tuned_there_are_fewer(tmp_path, monkeypatch):
+    def dear(count, uncut_ratio):
+        if count > 2:
+            raise on_board.CutTooDear(f"{count} pieces, tuned, take 1.200")
+
+    monkeypatch.setattr(on_board, "_check_cut", dear)
+    progress = Notes()
+    with any_cut_allowed():
+        manifest = compiled(tmp_path, progress, segments=4)
+    (note,) = (note for note in progress.notes if note.endswith(": fewer"))
+    assert "3 pieces, tuned, take 1.200" in note
+    assert len(manifest.composition.segments) == 2
+    x, y = lights(50, 4)
+    with adaspring.load(tmp_path / "net.lib") as opened:
+        net = opened.open("int8/pruned-half")
+        assert (np.concatenate([net(sample[None]) for sample in x]).argmax(1) == y).mean() > 0.9
+
+
+def test_where_even_two_pieces_cost_too_much_once_tuned_the_network_stays_whole(
+    tmp_path, monkeypatch
+):
+    progress = Notes()
+    with any_cut_allowed():
+        monkeypatch.setattr(on_board, "MOST_UNCUT_RATIO", 0.01)
+        manifest = compiled(tmp_path, progress, segments=2)
+    assert manifest.composition is None
+    assert any("2 pieces, tuned, take" in note for note in progress.notes)
+    assert any("stays whole" in note for note in progress.notes)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
