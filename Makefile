@@ -13,7 +13,7 @@ demo: $(VENV)/demo system
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 test: check
-	@sh scripts/system_packages.sh chromium
+	@sh scripts/system_packages.sh chromium oclgrind pocl-opencl-icd
 	$(PYTEST)
 
 test-fast: check
@@ -64,4 +64,4 @@ $(VENV)/dev: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo-out build *.egg-info library/native/*.so
+	rm -rf $(VENV) demo-out build *.egg-info library/native/*.so library/opencl/*.so

@@ -1,4 +1,4 @@
-"""Find the packages, which setuptools cannot where the root is one, and compile the thread pool."""
+"""Find the packages, which setuptools cannot where the root is one, and compile the native code."""
 
 import os
 import runpy
@@ -12,6 +12,11 @@ from setuptools.command.build_py import build_py
 from setuptools.errors import CompileError
 
 POOL = runpy.run_path("library/native/build.py")
+OPENCL = runpy.run_path("library/opencl/build.py")
+NATIVE = {  # the functions that compile, the variable that names a compiler, the compiler
+    "pool": (POOL, "CC", "cc"),
+    "runtime": (OPENCL, "CXX", "c++"),
+}
 
 
 class Modules(build_py):
@@ -23,18 +28,20 @@ class Modules(build_py):
         return [row for row in found if row[:2] != ("adaspring", "setup")]
 
 
-class Pool(build_ext):
-    """Compile the pool as the package does where it comes without: it is no module of Python's."""
+class Native(build_ext):
+    """Compile as the package does where it comes without: these are no modules of Python's."""
 
     def get_ext_filename(self, fullname: str) -> str:
-        """Return the path of the compiled pool in the package."""
-        return str(Path(*fullname.split(".")).with_name(POOL["file_name"]()))
+        """Return the path of the compiled file in the package."""
+        made, _, _ = NATIVE[fullname.rpartition(".")[2]]
+        return str(Path(*fullname.split(".")).with_name(made["file_name"]()))
 
     def build_extension(self, ext: Extension) -> None:
         """Compile; where that fails setuptools says so, and it is compiled when first used."""
         folder = Path(self.get_ext_fullpath(ext.name)).parent
+        made, variable, compiler = NATIVE[ext.name.rpartition(".")[2]]
         try:
-            POOL["build"](os.environ.get("CC", "cc"), folder)
+            made["build"](os.environ.get(variable, compiler), folder)
         except (OSError, subprocess.SubprocessError) as error:
             raise CompileError(str(error)) from error
 
@@ -54,7 +61,12 @@ setup(
             "adaspring.library.native.pool",
             ["library/native/pool.c", "library/native/arena.c"],
             optional=True,
-        )
+        ),
+        Extension(
+            "adaspring.library.opencl.runtime",
+            [f"library/opencl/{source.name}" for source in OPENCL["SOURCES"]],
+            optional=True,
+        ),
     ],
-    cmdclass={"bdist_wheel": Wheel, "build_ext": Pool, "build_py": Modules},
+    cmdclass={"bdist_wheel": Wheel, "build_ext": Native, "build_py": Modules},
 )

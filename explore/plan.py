@@ -18,11 +18,12 @@ from ..frontend.data import Dataset, Splits, count_shared, split_apart
 from ..ir.model import Model
 from ..ir.quantized_layers import is_quantized
 from ..library.manifest import DecisionRecord
+from ..library.opencl import plugin as opencl
 from ..library.streams.pairs import pair_states
 from ..library.writer import check_replaceable, check_room
 from ..metrics import Metric, resolve
 from ..passes import Compressed
-from ..targets import Board
+from ..targets import Board, is_this_machine
 from .board.site import Site, find_site
 from .compressor import Compressor
 from .measure.layer_times import with_layer_times
@@ -190,6 +191,11 @@ def find_obstacle(board: Board) -> str | None:
     """Say why code for a board cannot be built on this machine, or None."""
     if board.device == "cuda" and (reason := cuda.available()) is not None:
         return f"{board.name}: {reason}"
+    if board.device == "opencl" and is_this_machine(board):
+        try:
+            opencl.start(board.target, board.name)
+        except AdaspringError as error:
+            return str(error)
     if (unknown := unknown_processor(board)) is not None:
         return f"{board.name}: {unknown}"
     try:

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -28,6 +28,8 @@ from .native import arena, pool
 from .native import build as pool_build
 from .native.ffi import tvm_ffi
 from .native.turns import LOAD_CODE, Turn
+from .opencl import build as opencl_build
+from .opencl import plugin as opencl
 from .reader import LibraryFolder
 
 ROAMING = Affinity()
@@ -64,6 +66,7 @@ def load_runtime(folder: LibraryFolder | None, manifest: Manifest) -> None:
 
     Raises:
         RuntimeMissing: it is in neither place, or the installed one has another version.
+        WrongBoard: it is for a GPU that is not here.
 
     """
     with _loading:
@@ -71,6 +74,8 @@ def load_runtime(folder: LibraryFolder | None, manifest: Manifest) -> None:
             _open(folder, manifest, manifest.runtime)
         _load_pool(folder, manifest)
         device = manifest.board.device
+        if device == "opencl":
+            _load_opencl(folder, manifest)
         if device == "cpu" or _has(f"device_api.{device}"):
             return
         name = f"libtvm_runtime_{device}.so"
@@ -252,15 +257,28 @@ def _open(
 
 def _load_pool(folder: LibraryFolder | None, manifest: Manifest) -> None:
     """Take the thread pool that the library brings, unless this process or package has one."""
-    if folder is None or pool.is_loaded() or pool.prebuilt() is not None:
-        return
-    packed = f"{RUNTIME_FOLDER}/{pool_build.file_name()}"
+    if not pool.is_loaded() and pool.prebuilt() is None:
+        _load_packed(folder, manifest, pool_build.file_name(), pool.load)
+
+
+def _load_opencl(folder: LibraryFolder | None, manifest: Manifest) -> None:
+    """Take the OpenCL runtime that the library brings, unless this process or package has one."""
+    if not opencl.is_loaded() and opencl.compiled() is None:
+        _load_packed(folder, manifest, opencl_build.file_name(), opencl.load)
+    opencl.start(manifest.board.target, manifest.board.name)
+
+
+def _load_packed(
+    folder: LibraryFolder | None, manifest: Manifest, name: str, load: Callable[[str], None]
+) -> None:
+    """Load a file of the library's runtime, verified, where it has one of that name."""
+    packed = f"{RUNTIME_FOLDER}/{name}"
     record = next((record for record in manifest.files if record.path == packed), None)
-    if record is None:
+    if folder is None or record is None:
         return
     folder.verify((record,))
     with folder.open(record) as file:
-        pool.load(_fresh_name(file.fileno()))
+        load(_fresh_name(file.fileno()))
 
 
 def _has(function: str) -> bool:

@@ -4,10 +4,11 @@
 packages=""
 command -v ld >/dev/null || packages="$packages binutils"
 command -v aarch64-linux-gnu-ld >/dev/null || packages="$packages binutils-aarch64-linux-gnu"
-command -v aarch64-linux-gnu-gcc >/dev/null || packages="$packages gcc-aarch64-linux-gnu"
+command -v aarch64-linux-gnu-g++ >/dev/null || packages="$packages g++-aarch64-linux-gnu"
 command -v espeak-ng >/dev/null || packages="$packages espeak-ng"
 for package in "$@"; do
-    command -v "$package" >/dev/null || packages="$packages $package"
+    command -v "$package" >/dev/null || dpkg -s "$package" >/dev/null 2>&1 ||
+        packages="$packages $package"
 done
 [ -z "$packages" ] && exit 0
 if ! command -v apt-get >/dev/null || [ "$(id -u)" -ne 0 ]; then

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import BoardError
 from .board import Board
-from .detect import host, null
+from .detect import host, host_opencl, null
 from .h200 import H200
 from .jetson_orin import JETSON_ORIN
 from .raspberry_pi_4 import RASPBERRY_PI_4
@@ -16,7 +16,7 @@ from .rock_5b import ROCK_5B, ROCK_5B_MALI
 from .toml_board import load_board
 
 BOARDS = (RASPBERRY_PI_4, RASPBERRY_PI_5, ROCK_5B, ROCK_5B_MALI, JETSON_ORIN, H200)
-DETECTED = (("host", host), ("null", null))
+DETECTED = (("host", host), ("host-opencl", host_opencl), ("null", null))
 
 
 def names() -> tuple[str, ...]:

@@ -1,4 +1,7 @@
-"""The machine underneath as a board: `host` with all it can do, `null` as one generic core."""
+"""The machine underneath as a board.
+
+`host` with all that its processor can do, `host-opencl` its OpenCL device, `null` one generic core.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,13 @@ from collections.abc import Set
 from pathlib import Path
 from typing import Any, cast
 
+from msgspec import structs
+
 from ..errors import BoardError
 from .board import Architecture, Board
 from .energy import IDLE_NOT_COUNTED, TABLE_SOURCES, table_model
 from .machine import Machine, read_machine
+from .opencl import OPENCL_LIMITS
 from .x86 import llvm_cpu
 
 _ARCHITECTURES = {"x86_64": "x86_64", "AMD64": "x86_64", "aarch64": "aarch64", "arm64": "aarch64"}
@@ -42,6 +48,27 @@ def host(root: Path = Path("/")) -> Board:
         cpu_features=features,
         rpc_key="host",
         **_common(architecture, machine),
+    )
+
+
+def host_opencl(root: Path = Path("/")) -> Board:
+    """Return this machine's first OpenCL device, by limits that every GPU keeps, unseen.
+
+    A reduction in warps of one thread has no barrier inside a branch, as on Mali.
+    """
+    here = host(root)
+    return structs.replace(
+        here,
+        name="host-opencl",
+        description="this machine's OpenCL device, driven by its processor",
+        target={**OPENCL_LIMITS, "host": here.target},
+        device="opencl",
+        rpc_key="host-opencl",
+        sources={
+            **here.sources,
+            "target": "256 threads in a work-group and 32 KiB of local memory, which all known "
+            "GPUs have; the processor: detected, flags of /proc/cpuinfo",
+        },
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .board import Board
 from .cortex import CORTEX_A76_FEATURES, CORTEX_A76_SOURCE
 from .energy import IDLE_NOT_COUNTED, TABLE_SOURCES, table_model
+from .opencl import OPENCL_LIMITS
 
 _RK3588 = "Rockchip RK3588 datasheet, section 1.2"
 _MALI = "OpenCL's device report (clinfo) of Mali-G610 r0p0, RK3588"
@@ -39,21 +40,10 @@ ROCK_5B = Board(
     },
 )
 
-# A warp of one thread makes TVM put a barrier between all steps of a reduction, outside of any
-# branch. With 16, the true width, its barriers stand inside `if (local_id < 16)`: that is undefined
-# in OpenCL, and reductions may come out wrong.
 ROCK_5B_MALI = Board(
     name="rock-5b-mali",
     description="Radxa Rock 5B, 8 GB: Mali-G610 MP4 of RK3588 through OpenCL 3.0",
-    target={
-        "kind": "opencl",
-        "device": "mali",
-        "max_threads_per_block": 256,
-        "max_num_threads": 256,
-        "max_shared_memory_per_block": 32 * 2**10,
-        "thread_warp_size": 1,
-        "host": _HOST,
-    },
+    target={**OPENCL_LIMITS, "device": "mali", "host": _HOST},
     device="opencl",
     architecture="aarch64",
     core_count=4,

@@ -25,13 +25,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory) -> Iterator[None]:
-    """Schedules that tests measure stay out of the user's; emulated boards are built once."""
-    boards = cache_folder() / "boards"
-    boards.mkdir(parents=True, exist_ok=True)
+    """Schedules that tests measure stay out of the user's; what is built is built once."""
+    shared = [cache_folder() / name for name in ("boards", "native")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         cache_folder().mkdir()
-        (cache_folder() / "boards").symlink_to(boards)
+        for folder in shared:
+            folder.mkdir(parents=True, exist_ok=True)
+            (cache_folder() / folder.name).symlink_to(folder)
         yield
 
 

@@ -1,6 +1,6 @@
 """What apps need beside a variant's code, for a board's architecture, to be packed into libraries.
 
-TVM's runtime with its licence, and the thread pool.
+TVM's runtime with its licence, the thread pool, and for OpenCL boards that runtime.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,7 +21,10 @@ from tvm.libinfo import find_libtvm_runtime
 from ...backends.rpc.emulator.wheels import download
 from ...errors import BoardError
 from ...files.replace import folder_beside
-from ...library.native import build, pool
+from ...library.native import build as pool_build
+from ...library.native import pool
+from ...library.opencl import build as opencl_build
+from ...library.opencl import plugin as opencl
 from ...targets import Board
 from ...targets.machine import cache_folder
 
@@ -31,39 +35,64 @@ _PATIENCE = ("--no-deps", "--retries", "1", "--timeout", "15")
 
 
 def runtime_files(board: Board) -> tuple[Path, ...]:
-    """libtvm_runtime, licence and notice for apps of a CPU board; none for GPUs.
+    """libtvm_runtime, licence and notice, and our own native code; none for CUDA.
 
     Of another architecture they come out of that one's wheel of the installed release: 95 MB,
     fetched by pip once, of which 3 MB are kept in the user's cache folder. Where it cannot be
     fetched a warning says what to install on the board, and the library does without.
     """
-    if board.device != "cpu":
+    if board.device == "cuda":
         return ()
     tvms = _tvms_files(board)
-    return (*tvms, *_pool_files(board)) if tvms else ()
+    if not tvms:
+        return ()
+    own = _pool_file(board)
+    if board.device == "opencl":
+        own += _opencl_file(board)
+    return (*tvms, *own)
 
 
-def _pool_files(board: Board) -> tuple[Path, ...]:
-    """The compiled thread pool, or nothing, with a warning that says what is missing."""
-    machine = board.architecture
-    if machine == platform.machine():
+def _pool_file(board: Board) -> tuple[Path, ...]:
+    if board.architecture == platform.machine():
         return (pool.path(),)
-    kept = cache_folder() / "native"
-    if (kept / build.file_name(machine)).is_file():
-        return (kept / build.file_name(machine),)
-    compiler = shutil.which(f"{machine}-linux-gnu-gcc")
+    return _cross_compiled("thread pool", pool_build.file_name, pool_build.build, "gcc", board)
+
+
+def _opencl_file(board: Board) -> tuple[Path, ...]:
+    if board.architecture == platform.machine():
+        return (opencl.path(),)
+    return _cross_compiled(
+        "OpenCL runtime", opencl_build.file_name, opencl_build.build, "g++", board
+    )
+
+
+def _cross_compiled(
+    what: str,
+    file_name: Callable[[str], str],
+    build: Callable[[str, Path, str], Path],
+    compiler: str,
+    board: Board,
+) -> tuple[Path, ...]:
+    """The code compiled for the board, or nothing, with a warning that says what is missing."""
+    machine, kept = board.architecture, cache_folder() / "native"
+    if (kept / file_name(machine)).is_file():
+        return (kept / file_name(machine),)
+    full = f"{machine}-linux-gnu-{compiler}"
     try:
-        if compiler is not None:
-            return (build.build(compiler, kept, machine),)
-        reason = f"{machine}-linux-gnu-gcc is not installed"
+        if (found := shutil.which(full)) is not None:
+            return (build(found, kept, machine),)
+        reason = f"{full} is not installed"
     except (OSError, subprocess.SubprocessError) as error:
         reason = str(error)
     _log.warning(
-        "%s: no thread pool is packed into its library (%s; Debian: gcc-%s-linux-gnu); the board "
-        "compiles it at first use, for which it needs gcc",
+        "%s: no %s is packed into its library (%s; Debian: %s-%s-linux-gnu); the board compiles it "
+        "at first use, for which it needs %s",
         board.name,
+        what,
         reason,
+        compiler,
         machine.replace("_", "-"),
+        compiler,
     )
     return ()
 

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
-import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import LibraryError, RuntimeMissing
-from ...targets.machine import cache_folder
 from .build import SOURCE, build, file_name
+from .compiled import C, find_or_compile
 from .ffi import tvm_ffi
 from .turns import LOAD_POOL, Turn
 
@@ -95,7 +92,7 @@ def _start(file: str) -> ctypes.PyDLL:
 
 def prebuilt() -> Path | None:
     """Return the pool that the package brings compiled, or None."""
-    file = SOURCE.parent / file_name()
+    file = _brought()
     return file if file.is_file() else None
 
 
@@ -106,26 +103,8 @@ def path() -> Path:
         RuntimeMissing: there is no C compiler, or it cannot compile the pool.
 
     """
-    if (found := prebuilt()) is not None:
-        return found
-    kept = cache_folder() / "native"
-    if (kept / file_name()).is_file():
-        return kept / file_name()
-    # by its full name first: where a processor is emulated, `cc` is the other one's
-    names = (os.environ.get("CC"), f"{platform.machine()}-linux-gnu-gcc", "cc", "gcc")
-    compiler = next(filter(None, (shutil.which(name) for name in names if name)), None)
-    if compiler is None:
-        raise RuntimeMissing(
-            "the thread pool is not compiled for this machine, and no C compiler (cc, gcc) is "
-            "here; install one (apt install gcc), or a wheel of adaspring for this machine, or "
-            "compile the library anew where gcc for this machine is: then it brings the pool"
-        )
-    try:
-        return build(compiler, kept)
-    except (OSError, subprocess.SubprocessError) as error:
-        said = getattr(error, "stderr", None) or str(error).encode()
-        last = said.decode(errors="replace").strip().splitlines()[-1:]
-        raise RuntimeMissing(
-            f"{compiler} cannot compile the thread pool into {kept}: {''.join(last)}; mend that, "
-            "or install a wheel of adaspring for this machine"
-        ) from error
+    return find_or_compile("thread pool", _brought(), build, C)
+
+
+def _brought() -> Path:
+    return SOURCE.parent / file_name()

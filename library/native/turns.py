@@ -15,7 +15,7 @@ import threading
 from weakref import WeakSet
 
 # In the order in which one thread takes them; it takes no two of one kind.
-KINDS = SWITCH_VARIANT, LOAD_VARIANT, LOAD_CODE, RUN, LOAD_POOL = range(5)
+KINDS = SWITCH_VARIANT, LOAD_VARIANT, LOAD_CODE, RUN, LOAD_POOL, LOAD_OPENCL = range(6)
 
 
 class Turn:

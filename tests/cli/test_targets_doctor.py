@@ -17,7 +17,7 @@ def test_all_boards_are_listed_and_this_machine_is_marked():
     boards = {board["name"]: board for board in answer("targets")["boards"]}
     assert tuple(boards) == targets.names()
     here = {name for name, board in boards.items() if board["is_this_machine"]}
-    assert here == {"host", "null"}
+    assert here == {"host", "host-opencl", "null"}
     assert all(name in adaspring("targets").stdout for name in boards)
 
 

@@ -14,9 +14,10 @@ from adaspring import targets
 from adaspring.explore.board import runtime
 from adaspring.library import reader, writer
 from adaspring.library.native import build
+from adaspring.library.opencl import build as opencl_build
 
 from ..support.libraries import parts
-from ..support.requirements import missing
+from ..support.requirements import missing, require_tool
 
 ELF_MACHINE = {"x86_64": 62, "aarch64": 183}  # e_machine in elf.h, bytes 18 and 19
 
@@ -75,6 +76,26 @@ def test_where_it_cannot_be_fetched_the_warning_says_what_to_install(cache, monk
     assert list((cache / "runtime").iterdir()) == []
 
 
-def test_a_gpus_runtime_is_not_packed(cache):
+def test_cudas_runtime_is_not_packed(cache):
     assert runtime.runtime_files(targets.find("h200")) == ()
-    assert runtime.runtime_files(targets.find("rock-5b-mali")) == ()
+
+
+@pytest.mark.slow
+def test_an_opencl_board_gets_its_runtime_compiled_for_it(cache):
+    require_tool("aarch64-linux-gnu-g++", "g++-aarch64-linux-gnu")
+    files = runtime.runtime_files(targets.find("rock-5b-mali"))
+    if not files:
+        missing("the package index cannot be reached")
+    assert machine_of(files[-1]) == ELF_MACHINE["aarch64"]
+    assert files[-1].name == opencl_build.file_name("aarch64")
+
+
+def test_without_a_compiler_for_the_board_a_warning_says_what_it_needs(cache, monkeypatch, caplog):
+    monkeypatch.setattr(runtime.shutil, "which", lambda _: None)
+    board = targets.find("rock-5b-mali")
+    with caplog.at_level(logging.WARNING):
+        files = runtime.runtime_files(board)
+    assert not [file for file in files if file.suffix == ".so" and "opencl" in file.name]
+    if files:
+        assert "no OpenCL runtime is packed into its library" in caplog.text
+        assert "Debian: g++-aarch64-linux-gnu" in caplog.text

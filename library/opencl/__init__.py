@@ -1,0 +1,1 @@
+"""OpenCL for TVM's runtime, in C++; the stock wheel has none."""

@@ -1,0 +1,142 @@
+"""OpenCL for TVM's runtime, which comes without: found or compiled, then loaded into this process.
+
+On a host every `import tvm` loads it, by TVM's entry point for back ends, if it is compiled
+already; an app loads it with a library that needs it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ...errors import RuntimeMissing, WrongBoard
+from ...targets.machine import cache_folder
+from ..native.compiled import CXX, find_or_compile
+from ..native.ffi import tvm_ffi
+from ..native.turns import LOAD_OPENCL, Turn
+from .build import FOLDER, TVM_RELEASE, build, file_name
+
+_ANY_FUNCTION = "adaspring.opencl.devices_count"
+_OPENCL = 4  # DLPack's kDLOpenCL
+_LIMITS = {"max_threads_per_block": 1, "max_shared_memory_per_block": 3}  # TVM's DeviceAttrKind
+_loading = Turn(LOAD_OPENCL)
+
+
+def load(file: str | None = None) -> None:
+    """Let this process's TVM run OpenCL, by a compiled file or the package's own; once.
+
+    TVM's runtime is loaded before.
+
+    Raises:
+        RuntimeMissing: it is not compiled and cannot be, or is for another release of TVM.
+
+    """
+    with _loading:
+        if is_loaded():
+            return
+        if file is None:
+            _check_release()
+            file = str(path())
+        try:
+            ctypes.CDLL(file)
+        except OSError as error:
+            raise RuntimeMissing(f"{file}: the OpenCL runtime cannot be loaded: {error}") from error
+        _function("set_program_folder")(str(cache_folder() / "opencl"))
+
+
+def autoload() -> None:
+    """Load what is there compiled for the installed TVM; say nothing where there is nothing.
+
+    TVM calls this whenever it is imported: no device is looked for.
+    """
+    if (there := compiled()) is not None and _installed().startswith(f"{TVM_RELEASE}."):
+        load(str(there))
+
+
+def compiled() -> Path | None:
+    """Return where the runtime is that was compiled for this machine, or None."""
+    places = (_brought(), cache_folder() / "native" / file_name())
+    return next((file for file in places if file.is_file()), None)
+
+
+def is_loaded() -> bool:
+    """Whether this process's TVM runs OpenCL, by this runtime."""
+    return tvm_ffi.get_global_func(_ANY_FUNCTION, allow_missing=True) is not None
+
+
+def path() -> Path:
+    """Return where the compiled runtime is; compile it where it is not.
+
+    Raises:
+        RuntimeMissing: there is no C++ compiler, or it cannot compile it.
+
+    """
+    return find_or_compile("OpenCL runtime", _brought(), build, CXX)
+
+
+def start(target: Mapping[str, Any], board: str) -> None:
+    """Load the runtime, and refuse a board's kernels that cannot run here.
+
+    Raises:
+        RuntimeMissing: the runtime cannot be had.
+        WrongBoard: there is no OpenCL device here, or its limits are lower than the board's.
+
+    """
+    load()
+    _check_device(target, board)
+
+
+def _check_device(target: Mapping[str, Any], board: str) -> None:
+    if _function("devices_count")() == 0:
+        raise WrongBoard(
+            f"{board} computes through OpenCL, and no OpenCL device is here; install its driver "
+            "(Debian: apt install pocl-opencl-icd for one on the CPU)"
+        )
+    ask = tvm_ffi.get_global_func("runtime.GetDeviceAttr")
+    for name, attribute in _LIMITS.items():
+        wanted, has = target.get(name, 0), ask(_OPENCL, 0, attribute)
+        if wanted > has:
+            raise WrongBoard(
+                f"{board} has {wanted} for {name}, the OpenCL device here {has}; compile for a "
+                "board with its limits (a .toml file)"
+            )
+
+
+def kernel_times(run: Callable[[], object]) -> list[tuple[str, float]]:
+    """Run a function; name and milliseconds of each kernel that it launched, by the device's clock.
+
+    Kernels that other threads launch meanwhile are among them.
+    """
+    _function("time_kernels")(0, True)
+    try:
+        run()
+        found = list(_function("take_times")(0))
+    finally:
+        _function("time_kernels")(0, False)
+    return [(str(name), 1e-3 * us) for name, us in zip(found[::2], found[1::2], strict=True)]
+
+
+def _function(name: str) -> Any:
+    return tvm_ffi.get_global_func(f"adaspring.opencl.{name}")
+
+
+def _brought() -> Path:
+    return FOLDER / file_name()
+
+
+def _installed() -> str:
+    try:
+        return version("apache-tvm")
+    except PackageNotFoundError:
+        return "none"
+
+
+def _check_release() -> None:
+    if not _installed().startswith(f"{TVM_RELEASE}."):
+        raise RuntimeMissing(
+            f"the OpenCL runtime is for TVM {TVM_RELEASE}, installed is {_installed()}; "
+            f"`pip install 'apache-tvm=={TVM_RELEASE}.*'`"
+        )
