@@ -79,8 +79,11 @@ OF_PIECES = (
     Recipe(name="shallow-int8", passes=(DropBlocks(count=1), Quantize())),
     Recipe(name="fire", passes=(_split(Fire()),)),
     Recipe(name="separable", passes=(_split(Separable()),)),
+    Recipe(name="pruned-most", passes=(_prune(0.25),)),
 )
 """Tried on pieces, of whose cells few need be as coarse; on whole networks where named alone.
+
+What crosses keeps its channels, so pieces pruned by half are slower than a whole network is.
 
 Source  S. Liu et al., AdaSpring, IMWUT 2021: the operators δ1 (fire), δ2 (separable), δ4 (depth)
 """

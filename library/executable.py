@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..targets.board import Affinity
-from .native.ffi import Tensor, tvm_ffi
+from .native.ffi import Tensor
 from .native.turns import RUN, Turn
+from .opencl import plugin as opencl
 from .runtime import ROAMING, SPIN_US, Machine, use_threads
-from .tensors import run_in_turn, to_tensor
+from .tensors import DEVICES, run_in_turn, run_on, to_tensor
 from .weights import Array, Span, give_back_pages, whole_pages
 
-CPU = (1, 0)
-DEVICES = {"cpu": CPU, "cuda": (2, 0), "opencl": (4, 0)}
 _GO_ON = 0  # VMInstrumentReturnKind::kNoOp
 
 
@@ -84,12 +84,9 @@ class Executable:
         interpreter back.
         """
         with self._running:
+            use_threads(*self._threads)
             tensors = [to_tensor(array) for array in arrays]
-            if self._device != CPU:
-                tensors = [copy_to(tensor, self._device) for tensor in tensors]
-            results = self._call(tensors)
-            if self._device != CPU:
-                results = tuple(copy_to(tensor, CPU) for tensor in results)
+            results = run_on(self._device, self._calls, tensors)
             outputs = tuple(np.from_dlpack(tensor) for tensor in results)
             del tensors, results
             return outputs
@@ -99,18 +96,20 @@ class Executable:
         return tuple(run_in_turn(self._calls, inputs))
 
     def run_timed(self, inputs: Sequence[Tensor]) -> list[tuple[str, float]]:
-        """Run once on a CPU; name and milliseconds of each call that `main` makes, in order."""
+        """Run once; name and milliseconds of each call that `main` makes, in order.
+
+        On an OpenCL device these are its kernels', by its own clock. CUDA's are not timed.
+        """
         calls: list[tuple[str, float]] = []
-        started: list[float] = []
+        with self._running, _stopwatch(self._device) as (begin, end_ms):
 
-        def note(function: Any, name: str, before: bool, result: Any, *arguments: Any) -> int:
-            if before:
-                started.append(time.perf_counter())
-            else:
-                calls.append((name, 1e3 * (time.perf_counter() - started.pop())))
-            return _GO_ON
+            def note(function: Any, name: str, before: bool, *result_and_arguments: Any) -> int:
+                if before:
+                    begin()
+                else:
+                    calls.append((name, end_ms()))
+                return _GO_ON
 
-        with self._running:
             self._instrument(note)
             try:
                 self._call(inputs)
@@ -123,12 +122,17 @@ class Executable:
             part.machine["set_instrument"](note)
 
 
-def copy_to(tensor: Tensor, device: tuple[int, int]) -> Tensor:
-    """Copy a tensor to a (type, index) device."""
-    allocate = tvm_ffi.get_global_func("runtime.TVMTensorAllocWithScope")
-    copy = allocate(tvm_ffi.Shape(tensor.shape), tensor.dtype, tvm_ffi.device(*device), None)
-    tvm_ffi.get_global_func("runtime.TVMTensorCopyFromTo")(tensor, copy)
-    # the copy is queued; it must be done before the app reads the result or frees the source
-    other = tensor.device if device == CPU else copy.device
-    tvm_ffi.get_global_func("runtime.Device_StreamSync")(other, 0)
-    return copy
+@contextmanager
+def _stopwatch(
+    device: tuple[int, int],
+) -> Iterator[tuple[Callable[[], object], Callable[[], float]]]:
+    """What begins and what ends a call's time: by the processor's clock, or by the device's."""
+    if device == DEVICES["opencl"]:
+        with opencl.timed_kernels() as take_times:
+            yield take_times, lambda: sum(ms for _, ms in take_times())
+        return
+    started: list[float] = []
+    yield (
+        lambda: started.append(time.perf_counter()),
+        lambda: 1e3 * (time.perf_counter() - started.pop()),
+    )

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import AdaspringError, LibraryError, UsageError
 from .context import Context
-from .executable import CPU, DEVICES, Executable, Part, copy_to
+from .executable import Executable, Part
 from .live.meter import Meter
 from .manifest import MOST_THREADS, WEIGHTS_FOLDER, Manifest
 from .manifest import Executable as CompiledRecord
@@ -27,6 +27,7 @@ from .policies import Balanced, Policy
 from .reader import LibraryFolder
 from .runtime import SPIN_US, check_machine, load_code, load_runtime
 from .shapes.choice import decide_by_shape
+from .tensors import CPU, DEVICES, copy_to
 from .weights import Array, give_back_pages, map_tensors, whole_pages
 
 _MOST_REPLACED = 1000  # times in one opening, each time by a whole library

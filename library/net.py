@@ -17,7 +17,7 @@ from typing import Any, NoReturn, cast
 
 from ..errors import UsageError
 from .context import Context
-from .executable import CPU, DEVICES, Executable
+from .executable import Executable
 from .follow.followed import Followed
 from .live.meter import Meter
 from .manifest import Manifest
@@ -26,7 +26,7 @@ from .policies import Decide, Decision, Predicted
 from .runtime import give_back_all, give_back_unused
 from .shapes.choice import Choice
 from .streams.stream import Stream
-from .tensors import bind, borrowed_tensor, check_tensor, checked_array
+from .tensors import CPU, DEVICES, bind, borrowed_tensor, check_tensor, checked_array
 from .weights import Array
 
 

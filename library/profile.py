@@ -1,7 +1,8 @@
 """Times every function of a variant within the running network, one call after the other.
 
 TVM's virtual machine tells of each call before and after it. Telling costs a few microseconds a
-call, so the network is timed without it too, in turn.
+call, so the network is timed without it too, in turn. On an OpenCL device functions are timed by
+its own clock, the network by the processor's: between them lies what launching costs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .executable import Executable
 from .loader import Library
 from .manifest import BoardRecord, FunctionRecord
 from .native.ffi import Tensor
-from .tensors import checked_array, to_tensor
+from .tensors import DEVICES, checked_array, to_device, wait_for
 from .weights import Array
 
 _CALLS_PER_ROUND = 10
@@ -64,9 +65,9 @@ class Profile:
 
 def check_profilable(board: BoardRecord, root: Path = Path("/")) -> None:
     """Refuse what cannot be timed function by function here: UsageError."""
-    if board.device != "cpu":
+    if board.device == "cuda":
         raise UsageError(
-            f"a library for {board.name} cannot be profiled: {board.device} functions are queued, "
+            f"a library for {board.name} cannot be profiled: CUDA's functions are queued, "
             "and the call returns before they have run; time whole variants without --profile"
         )
     if kernel_is_foreign(root):
@@ -79,15 +80,16 @@ def profile(library: Library, variant: str, sample: Sequence[Array], seconds: fl
     """Time `variant` on one sample for about `seconds`, at least 50 calls.
 
     Raises:
-        UsageError: no such variant, a device other than the processor, an emulated processor.
+        UsageError: no such variant, a CUDA device, an emulated processor.
         LibraryError: the code calls other functions than the manifest lists.
 
     """
     manifest = library.manifest
     check_profilable(manifest.board)
     executable = library.executable(variant)
+    device = DEVICES[manifest.board.device]
     inputs = [
-        to_tensor(checked_array(spec, value, (manifest,)))
+        to_device(checked_array(spec, value, (manifest,)), device)
         for spec, value in zip(manifest.inputs, sample, strict=True)
     ]
     functions = manifest.variant(variant).functions
@@ -96,7 +98,7 @@ def profile(library: Library, variant: str, sample: Sequence[Array], seconds: fl
     start = time.perf_counter()
     while time.perf_counter() - start < seconds or len(parts) < _LEAST_ROUNDS * _CALLS_PER_ROUND:
         _warm_up(executable, inputs)
-        whole += [_whole_ms(executable, inputs) for _ in range(_CALLS_PER_ROUND)]
+        whole += [_whole_ms(executable, inputs, device) for _ in range(_CALLS_PER_ROUND)]
         _parts_ms(executable, inputs, functions)  # the first call that is told of is slower
         parts += [_parts_ms(executable, inputs, functions) for _ in range(_CALLS_PER_ROUND)]
     medians = np.median(np.array(parts), axis=0)
@@ -117,9 +119,10 @@ def _warm_up(executable: Executable, inputs: Sequence[Tensor]) -> None:
         executable.run(inputs)
 
 
-def _whole_ms(executable: Executable, inputs: Sequence[Tensor]) -> float:
+def _whole_ms(executable: Executable, inputs: Sequence[Tensor], device: tuple[int, int]) -> float:
     start = time.perf_counter()
     executable.run(inputs)
+    wait_for(device)
     return 1e3 * (time.perf_counter() - start)
 
 

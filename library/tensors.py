@@ -12,6 +12,12 @@ from .manifest import Signature, TensorSpec
 from .native.ffi import Tensor, tvm_ffi
 from .weights import ALIGNMENT_BYTES, Array, aligned_copy
 
+CPU = (1, 0)
+DEVICES = {"cpu": CPU, "cuda": (2, 0), "opencl": (4, 0)}
+"""DLPack's type, and number, of the device that a board computes on."""
+
+Calls = Sequence[tuple[Callable[..., Any], Any]]
+
 
 def bind(
     specs: Sequence[TensorSpec], positional: Sequence[Any], named: Mapping[str, Any]
@@ -49,9 +55,37 @@ def checked_array(spec: TensorSpec, value: Any, known: Sequence[Signature]) -> A
     return value
 
 
-def run_in_turn(
-    calls: Sequence[tuple[Callable[..., Any], Any]], inputs: Sequence[Tensor]
-) -> Sequence[Tensor]:
+def run_on(device: tuple[int, int], calls: Calls, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Do what `run_in_turn` does with tensors of the host, there and back where it is no CPU."""
+    if device == CPU:
+        return run_in_turn(calls, inputs)
+    outputs = run_in_turn(calls, [copy_to(tensor, device) for tensor in inputs])
+    return [copy_to(tensor, CPU) for tensor in outputs]
+
+
+def copy_to(tensor: Tensor, device: tuple[int, int]) -> Tensor:
+    """Copy a tensor to a (type, index) device."""
+    allocate = tvm_ffi.get_global_func("runtime.TVMTensorAllocWithScope")
+    copy = allocate(tvm_ffi.Shape(tensor.shape), tensor.dtype, tvm_ffi.device(*device), None)
+    tvm_ffi.get_global_func("runtime.TVMTensorCopyFromTo")(tensor, copy)
+    # the copy is queued; it must be done before the app reads the result or frees the source
+    wait_for(device if device != CPU else tuple(tensor.__dlpack_device__()))
+    return copy
+
+
+def wait_for(device: tuple[int, int]) -> None:
+    """Wait until a (type, index) device has done what was queued."""
+    if device != CPU:
+        tvm_ffi.get_global_func("runtime.Device_StreamSync")(tvm_ffi.device(*device), 0)
+
+
+def to_device(array: Array, device: tuple[int, int]) -> Tensor:
+    """Return the array as a tensor on a (type, index) device."""
+    tensor = to_tensor(array)
+    return tensor if device == CPU else copy_to(tensor, device)
+
+
+def run_in_turn(calls: Calls, inputs: Sequence[Tensor]) -> Sequence[Tensor]:
     """Call compiled code, each with its weights, on what the one before gives."""
     for main, weights in calls:
         result = main(*inputs, weights)

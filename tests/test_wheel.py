@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from adaspring.library.native import build
+from adaspring.library.opencl import build as opencl_build
 
 from .support.package import ROOT, copy_checkout, package_files
 
@@ -63,6 +64,14 @@ def test_it_holds_the_thread_pool_compiled_from_the_source_that_it_holds(wheel):
         assert (native / source.name).read_bytes() == source.read_bytes()
     assert [file.name for file in native.glob("*.so")] == [build.file_name()]
     assert hasattr(ctypes.CDLL(str(native / build.file_name())), "adaspring_pool_launch")
+
+
+def test_it_holds_the_opencl_runtime_compiled_where_tvms_headers_are_at_hand(wheel):
+    folder = wheel / "adaspring" / "library" / "opencl"
+    for source in (*opencl_build.SOURCES, *opencl_build.HEADERS):
+        assert (folder / source.name).read_bytes() == source.read_bytes()
+    expected = [opencl_build.file_name()] if isolation() else []
+    assert [file.name for file in folder.glob("*.so")] == expected
 
 
 def test_it_is_for_any_python_3_on_this_kind_of_machine(wheel):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import cache
 
 import tvm
-from tvm import IRModule, tirx
+from tvm import IRModule, s_tir, tirx
 from tvm.target import Target
 
 from . import elementary
@@ -36,6 +36,8 @@ def _pipeline() -> tuple[tvm.ir.transform.Pass, Callable, Callable]:
 
     @tvm.transform.module_pass(opt_level=0)
     def lower_keeping_nan(module: IRModule, _context: tvm.transform.PassContext) -> IRModule:
+        # TVM knows a reduction across a GPU's threads by its start, the least finite value
+        module = s_tir.transform.LowerCrossThreadReduction()(module)
         return keep_nan(lowering(start_at_infinity(module)))
 
     return lower_keeping_nan, finish_host, finish_device

@@ -78,6 +78,8 @@ def profile_answer(lib: Path, seconds: float) -> Answer:
 
 def measured_peaks(board: BoardRecord) -> Peaks:
     """Measure what this processor can do, in a process that has the compiler."""
+    if board.device != "cpu":
+        return Peaks(obstacle=f"the functions run on {board.name}'s {board.device} device")
     if installed_tvm() is None:
         return Peaks(
             obstacle="the compiler is not installed; pip install 'adaspring[compiler]' on a "

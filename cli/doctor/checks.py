@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import re
 import sys
@@ -9,8 +10,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Literal
 
-from ...errors import AdaspringError
-from ...targets import host
+from ...errors import AdaspringError, RuntimeMissing
+from ...targets import host, host_opencl
 
 _LEAST_PYTHON = (3, 11)
 # name, operator and version, extra: 'apache-tvm==0.27.0.post1; extra == "compiler"'
@@ -41,6 +42,7 @@ def check_all() -> tuple[Check, ...]:
         check_processor(),
         *(check_linker(architecture, app_side) for architecture in ("x86_64", "aarch64")),
         check_cuda(),
+        check_opencl(),
     )
 
 
@@ -154,3 +156,24 @@ def check_cuda() -> Check:
         return Check(name="CUDA builds", status="ok", detail="possible", essential=False)
     what, _, todo = reason.partition("; ")
     return Check(name="CUDA builds", status="missing", detail=what, todo=todo, essential=False)
+
+
+def check_opencl() -> Check:
+    """Tell whether libraries for OpenCL boards run here, and on which device.
+
+    The runtime for them is compiled where it is not yet.
+    """
+    from ...library.opencl import plugin
+    from ...library.runtime import installed_tvm
+
+    package = installed_tvm()
+    try:
+        board = host_opencl()
+        if package is None:
+            raise RuntimeMissing("no TVM runtime; pip install apache-tvm in the version above")
+        ctypes.CDLL(str(package / "lib" / "libtvm_runtime.so"), ctypes.RTLD_GLOBAL)
+        plugin.start(board.target, board.name)
+        return Check(name="OpenCL", status="ok", detail=plugin.device_name(), essential=False)
+    except (AdaspringError, OSError) as error:
+        what, _, todo = str(error).partition("; ")
+        return Check(name="OpenCL", status="missing", detail=what, todo=todo, essential=False)

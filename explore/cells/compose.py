@@ -100,7 +100,7 @@ def _divide(plan: Plan, probe: Probe, progress: Progress) -> tuple[Model, ...]:
     most, sample = plan.request.segments, [value[: plan.model.batch] for value in probe.inputs]
     sites = [board.site for board in plan.boards if board.obstacle is None]
     for site in sorted(sites, key=lambda site: not site.here):
-        if not site.at_hand or site.emulated:
+        if not site.at_hand or site.emulated or site.board.device != "cpu":
             continue
         try:
             return divide_affordably(plan.model, most, site, sample, progress)

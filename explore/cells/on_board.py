@@ -67,9 +67,11 @@ def compose_on_board(
 
     Raises:
         CutTooDear: so many pieces cost too much time.
-        NotInPieces: pieces put together compute something else, or the board is gone.
+        NotInPieces: pieces put together compute something else, or the board is gone, or a GPU.
 
     """
+    if site.at_hand and site.board.device != "cpu":
+        raise NotInPieces("pieces are run and timed on processors alone, not yet on GPUs")
     work.mkdir()
     built = build_all(jobs, site.board, work, progress)
     parts = library_parts(plan.model, site.board, (whole,), ())

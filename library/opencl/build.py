@@ -19,7 +19,7 @@ TVM_RELEASE = "0.27"
 
 FOLDER = Path(__file__).parent
 SOURCES = tuple(sorted(FOLDER.glob("*.cc")))
-_HEADERS = tuple(sorted(FOLDER.glob("*.h")))
+HEADERS = tuple(sorted(FOLDER.glob("*.h")))
 _OPTIONS = ("-std=c++17", "-O2", "-shared", "-fPIC", "-fvisibility=hidden")
 _NEEDED = ("libtvm_runtime.so", "libtvm_ffi.so")  # loaded before; found by these names again
 _TIMEOUT_S = 180
@@ -27,7 +27,7 @@ _TIMEOUT_S = 180
 
 def file_name(machine: str = platform.machine()) -> str:
     """Return the name of the runtime that is compiled for machines of a kind."""
-    text = b"".join(path.read_bytes() for path in (*SOURCES, *_HEADERS))
+    text = b"".join(path.read_bytes() for path in (*SOURCES, *HEADERS))
     text += " ".join((*_OPTIONS, *_NEEDED, TVM_RELEASE)).encode()
     return f"opencl-{machine}-{hashlib.sha256(text).hexdigest()[:16]}.so"
 

@@ -7,7 +7,8 @@ already; an app loads it with a library that needs it.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ from .build import FOLDER, TVM_RELEASE, build, file_name
 
 _ANY_FUNCTION = "adaspring.opencl.devices_count"
 _OPENCL = 4  # DLPack's kDLOpenCL
-_LIMITS = {"max_threads_per_block": 1, "max_shared_memory_per_block": 3}  # TVM's DeviceAttrKind
+# TVM's DeviceAttrKind
+_DEVICE_NAME = 5
+_LIMITS = {"max_threads_per_block": 1, "max_shared_memory_per_block": 3}
 _loading = Turn(LOAD_OPENCL)
 
 
@@ -89,6 +92,11 @@ def start(target: Mapping[str, Any], board: str) -> None:
     _check_device(target, board)
 
 
+def device_name() -> str:
+    """The first OpenCL device's own name."""
+    return str(tvm_ffi.get_global_func("runtime.GetDeviceAttr")(_OPENCL, 0, _DEVICE_NAME))
+
+
 def _check_device(target: Mapping[str, Any], board: str) -> None:
     if _function("devices_count")() == 0:
         raise WrongBoard(
@@ -105,17 +113,26 @@ def _check_device(target: Mapping[str, Any], board: str) -> None:
             )
 
 
-def kernel_times(run: Callable[[], object]) -> list[tuple[str, float]]:
-    """Run a function; name and milliseconds of each kernel that it launched, by the device's clock.
+KernelTimes = list[tuple[str, float]]
+"""Name and milliseconds of each kernel, in the order of the launches."""
 
-    Kernels that other threads launch meanwhile are among them.
+
+@contextmanager
+def timed_kernels() -> Iterator[Callable[[], KernelTimes]]:
+    """Time the kernels that are launched meanwhile, other threads' too, by the device's own clock.
+
+    Gives what waits for the device, and gives the times of those since it was called last.
     """
     _function("time_kernels")(0, True)
     try:
-        run()
-        found = list(_function("take_times")(0))
+        yield _take_times
     finally:
+        _take_times()
         _function("time_kernels")(0, False)
+
+
+def _take_times() -> KernelTimes:
+    found = list(_function("take_times")(0))
     return [(str(name), 1e-3 * us) for name, us in zip(found[::2], found[1::2], strict=True)]
 
 

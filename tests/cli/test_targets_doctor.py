@@ -8,9 +8,12 @@ import pytest
 
 from adaspring import targets
 from adaspring.cli.doctor import checks as checkup
-from adaspring.errors import BuildError
+from adaspring.errors import BuildError, WrongBoard
+from adaspring.library.opencl import plugin
 
+from ..support.boards import as_toml
 from ..support.cli import adaspring, answer, refused
+from ..support.opencl import require_opencl
 
 
 def test_all_boards_are_listed_and_this_machine_is_marked():
@@ -41,15 +44,6 @@ def test_a_users_board_is_shown_from_its_file(tmp_path):
     path.write_text("colour = 'blue'\n" + as_toml(board))
     refused(adaspring("targets", path), "colour")
     refused(adaspring("targets", tmp_path / "none.toml"), "none.toml does not exist")
-
-
-def as_toml(board: dict) -> str:
-    plain = {key: value for key, value in board.items() if not isinstance(value, dict)}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
-    for table in ("target", "energy", "sources"):
-        lines.append(f"[{table}]")
-        lines += [f"{json.dumps(k)} = {json.dumps(v)}" for k, v in board[table].items()]
-    return "\n".join(lines)
 
 
 def check_of(name: str) -> dict:
@@ -117,3 +111,20 @@ def test_a_missing_linker_names_the_package_that_brings_it(monkeypatch):
     here = targets.host().architecture
     assert checks[f"linker for {here}"]["todo"] == "install Debian's binutils"
     assert {checks[f"linker for {a}"]["essential"] for a in ("x86_64", "aarch64")} == {True, False}
+
+
+def test_the_opencl_device_is_named_or_its_lack_with_what_to_install(monkeypatch):
+    require_opencl()
+    found = check_of("OpenCL")
+    assert found["status"] == "ok"
+    assert found["detail"]
+    assert not found["essential"]
+
+    def none(target, board):
+        raise WrongBoard("no OpenCL device is here; install its driver")
+
+    monkeypatch.setattr(plugin, "start", none)
+    lacking = check_of("OpenCL")
+    assert lacking["status"] == "missing"
+    assert lacking["todo"] == "install its driver"
+    assert answer("doctor")["ok"]

@@ -6,24 +6,31 @@ import json
 import math
 import threading
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 
 import adaspring
+from adaspring.backends.rpc.protocol import Address
 from adaspring.backends.tuning.settings import Tuning
 from adaspring.errors import WrongBoard
 from adaspring.explore import gate
+from adaspring.explore.progress import Silent
 from adaspring.explore.request import Bounds
 from adaspring.frontend.data import Dataset
-from adaspring.library.opencl import plugin
+from adaspring.library.manifest import Manifest
+from adaspring.library.profile import profile
+from adaspring.targets import host_opencl
 
+from ..support import rpc
+from ..support.boards import as_toml
 from ..support.lights import imported, lights, trained
-from ..support.opencl import OCLGRIND, require_opencl, run_python
-from ..support.requirements import missing
+from ..support.opencl import oclgrind, require_opencl, run_python
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.board]
 VARIANTS = ("dense", "pruned-half", "int8")
 APP = """
 import json, os, sys
@@ -40,23 +47,27 @@ print(json.dumps(found))
 """
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory) -> Path:
-    require_opencl()
-    folder, (x, y) = tmp_path_factory.mktemp("opencl"), lights(400, 1)
+def compiled(folder: Path, **settings: Any) -> Manifest:
+    x, y = lights(400, 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gate, "_FASTER_RATIO", math.inf)  # what is slow on a CPU is right, too
         made = adaspring.compile(
             imported(),
             folder / "net.lib",
-            boards=("host-opencl",),
             data=Dataset(inputs=(x,), targets=y),
-            recipes=VARIANTS[1:],
             bounds=Bounds(max_drop=0.05, front_only=False),
             tuning=Tuning(trials=0),
             logs=folder / "logs",
+            **settings,
         )
-    assert not made.failures
+    return made.boards[0].manifest
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory) -> Path:
+    require_opencl()
+    folder = tmp_path_factory.mktemp("opencl")
+    compiled(folder, boards=("host-opencl",), recipes=VARIANTS[1:])
     return folder / "net.lib"
 
 
@@ -118,13 +129,13 @@ def test_four_threads_call_while_variants_are_switched(library, images):
     assert not wrong
 
 
-def test_its_kernels_are_timed_one_by_one(library, images):
+def test_its_functions_are_timed_by_the_devices_clock(library, images):
     with adaspring.load(library) as opened:
-        net, x = opened.open(), np.load(images)[:1]
-        times = plugin.kernel_times(lambda: net(x))
-    names = [name for name, _ in times]
-    assert len(names) == len(set(names)) > 3
-    assert all(ms > 0 for _, ms in times)
+        found = profile(opened, "dense", [np.load(images)[:1]], seconds=0.1)
+        listed = opened.manifest.variant("dense").functions
+    assert [timed.function for timed in found.functions] == list(listed)
+    assert all(timed.p50_ms > 0 for timed in found.functions)
+    assert found.sum_p50_ms < 1.5 * found.network_p50_ms
 
 
 def test_a_machine_without_an_opencl_device_refuses_it(library, images, tmp_path):
@@ -133,19 +144,41 @@ def test_a_machine_without_an_opencl_device_refuses_it(library, images, tmp_path
 
 
 def test_oclgrind_finds_no_race_no_stray_access_and_no_divergent_barrier(library, images, tmp_path):
-    if not OCLGRIND.is_file():
-        missing("oclgrind is not installed")
-    (tmp_path / "oclgrind.icd").write_text(f"{OCLGRIND}\n")
-    log = tmp_path / "log"
-    found = answers(
-        library,
-        images,
-        OCL_ICD_VENDORS=str(tmp_path),
-        OCLGRIND_DATA_RACES="1",
-        OCLGRIND_CHECK_API="1",
-        OCLGRIND_LOG=str(log),
-        XDG_CACHE_HOME=str(tmp_path / "cache"),
-    )
-    assert log.read_text() == ""
+    simulated = oclgrind(tmp_path)
+    found = answers(library, images, **simulated.variables)
+    assert simulated.log.read_text() == ""
     for name, scores in answers(library, images).items():
         assert np.allclose(found[name], scores, rtol=1e-5)
+
+
+def test_a_board_over_rpc_runs_and_times_it_on_its_device(tmp_path):
+    require_opencl()
+    box = msgspec.structs.replace(host_opencl(), name="lab-gpu", rpc_key="lab-gpu")
+    declared = tmp_path / "lab-gpu.toml"
+    declared.write_text(as_toml(msgspec.to_builtins(box)))
+    with rpc.tracker() as where, rpc.board(where, str(declared)):
+        manifest = compiled(
+            tmp_path, boards=(box,), recipes=("int8",), tracker=Address.parse(where)
+        )
+    for variant in manifest.variants:
+        assert variant.agreement.max_error_ratio <= variant.agreement.tolerance_ratio
+        assert "over RPC by the clock of the board" in variant.cost.latency_p50_ms.how
+    assert manifest.variants[0].agreement.max_error_ratio < 1e-5
+
+
+def test_it_is_not_cut_into_pieces_and_that_is_said(tmp_path):
+    require_opencl()
+    told = Notes()
+    made = compiled(tmp_path, boards=("host-opencl",), recipes=("int8",), segments=2, progress=told)
+    assert made.composition is None
+    assert any("stays whole on host-opencl: pieces are run" in note for note in told.notes)
+
+
+class Notes(Silent):
+    """Keeps what a person is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)

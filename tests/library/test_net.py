@@ -17,10 +17,10 @@ import pytest
 import adaspring
 from adaspring.errors import InputError, LibraryError, RuntimeMissing, UsageError, WrongBoard
 from adaspring.library import reader, runtime, writer
-from adaspring.library.executable import CPU, Executable, Part, copy_to
+from adaspring.library.executable import Executable, Part
 from adaspring.library.manifest import DIGEST_NAME, MANIFEST_NAME
 from adaspring.library.net import Net, Switch
-from adaspring.library.tensors import to_tensor
+from adaspring.library.tensors import CPU, copy_to, to_tensor
 from adaspring.library.weights import aligned_copy
 
 from ..support.libraries import expected, parts, weights

@@ -169,8 +169,8 @@ def test_a_hostile_record_of_a_function_is_refused(tmp_path, change, words):
         reader.read_manifest(tmp_path / "l")
 
 
-def test_gpus_and_emulated_processors_are_not_profiled(tmp_path):
-    with pytest.raises(UsageError, match="cannot be profiled: cuda functions are queued"):
+def test_cuda_and_emulated_processors_are_not_profiled(tmp_path):
+    with pytest.raises(UsageError, match="cannot be profiled: CUDA's functions"):
         check_profilable(board_record(targets.find("jetson-orin")))
     kernel = tmp_path / "proc/sys/kernel/arch"
     kernel.parent.mkdir(parents=True)

@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
 from adaspring import targets
 from adaspring.backends.kernels.isa import Dot, InstructionSet, instruction_set
 
 HOST, NULL = targets.host(), targets.null()
+
+
+def as_toml(board: Mapping[str, Any]) -> str:
+    """A board's fields as its .toml file."""
+    rows, tables = list[str](), list[str]()
+    for key, value in board.items():
+        if isinstance(value, Mapping):
+            tables += _table(key, value)
+        else:
+            rows.append(f"{key} = {json.dumps(value)}")
+    return "\n".join([*rows, *tables])
+
+
+def _table(name: str, values: Mapping[str, Any]) -> list[str]:
+    """A table, and after it those that it holds."""
+    plain = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
+    rows = [f"[{name}]", *(f"{json.dumps(k)} = {json.dumps(v)}" for k, v in plain.items())]
+    for key in values.keys() - plain.keys():
+        rows += _table(f"{name}.{key}", values[key])
+    return rows
 
 
 def x86(name: str, mcpu: str) -> targets.Board:

@@ -10,21 +10,21 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ....library.native.ffi import tvm_ffi
-from ....library.tensors import run_in_turn, to_tensor
+from ....library.tensors import DEVICES, Calls, run_on, to_tensor
 from ....library.weights import Array
 from ..description import RUN_CHAIN_FUNCTION, TIME_CHAIN_FUNCTION
 
 
-def register_chains(folder: Path) -> None:
+def register_chains(folder: Path, device: str) -> None:
     """Offer chains to the client of a session, whose files lie in `folder`."""
-    chains = _Chains(folder)
+    chains = _Chains(folder, device)
     tvm_ffi.register_global_func(RUN_CHAIN_FUNCTION, chains.run, override=True)
     tvm_ffi.register_global_func(TIME_CHAIN_FUNCTION, chains.time, override=True)
 
@@ -32,8 +32,8 @@ def register_chains(folder: Path) -> None:
 class _Chains:
     """Runs and times chains; keeps the samples of each file that it was asked about."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, device: str) -> None:
+        self._folder, self._device = folder, DEVICES[device]
         self._samples: dict[str, tuple[Array, ...]] = {}
 
     def run(self, file: str, start: int, end: int, seconds: float, *parts: Any) -> bytes:
@@ -41,7 +41,8 @@ class _Chains:
         samples, calls, found = self._read(file), _calls(parts), []
         end_s = time.monotonic() + seconds
         for index in range(start, end):
-            outputs = run_in_turn(calls, [to_tensor(value[index]) for value in samples])
+            tensors = [to_tensor(value[index]) for value in samples]
+            outputs = run_on(self._device, calls, tensors)
             found.append([np.from_dlpack(tensor) for tensor in outputs])
             if time.monotonic() >= end_s:
                 break
@@ -59,11 +60,11 @@ class _Chains:
         inputs = [to_tensor(value[0]) for value in self._read(file)]
         warm = time.monotonic() + warm_s
         while time.monotonic() < warm:
-            run_in_turn(calls, inputs)
+            run_on(self._device, calls, inputs)
         for _ in range(calls_count):
             time.sleep(apart_s)
             start = time.perf_counter()
-            run_in_turn(calls, inputs)
+            run_on(self._device, calls, inputs)
             times.append(1e3 * (time.perf_counter() - start))
         return json.dumps(times)
 
@@ -74,9 +75,6 @@ class _Chains:
         return self._samples[file]
 
 
-_Calls = Sequence[tuple[Callable[..., Any], Any]]
-
-
-def _calls(parts: Sequence[Any]) -> _Calls:
+def _calls(parts: Sequence[Any]) -> Calls:
     pairs = zip(parts[::2], parts[1::2], strict=True)
     return [(machine["main"], weights) for machine, weights in pairs]

@@ -73,7 +73,8 @@ def serve_board(service: ServeSettings, ready: Callable[[ServedBoard], None]) ->
     """
     exit_on_sigterm()
     key, declared = _read_key(service.key)
-    load_runtime(declared.device if declared else "cpu")
+    device = declared.device if declared else "cpu"
+    load_runtime(device)
 
     def describe() -> BoardInfo:
         return describe_this_machine(
@@ -94,7 +95,7 @@ def serve_board(service: ServeSettings, ready: Callable[[ServedBoard], None]) ->
         # a board that listens everywhere is called at the address that the tracker sees
         host = None if address.host in _EVERYWHERE else address.host
         registration = Registration(service.tracker, key, host, address.port, describe)
-        server = BoardServer(listening, key, registration, (info.threads_count, affinity))
+        server = BoardServer(listening, key, registration, (info.threads_count, affinity), device)
         try:
             registration.register(service.tracker_wait_s)
             ready(ServedBoard(key=key, address=address, board=info))
@@ -114,9 +115,14 @@ class BoardServer:
     """Takes what comes: clients, the end of a session, and the time to report."""
 
     def __init__(
-        self, listening: socket.socket, key: str, registration: Registration, threads: Threads
+        self,
+        listening: socket.socket,
+        key: str,
+        registration: Registration,
+        threads: Threads,
+        device: str,
     ) -> None:
-        self._listening, self._key = listening, key
+        self._listening, self._key, self._device = listening, key, device
         self._registration, self._threads = registration, threads
         self._session: BoardSession | None = None
 
@@ -165,7 +171,7 @@ class BoardServer:
                 return
             limit_s = timeout_s(options)
             send_greeting(line, f"server:{self._key}")
-            self._session = BoardSession(line, str(host), limit_s, self._threads)
+            self._session = BoardSession(line, str(host), limit_s, self._threads, self._device)
         except (OSError, ValueError) as error:
             _log.info("the connection from %s did not become a session: %s", host, error)
             line.close()

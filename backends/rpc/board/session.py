@@ -18,6 +18,7 @@ from typing import Any
 from ....errors import RuntimeMissing
 from ....files.replace import TemporaryFolder
 from ....library.native.ffi import tvm_ffi
+from ....library.opencl import plugin as opencl
 from ....targets import Affinity
 from ...tvm_threads import use_threads
 from ..process_exit import die_with_parent
@@ -30,7 +31,7 @@ _TIMEOUT_OPTION = "-timeout="
 _AFTER_CLIENT_S = 2.0
 # The client's interface has more than libtvm_runtime: random numbers for arguments, for one.
 _LIBRARIES = ("libtvm_runtime.so", "libtvm_runtime_extra.so")
-_DEVICE_LIBRARIES = ("libtvm_runtime_cuda.so",)
+_CUDA_LIBRARY = "libtvm_runtime_cuda.so"
 
 
 def load_runtime(device: str = "cpu") -> None:
@@ -44,12 +45,14 @@ def load_runtime(device: str = "cpu") -> None:
     if spec is None or spec.origin is None:
         raise RuntimeMissing("a board needs TVM's runtime; pip install 'adaspring[board]'")
     folder = Path(spec.origin).parent / "lib"
-    wanted = [*_LIBRARIES, *(name for name in _DEVICE_LIBRARIES if f"_{device}." in name)]
+    wanted = (*_LIBRARIES, _CUDA_LIBRARY) if device == "cuda" else _LIBRARIES
     for name in wanted:
         try:
             ctypes.CDLL(str(folder / name), ctypes.RTLD_GLOBAL)
         except OSError as error:
             raise RuntimeMissing(f"{folder / name}: cannot be loaded: {error}") from error
+    if device == "opencl":
+        opencl.load()  # looks for a device in each session: drivers do not survive a fork
 
 
 # How many threads a session computes with, and on which processors.
@@ -59,7 +62,9 @@ Threads = tuple[int, Affinity]
 class BoardSession:
     """A running session; at `deadline_s` it must be over: the time is up, or the client gone."""
 
-    def __init__(self, line: socket.socket, peer: str, limit_s: float, threads: Threads) -> None:
+    def __init__(
+        self, line: socket.socket, peer: str, limit_s: float, threads: Threads, device: str
+    ) -> None:
         self.peer, self._line = peer, line
         self.ended = self._client_gone = False
         self._limit_s = limit_s
@@ -70,7 +75,7 @@ class BoardSession:
         # A copy of this process has the runtime loaded and starts in no time; this process has
         # one thread, and never uses TVM's pool, so that the copy is sound.
         self._process = multiprocessing.get_context("fork").Process(
-            target=_run_session, args=(line, self._folder.name, threads, os.getpid())
+            target=_run_session, args=(line, self._folder.name, threads, device, os.getpid())
         )
         self._process.start()
 
@@ -123,7 +128,9 @@ def timeout_s(options: Sequence[str]) -> float:
     return float(given[-1]) if given and float(given[-1]) > 0 else float("inf")
 
 
-def _run_session(line: socket.socket, folder: str, threads: Threads, parent: int) -> None:
+def _run_session(
+    line: socket.socket, folder: str, threads: Threads, device: str, parent: int
+) -> None:
     """Do what the client asks until it hangs up."""
     die_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this
@@ -131,7 +138,7 @@ def _run_session(line: socket.socket, folder: str, threads: Threads, parent: int
     os.chdir(folder)
     tvm_ffi.register_global_func("tvm.rpc.server.workpath", _path_in(folder), override=True)
     tvm_ffi.register_global_func("tvm.rpc.server.load_module", _load_from(folder), override=True)
-    register_chains(Path(folder))
+    register_chains(Path(folder), device)
     use_threads(*threads)
     tvm_ffi.get_global_func("rpc.ServerLoop")(line.fileno())
 

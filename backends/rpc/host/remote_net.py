@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ....library.tensors import CPU
 from ..description import RUN_CHAIN_FUNCTION, TIME_CHAIN_FUNCTION
 
-_CPU, _POOLED = (1, 0), 2
+_POOLED = 2
 _CHUNK_S = 2.0  # after so long a board tells what it has, and goes on
 
 
@@ -37,7 +38,9 @@ class RemoteNets:
         array = self._function("vm.builtin.param_array_from_cache_by_name_unpacked")
         self._weights[name] = array(*keys)
         machine = self._session.load(code)["vm_load_executable"]()
-        machine["vm_initialization"](*_CPU, _POOLED)
+        place = self._session.place
+        places = (place,) if place == CPU else (place, CPU)
+        machine["vm_initialization"](*(word for each in places for word in (*each, _POOLED)))
         self._machines[name] = machine
 
     def run(self, name: str, inputs: str, outputs: str, step: Callable[[], None]) -> None:
@@ -127,7 +130,7 @@ class RemoteNets:
             cache = bytearray(json.dumps(_cache_of(key, array)).encode())
             self._remote.upload(cache, "tensor-cache.json")
             self._function("vm.builtin.tensor_cache.load")(
-                self._function("tvm.rpc.server.workpath")("."), *_CPU
+                self._function("tvm.rpc.server.workpath")("."), *self._session.place
             )
             self._remote.remove(f"{key}.bin")
             self._uploaded.add(key)

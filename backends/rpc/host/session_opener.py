@@ -29,7 +29,7 @@ class SessionOpener:
         """
         info: BoardInfo | None = None
         try:
-            info = process.open(lease, session_s, _OPEN_S)
+            info = process.open(lease, session_s, _OPEN_S, self._board.device)
         except CallRefused:
             pass  # it does not know the question what it is: `check_board` says so
         except (SessionLost, SessionTimeout) as error:

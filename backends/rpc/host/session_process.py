@@ -45,7 +45,7 @@ class SessionProcess:
         self._unread = bytearray()
         self.killed = False
 
-    def open(self, lease: Lease, session_s: float, limit_s: float) -> BoardInfo:
+    def open(self, lease: Lease, session_s: float, limit_s: float, device: str) -> BoardInfo:
         """Begin a session that the board ends by itself after `session_s`.
 
         Raises:
@@ -56,7 +56,8 @@ class SessionProcess:
             self._start()
             limit_s += _START_S
         board = lease.board
-        info = self.ask(limit_s, "open", board.host, board.port, lease.match_key, session_s)
+        asked = (board.host, board.port, lease.match_key, session_s, device)
+        info = self.ask(limit_s, "open", *asked)
         return msgspec.json.decode(info, type=BoardInfo)
 
     def ask(self, limit_s: float, name: str, *arguments: Any) -> Any:

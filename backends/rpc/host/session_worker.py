@@ -20,6 +20,7 @@ from typing import Any
 
 # The package's own tvm_ffi comes first: imported by tvm, it would bring torch along.
 from ....library.native.ffi import tvm_ffi
+from ....library.tensors import DEVICES
 from ...candidate_worker import TIMING
 from ..description import INFO_FUNCTION
 
@@ -33,11 +34,12 @@ _FILL = "tvm.contrib.random.random_fill_for_measure"
 class HostSession:
     """One session with one board."""
 
-    def __init__(self, host: str, port: int, match_key: str, session_s: float) -> None:
+    def __init__(self, host: str, port: int, match_key: str, session_s: float, device: str) -> None:
         import tvm.rpc
 
         self.remote = tvm.rpc.connect(host, port, match_key, session_timeout=session_s)
-        self.device = self.remote.cpu()
+        self.place = DEVICES[device]
+        self.device = self.remote.device(device)
         self._arguments: Arguments = []
         self._tensors: list[Any] = []
         self._loaded_count = 0
@@ -101,11 +103,11 @@ class RequestHandler:
             self.close()
         return {"fault": text, "over": over}
 
-    def open(self, host: str, port: int, match_key: str, session_s: float) -> str:
-        """Begin a session."""
+    def open(self, host: str, port: int, match_key: str, session_s: float, device: str) -> str:
+        """Begin a session with a board that computes on a device."""
         from .remote_net import RemoteNets
 
-        self._session = HostSession(host, port, match_key, session_s)
+        self._session = HostSession(host, port, match_key, session_s, device)
         self._nets = RemoteNets(self._session)
         return self._session.info()
 

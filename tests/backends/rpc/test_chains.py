@@ -53,7 +53,7 @@ def session(network, tmp_path_factory) -> Iterator[SessionProcess]:
     with rpc.tracker() as where, rpc.board(where, "host"):
         lease = LeaseClient(Address.parse(where), "host", 60.0).lease()
         assert lease is not None
-        process.open(lease, 600.0, 60.0)
+        process.open(lease, 600.0, 60.0, "cpu")
         for name, piece in zip("ab", cut(model, crossings(model)), strict=True):
             built = build(prepare(piece, targets.host()), None, folder / f"{name}.so")
             weights = folder / f"{name}.npz"

@@ -162,7 +162,7 @@ def run_on_board(where: str, built, images: np.ndarray, folder: Path) -> np.ndar
     assert lease is not None
     session = SessionProcess()
     try:
-        assert session.open(lease, 120.0, 60.0).machine == "aarch64"
+        assert session.open(lease, 120.0, 60.0, "cpu").machine == "aarch64"
         session.ask(60.0, "load_net", "net", str(built.code), str(folder / "weights.npz"))
         outputs = str(folder / "outputs.npz")
         session.ask(60.0, "run_net", "net", str(folder / "inputs.npz"), outputs)

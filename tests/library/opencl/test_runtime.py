@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 
 import numpy as np
@@ -12,65 +11,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from adaspring.errors import RuntimeMissing, WrongBoard
-from adaspring.library.opencl import build, plugin
+from adaspring.library.opencl import plugin
 from adaspring.targets import host_opencl
 
 from ...support.opencl import (
-    FLOAT32,
+    AXES,
     INT32,
     POINTER,
+    SCALED,
+    SUM,
+    data,
+    loaded,
     module_bytes,
+    on_device,
     require_opencl,
-    run_python,
+    run_scaled,
+    scaled,
 )
-
-AXES = ("blockIdx.x", "threadIdx.x")
-SCALED = """// Function: scaled
-__kernel void scaled(__global float* y, __global const float* x, float by, int count) {
-  int i = get_global_id(0);
-  if (i < count) y[i] = by * x[i];
-}
-"""
-SUM = """// Function: total
-__kernel void total(__global int* y, __global const int* x, int first) {
-  int i = get_global_id(0), j = get_global_id(1), k = get_global_id(2);
-  int place = (k * get_global_size(1) + j) * get_global_size(0) + i;
-  y[place] = x[place] + 100 * k + 10 * j + i + first;
-}
-"""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def opencl():
     require_opencl()
-
-
-def loaded(*kernels: tuple, source: str):
-    load = tvm_ffi.get_global_func("ffi.Module.load_from_bytes.opencl")
-    return load(module_bytes(kernels, source))
-
-
-def scaled(source: str = SCALED):
-    kernel = ("scaled", (POINTER, POINTER, FLOAT32, INT32), AXES)
-    return loaded(kernel, source=source)["scaled"]
-
-
-def on_device(array: np.ndarray):
-    import tvm
-
-    return tvm.runtime.tensor(array, tvm.opencl(0))
-
-
-def data(tensor) -> ctypes.c_void_p:
-    """Return what a kernel takes for an array: its buffer."""
-    return ctypes.c_void_p(tensor.data_ptr())
-
-
-def run_scaled(function, x: np.ndarray, by: float) -> np.ndarray:
-    there, y = on_device(x), on_device(np.zeros_like(x))
-    function(data(y), data(there), by, x.size, -(-x.size // 64), 64)
-    return y.numpy()
 
 
 @settings(max_examples=30, deadline=None)
@@ -208,96 +170,12 @@ def test_four_threads_launch_one_kernel_each_with_its_own_arguments():
 
 def test_kernels_are_timed_by_the_devices_clock_in_the_order_of_their_launches():
     function, large, small = scaled(), np.ones(1 << 22, "float32"), np.ones(1, "float32")
-    times = plugin.kernel_times(lambda: [run_scaled(function, x, 2.0) for x in (large, small)])
+    with plugin.timed_kernels() as take_times:
+        for x in (large, small):
+            run_scaled(function, x, 2.0)
+        times = take_times()
+        assert take_times() == []
     assert [name for name, _ in times] == ["scaled", "scaled"]
     assert times[0][1] > times[1][1] > 0
-    assert plugin.kernel_times(lambda: None) == []
-
-
-KEPT = """
-import os, sys, time
-from pathlib import Path
-import numpy as np, tvm, tvm_ffi
-from adaspring.library.opencl import plugin
-from tests.library.opencl.test_runtime import SCALED, run_scaled, scaled
-plugin.load(sys.argv[1] if len(sys.argv) > 1 else None)
-tvm_ffi.get_global_func("adaspring.opencl.set_program_folder")(os.environ["PROGRAMS"])
-assert np.array_equal(run_scaled(scaled(), np.ones(5, "float32"), 2.0), np.full(5, 2.0))
-print(sorted((f.name, f.stat().st_mtime_ns) for f in Path(os.environ["PROGRAMS"]).iterdir()))
-"""
-
-
-def test_a_compiled_program_is_kept_and_taken_at_the_next_start(tmp_path):
-    folder = tmp_path / "programs"
-    first = run_python(KEPT, PROGRAMS=str(folder))
-    assert first.returncode == 0, first.stderr
-    (file,) = folder.iterdir()
-    again = run_python(KEPT, PROGRAMS=str(folder))
-    assert again.stdout == first.stdout
-    identity, _, _ = file.read_bytes().partition(b"\0")
-    assert identity.endswith(SCALED.partition("\n")[2].encode())
-
-
-@pytest.mark.parametrize("spoil", ["torn", "of another source", "of another driver", "empty"])
-def test_a_kept_program_that_is_not_this_one_is_compiled_anew(tmp_path, spoil):
-    assert run_python(KEPT, PROGRAMS=str(tmp_path)).returncode == 0
-    (file,) = tmp_path.iterdir()
-    whole = file.read_bytes()
-    file.write_bytes(
-        {
-            "torn": whole[:-100],
-            "of another source": whole.replace(b"by * x[i]", b"by + x[i]"),
-            "of another driver": b"OpenCL 9" + whole[8:],
-            "empty": b"",
-        }[spoil]
-    )
-    found = run_python(KEPT, PROGRAMS=str(tmp_path))
-    assert found.returncode == 0, found.stderr
-    assert file.read_bytes().partition(b"\0")[0] == whole.partition(b"\0")[0]
-
-
-def test_programs_that_cannot_be_kept_run_all_the_same(tmp_path):
-    blocked = tmp_path / "file"
-    blocked.write_text("no folder")
-    found = run_python(KEPT.rpartition("print")[0], PROGRAMS=str(blocked / "programs"))
-    assert found.returncode == 0, found.stderr
-
-
-def test_importing_tvm_brings_opencl_where_the_runtime_is_compiled():
-    plugin.path()
-    found = run_python("import tvm; print(tvm.opencl(0).exist)")
-    assert found.stdout.strip() == "True"
-    off = run_python("import tvm; print(tvm.opencl(0).exist)", TVM_DEVICE_BACKEND_AUTOLOAD="0")
-    assert off.stdout.strip() == "False"
-
-
-def test_without_a_device_the_error_says_what_to_install(tmp_path):
-    script = (
-        "import tvm; from adaspring.library.opencl import plugin; "
-        "from adaspring.targets import host_opencl; plugin.start(host_opencl().target, 'box')"
-    )
-    found = run_python(script, OCL_ICD_VENDORS=str(tmp_path))
-    assert "WrongBoard: box computes through OpenCL, and no OpenCL device is here" in found.stderr
-    assert "apt install pocl-opencl-icd" in found.stderr
-
-
-def test_a_board_with_higher_limits_than_the_device_is_refused():
-    target = dict(host_opencl().target) | {"max_shared_memory_per_block": 1 << 40}
-    with pytest.raises(WrongBoard, match=r"box has 1099511627776 for max_shared_memory_per_block"):
-        plugin.start(target, "box")
-
-
-def test_another_release_of_tvm_is_refused_by_name(monkeypatch):
-    monkeypatch.setattr(plugin, "is_loaded", lambda: False)
-    monkeypatch.setattr(plugin, "version", lambda _: "0.28.1")
-    with pytest.raises(RuntimeMissing, match=r"is for TVM 0.27, installed is 0.28.1; `pip install"):
-        plugin.load()
-    plugin.autoload()  # and says nothing where nobody asked
-
-
-def test_a_compiled_file_serves_no_other_sources(monkeypatch, tmp_path):
-    before = build.file_name()
-    changed = tmp_path / "module.cc"
-    changed.write_text("// another\n")
-    monkeypatch.setattr(build, "SOURCES", (changed,))
-    assert build.file_name() != before
+    with plugin.timed_kernels() as take_times:  # what went unasked before is over
+        assert take_times() == []
