@@ -36,7 +36,13 @@ from .compose import Composed
 from .forms import CellForm
 from .local import Ran, Times, run
 from .measure import run_at
-from .predictions import combination_records, held_out_of, latency_prediction, metric_prediction
+from .predictions import (
+    combination_records,
+    held_out_of,
+    latency_prediction,
+    metric_prediction,
+    within_bounds,
+)
 from .remote import LEAST_SAMPLES, RUN_SECONDS
 
 _FITTED, _HELD_OUT = 40, 60
@@ -94,6 +100,8 @@ def compose_on_board(
             f"combinations take up to {100 * scatter:.0f} % more or less than "
             "their cells tell: those that were measured run alone; a quieter machine tells more"
         )
+    if metric is None:  # what is listed runs, and nothing else
+        combinations = within_bounds(combinations, composed, plan)
     return replace(
         _parts(composed, built, site.board, found.times, agreements),
         metric=metric,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from math import isfinite
+from math import inf, isfinite
 
 import msgspec
 import numpy as np
@@ -18,8 +18,10 @@ from ..board.site import Site
 from ..combinations.chain import ChainSum
 from ..combinations.latency import Timing, predict_latency
 from ..costs import metric_figure
+from ..gate import metric_refusal
 from ..measure.local import latency_of
 from ..plan import Plan
+from ..request import Bounds
 from .compose import Composed
 from .forms import crossing_ms
 from .local import Ran, Times
@@ -39,8 +41,7 @@ def metric_prediction(composed: Composed, plan: Plan, known_count: int) -> Metri
     if found.only_verified or known_count == composed.choices.combinations_count:
         return None
     sign = sign_of(metric.direction)
-    dense = composed.survey.measured[composed.choices.dense]
-    allowed = plan.bounds.max_drop
+    least = _least(sign, composed.survey.measured[composed.choices.dense], plan.bounds)
     return MetricPrediction(
         base=sign * found.base,
         cells=tuple(tuple(sign * value for value in row) for row in found.cells),
@@ -53,7 +54,31 @@ def metric_prediction(composed: Composed, plan: Plan, known_count: int) -> Metri
         coverage=found.bound.coverage_ratio,
         held_out_count=found.bound.held_out_count,
         confidence=found.bound.confidence_ratio,
-        least=None if allowed is None else sign * (dense - allowed),
+        least=sign * least if isfinite(least) else None,
+    )
+
+
+def within_bounds(
+    combinations: Sequence[Combination], composed: Composed, plan: Plan
+) -> tuple[Combination, ...]:
+    """Those that are as good as the bounds ask, on the same samples as the dense one."""
+    dense = composed.choices.name(composed.choices.dense)
+    values = {
+        each.name: figure.value for each in combinations if (figure := each.validation_metric)
+    }
+    return tuple(
+        each
+        for each in combinations
+        if metric_refusal(plan.metric, values[dense], values.get(each.name), plan.bounds) is None
+    )
+
+
+def _least(sign: float, dense: float, bounds: Bounds) -> float:
+    """The least metric, turned so that more is better, with which a combination may run."""
+    drop, worst = bounds.max_drop, bounds.min_metric
+    return max(
+        -inf if drop is None else dense - drop,
+        -inf if worst is None else sign * worst,
     )
 
 
