@@ -19,7 +19,7 @@ FLOAT_TOLERANCE_RATIO = 1e-3
 _LOW_PRECISION_TOLERANCE_RATIOS = {"int8": 5e-2, "bfloat16": 2e-2, "float16": 5e-3}
 
 # Differences below these are noise, not gains.
-_FASTER_RATIO = 0.98
+FASTER_RATIO = 0.98
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ def refusal(
             where = f"at {specs_text(each.variant.model.inputs)}: "
             return f"{where if contender.further_shapes else ''}{fault}"
     ratios = [each.latency_ratio for each in contender.at_shapes]
-    if contender is dense or not all(ratio and ratio > _FASTER_RATIO for ratio in ratios):
+    if contender is dense or not all(ratio and ratio > FASTER_RATIO for ratio in ratios):
         return None
     listed = ", ".join(f"{ratio:.2f}" for ratio in ratios)
     return f"not faster than dense: {listed} of its time"

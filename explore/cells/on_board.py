@@ -89,7 +89,7 @@ def compose_on_board(
         found = _run_elsewhere(composed, jobs, parts, plan, work, progress)
     agreements = _farthest(composed, _check_outputs(composed, found, site.at_hand))
     if found.times is not None:
-        _check_cut(len(composed.pieces.dense), found.times.uncut_ratio)
+        check_cut(len(composed.pieces.dense), found.times.uncut_ratio)
     combinations = combination_records(composed, found, site)
     metric = metric_prediction(composed, plan, len(combinations))
     latency = None if found.times is None else latency_prediction(composed, found.times)
@@ -222,7 +222,7 @@ def _farthest(composed: Composed, agreements: Mapping[Cells, Agreement]) -> dict
     return found
 
 
-def _check_cut(count: int, uncut_ratio: float) -> None:
+def check_cut(count: int, uncut_ratio: float) -> None:
     if uncut_ratio > MOST_UNCUT_RATIO:
         raise CutTooDear(
             f"{count} pieces, tuned, take {uncut_ratio:.3f} of the time of the whole (allowed "

@@ -91,7 +91,8 @@ def test_each_board_is_looked_for_once(tmp_path, monkeypatch):
 
 
 def test_a_recipe_that_changes_nothing_is_planned_with_its_reasons_and_not_tried(tmp_path):
-    still = Recipe(name="still", passes=(Factorize(max_error_ratio=1e-6),))
+    # no layer has so large a rank: measured times, which decide among lower ones, have no say
+    still = Recipe(name="still", passes=(Factorize(max_error_ratio=1e-6, multiple_of=256),))
     _, planned = plan(request(tmp_path, recipes=(DENSE, still))).recipes
     assert planned.skipped == "every layer is left alone, so it is the dense network"
     assert {decision.action for decision in planned.decisions} == {"kept"}

@@ -164,7 +164,7 @@ def test_where_so_many_pieces_cost_too_much_once_tuned_there_are_fewer(tmp_path,
         if count > 2:
             raise on_board.CutTooDear(f"{count} pieces, tuned, take 1.200")
 
-    monkeypatch.setattr(on_board, "_check_cut", dear)
+    monkeypatch.setattr(on_board, "check_cut", dear)
     progress = Notes()
     with any_cut_allowed():
         manifest = compiled(tmp_path, progress, segments=4)
