@@ -223,6 +223,7 @@ def _farthest(composed: Composed, agreements: Mapping[Cells, Agreement]) -> dict
 
 
 def check_cut(count: int, uncut_ratio: float) -> None:
+    """Refuse so many pieces where they cost too much time: CutTooDear."""
     if uncut_ratio > MOST_UNCUT_RATIO:
         raise CutTooDear(
             f"{count} pieces, tuned, take {uncut_ratio:.3f} of the time of the whole (allowed "
