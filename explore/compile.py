@@ -239,8 +239,9 @@ def _compose(
     if work.composed is None:
         return None
     alone, probe = replace(plan, boards=(work.plan,)), work.shapes[0].probe
-    cells = work.composed, work.cell_jobs
-    return compose_affordably(*cells, whole, alone, probe, work.farms, folder, progress)
+    return compose_affordably(
+        work.composed, work.cell_jobs, whole, alone, probe, work.farms, folder, progress
+    )
 
 
 @dataclass(frozen=True)

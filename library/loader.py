@@ -188,10 +188,9 @@ class Library:
         if not self.close.alive:
             raise UsageError(f"this library is closed; load {self.folder} again")
         device = DEVICES[self.manifest.board.device]
-        devices = (device,) if device == CPU else (device, CPU)
         code = next(each for each in self.manifest.files if each.path == record.code)
         with self._loading:
-            machine = load_code(self._files.read(code), self.folder / record.code, devices)
+            machine = load_code(self._files.read(code), self.folder / record.code, device)
             weights = tvm_ffi.Array([self._weight(key, device) for key in record.weights])
             return Part(machine, weights, {key: self._arrays[key] for key in read})
 

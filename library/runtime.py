@@ -31,6 +31,7 @@ from .native.turns import LOAD_CODE, Turn
 from .opencl import build as opencl_build
 from .opencl import plugin as opencl
 from .reader import LibraryFolder
+from .tensors import machine_words
 
 ROAMING = Affinity()
 SPIN_US = 200
@@ -155,20 +156,18 @@ class _Code:
 class Machine:
     """A virtual machine: its functions by name. It keeps its code loaded."""
 
-    def __init__(self, code: _Code, devices: tuple[tuple[int, int], ...]) -> None:
+    def __init__(self, code: _Code, device: tuple[int, int]) -> None:
         self._code = code
         self._machine = code.module["vm_load_executable"]()
-        pooled = 2
-        words = (word for pair in devices for word in (*pair, pooled))
         with arena.in_tvms_place():
-            self._machine["vm_initialization"](*words)
+            self._machine["vm_initialization"](*machine_words(device))
 
     def __getitem__(self, name: str) -> Any:
         return self._machine[name]
 
 
-def load_code(code: bytes, path: Path, devices: tuple[tuple[int, int], ...]) -> Machine:
-    """Return the virtual machine of a compiled library, started on (type, index) devices.
+def load_code(code: bytes, path: Path, device: tuple[int, int]) -> Machine:
+    """Return the virtual machine of a compiled library, started on a (type, index) device.
 
     The bytes given are what is run: they are loaded from memory of this process, not from a file
     that may be another by then. Equal bytes are loaded once, as long as a machine runs them.
@@ -179,7 +178,7 @@ def load_code(code: bytes, path: Path, devices: tuple[tuple[int, int], ...]) -> 
             loaded = _modules.get(digest)
             if loaded is None:
                 loaded = _modules[digest] = _Code(code, path.name)
-            return Machine(loaded, devices)
+            return Machine(loaded, device)
     except (OSError, RuntimeError, ValueError, AttributeError) as error:
         why = f"{path}: cannot be loaded: {first_line(error)}"
         raise LibraryError(f"{why}; rebuild the library") from error

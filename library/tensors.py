@@ -16,6 +16,8 @@ CPU = (1, 0)
 DEVICES = {"cpu": CPU, "cuda": (2, 0), "opencl": (4, 0)}
 """DLPack's type, and number, of the device that a board computes on."""
 
+_POOLED = 2  # TVM's AllocatorType::kPooled
+
 Calls = Sequence[tuple[Callable[..., Any], Any]]
 
 
@@ -53,6 +55,12 @@ def checked_array(spec: TensorSpec, value: Any, known: Sequence[Signature]) -> A
     if value.shape != spec.shape or value.dtype != spec.dtype:
         raise _misfit(spec, str(value.dtype), value.shape, known)
     return value
+
+
+def machine_words(device: tuple[int, int]) -> tuple[int, ...]:
+    """What a virtual machine is initialised with: its devices, a CPU among them, and allocators."""
+    devices = (device,) if device == CPU else (device, CPU)
+    return tuple(word for each in devices for word in (*each, _POOLED))
 
 
 def run_on(device: tuple[int, int], calls: Calls, inputs: Sequence[Tensor]) -> Sequence[Tensor]:

@@ -8,6 +8,7 @@ import re
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
 from typing import Literal
 
 from ...errors import AdaspringError, RuntimeMissing
@@ -101,11 +102,8 @@ def _is_installed(name: str) -> bool:
 
 def check_runtime(app_side: bool) -> Check:
     """Find the libtvm_runtime that is packed, or that libraries without a packed one run on."""
-    from ...library.runtime import installed_tvm
-
-    package = installed_tvm()
-    path = None if package is None else package / "lib" / "libtvm_runtime.so"
-    if path is None or not path.is_file():
+    path = _installed_runtime()
+    if path is None:
         todo = "reinstall apache-tvm in the version above"
         if app_side:
             todo = "libraries for CPU boards bring it along; for others pip install apache-tvm"
@@ -117,6 +115,14 @@ def check_runtime(app_side: bool) -> Check:
             essential=not app_side,
         )
     return Check(name="libtvm_runtime", status="ok", detail=str(path))
+
+
+def _installed_runtime() -> Path | None:
+    from ...library.runtime import installed_tvm
+
+    package = installed_tvm()
+    path = None if package is None else package / "lib" / "libtvm_runtime.so"
+    return path if path is not None and path.is_file() else None
 
 
 def check_processor() -> Check:
@@ -164,14 +170,13 @@ def check_opencl() -> Check:
     The runtime for them is compiled where it is not yet.
     """
     from ...library.opencl import plugin
-    from ...library.runtime import installed_tvm
 
-    package = installed_tvm()
+    path = _installed_runtime()
     try:
         board = host_opencl()
-        if package is None:
+        if path is None:
             raise RuntimeMissing("no TVM runtime; pip install apache-tvm in the version above")
-        ctypes.CDLL(str(package / "lib" / "libtvm_runtime.so"), ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(path), ctypes.RTLD_GLOBAL)
         plugin.start(board.target, board.name)
         return Check(name="OpenCL", status="ok", detail=plugin.device_name(), essential=False)
     except (AdaspringError, OSError) as error:

@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 
 import tvm
 from tvm.libinfo import find_libtvm_runtime
@@ -46,41 +47,28 @@ def runtime_files(board: Board) -> tuple[Path, ...]:
     tvms = _tvms_files(board)
     if not tvms:
         return ()
-    own = _pool_file(board)
+    own = _own_file("thread pool", pool.path, pool_build, "gcc", board)
     if board.device == "opencl":
-        own += _opencl_file(board)
+        own += _own_file("OpenCL runtime", opencl.path, opencl_build, "g++", board)
     return (*tvms, *own)
 
 
-def _pool_file(board: Board) -> tuple[Path, ...]:
-    if board.architecture == platform.machine():
-        return (pool.path(),)
-    return _cross_compiled("thread pool", pool_build.file_name, pool_build.build, "gcc", board)
-
-
-def _opencl_file(board: Board) -> tuple[Path, ...]:
-    if board.architecture == platform.machine():
-        return (opencl.path(),)
-    return _cross_compiled(
-        "OpenCL runtime", opencl_build.file_name, opencl_build.build, "g++", board
-    )
-
-
-def _cross_compiled(
-    what: str,
-    file_name: Callable[[str], str],
-    build: Callable[[str, Path, str], Path],
-    compiler: str,
-    board: Board,
+def _own_file(
+    what: str, here: Callable[[], Path], source: ModuleType, compiler: str, board: Board
 ) -> tuple[Path, ...]:
-    """The code compiled for the board, or nothing, with a warning that says what is missing."""
+    """Native code of ours compiled for the board, or nothing, with a warning that says what lacks.
+
+    `here` gives that of this machine, `source` compiles it with another's `compiler`.
+    """
     machine, kept = board.architecture, cache_folder() / "native"
-    if (kept / file_name(machine)).is_file():
-        return (kept / file_name(machine),)
+    if machine == platform.machine():
+        return (here(),)
+    if (file := kept / source.file_name(machine)).is_file():
+        return (file,)
     full = f"{machine}-linux-gnu-{compiler}"
     try:
         if (found := shutil.which(full)) is not None:
-            return (build(found, kept, machine),)
+            return (source.build(found, kept, machine),)
         reason = f"{full} is not installed"
     except (OSError, subprocess.SubprocessError) as error:
         reason = str(error)

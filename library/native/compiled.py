@@ -34,6 +34,17 @@ C = Language("C", "CC", ("cc", "gcc"))
 CXX = Language("C++", "CXX", ("c++", "g++"))
 
 
+def kept_folder() -> Path:
+    """Where what is compiled here is kept for the user."""
+    return cache_folder() / "native"
+
+
+def find(brought: Path) -> Path | None:
+    """Return where code is compiled, as a wheel brought it or in the user's cache, or None."""
+    places = (brought, kept_folder() / brought.name)
+    return next((file for file in places if file.is_file()), None)
+
+
 def find_or_compile(
     what: str, brought: Path, build: Callable[[str, Path], Path], language: Language
 ) -> Path:
@@ -49,12 +60,9 @@ def find_or_compile(
         RuntimeMissing: there is no compiler, or it cannot compile this.
 
     """
-    if brought.is_file():
-        return brought
-    kept = cache_folder() / "native"
-    if (kept / brought.name).is_file():
-        return kept / brought.name
-    compiler, gnu = language.compiler(), language.compilers[-1]
+    if (found := find(brought)) is not None:
+        return found
+    kept, compiler, gnu = kept_folder(), language.compiler(), language.compilers[-1]
     if compiler is None:
         raise RuntimeMissing(
             f"the {what} is not compiled for this machine, and no {language.name} compiler "

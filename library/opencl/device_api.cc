@@ -3,6 +3,8 @@
 #include <tvm/ffi/reflection/registry.h>
 #include <tvm/runtime/device_api.h>
 
+#include <array>
+
 #include "devices.h"
 
 namespace adaspring::opencl {
@@ -23,15 +25,18 @@ class OpenClDeviceApi final : public DeviceAPI {
       return;
     }
     const Device& asked = device_at(index);
+    const auto bytes = [&](uint32_t what) {
+      return static_cast<int64_t>(asked.value<uint64_t>(what));
+    };
     switch (kind) {
       case tvm::runtime::kMaxThreadsPerBlock:
-        *result = static_cast<int64_t>(asked.number<size_t>(kMaxWorkGroupSize));
+        *result = static_cast<int64_t>(asked.value<size_t>(kMaxWorkGroupSize));
         break;
       case tvm::runtime::kWarpSize:
         *result = int64_t{1};  // OpenCL has no warps that a kernel may count on
         break;
       case tvm::runtime::kMaxSharedMemoryPerBlock:
-        *result = static_cast<int64_t>(asked.number<uint64_t>(kLocalMemoryBytes));
+        *result = bytes(kLocalMemoryBytes);
         break;
       case tvm::runtime::kDeviceName:
         *result = ffi::String(asked.text(kDeviceName));
@@ -44,19 +49,19 @@ class OpenClDeviceApi final : public DeviceAPI {
         *result = ffi::String(asked.text(kDriverVersion));
         break;
       case tvm::runtime::kMaxClockRate:  // kHz
-        *result = int64_t{1000} * asked.number<uint32_t>(kMaxClockMhz);
+        *result = int64_t{1000} * asked.value<uint32_t>(kMaxClockMhz);
         break;
       case tvm::runtime::kMultiProcessorCount:
-        *result = static_cast<int64_t>(asked.number<uint32_t>(kMaxComputeUnits));
+        *result = static_cast<int64_t>(asked.value<uint32_t>(kMaxComputeUnits));
         break;
       case tvm::runtime::kMaxThreadDimensions:
         *result = ffi::String(work_item_sizes(asked));
         break;
       case tvm::runtime::kL2CacheSizeBytes:
-        *result = static_cast<int64_t>(asked.number<uint64_t>(kGlobalCacheBytes));
+        *result = bytes(kGlobalCacheBytes);
         break;
       case tvm::runtime::kTotalGlobalMemory:
-        *result = static_cast<int64_t>(asked.number<uint64_t>(kGlobalMemoryBytes));
+        *result = bytes(kGlobalMemoryBytes);
         break;
       default:  // OpenCL does not tell; TVM reads None
         break;
@@ -68,7 +73,7 @@ class OpenClDeviceApi final : public DeviceAPI {
     int32_t code = kSuccess;
     Memory memory = api().clCreateBuffer(device_at(device.device_id).context, kMemoryReadWrite,
                                          bytes == 0 ? 1 : bytes, nullptr, &code);
-    check(code, "allocating " + std::to_string(bytes) + " bytes on the OpenCL device");
+    check(code, "allocating ", bytes, " bytes on the OpenCL device");
     return memory;
   }
 
@@ -116,9 +121,7 @@ class OpenClDeviceApi final : public DeviceAPI {
   static constexpr uint32_t kWait = 1;  // until the host's memory may be touched
 
   static std::string work_item_sizes(const Device& device) {
-    size_t most[3] = {1, 1, 1};
-    check(api().clGetDeviceInfo(device.id, kMaxWorkItemSizes, sizeof most, most, nullptr),
-          "asking a device");
+    const auto most = device.value<std::array<size_t, 3>>(kMaxWorkItemSizes);
     return '[' + std::to_string(most[0]) + ", " + std::to_string(most[1]) + ", " +
            std::to_string(most[2]) + ']';
   }
@@ -141,8 +144,6 @@ TVM_FFI_STATIC_INIT_BLOCK() {
              return static_cast<void*>(static_cast<DeviceAPI*>(made));
            })
       .def("adaspring.opencl.devices_count", [] { return devices_count(); })
-      .def("adaspring.opencl.extensions",
-           [](int index) { return ffi::String(device_at(index).text(kDeviceExtensions)); })
       .def("adaspring.opencl.time_kernels",
            [](int index, bool on) { device_at(index).time_kernels(on); })
       .def("adaspring.opencl.take_times", [](int index) { return times_of(index); });

@@ -84,21 +84,18 @@ void choose_device(int index) {
 Device& chosen_device() { return device_at(chosen); }
 
 std::string Device::text(uint32_t what) const {
-  size_t size = 0;
-  check(api().clGetDeviceInfo(id, what, 0, nullptr, &size), "asking a device");
-  std::string value(size, '\0');
-  check(api().clGetDeviceInfo(id, what, size, value.data(), nullptr), "asking a device");
-  return value.c_str();  // what comes after the first zero is none of it
+  const auto ask = [&](size_t size, void* data, size_t* told) {
+    return api().clGetDeviceInfo(id, what, size, data, told);
+  };
+  return text_told(ask, "asking a device");
 }
 
 std::string Device::identity() const {
-  size_t size = 0;
-  check(api().clGetPlatformInfo(platform_, kPlatformVersion, 0, nullptr, &size), "asking OpenCL");
-  std::string platform(size, '\0');
-  check(api().clGetPlatformInfo(platform_, kPlatformVersion, size, platform.data(), nullptr),
-        "asking OpenCL");
-  return std::string(platform.c_str()) + '\n' + text(kDeviceName) + '\n' + text(kDeviceVersion) +
-         '\n' + text(kDriverVersion);
+  const auto ask = [&](size_t size, void* data, size_t* told) {
+    return api().clGetPlatformInfo(platform_, kPlatformVersion, size, data, told);
+  };
+  return text_told(ask, "asking OpenCL") + '\n' + text(kDeviceName) + '\n' +
+         text(kDeviceVersion) + '\n' + text(kDriverVersion);
 }
 
 Queue Device::queue() {
@@ -114,7 +111,7 @@ void Device::launch(Kernel kernel, const std::string& name, uint32_t dimensions,
   Event event = nullptr;
   check(api().clEnqueueNDRangeKernel(queue_, kernel, dimensions, nullptr, global, local, 0, nullptr,
                                      timed_ ? &event : nullptr),
-        "launching " + name);
+        "launching ", name);
   if (timed_) events_.emplace_back(name, event);
 }
 

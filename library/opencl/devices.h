@@ -27,11 +27,11 @@ class Device {
   const Context context;
 
   std::string text(uint32_t what) const;
-  template <typename Number>
-  Number number(uint32_t what) const {
-    Number value{};
-    check(api().clGetDeviceInfo(id, what, sizeof value, &value, nullptr), "asking a device");
-    return value;
+  template <typename Value>
+  Value value(uint32_t what) const {
+    Value told{};
+    check(api().clGetDeviceInfo(id, what, sizeof told, &told, nullptr), "asking a device");
+    return told;
   }
   // What a compiled program depends on beside its source.
   std::string identity() const;
@@ -56,7 +56,8 @@ class Device {
   std::vector<std::pair<std::string, Event>> events_;
 };
 
-// How many devices there are: GPUs and others, or where no GPU is, all of the first platform.
+// How many devices there are: the GPUs of the first platform that has one; where none has, all
+// devices of the first that has any.
 int devices_count();
 
 // Device number `index`; a RuntimeError says how many there are.

@@ -139,7 +139,7 @@ class LaunchedKernel {
     int32_t code = kSuccess;
     Kernel kernel = api().clCreateKernel(program, signature_.name.c_str(), &code);
     if (code != kSuccess) api().clReleaseProgram(program);
-    check(code, "taking " + signature_.name + " out of its program");
+    check(code, "taking ", signature_.name, " out of its program");
     built_[&device] = {program, kernel};
     return kernel;
   }
@@ -153,7 +153,7 @@ class LaunchedKernel {
     if (type.code == kDLOpaqueHandle) size = sizeof(Memory);
     if (type.code == kDLFloat && type.bits == 32) data = &float32;
     check(api().clSetKernelArg(kernel, static_cast<uint32_t>(at), size, data),
-          "argument " + std::to_string(at) + " of " + signature_.name);
+          "argument ", at, " of ", signature_.name);
   }
 
   const Signature signature_;

@@ -68,8 +68,9 @@ std::string error_name(int32_t code) {
   return "OpenCL error " + std::to_string(code);
 }
 
-void check(int32_t code, const std::string& what) {
-  if (code != kSuccess) TVM_FFI_THROW(RuntimeError) << what << ": " << error_name(code);
+void fail(int32_t code, const std::string& what) {
+  TVM_FFI_THROW(RuntimeError) << what << ": " << error_name(code);
+  TVM_FFI_UNREACHABLE();
 }
 
 }  // namespace adaspring::opencl

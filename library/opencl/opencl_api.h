@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <sstream>
 #include <string>
 
 namespace adaspring::opencl {
@@ -42,7 +43,6 @@ enum : uint32_t {  // cl_platform_info, cl_device_info
   kDeviceName = 0x102B,
   kDriverVersion = 0x102D,
   kDeviceVersion = 0x102F,
-  kDeviceExtensions = 0x1030,
 };
 enum : uint32_t { kProgramBinarySizes = 0x1165, kProgramBinaries = 0x1166 };
 enum : uint32_t { kBuildLog = 0x1183 };
@@ -95,11 +95,30 @@ struct Api {
 // The machine's OpenCL, opened at the first call; `found` is false where there is none.
 const Api& api();
 
-// Raise a RuntimeError that says what was done and what OpenCL said, unless `code` is a success.
-void check(int32_t code, const std::string& what);
-
 // OpenCL's own name of an error, or its number.
 std::string error_name(int32_t code);
+
+// Raise a RuntimeError that says what was done, and what OpenCL said.
+[[noreturn]] void fail(int32_t code, const std::string& what);
+
+// Fail unless `code` is a success. Launches come by here: the words are joined only then.
+template <typename... Words>
+void check(int32_t code, const Words&... words) {
+  if (code == kSuccess) return;
+  std::ostringstream what;
+  (what << ... << words);
+  fail(code, what.str());
+}
+
+// A text that OpenCL tells: `ask(size, data, size_told)` asks for its size, then for itself.
+template <typename Ask, typename... Words>
+std::string text_told(const Ask& ask, const Words&... words) {
+  size_t size = 0;
+  check(ask(0, nullptr, &size), words...);
+  std::string value(size, '\0');
+  check(ask(size, value.data(), nullptr), words...);
+  return value.c_str();  // what comes after the first zero is none of it
+}
 
 }  // namespace adaspring::opencl
 

@@ -15,13 +15,13 @@ from typing import Any
 
 from ...errors import RuntimeMissing, WrongBoard
 from ...targets.machine import cache_folder
-from ..native.compiled import CXX, find_or_compile
+from ..native.compiled import CXX, find, find_or_compile
 from ..native.ffi import tvm_ffi
 from ..native.turns import LOAD_OPENCL, Turn
+from ..tensors import DEVICES
 from .build import FOLDER, TVM_RELEASE, build, file_name
 
 _ANY_FUNCTION = "adaspring.opencl.devices_count"
-_OPENCL = 4  # DLPack's kDLOpenCL
 # TVM's DeviceAttrKind
 _DEVICE_NAME = 5
 _LIMITS = {"max_threads_per_block": 1, "max_shared_memory_per_block": 3}
@@ -55,14 +55,13 @@ def autoload() -> None:
 
     TVM calls this whenever it is imported: no device is looked for.
     """
-    if (there := compiled()) is not None and _installed().startswith(f"{TVM_RELEASE}."):
+    if _is_for(_installed()) and (there := compiled()) is not None:
         load(str(there))
 
 
 def compiled() -> Path | None:
     """Return where the runtime is that was compiled for this machine, or None."""
-    places = (_brought(), cache_folder() / "native" / file_name())
-    return next((file for file in places if file.is_file()), None)
+    return find(_brought())
 
 
 def is_loaded() -> bool:
@@ -94,7 +93,7 @@ def start(target: Mapping[str, Any], board: str) -> None:
 
 def device_name() -> str:
     """The first OpenCL device's own name."""
-    return str(tvm_ffi.get_global_func("runtime.GetDeviceAttr")(_OPENCL, 0, _DEVICE_NAME))
+    return str(_attribute(_DEVICE_NAME))
 
 
 def _check_device(target: Mapping[str, Any], board: str) -> None:
@@ -103,9 +102,8 @@ def _check_device(target: Mapping[str, Any], board: str) -> None:
             f"{board} computes through OpenCL, and no OpenCL device is here; install its driver "
             "(Debian: apt install pocl-opencl-icd for one on the CPU)"
         )
-    ask = tvm_ffi.get_global_func("runtime.GetDeviceAttr")
-    for name, attribute in _LIMITS.items():
-        wanted, has = target.get(name, 0), ask(_OPENCL, 0, attribute)
+    for name, kind in _LIMITS.items():
+        wanted, has = target.get(name, 0), _attribute(kind)
         if wanted > has:
             raise WrongBoard(
                 f"{board} has {wanted} for {name}, the OpenCL device here {has}; compile for a "
@@ -136,6 +134,10 @@ def _take_times() -> KernelTimes:
     return [(str(name), 1e-3 * us) for name, us in zip(found[::2], found[1::2], strict=True)]
 
 
+def _attribute(kind: int) -> Any:
+    return tvm_ffi.get_global_func("runtime.GetDeviceAttr")(*DEVICES["opencl"], kind)
+
+
 def _function(name: str) -> Any:
     return tvm_ffi.get_global_func(f"adaspring.opencl.{name}")
 
@@ -151,8 +153,12 @@ def _installed() -> str:
         return "none"
 
 
+def _is_for(release: str) -> bool:
+    return release.startswith(f"{TVM_RELEASE}.")
+
+
 def _check_release() -> None:
-    if not _installed().startswith(f"{TVM_RELEASE}."):
+    if not _is_for(_installed()):
         raise RuntimeMissing(
             f"the OpenCL runtime is for TVM {TVM_RELEASE}, installed is {_installed()}; "
             f"`pip install 'apache-tvm=={TVM_RELEASE}.*'`"

@@ -8,7 +8,6 @@
 #include <fstream>
 #include <iterator>
 #include <mutex>
-#include <vector>
 
 #include <tvm/ffi/error.h>
 
@@ -114,7 +113,7 @@ Program from_source(Device& device, const std::string& name, const std::string& 
   int32_t code = kSuccess;
   Program program =
       api().clCreateProgramWithSource(device.context, 1, &text, nullptr, &code);
-  check(code, "compiling " + name);
+  check(code, "compiling ", name);
   code = api().clBuildProgram(program, 1, &device.id, kOptions, nullptr, nullptr);
   if (code == kSuccess) return program;
   const std::string log = build_log(device, program);

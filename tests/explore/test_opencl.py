@@ -18,7 +18,6 @@ from adaspring.backends.rpc.protocol import Address
 from adaspring.backends.tuning.settings import Tuning
 from adaspring.errors import WrongBoard
 from adaspring.explore import gate
-from adaspring.explore.progress import Silent
 from adaspring.explore.request import Bounds
 from adaspring.frontend.data import Dataset
 from adaspring.library.manifest import Manifest
@@ -29,6 +28,7 @@ from ..support import rpc
 from ..support.boards import as_toml
 from ..support.lights import imported, lights, trained
 from ..support.opencl import oclgrind, require_opencl, run_python
+from ..support.told import Notes
 
 pytestmark = [pytest.mark.slow, pytest.mark.board]
 VARIANTS = ("dense", "pruned-half", "int8")
@@ -172,13 +172,3 @@ def test_it_is_not_cut_into_pieces_and_that_is_said(tmp_path):
     made = compiled(tmp_path, boards=("host-opencl",), recipes=("int8",), segments=2, progress=told)
     assert made.composition is None
     assert any("stays whole on host-opencl: pieces are run" in note for note in told.notes)
-
-
-class Notes(Silent):
-    """Keeps what a person is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ....library.tensors import CPU
+from ....library.tensors import machine_words
 from ..description import RUN_CHAIN_FUNCTION, TIME_CHAIN_FUNCTION
 
-_POOLED = 2
 _CHUNK_S = 2.0  # after so long a board tells what it has, and goes on
 
 
@@ -38,9 +37,7 @@ class RemoteNets:
         array = self._function("vm.builtin.param_array_from_cache_by_name_unpacked")
         self._weights[name] = array(*keys)
         machine = self._session.load(code)["vm_load_executable"]()
-        place = self._session.place
-        places = (place,) if place == CPU else (place, CPU)
-        machine["vm_initialization"](*(word for each in places for word in (*each, _POOLED)))
+        machine["vm_initialization"](*machine_words(self._session.place))
         self._machines[name] = machine
 
     def run(self, name: str, inputs: str, outputs: str, step: Callable[[], None]) -> None:

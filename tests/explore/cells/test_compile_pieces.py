@@ -11,23 +11,13 @@ import adaspring
 from adaspring.backends.tuning.settings import Tuning
 from adaspring.errors import UsageError
 from adaspring.explore.cells import affordable, on_board
-from adaspring.explore.progress import Silent
 from adaspring.explore.recipes import Recipe
 from adaspring.explore.request import Bounds, Request
 from adaspring.frontend.data import Dataset
 from adaspring.passes.prune.prune import Prune
 
 from ...support.lights import imported, lights, trained
-
-
-class Notes(Silent):
-    """Keeps what a person is told."""
-
-    def __init__(self):
-        self.notes = []
-
-    def note(self, text):
-        self.notes.append(text)
+from ...support.told import Notes
 
 
 @pytest.fixture(scope="module")

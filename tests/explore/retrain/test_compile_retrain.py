@@ -19,6 +19,7 @@ from adaspring.reference.executor import accuracy, evaluate
 
 from ...support.cli import adaspring, refused
 from ...support.passes import fingerprint
+from ...support.told import Notes
 from ...support.training import part, wide
 
 pytestmark = pytest.mark.slow
@@ -156,25 +157,15 @@ def test_the_library_records_the_training(tmp_path, monkeypatch):
     assert fingerprint(wide()) == before
 
 
-class Notes(Silent):
-    """Keeps what a person would be told."""
-
-    def __init__(self):
-        self.told = []
-
-    def note(self, text):
-        self.told.append(text)
-
-
 def test_what_is_retrained_is_named_with_the_time_of_an_epoch_and_keeps_the_limit(tmp_path):
     notes = Notes()
     asked = request(tmp_path, part(0, 1000), recipes=RECIPES[:2], retrain_time_s=0.001)
     found, skipped = variants(asked, notes)
-    assert notes.told == ["thin lost accuracy; retraining on 1000 samples"]
+    assert notes.notes == ["thin lost accuracy; retraining on 1000 samples"]
     assert "after retraining" in skipped[0].reason or "the time limit of" in found[1].training
     variants(request(tmp_path, part(0, 1000), recipes=RECIPES[:2], retrain_time_s=3600.0), notes)
-    assert notes.told[-1].startswith("an epoch of 15 steps takes about")
-    assert notes.told[-1].endswith("60 min are enough for 20 epochs")
+    assert notes.notes[-1].startswith("an epoch of 15 steps takes about")
+    assert notes.notes[-1].endswith("60 min are enough for 20 epochs")
 
 
 def test_a_retraining_time_without_samples_is_refused(tmp_path):

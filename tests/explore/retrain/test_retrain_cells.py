@@ -22,6 +22,7 @@ from adaspring.passes import Prune, Quantize
 from adaspring.reference.executor import evaluate
 
 from ...support.passes import fingerprint
+from ...support.told import Notes
 from ...support.training import deep, part
 
 pytestmark = pytest.mark.slow
@@ -34,16 +35,6 @@ RECIPES = (
     Recipe(name="thin-int8", passes=(THIN, Quantize())),
     Recipe(name="int8", passes=(Quantize(),)),
 )
-
-
-class Notes(Silent):
-    """Keeps what a person is told."""
-
-    def __init__(self):
-        self.told = []
-
-    def note(self, text):
-        self.told.append(text)
 
 
 def planned(training, **more):
@@ -76,7 +67,7 @@ def both():
     bounds = Bounds(max_drop=1.0)
     found = composed(None, bounds=bounds), composed(part(0, 1000), notes_told, bounds=bounds)
     assert fingerprint(deep()) == before
-    return *found, notes_told.told
+    return *found, notes_told.notes
 
 
 def test_combinations_are_better_on_samples_that_nothing_was_decided_by(both):
@@ -152,7 +143,7 @@ def test_what_training_does_not_make_better_is_left_out_and_says_so():
     (record,) = records
     assert record.action == "kept"
     assert "not better, so left out: top1 of 15" in record.detail
-    assert any("not better, so left out" in note for note in told.told)
+    assert any("not better, so left out" in note for note in told.notes)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +167,7 @@ def test_cells_that_cannot_be_trained_stay_and_say_why(monkeypatch):
     told = Notes()
     found = composed(part(0, 64), told, bounds=Bounds(max_drop=1.0))
     assert any(
-        note.startswith("the cells stay as they were refitted: the loss") for note in told.told
+        note.startswith("the cells stay as they were refitted: the loss") for note in told.notes
     )
     records = [cell.training for cell in found.pieces.every if cell.training]
     assert {record.action for record in records} == {"kept"}
@@ -186,7 +177,7 @@ def test_cells_that_cannot_be_trained_stay_and_say_why(monkeypatch):
 def test_cells_that_are_rounded_alone_leave_nothing_to_train():
     told = Notes()
     found = composed(part(0, 64), told, recipes=(DENSE, RECIPES[-1]), bounds=Bounds(max_drop=1.0))
-    assert "no cell has weights that could be trained before they are rounded" in told.told
+    assert "no cell has weights that could be trained before they are rounded" in told.notes
     assert not any(cell.training for cell in found.pieces.every)
 
 
