@@ -26,7 +26,8 @@ from .lowering.lower import lower
 from .report.functions import functions_of
 from .report.scratch import scratch_bytes
 from .schedule.arena import hoist_storages
-from .schedule.default import Best, fuse_operators, schedule_cpu, schedule_gpu
+from .schedule.default import Best, fuse_operators, schedule_cpu
+from .schedule.gpu import schedule_gpu
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def schedule(prepared: Prepared, best: Best | None) -> Scheduled:
         if board.device == "cpu":
             module = schedule_cpu(prepared.module, prepared.isa, best)
         else:
-            module = schedule_gpu(prepared.module, prepared.target)
+            module = schedule_gpu(prepared.module, prepared.target, best)
         module = relax.transform.BundleModelParams()(module)
         planned = _apply(module, _PLAN, prepared.target)
         if board.device == "cpu":

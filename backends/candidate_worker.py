@@ -10,8 +10,10 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..targets.board import Affinity
 
@@ -30,8 +32,13 @@ class BuiltCandidate:
     stages_s: dict[str, float]
 
 
-def start_worker(thread_count: int, affinity: Affinity = _ROAMING) -> None:
-    """Make this worker ready: TVM imported, its threads set."""
+def start_worker(
+    thread_count: int, affinity: Affinity = _ROAMING, opencl: Mapping[str, Any] | None = None
+) -> None:
+    """Make this worker ready: TVM imported, its threads set.
+
+    `opencl` is the target of a board whose OpenCL device it is to time on.
+    """
     # TVM imports torch where it can, which takes a second: None makes that an ImportError.
     sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
     import tvm  # noqa: F401 - the point of a warm worker
@@ -39,13 +46,16 @@ def start_worker(thread_count: int, affinity: Affinity = _ROAMING) -> None:
     from adaspring.backends.tvm_threads import use_threads
 
     use_threads(thread_count, affinity)
+    if opencl is not None:
+        from adaspring.library.opencl import plugin
+
+        plugin.start(opencl, "the tuner")
 
 
 def build_candidate(module_json: str, target_json: str, architecture: str) -> BuiltCandidate:
     """Compile one scheduled function and link it; its bytes, so that it may come from far."""
     import tvm
     from tvm.target import Target
-    from tvm.tirx.build import codegen_build
 
     from adaspring.backends.codegen import tir_pipeline
     from adaspring.backends.codegen.link import OBJECT_BYTES, linker
@@ -69,7 +79,7 @@ def build_candidate(module_json: str, target_json: str, architecture: str) -> Bu
     with unchecked, tempfile.TemporaryDirectory(prefix="adaspring-candidate-") as folder:
         reserve(Path(folder), OBJECT_BYTES)
         path = Path(folder) / f"{os.getpid()}.so"
-        codegen_build(lowered, target).export_library(
+        tir_pipeline.generate(lowered, target).export_library(
             str(path), fcompile=timed_link, workspace_dir=folder
         )
         code = path.read_bytes()
@@ -78,17 +88,21 @@ def build_candidate(module_json: str, target_json: str, architecture: str) -> Bu
     return BuiltCandidate(code, stages)
 
 
-def time_candidate(code: str, arguments: list[tuple[tuple[int, ...], str]]) -> list[float]:
-    """Seconds of one call, several times over, on this machine's CPU."""
+def time_candidate(
+    code: str, arguments: list[tuple[tuple[int, ...], str]], device: str
+) -> list[float]:
+    """Seconds of one call, several times over, on a device of this machine: "cpu", "opencl"."""
     import tvm
 
     function = tvm.runtime.load_module(code)
-    tensors = [_argument(shape, dtype, index) for index, (shape, dtype) in enumerate(arguments)]
-    timer = function.time_evaluator("main", tvm.cpu(), **TIMING)
+    tensors = [
+        _argument(shape, dtype, index, device) for index, (shape, dtype) in enumerate(arguments)
+    ]
+    timer = function.time_evaluator("main", tvm.device(device), **TIMING)
     return [float(second) for second in timer(*tensors).results]
 
 
-def _argument(shape: tuple[int, ...], dtype: str, index: int) -> object:
+def _argument(shape: tuple[int, ...], dtype: str, index: int, device: str) -> object:
     """A tensor of small values, made once: subnormal or overflowing ones would time wrongly."""
     import numpy as np
     import tvm
@@ -98,5 +112,5 @@ def _argument(shape: tuple[int, ...], dtype: str, index: int) -> object:
         values = np.random.default_rng(index).integers(0, 3, shape)
         if dtype == "uint16":  # the bits of bfloat16 (`kernels/half.py`)
             values = values.astype(np.float32).view(np.uint32) >> 16
-        _tensors[key] = tvm.runtime.tensor(values.astype(dtype))
+        _tensors[key] = tvm.runtime.tensor(values.astype(dtype), tvm.device(device))
     return _tensors[key]

@@ -8,6 +8,7 @@ from functools import cache
 import tvm
 from tvm import IRModule, s_tir, tirx
 from tvm.target import Target
+from tvm.tirx.build import codegen_build, split_host_device_mods, tir_to_runtime
 
 from . import elementary
 from .keep_nan import keep_nan, start_at_infinity
@@ -24,11 +25,22 @@ def register() -> str:
 
 
 def lower(module: IRModule, target: Target) -> IRModule:
-    """Lower scheduled functions for a CPU, as far as to what LLVM compiles."""
+    """Lower scheduled functions: for a CPU as far as to what LLVM compiles."""
     register()
     lowering, finish_host, _ = tirx.get_tir_pipeline(NAME)
-    bound = tirx.transform.BindTarget(target.with_host(target))(module)
-    return finish_host()(lowering(bound))
+    if target.host is not None:
+        return lowering(tirx.transform.BindTarget(target)(module))
+    return finish_host()(lowering(tirx.transform.BindTarget(target.with_host(target))(module)))
+
+
+def generate(lowered: IRModule, target: Target) -> tvm.runtime.Module:
+    """Generate the code of what `lower` gave: machine code, with OpenCL C or CUDA within."""
+    if target.host is None:
+        return codegen_build(lowered, target)
+    _, finish_host, finish_device = tirx.get_tir_pipeline(NAME)
+    host, devices = split_host_device_mods(lowered)
+    kernels = {kind: finish_device()(module) for kind, module in devices.items()}
+    return tir_to_runtime(finish_host()(host), kernels, target.host)
 
 
 def _pipeline() -> tuple[tvm.ir.transform.Pass, Callable, Callable]:

@@ -112,8 +112,8 @@ def tiles(shape: Shape, isa: InstructionSet) -> tuple[Tile, ...]:
     blocks_total = shape.channels // shape.lanes
     found = [
         Tile(columns, blocks, channels_outer)
-        for columns in _divisors(shape.columns)
-        for blocks in _divisors(blocks_total)
+        for columns in divisors(shape.columns)
+        for blocks in divisors(blocks_total)
         if columns * blocks <= budget and blocks <= 8
         for channels_outer in (True, False)
     ]
@@ -131,8 +131,9 @@ def _expected_cost(tile: Tile) -> tuple[float, bool]:
     return loads + latency, not tile.channels_outer
 
 
-def _divisors(n: int) -> list[int]:
-    return [d for d in range(1, n + 1) if n % d == 0]
+def divisors(extent: int, most: int | None = None) -> list[int]:
+    """What divides an extent, up to `most`."""
+    return [d for d in range(1, min(extent, most or extent) + 1) if extent % d == 0]
 
 
 def schedule_contraction(sch: Schedule, tile: Tile, isa: InstructionSet) -> None:
@@ -142,9 +143,9 @@ def schedule_contraction(sch: Schedule, tile: Tile, isa: InstructionSet) -> None
     dot = _dot_of(block, isa)
     intrinsic = dot.intrinsic if dot else None
     lanes = dot.lanes if dot else isa.float_lanes
-    *lead, columns, channels = _loops(sch, contract, IterVar.DataPar)
+    *lead, columns, channels = loops_of(sch, contract, IterVar.DataPar)
     lanes = math.gcd(lanes, extent_of(sch, channels))
-    reduction = _loops(sch, contract, IterVar.CommReduce)
+    reduction = loops_of(sch, contract, IterVar.CommReduce)
     taps = math.prod(extent_of(sch, loop) for loop in reduction)
     short = taps <= _SHORT_REDUCTION and intrinsic is None
     epilogue = _inline_between(sch, contract, pads_apart=not short, serial=tile.serial)
@@ -196,9 +197,9 @@ def run_on_tile(sch: Schedule, epilogue: SBlockRV, contract: SBlockRV, outer, la
 def _inline_between(
     sch: Schedule, contract: SBlockRV, *, pads_apart: bool, serial: bool
 ) -> SBlockRV:
-    """Inline every block between the contraction and the output; padding too, or run it apart.
+    """Inline every block around the contraction; padding too, or run it apart.
 
-    Returns the block that writes the output (a copy where the contraction wrote it itself).
+    Returns the block that writes the output (`inline_behind`).
     """
     blocks = sch.get_child_blocks(sch.get_sblock("root"))
     names = [sch.get(block).name_hint for block in blocks]
@@ -208,11 +209,22 @@ def _inline_between(
             schedule_spatial(sch, block, lanes=32, serial=serial)
         else:
             sch.compute_inline(block)
-    if here == len(blocks) - 1:
+    return inline_behind(sch, contract)
+
+
+def inline_behind(sch: Schedule, contract: SBlockRV) -> SBlockRV:
+    """Inline every block between the contraction and the output, and give the one that writes it.
+
+    That is a copy where the contraction wrote it itself.
+    """
+    blocks = sch.get_child_blocks(sch.get_sblock("root"))
+    names = [sch.get(block).name_hint for block in blocks]
+    behind = blocks[names.index(CONTRACT) + 1 :]
+    if not behind:
         return sch.cache_write(contract, 0, "local")
-    for block in blocks[here + 1 : -1]:
+    for block in behind[:-1]:
         sch.compute_inline(block)
-    return blocks[-1]
+    return behind[-1]
 
 
 def schedule_spatial(sch: Schedule, block: SBlockRV, lanes: int, serial: bool = False) -> None:
@@ -241,7 +253,7 @@ def tile_loop(sch: Schedule, loop, inner: int):
     return sch.split(loop, factors)
 
 
-def _loops(sch: Schedule, block: SBlockRV, kind: int):
+def loops_of(sch: Schedule, block: SBlockRV, kind: int):
     """The loops of a block whose iteration variables are of one kind, outermost first."""
     variables = sch.get(block).iter_vars
     loops = sch.get_loops(block)

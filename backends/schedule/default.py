@@ -1,7 +1,7 @@
 """Schedules for every function of a lowered module: tuned where a record exists, else by rule.
 
-CPU: our contraction template with its first tile, and a plain rule for the rest. GPUs: TVM's own
-default schedules (DLight). Nothing is left as the naive loops that an operator is written as.
+For CPUs: our contraction template with its first tile, and a plain rule for the rest (`gpu.py` is for
+GPUs). Nothing is left as the naive loops that an operator is written as.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ import math
 from collections.abc import Callable, Collection, Mapping
 
 import tvm_ffi
-from tvm import IRModule, relax, s_tir
+from tvm import IRModule, relax
 from tvm.ir import GlobalVar, TensorLoad
-from tvm.s_tir import Schedule, dlight, renew_defs
+from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import SBlockRV, ScheduleError, Trace
 from tvm.target import Target
 from tvm.tirx import IterVar, PrimFunc
 
-from ...errors import BuildError
 from ..kernels.isa import InstructionSet
 from .contraction import (
     contraction_shape,
@@ -81,45 +80,9 @@ def schedule_cpu(module: IRModule, isa: InstructionSet, best: Best | None) -> IR
     functions = {}
     for var, function in module.functions_items():
         if isinstance(function, PrimFunc):
-            function = _apply_tuned(function, best) or _apply_rule(function, isa)
+            function = apply_tuned(function, best) or _apply_rule(function, isa)
             functions[var] = function.with_attr(SCHEDULED, True)
-    return _replace_functions(module, functions)
-
-
-def schedule_gpu(module: IRModule, tvm_target: Target) -> IRModule:
-    """Schedule every function by the first of DLight's rules for GPUs that fits it."""
-    functions = {}
-    with tvm_target:
-        for var, function in module.functions_items():
-            if isinstance(function, PrimFunc):
-                functions[var] = _apply_gpu_rule(function, tvm_target)
-    return _replace_functions(module, functions)
-
-
-_GPU_RULES = (
-    dlight.gpu.Matmul(),
-    dlight.gpu.GEMV(),
-    dlight.gpu.Reduction(),
-    dlight.gpu.GeneralReduction(),
-    dlight.gpu.Fallback(),
-)
-
-
-def _apply_gpu_rule(function: PrimFunc, tvm_target: Target) -> PrimFunc:
-    if SCHEDULED in function.attrs or is_handwritten(function):
-        return function
-    for rule in _GPU_RULES:
-        try:
-            sch = rule.apply(renew_defs(function), tvm_target, False)
-            if sch is None:
-                continue
-            s_tir.transform.LowerCrossThreadReduction()(sch.mod)
-        except (RuntimeError, ValueError, AssertionError):
-            # DLight's rules recognise more than they can schedule (a broadcast behind a
-            # reduction, a grouped convolution); the next is plainer, the last right for anything.
-            continue
-        return _restore_attributes(sch, function).with_attr(SCHEDULED, True)
-    raise BuildError("no GPU schedule fits an operator of the network; build it for a CPU board")
+    return replace_functions(module, functions)
 
 
 def calls_of(module: IRModule) -> list[relax.Call]:
@@ -152,15 +115,16 @@ def replay(function: PrimFunc, trace: Trace) -> Schedule:
     return sch
 
 
-def _apply_tuned(function: PrimFunc, best: Best | None) -> PrimFunc | None:
+def apply_tuned(function: PrimFunc, best: Best | None) -> PrimFunc | None:
+    """The function by the schedule that `best` knows, or None."""
     trace = best(task_module(function)) if best and not is_handwritten(function) else None
-    return None if trace is None else _restore_attributes(replay(function, trace), function)
+    return None if trace is None else restore_attributes(replay(function, trace), function)
 
 
 def _apply_rule(function: PrimFunc, isa: InstructionSet) -> PrimFunc:
     if is_handwritten(function):
         return function
-    return _restore_attributes(default_schedule(function, isa), function)
+    return restore_attributes(default_schedule(function, isa), function)
 
 
 def default_schedule(function: PrimFunc, isa: InstructionSet) -> Schedule:
@@ -243,14 +207,15 @@ def _reductions(sch: Schedule, block: SBlockRV) -> bool:
     return any(var.iter_type == IterVar.CommReduce for var in sch.get(block).iter_vars)
 
 
-def _restore_attributes(sch: Schedule, original: PrimFunc) -> PrimFunc:
+def restore_attributes(sch: Schedule, original: PrimFunc) -> PrimFunc:
     """The scheduled function with the original's attributes."""
     function = sch.mod["main"].without_attr("global_symbol")
     symbol = original.attrs.get("global_symbol") if original.attrs else None
     return function if symbol is None else function.with_attr("global_symbol", symbol)
 
 
-def _replace_functions(module: IRModule, functions) -> IRModule:
+def replace_functions(module: IRModule, functions: Mapping[GlobalVar, PrimFunc]) -> IRModule:
+    """The module with other functions of the same names."""
     result = module.clone()
     for var, function in functions.items():
         result.update_func(var, function)
@@ -263,7 +228,6 @@ __all__ = [
     "fuse_operators",
     "replay",
     "schedule_cpu",
-    "schedule_gpu",
     "task_module",
     "weights_of",
 ]

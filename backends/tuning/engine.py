@@ -23,6 +23,7 @@ from ..kernels.isa import instruction_set
 from ..schedule.default import default_schedule
 from .log.log import Origin, TuningLog
 from .runner import Runner
+from .search.gpu import gpu_candidates
 from .search.model import cost_model
 from .search.proposals import Candidate, CandidateList, Proposer, SketchSearch, template_candidates
 from .search.transfer import Transfer
@@ -113,6 +114,9 @@ class _Run:
 
     def _proposers(self, task: Task) -> Iterator[Proposer]:
         """First what is expected good, then the template's knobs, then a search."""
+        if self.target.host is not None:
+            yield CandidateList(gpu_candidates(task, self.target, self.transfer, _SIMILAR_TASKS))
+            return
         plain = Candidate(default_schedule(task.module["main"], self.isa), "rule")
         template = template_candidates(task, self.isa) if self.settings.tuner != "sketch" else ()
         yield CandidateList(

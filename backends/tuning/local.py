@@ -28,7 +28,9 @@ class LocalRunner:
         self, board: Board, quiet: Callable[[], AbstractContextManager[None]], timeout_s: float
     ) -> None:
         self._hold_machine = quiet
-        ready = partial(candidate_worker.start_worker, board.core_count, board.affinity)
+        self._device = board.device
+        opencl = dict(board.target) if board.device == "opencl" else None
+        ready = partial(candidate_worker.start_worker, board.core_count, board.affinity, opencl)
         self._worker = local_farm(1, initializer=ready, timeout_s=timeout_s)
         self._worker.submit(os.getpid)  # so that it starts now, not while all else stands still
         self._turn = ThreadPoolExecutor(1, thread_name_prefix="adaspring-time")
@@ -41,7 +43,7 @@ class LocalRunner:
         try:
             with self._hold_machine():
                 return self._worker.submit(
-                    candidate_worker.time_candidate, str(code), arguments
+                    candidate_worker.time_candidate, str(code), arguments, self._device
                 ).result()
         except JobLost as lost:
             raise CandidateLost(str(lost)) from lost

@@ -83,7 +83,7 @@ def _board(plan: Plan, planned: BoardPlan) -> dict[str, Any]:
         "is_this_machine": site.here,
         "run_on": run_on(planned),
         "threads_count": board.core_count,
-        "trials_count": tuning.trials if site.at_hand and board.device == "cpu" else 0,
+        "trials_count": tuning.trials if site.at_hand else 0,
         "known_records_count": _records_count(site.log_folder),
         "shipped_records_count": sum(_records_count(folder) for folder in shipped_logs(board)),
         "log": str(site.log_folder),

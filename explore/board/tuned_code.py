@@ -90,9 +90,9 @@ def tune_all(
     farms: Farms,
     progress: Progress,
 ) -> TuningReport | None:
-    """Tune all functions, here or over RPC; None for what is not tuned (GPUs, no trials)."""
+    """Tune all functions, here or over RPC; None where nothing is (no board at hand, no trials)."""
     board = site.board
-    if not (tuning.trials and site.at_hand) or board.device != "cpu":
+    if not (tuning.trials and site.at_hand):
         return None
     tasks = tasks_of((m for ways in lowered for m in ways.modules), lowered[0].direct.isa)
     label, start_s = f"tune on {board.name}", time.monotonic()

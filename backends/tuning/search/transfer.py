@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from tvm import IRModule
 from tvm.s_tir import Schedule
+from tvm.s_tir.meta_schedule.space_generator import PostOrderApply
 from tvm.s_tir.schedule import ScheduleError, Trace
 from tvm.target import Target
 
@@ -76,13 +77,19 @@ class Transfer:
         ours = signature(task.module)
         near = [(ours.distance(theirs), workload) for theirs, workload in self._known]
         near = [p for p in near if p[0] < math.inf and not p[1].holds(task.module)]
-        space = sketch_space(self._isa, dot_dtype=task.dot_dtype)
-        context = Context(task.module, self._target, space=space)
+        context = Context(task.module, self._target, space=self._space(task))
         for _, workload in sorted(near, key=lambda pair: pair[0])[:count]:
             for record in self._log.records(workload, limit=_PER_FUNCTION):
                 fitted = _finish(record.trace, context)
                 if fitted is not None:
                     yield Candidate(fitted, record.tuner)
+
+
+    def _space(self, task: Task) -> PostOrderApply | None:
+        """What finishes a sketch, of which there are none for GPUs."""
+        if self._target.host is not None:
+            return None
+        return sketch_space(self._isa, dot_dtype=task.dot_dtype)
 
 
 def _finish(trace: Trace, context: Context) -> Schedule | None:

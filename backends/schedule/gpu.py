@@ -1,0 +1,81 @@
+"""Schedules for GPUs: tuned where a record exists, else our template, else TVM's own rules (DLight).
+
+A product for one row alone is left to DLight where threads go in warps: it spreads the sum over one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tvm import IRModule, s_tir
+from tvm.s_tir import Schedule, dlight, renew_defs
+from tvm.s_tir.schedule import ScheduleError
+from tvm.target import Target
+from tvm.tirx import PrimFunc
+
+from ...errors import BuildError
+from .contraction import is_handwritten, new_schedule
+from .default import SCHEDULED, Best, apply_tuned, replace_functions, restore_attributes
+from .gpu_contraction import gpu_shape, gpu_tiles, schedule_gpu_contraction
+
+_LEAST_PIXELS = 4
+_RULES = (
+    dlight.gpu.Matmul(),
+    dlight.gpu.GEMV(),
+    dlight.gpu.Reduction(),
+    dlight.gpu.GeneralReduction(),
+    dlight.gpu.Fallback(),
+)
+
+
+def schedule_gpu(module: IRModule, target: Target, best: Best | None) -> IRModule:
+    """Schedule every function for a GPU, by `best` where it knows one."""
+    functions = {}
+    for var, function in module.functions_items():
+        if not isinstance(function, PrimFunc):
+            continue
+        if SCHEDULED not in function.attrs and not is_handwritten(function):
+            tuned = apply_tuned(function, best)
+            function = tuned or restore_attributes(default_gpu_schedule(function, target), function)
+        functions[var] = function.with_attr(SCHEDULED, True)
+    return replace_functions(module, functions)
+
+
+def default_gpu_schedule(function: PrimFunc, target: Target) -> Schedule:
+    """How a function runs where nothing was tuned; BuildError where no rule fits."""
+    shape = gpu_shape(new_schedule(function))
+    alone = shape is not None and shape.images * shape.rows * shape.columns < _LEAST_PIXELS
+    if not alone or int(target.attrs.get("thread_warp_size", 1)) == 1:
+        for sch in template_schedules(function):
+            return sch
+    for sch in rule_schedules(function, target):
+        return sch
+    raise BuildError("no GPU schedule fits an operator of the network; build it for a CPU board")
+
+
+def template_schedules(function: PrimFunc) -> Iterator[Schedule]:
+    """A contraction by each tile of the template, the most promising first."""
+    shape = gpu_shape(new_schedule(function))
+    for tile in gpu_tiles(shape) if shape else ():
+        sch = new_schedule(function)
+        try:
+            schedule_gpu_contraction(sch, tile)
+        except ScheduleError:
+            return  # what is fused behind it does not fit a tile (a broadcast to a higher rank)
+        yield sch
+
+
+def rule_schedules(function: PrimFunc, target: Target) -> Iterator[Schedule]:
+    """The function by each of DLight's rules that fits it."""
+    for rule in _RULES:
+        try:
+            with target:
+                sch = rule.apply(renew_defs(function), target, False)
+                if sch is None:
+                    continue
+                s_tir.transform.LowerCrossThreadReduction()(sch.mod)
+        except (RuntimeError, ValueError, AssertionError):
+            # DLight's rules recognise more than they can schedule (a broadcast behind a
+            # reduction, a grouped convolution); the next is plainer, the last right for anything.
+            continue
+        yield sch
