@@ -109,7 +109,7 @@ def schedule(prepared: Prepared, best: Best | None) -> Scheduled:
         if board.device == "cpu":
             module = schedule_cpu(prepared.module, prepared.isa, best)
         else:
-            module = schedule_gpu(prepared.module, prepared.target, best)
+            module = schedule_gpu(prepared.module, prepared.isa, prepared.target, best)
         module = relax.transform.BundleModelParams()(module)
         planned = _apply(module, _PLAN, prepared.target)
         if board.device == "cpu":

@@ -62,6 +62,7 @@ RECIPES = (
     Recipe(name="pruned-half", passes=(_prune(0.5),)),
     Recipe(name="factorized", passes=(Factorize(max_error_ratio=0.2, multiple_of=16),)),
     Recipe(name="bf16", passes=(SixteenBit(dtype="bfloat16"),)),
+    Recipe(name="fp16", passes=(SixteenBit(dtype="float16"),)),
     Recipe(name="int8-weights", passes=(WeightOnly(bits=8),)),
     Recipe(name="int8", passes=(Quantize(),)),
     Recipe(name="pruned-quarter-int8", passes=(_prune(0.75), Quantize())),

@@ -189,7 +189,12 @@ def _accumulator(x: te.Tensor, weight: te.Tensor):
 
 
 def _read_as(x: te.Tensor, weight: te.Tensor) -> str:
-    """The type in which sums read x: pairs of 8 bits are widened once, ahead of all sums."""
+    """The type in which sums read x: what is widened once, ahead of all sums.
+
+    That are pairs of 8 bits, and float16, which is only stored so.
+    """
+    if weight.dtype == x.dtype == "float16":
+        return "float32"
     return "int16" if (x.dtype, weight.dtype, depth_of(weight)) == ("uint8", "int8", 2) else x.dtype
 
 

@@ -28,6 +28,11 @@ VPMADDWD_256 = "adaspring.vpmaddwd.256"
 SDOT = "adaspring.sdot"
 VDPBF16PS_512 = "adaspring.vdpbf16ps.512"
 BFDOT = "adaspring.bfdot"
+# For a thread of a GPU, which has what it multiplies in registers.
+OPENCL_DOT = "adaspring.opencl.dot"
+DP4A = "adaspring.dp4a"
+OPENCL_DOT_FUNCTION = "adaspring_dot"
+"""A function of the OpenCL runtime's, by what a device has (`library/opencl/prelude.h`)."""
 # What LLVM calls the instruction of each.
 INSTRUCTIONS = {
     VPDPBUSD_512: "llvm.x86.avx512.vpdpbusd.512",
@@ -41,14 +46,19 @@ INSTRUCTIONS = {
 
 
 def _description(
-    lanes: int, depth: int, read: tuple[str, str], summed: str, to_sum: Callable[[Expr], Expr]
+    lanes: int,
+    depth: int,
+    read: tuple[str, str],
+    summed: str,
+    to_sum: Callable[[Expr], Expr],
+    scope: str = "global",
 ):
     """What an intrinsic does to activations and weights that are `read`, for TVM to find."""
     activation, weight = read
 
     @T.prim_func(s_tir=True)
     def description(
-        A: T.Buffer((depth,), activation, offset_factor=1),
+        A: T.Buffer((depth,), activation, offset_factor=1, scope=scope),
         B: T.Buffer((lanes, depth), weight, offset_factor=1),
         C: T.Buffer((lanes,), summed, offset_factor=1, scope="local"),
     ) -> None:
@@ -63,10 +73,11 @@ def _description(
     return description
 
 
-def _bytes_description(lanes: int, activation: str, depth: int = 4):
-    return _description(
-        lanes, depth, (activation, "int8"), "int32", lambda value: T.cast(value, "int32")
-    )
+def _bytes_description(lanes: int, activation: str, depth: int = 4, scope: str = "global"):
+    def to_sum(value: Expr) -> Expr:
+        return T.cast(value, "int32")
+
+    return _description(lanes, depth, (activation, "int8"), "int32", to_sum, scope)
 
 
 def _pairs_description(lanes: int):
@@ -144,6 +155,49 @@ def _sdot():
     return implementation
 
 
+def _opencl_dot():
+    @T.prim_func(s_tir=True)
+    def implementation(
+        A: T.Buffer((4,), "int8", offset_factor=1, scope="local"),
+        B: T.Buffer((4, 4), "int8", offset_factor=1),
+        C: T.Buffer((4,), "int32", offset_factor=1, scope="local"),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:4], A[0:4], B[0:4, 0:4])
+            T.writes(C[0:4])
+            C[T.ramp(T.int32(0), 1, 4)] = T.call_pure_extern(
+                "int32x4",
+                OPENCL_DOT_FUNCTION,
+                C.vload([0], dtype="int32x4"),
+                A.vload([0], dtype="int8x4"),
+                B.vload([0, 0], dtype="int8x16"),
+            )
+
+    return implementation
+
+
+def _dp4a():
+    @T.prim_func(s_tir=True)
+    def implementation(
+        A: T.Buffer((4,), "int8", offset_factor=1, scope="local"),
+        B: T.Buffer((4, 4), "int8", offset_factor=1),
+        C: T.Buffer((4,), "int32", offset_factor=1, scope="local"),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:4], A[0:4], B[0:4, 0:4])
+            T.writes(C[0:4])
+            for i in T.unroll(4):
+                C[i] = T.call_pure_extern(
+                    "int32",
+                    "__dp4a",
+                    T.reinterpret(A.vload([0], dtype="int8x4"), dtype="int32"),
+                    T.reinterpret(B.vload([i, 0], dtype="int8x4"), dtype="int32"),
+                    C[i],
+                )
+
+    return implementation
+
+
 def bfloat16_dot(name: str, lanes: int) -> tuple[str, str]:
     """Give a function around the instruction, on bits as int32: its name and its LLVM text."""
     function = name.replace(".", "_")
@@ -199,6 +253,8 @@ _MADE_BY = {
     SDOT: lambda: (_bytes_description(4, "int8"), _sdot()),
     VDPBF16PS_512: lambda: (_pairs_description(16), _pairs(VDPBF16PS_512, 16)),
     BFDOT: lambda: (_pairs_description(4), _pairs(BFDOT, 4)),
+    OPENCL_DOT: lambda: (_bytes_description(4, "int8", scope="local"), _opencl_dot()),
+    DP4A: lambda: (_bytes_description(4, "int8", scope="local"), _dp4a()),
 }
 
 

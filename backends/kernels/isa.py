@@ -33,19 +33,21 @@ class Dot:
 class InstructionSet:
     """Vector facts of a CPU. `whole_rows` (GPUs) packs all output channels into one block.
 
-    `bfloat16` is None where no instruction multiplies it.
+    `bfloat16` is None where no instruction multiplies it; `float16` says whether half the memory
+    is worth that type.
     """
 
     float_lanes: int
     register_count: int
     int8: Dot
     bfloat16: Dot | None = None
+    float16: bool = False
     whole_rows: bool = False
 
     def multiplies(self, dtype: str) -> bool:
-        """Whether an instruction multiplies values of that type: float32, int8 or bfloat16."""
-        if dtype == "bfloat16":
-            return self.bfloat16 is not None
+        """Whether an instruction reads values of that type: float32, int8 or one of 16 bits."""
+        if dtype in ("bfloat16", "float16"):
+            return self.float16 if dtype == "float16" else self.bfloat16 is not None
         return dtype == "float32" or (dtype == "int8" and self.int8.intrinsic is not None)
 
     def dot(self, dtype: str) -> Dot:
@@ -57,18 +59,31 @@ class InstructionSet:
         return Dot(lanes=self.float_lanes, depth=1, activation_dtype=dtype, intrinsic=None)
 
 
-_GPU = InstructionSet(
-    float_lanes=1,
-    register_count=0,
-    int8=Dot(lanes=1, depth=1, activation_dtype="uint8", intrinsic=None),
-    whole_rows=True,
-)
+VECTOR = 4
+"""Values that a GPU's thread reads and sums side by side."""
+
+
+def _gpu(dot: str) -> InstructionSet:
+    """Of a GPU, where each value has a thread's register; a template says what a thread does."""
+    int8 = Dot(lanes=VECTOR, depth=4, activation_dtype="int8", intrinsic=dot)
+    return InstructionSet(
+        float_lanes=1, register_count=0, int8=int8, float16=True, whole_rows=True
+    )
+
+
+_GPUS = {"opencl": _gpu(intrinsics.OPENCL_DOT), "cuda": _gpu(intrinsics.DP4A)}
 
 
 def instruction_set(board: Board | BoardRecord) -> InstructionSet:
     """The vector facts of a board's CPU, derived from its LLVM target, or those of any GPU."""
-    if board.device != "cpu":
-        return _GPU
+    isa = _cpu(board) if board.device == "cpu" else _GPUS[board.device]
+    for dot in (isa.int8, isa.bfloat16):
+        if dot is not None and dot.intrinsic is not None:
+            intrinsics.register(dot.intrinsic)
+    return isa
+
+
+def _cpu(board: Board | BoardRecord) -> InstructionSet:
     target = Target(dict(board.target))
 
     def has(feature: str) -> bool:
@@ -80,11 +95,7 @@ def instruction_set(board: Board | BoardRecord) -> InstructionSet:
     else:
         isa = _aarch64(has("dotprod"))
         pairs = _PAIRS_128 if has("bf16") else None
-    isa = replace(isa, bfloat16=pairs)
-    for dot in (isa.int8, isa.bfloat16):
-        if dot is not None and dot.intrinsic is not None:
-            intrinsics.register(dot.intrinsic)
-    return isa
+    return replace(isa, bfloat16=pairs)
 
 
 _PAIRS_512 = Dot(lanes=16, depth=2, activation_dtype=BITS, intrinsic=intrinsics.VDPBF16PS_512)

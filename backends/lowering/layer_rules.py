@@ -11,6 +11,7 @@ from tvm import relax
 from ...ir.convolutions import FORWARDS
 from ..kernels import compute, elementwise, pack, winograd
 from ..kernels.low_bit_weights import VALUES_IN_WORD
+from ..kernels.isa import VECTOR
 from ..kernels.sixteen_bit import stored
 from . import geometry
 from .values import Dequantized, Dynamic, Quantized, SixteenBitValue, Static, Value
@@ -226,13 +227,16 @@ def _takes_winograd(walk: Walk, x: relax.Expr, weight: Static, window: compute.W
 
 def _blocking(walk: Walk, operands: _Operands, channels: int) -> tuple[int, int]:
     """Output channels in a block, and input channels summed at once."""
-    depth = VALUES_IN_WORD if operands.words else 1
-    if walk.isa.whole_rows:
-        return channels, depth
-    if operands.source is None:
-        return walk.isa.float_lanes, depth
-    dot = walk.isa.dot(str(operands.weight.array.dtype))
-    return dot.lanes, dot.depth
+    depth, lanes = VALUES_IN_WORD if operands.words else 1, walk.isa.float_lanes
+    if operands.source is not None:
+        dot = walk.isa.dot(str(operands.weight.array.dtype))
+        depth, lanes = dot.depth, dot.lanes
+    return _whole_row(channels) if walk.isa.whole_rows else lanes, depth
+
+
+def _whole_row(channels: int) -> int:
+    """One block of all output channels, in whole vectors."""
+    return math.ceil(channels / VECTOR) * VECTOR
 
 
 def _dequantized(

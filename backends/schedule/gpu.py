@@ -14,6 +14,7 @@ from tvm.target import Target
 from tvm.tirx import PrimFunc
 
 from ...errors import BuildError
+from ..kernels.isa import InstructionSet
 from .contraction import is_handwritten, new_schedule
 from .default import SCHEDULED, Best, apply_tuned, replace_functions, restore_attributes
 from .gpu_contraction import gpu_shape, gpu_tiles, schedule_gpu_contraction
@@ -28,38 +29,43 @@ _RULES = (
 )
 
 
-def schedule_gpu(module: IRModule, target: Target, best: Best | None) -> IRModule:
+def schedule_gpu(
+    module: IRModule, isa: InstructionSet, target: Target, best: Best | None
+) -> IRModule:
     """Schedule every function for a GPU, by `best` where it knows one."""
     functions = {}
     for var, function in module.functions_items():
         if not isinstance(function, PrimFunc):
             continue
         if SCHEDULED not in function.attrs and not is_handwritten(function):
-            tuned = apply_tuned(function, best)
-            function = tuned or restore_attributes(default_gpu_schedule(function, target), function)
+            function = apply_tuned(function, best) or restore_attributes(
+                default_gpu_schedule(function, isa, target), function
+            )
         functions[var] = function.with_attr(SCHEDULED, True)
     return replace_functions(module, functions)
 
 
-def default_gpu_schedule(function: PrimFunc, target: Target) -> Schedule:
+def default_gpu_schedule(
+    function: PrimFunc, isa: InstructionSet, target: Target
+) -> Schedule:
     """How a function runs where nothing was tuned; BuildError where no rule fits."""
     shape = gpu_shape(new_schedule(function))
     alone = shape is not None and shape.images * shape.rows * shape.columns < _LEAST_PIXELS
     if not alone or int(target.attrs.get("thread_warp_size", 1)) == 1:
-        for sch in template_schedules(function):
+        for sch in template_schedules(function, isa):
             return sch
     for sch in rule_schedules(function, target):
         return sch
     raise BuildError("no GPU schedule fits an operator of the network; build it for a CPU board")
 
 
-def template_schedules(function: PrimFunc) -> Iterator[Schedule]:
+def template_schedules(function: PrimFunc, isa: InstructionSet) -> Iterator[Schedule]:
     """A contraction by each tile of the template, the most promising first."""
     shape = gpu_shape(new_schedule(function))
     for tile in gpu_tiles(shape) if shape else ():
         sch = new_schedule(function)
         try:
-            schedule_gpu_contraction(sch, tile)
+            schedule_gpu_contraction(sch, tile, isa)
         except ScheduleError:
             return  # what is fused behind it does not fit a tile (a broadcast to a higher rank)
         yield sch

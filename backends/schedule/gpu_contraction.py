@@ -22,10 +22,11 @@ from tvm.s_tir import Schedule
 from tvm.s_tir.schedule import SBlockRV
 from tvm.tirx import IterVar
 
+from ..kernels import intrinsics
 from ..kernels.compute import CONTRACT, DEPTH, PAD
+from ..kernels.isa import VECTOR, InstructionSet
 from .contraction import divisors, extent_of, inline_behind, loops_of, run_on_tile
 
-VECTOR = 4
 _MOST_SUMS = 32  # of four bytes: half the registers that a Mali's thread has without losing others
 _MOST_THREADS = 256
 _CHANNEL_STEP = 4  # input channels that are read at once
@@ -127,7 +128,7 @@ def _expected_cost(tile: GpuTile, shape: GpuShape) -> tuple[float, int]:
     return 1 + loads + idle / 2 + alone / 4, tile.threads
 
 
-def schedule_gpu_contraction(sch: Schedule, tile: GpuTile) -> None:
+def schedule_gpu_contraction(sch: Schedule, tile: GpuTile, isa: InstructionSet) -> None:
     """Schedule the one function of `sch` by `tile`; raises ScheduleError where it does not fit."""
     contract = sch.get_sblock(CONTRACT)
     names = _names(sch, contract)
@@ -137,16 +138,18 @@ def schedule_gpu_contraction(sch: Schedule, tile: GpuTile) -> None:
     shared = bool(lead) and _shares_weights(sch, contract)
     rows = lead.pop() if shared else sch.add_unit_loop(columns)
     epilogue = inline_behind(sch, contract)
-    image = _image(sch, contract)
+    image = _image(sch, contract, isa)
 
     row_groups, row_thread, row = _parts(sch, rows, tile.row_threads, tile.row)
     column_groups, column_thread, column = _parts(sch, columns, tile.column_threads, tile.column)
     vectors, lane = sch.split(channels, [None, lanes])
     groups, thread, vector = _parts(sch, vectors, tile.vector_threads, tile.vectors)
+    depth = reduction.pop(DEPTH) if lanes == VECTOR and _is_dot(sch, contract) else None
     steps, within = _steps(sch, reduction)
     above = [*lead, row_groups, column_groups]
     outer = [*above, groups, row_thread, column_thread, thread]
-    sch.reorder(*outer, *steps, *within, row, column, vector, lane)
+    inner = [row, column, vector, lane, *([] if depth is None else [depth])]
+    sch.reorder(*outer, *steps, *within, *inner)
     _read_ahead(sch, image, steps[-1])
     run_on_tile(sch, epilogue, contract, outer, lanes)
     sch.bind(sch.fuse(*above), "blockIdx.y")
@@ -155,8 +158,21 @@ def schedule_gpu_contraction(sch: Schedule, tile: GpuTile) -> None:
         sch.bind(loop, f"threadIdx.{axis}")
     for loop in (*within, row, column, vector):
         sch.unroll(loop)
-    sch.vectorize(lane)
-    sch.decompose_reduction(contract, steps[0])
+    if depth is None:
+        sch.vectorize(lane)
+        sch.decompose_reduction(contract, steps[0])
+        return
+    start = sch.decompose_reduction(contract, steps[0])
+    sch.vectorize(sch.get_loops(start)[-1])
+    sch.tensorize(lane, isa.int8.intrinsic)
+
+
+def _is_dot(sch: Schedule, contract: SBlockRV) -> bool:
+    """Whether products of int8 are summed, four for each step."""
+    block = sch.get(contract)
+    stored = {str(region.source.dtype) for region in block.reads}
+    *_, last = block.iter_vars
+    return stored == {"int8"} and last.var.name.endswith(DEPTH) and int(last.dom.extent) == VECTOR
 
 
 def _parts(sch: Schedule, loop, threads: int, inner: int):
@@ -178,16 +194,26 @@ def _steps(sch: Schedule, reduction) -> tuple[list, list]:
     return [reduction["rh"], channel_steps], [reduction["rw"], channel, *depth]
 
 
-def _image(sch: Schedule, contract: SBlockRV) -> SBlockRV:
+def _image(sch: Schedule, contract: SBlockRV, isa: InstructionSet) -> SBlockRV:
     """The block that brings what is multiplied into registers: padding, or a copy."""
     blocks = sch.get_child_blocks(sch.get_sblock("root"))
     names = [sch.get(block).name_hint for block in blocks]
     for block, name in zip(blocks[: names.index(CONTRACT)], names, strict=False):
-        if name == PAD:
+        if name != PAD:
+            sch.compute_inline(block)
+        elif isa.int8.intrinsic == intrinsics.DP4A and len(sch.get(block).reads) > 1:
+            _pad_apart(sch, block)  # TVM has no CUDA for a vector of one byte that it reads
+        else:
             sch.set_scope(block, 0, "local")
             return block
-        sch.compute_inline(block)
     return sch.cache_read(contract, 0, "local")
+
+
+def _pad_apart(sch: Schedule, pad: SBlockRV) -> None:
+    """Pad in a kernel of its own, a thread for each value."""
+    groups, thread = sch.split(sch.fuse(*sch.get_loops(pad)), [None, _MOST_THREADS])
+    sch.bind(groups, "blockIdx.x")
+    sch.bind(thread, "threadIdx.x")
 
 
 def _read_ahead(sch: Schedule, image: SBlockRV, step) -> None:

@@ -43,6 +43,7 @@ enum : uint32_t {  // cl_platform_info, cl_device_info
   kDeviceName = 0x102B,
   kDriverVersion = 0x102D,
   kDeviceVersion = 0x102F,
+  kDeviceExtensions = 0x1030,
 };
 enum : uint32_t { kProgramBinarySizes = 0x1165, kProgramBinaries = 0x1166 };
 enum : uint32_t { kBuildLog = 0x1183 };

@@ -11,10 +11,12 @@
 
 #include <tvm/ffi/error.h>
 
+#include "prelude.h"
+
 namespace adaspring::opencl {
 namespace {
 
-constexpr const char* kOptions = "-cl-std=CL1.2";
+constexpr const char* kOptions = "-cl-std=CL1.2 -w";
 constexpr size_t kMostBytes = 64 << 20;  // of a file that is read
 
 std::mutex folder_lock;
@@ -131,7 +133,8 @@ void set_program_folder(const std::string& folder) {
   folder_name = folder;
 }
 
-Program build(Device& device, const std::string& name, const std::string& source) {
+Program build(Device& device, const std::string& name, const std::string& kernels) {
+  const std::string source = with_prelude(device, kernels);
   const std::string folder = program_folder();
   if (folder.empty()) return from_source(device, name, source);
   const std::string key = device.identity() + '\n' + kOptions + '\n' + source;

@@ -76,8 +76,8 @@ class SixteenBit(Pass):
 
     @property
     def needs_instruction(self) -> str | None:
-        """bfloat16 is faster where a board multiplies it; float16 is stored alone."""
-        return "bfloat16" if self.dtype == "bfloat16" else None
+        """Of bfloat16 it multiplies, of float16 reads: sums are float32."""
+        return self.dtype
 
     def plan(self, model: Model, calibration: Dataset | None) -> tuple[Decision, ...]:
         """Round every layer whose weight, and whose input as far as is known, fits."""

@@ -15,6 +15,7 @@ from tvm.s_tir.meta_schedule.space_generator import PostOrderApply
 from tvm.s_tir.schedule import ScheduleError
 from tvm.target import Target
 
+from ...kernels.isa import InstructionSet
 from ...schedule.default import replay
 from ...schedule.gpu import default_gpu_schedule, rule_schedules, template_schedules
 from ..tasks import Task
@@ -24,19 +25,20 @@ from .transfer import Transfer
 
 
 def gpu_candidates(
-    task: Task, target: Target, transfer: Transfer, similar_count: int
+    task: Task, isa: InstructionSet, target: Target, transfer: Transfer, similar_count: int
 ) -> Iterator[Candidate]:
     """The schedule that it has untuned, those of similar tasks, DLight's, the template's tiles."""
     function, limits = task.module["main"], Limits(task, target)
+    untuned = default_gpu_schedule(function, isa, target)
     found = chain(
-        (Candidate(sch, "rule") for sch in _as_records(task, default_gpu_schedule(function, target))),
+        (Candidate(sch, "rule") for sch in _as_records(task, untuned)),
         transfer.candidates(task, similar_count),
         (
             Candidate(sch, "rule")
             for ruled in rule_schedules(function, target)
             for sch in _as_records(task, ruled)
         ),
-        (Candidate(sch, "template") for sch in template_schedules(function)),
+        (Candidate(sch, "template") for sch in template_schedules(function, isa)),
     )
     return (candidate for candidate in found if limits.hold(candidate.schedule))
 
