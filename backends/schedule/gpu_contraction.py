@@ -220,7 +220,8 @@ def _read_ahead(sch: Schedule, image: SBlockRV, step) -> None:
     """Read what a step multiplies, channels in vectors."""
     sch.compute_at(image, step, preserve_unit_loops=True)
     variables = len(sch.get(image).iter_vars)
-    *places, channel = sch.get_loops(image)[-variables:]
-    for loop in places:
+    *places, channels = sch.get_loops(image)[-variables:]
+    vectors, lane = sch.split(channels, [None, math.gcd(extent_of(sch, channels), VECTOR)])
+    for loop in (*places, vectors):
         sch.unroll(loop)
-    sch.vectorize(channel)
+    sch.vectorize(lane)

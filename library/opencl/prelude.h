@@ -4,13 +4,12 @@
 
 #include <string>
 
-#include "devices.h"
-
 namespace adaspring::opencl {
 
-// The source with what it needs before it: `adaspring_dot` by the device's own instruction where it
-// has one, and half where the device has not (compilers that are LLVM's know _Float16 all the same).
-std::string with_prelude(const Device& device, const std::string& source);
+// Kernels with what they need before them, by what a device says that it has: `adaspring_dot` by an
+// instruction where there is one, and half where the device has none (compilers that are LLVM's know
+// _Float16 all the same).
+std::string with_prelude(const std::string& extensions, const std::string& kernels);
 
 }  // namespace adaspring::opencl
 

@@ -134,7 +134,7 @@ void set_program_folder(const std::string& folder) {
 }
 
 Program build(Device& device, const std::string& name, const std::string& kernels) {
-  const std::string source = with_prelude(device, kernels);
+  const std::string source = with_prelude(device.text(kDeviceExtensions), kernels);
   const std::string folder = program_folder();
   if (folder.empty()) return from_source(device, name, source);
   const std::string key = device.identity() + '\n' + kOptions + '\n' + source;

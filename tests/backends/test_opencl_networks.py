@@ -9,6 +9,7 @@ import pytest
 
 from adaspring.ir.model import Model
 from adaspring.passes import run
+from adaspring.passes.quantize.sixteen_bit import SixteenBit
 from adaspring.passes.quantize.static import Quantize
 from adaspring.reference.executor import evaluate
 from adaspring.targets import host_opencl
@@ -19,10 +20,14 @@ from ..support.opencl import oclgrind, require_opencl, run_python
 from ..support.passes import data, known
 
 pytestmark = pytest.mark.slow
-NAMES = (*(f"{network.__name__}-float32" for network in ALL), "SmallCnn-int8", "TinyEncoder-int8")
-RATIOS = {"float32": 1e-5, "int8": 0.02}
+NAMES = (
+    *(f"{network.__name__}-float32" for network in ALL),
+    *("SmallCnn-int8", "TinyEncoder-int8", "SmallCnn-float16", "TinyEncoder-float16"),
+)
+FORMS = {"float32": (), "int8": (Quantize(),), "float16": (SixteenBit(dtype="float16"),)}
+RATIOS = {"float32": 1e-5, "int8": 0.02, "float16": 1e-3}
 """How far outputs may be, of the largest. In int8 a sum on the edge of two levels may fall either
-way, and passes on."""
+way, and passes on; so in float16, where levels are finer."""
 APP = """
 import os, sys
 import numpy as np
@@ -40,7 +45,7 @@ for name in os.environ["NAMES"].split():
 def network(name: str) -> Model:
     kind, _, form = name.partition("-")
     model = known(next(each for each in ALL if each.__name__ == kind))
-    return model if form == "float32" else run(model, (Quantize(),), data(model)).model
+    return run(model, FORMS[form], data(model)).model if FORMS[form] else model
 
 
 @pytest.fixture(scope="module")
