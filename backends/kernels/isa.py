@@ -66,9 +66,7 @@ VECTOR = 4
 def _gpu(dot: str) -> InstructionSet:
     """Of a GPU, where each value has a thread's register; a template says what a thread does."""
     int8 = Dot(lanes=VECTOR, depth=4, activation_dtype="int8", intrinsic=dot)
-    return InstructionSet(
-        float_lanes=1, register_count=0, int8=int8, float16=True, whole_rows=True
-    )
+    return InstructionSet(float_lanes=1, register_count=0, int8=int8, float16=True, whole_rows=True)
 
 
 _GPUS = {"opencl": _gpu(intrinsics.OPENCL_DOT), "cuda": _gpu(intrinsics.DP4A)}

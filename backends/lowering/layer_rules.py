@@ -10,8 +10,8 @@ from tvm import relax
 
 from ...ir.convolutions import FORWARDS
 from ..kernels import compute, elementwise, pack, winograd
-from ..kernels.low_bit_weights import VALUES_IN_WORD
 from ..kernels.isa import VECTOR
+from ..kernels.low_bit_weights import VALUES_IN_WORD
 from ..kernels.sixteen_bit import stored
 from . import geometry
 from .values import Dequantized, Dynamic, Quantized, SixteenBitValue, Static, Value

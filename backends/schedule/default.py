@@ -1,7 +1,7 @@
 """Schedules for every function of a lowered module: tuned where a record exists, else by rule.
 
-For CPUs: our contraction template with its first tile, and a plain rule for the rest (`gpu.py` is for
-GPUs). Nothing is left as the naive loops that an operator is written as.
+For CPUs: our contraction template with its first tile, and a plain rule for the rest
+(`gpu.py` is for GPUs). Nothing is left as the naive loops that an operator is written as.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Schedules for GPUs: tuned where a record exists, else our template, else TVM's own rules (DLight).
+"""Schedules for GPUs: tuned where a record exists, else our template, else TVM's rules (DLight).
 
-A product for one row alone is left to DLight where threads go in warps: it spreads the sum over one.
+A product for one row alone is left to DLight where threads go in warps, over which it spreads sums.
 """
 
 from __future__ import annotations
@@ -45,9 +45,7 @@ def schedule_gpu(
     return replace_functions(module, functions)
 
 
-def default_gpu_schedule(
-    function: PrimFunc, isa: InstructionSet, target: Target
-) -> Schedule:
+def default_gpu_schedule(function: PrimFunc, isa: InstructionSet, target: Target) -> Schedule:
     """How a function runs where nothing was tuned; BuildError where no rule fits."""
     shape = gpu_shape(new_schedule(function))
     alone = shape is not None and shape.images * shape.rows * shape.columns < _LEAST_PIXELS

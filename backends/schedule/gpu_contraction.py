@@ -2,7 +2,7 @@
 
 Before  for n, h, w, c: for kernel, c_in: contract; then pad, bias, activation … as loops apart
 After   a group of threads for a block of (h, w, c); a thread sums rows × columns × channels in
-        registers through the whole reduction, channels in vectors of four, and everything behind the
+        registers through the whole reduction, channels in vectors of four, and what is behind the
         contraction runs on what it holds. What it reads of the image is padded on the way.
 
 No local memory and no barrier: neighbouring threads read neighbouring channels of a weight, and the
@@ -187,7 +187,8 @@ def _steps(sch: Schedule, reduction) -> tuple[list, list]:
     if "rc" not in reduction:
         return [reduction["rh"]], [reduction["rw"]]
     channels = reduction["rc"]
-    channel_steps, channel = sch.split(channels, [None, math.gcd(extent_of(sch, channels), _CHANNEL_STEP)])
+    within = math.gcd(extent_of(sch, channels), _CHANNEL_STEP)
+    channel_steps, channel = sch.split(channels, [None, within])
     depth = [reduction[DEPTH]] if DEPTH in reduction else []
     if "rh" not in reduction:
         return [channel_steps], [channel, *depth]

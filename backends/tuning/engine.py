@@ -17,6 +17,7 @@ from tvm.s_tir.meta_schedule.cost_model import CostModel
 from tvm.target import Target
 
 from ... import interrupts
+from ...errors import UsageError
 from ...targets import Board
 from ..farm import Farm
 from ..kernels.isa import instruction_set
@@ -55,10 +56,13 @@ def tune(
     of a board that is not the real one.
 
     Raises:
+        UsageError: sketches are asked for, and the board is a GPU.
         BoardError: no board can time candidates any more; BuildError: the farm is gone, or the
             log cannot be written. What was measured until then is in the log.
 
     """
+    if board.device != "cpu" and settings.tuner == "sketch":
+        raise UsageError("--tuner sketch: there are no sketches for GPUs; choose template or auto")
     start_s = time.monotonic()
     with Workbench(board, settings.timeout_s, farm, runner) as bench:
         run = _Run(tasks, board, log, settings, bench, emulated)
@@ -115,7 +119,8 @@ class _Run:
     def _proposers(self, task: Task) -> Iterator[Proposer]:
         """First what is expected good, then the template's knobs, then a search."""
         if self.target.host is not None:
-            yield CandidateList(gpu_candidates(task, self.isa, self.target, self.transfer, _SIMILAR_TASKS))
+            settings = (self.isa, self.target, self.transfer, _SIMILAR_TASKS)
+            yield CandidateList(gpu_candidates(task, *settings))
             return
         plain = Candidate(default_schedule(task.module["main"], self.isa), "rule")
         template = template_candidates(task, self.isa) if self.settings.tuner != "sketch" else ()

@@ -55,9 +55,9 @@ def run_fresh(model: Model, x: np.ndarray) -> np.ndarray:
     return found
 
 
-def library_of(model: Model, board: Board, folder: Path) -> Path:
+def library_of(model: Model, board: Board, folder: Path, best: Best | None = None) -> Path:
     """A library of one variant, at `folder`; its code is built beside it."""
-    built = build(prepare(model, board), None, folder.with_suffix(".so"))
+    built = build(prepare(model, board), best, folder.with_suffix(".so"))
     base = parts(built.code)
     variant = replace(
         base.variants[0], name="one", functions=built.functions, weights=dict(built.weights)

@@ -1,4 +1,4 @@
-"""Where candidates for GPUs come from: DLight's rules, similar tasks, and every tile of our template.
+"""Where candidates for GPUs come from: DLight's rules, similar tasks, every tile of our template.
 
 What asks for more threads or memory than the board's target allows is not built.
 """

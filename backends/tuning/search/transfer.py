@@ -84,7 +84,6 @@ class Transfer:
                 if fitted is not None:
                     yield Candidate(fitted, record.tuner)
 
-
     def _space(self, task: Task) -> PostOrderApply | None:
         """What finishes a sketch, of which there are none for GPUs."""
         if self._target.host is not None:
