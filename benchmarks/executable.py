@@ -18,10 +18,11 @@ Call = Callable[[Any], Any]
 
 
 def executable(prepared: Prepared, best: Best | None, code: Path) -> Call:
-    """Build to `code`; the call takes one input."""
-    built = build(prepared, best, code)
-    main = relax.VirtualMachine(tvm.runtime.load_module(str(built.code)), tvm.cpu())["main"]
-    weights = [tvm.runtime.tensor(aligned_copy(w)) for w in built.weights.values()]
+    """Build to `code`; the call takes one input, on the board's device."""
+    built, device = build(prepared, best, code), tvm.device(prepared.board.device)
+    devices = [device] if device == tvm.cpu() else [device, tvm.cpu()]
+    main = relax.VirtualMachine(tvm.runtime.load_module(str(built.code)), devices)["main"]
+    weights = [tvm.runtime.tensor(aligned_copy(w), device) for w in built.weights.values()]
     return lambda x: main(x, weights)
 
 
