@@ -1,12 +1,12 @@
-"""This machine's OpenCL device: are our kernels right on it, and how fast are they?
+"""How right and how fast our kernels are on the OpenCL device of this machine.
 
-Each network is built in fp32, float16 and int8 by our template, tuned where --minutes are given, and
-in fp32 by TVM's default schedules (DLight) too. All must agree with the reference executor; then
-they are timed in turn. --candidates N draws that many schedules of the template, over all functions
-of all networks, and compares each with the function's default.
+Each network is built in fp32, float16 and int8 by our template, tuned where --minutes are given,
+and in fp32 by TVM's default schedules (DLight) too. All must agree with the reference executor;
+then they are timed in turn. --candidates N draws that many schedules of the template, over all
+functions of all networks in fp32 and int8, and compares each with the function's default.
 
-The device may be PoCL, which computes on the processor. Under Oclgrind, which simulates a device and
-reports what a kernel must not do, give --candidates alone (docs/opencl.md has the command).
+The device may be PoCL, which computes on the processor. Under Oclgrind, which simulates a device
+and reports what a kernel must not do, give --candidates alone (docs/opencl.md has the command).
 """
 
 from __future__ import annotations
@@ -124,10 +124,8 @@ def tell(found: dict[str, Any]) -> None:
     for name, ms in found["p50_ms"].items():
         ratio = found["over"].get(f"{name} over {DEFAULTS}")
         over = f"{ratio['median']:7.2f} x DLight" if ratio else ""
-        apart = found["differs"][name]
-        print(
-            f"{found['network']:16} {name:12} {ms:9.3f} ms {over}  differs {apart:.1e}", flush=True
-        )
+        line = f"{found['network']:16} {name:12} {ms:9.3f} ms {over:16}"
+        print(f"{line}  differs {found['differs'][name]:.1e}", flush=True)
 
 
 def main() -> None:
@@ -142,8 +140,9 @@ def main() -> None:
     kinds = [n for n in NETWORKS if not asked.network or n.__name__ in asked.network]
     results: list[dict[str, Any]] = []
     if asked.candidates:
-        modules = [prepare(m, BOARD) for n in kinds for m in network_models(n).values()]
-        results.append(compare_candidates(modules, asked.candidates))
+        forms = [network_models(kind)[form] for kind in kinds for form in ("fp32", "int8")]
+        prepared = [prepare(model, BOARD) for model in forms]
+        results.append(compare_candidates(prepared, asked.candidates))
         print(f"{results[-1]['compared_count']} candidates, wrong: {results[-1]['wrong']}")
     else:
         for kind in kinds:
