@@ -64,8 +64,10 @@ def _board_notes(plan: Plan, planned: BoardPlan) -> Iterator[str]:
             f"so no latency is recorded; schedules timed there go to {site.log_folder}"
         )
     if not site.at_hand:
-        known = "; schedules that its log holds are used" if board.device == "cpu" else ""
-        yield f"{board.name} is not this machine: nothing is tuned or run there{known}"
+        yield (
+            f"{board.name} is not this machine: nothing is tuned or run there; schedules that its "
+            "log holds are used"
+        )
     elif plan.request.tuning.trials == 0:
         yield f"--trials 0: nothing is tuned on {board.name}, so it is slower than it can be"
     if planned.output is not None and planned.output.exists():

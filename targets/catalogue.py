@@ -8,14 +8,18 @@ from pathlib import Path
 from ..errors import BoardError
 from .board import Board
 from .detect import host, host_opencl, null
-from .h200 import H200
-from .jetson_orin import JETSON_ORIN
-from .raspberry_pi_4 import RASPBERRY_PI_4
-from .raspberry_pi_5 import RASPBERRY_PI_5
-from .rock_5b import ROCK_5B, ROCK_5B_MALI
+from .known.h200 import H200
+from .known.jetson_orin import JETSON_ORIN
+from .known.mali import MALI_G78, ODROID_N2_MALI, ROCKPRO64_MALI
+from .known.raspberry_pi_4 import RASPBERRY_PI_4
+from .known.raspberry_pi_5 import RASPBERRY_PI_5
+from .known.rock_5b import ROCK_5B, ROCK_5B_MALI
 from .toml_board import load_board
 
-BOARDS = (RASPBERRY_PI_4, RASPBERRY_PI_5, ROCK_5B, ROCK_5B_MALI, JETSON_ORIN, H200)
+BOARDS = (
+    RASPBERRY_PI_4, RASPBERRY_PI_5, ROCK_5B, ROCK_5B_MALI, ROCKPRO64_MALI, ODROID_N2_MALI,
+    MALI_G78, JETSON_ORIN, H200,
+)  # fmt: skip
 DETECTED = (("host", host), ("host-opencl", host_opencl), ("null", null))
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .board import Board
-from .cortex import CORTEX_A72_FEATURES
-from .energy import TABLE_SOURCES, table_model
+from ..board import Board
+from ..cortex import CORTEX_A72_FEATURES
+from ..energy import TABLE_SOURCES, table_model
 
 _BCM2711 = "Raspberry Pi documentation, Processors, BCM2711"
 

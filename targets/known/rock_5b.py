@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .board import Board
-from .cortex import CORTEX_A76_FEATURES, CORTEX_A76_SOURCE
-from .energy import IDLE_NOT_COUNTED, TABLE_SOURCES, table_model
-from .opencl import OPENCL_LIMITS
+from ..board import Board
+from ..cortex import CORTEX_A76_FEATURES, CORTEX_A76_SOURCE
+from ..energy import IDLE_NOT_COUNTED, TABLE_SOURCES, table_model
+from ..opencl import OPENCL_LIMITS
 
 _RK3588 = "Rockchip RK3588 datasheet, section 1.2"
 _MALI = "OpenCL's device report (clinfo) of Mali-G610 r0p0, RK3588"

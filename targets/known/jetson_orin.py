@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .board import Board
-from .cortex import CORTEX_A76_FEATURES, CORTEX_A78_SOURCE
-from .energy import IDLE_NOT_COUNTED, TABLE_SOURCES, table_model
+from ..board import Board
+from ..cortex import CORTEX_A76_FEATURES, CORTEX_A78_SOURCE
+from ..energy import IDLE_NOT_COUNTED, TABLE_SOURCES, table_model
 
 _BRIEF = "NVIDIA Jetson AGX Orin Series Technical Brief v1.2"
 _GUIDE = "CUDA C++ Programming Guide, compute capability 8.7"

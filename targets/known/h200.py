@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .board import Board
-from .energy import IDLE_NOT_COUNTED, TABLE_SOURCES, table_model
-from .x86 import LEVELS
+from ..board import Board
+from ..energy import IDLE_NOT_COUNTED, TABLE_SOURCES, table_model
+from ..x86 import LEVELS
 
 _SHEET = "NVIDIA H200 Tensor Core GPU datasheet"
 _WHITE = "NVIDIA H100 Tensor Core GPU Architecture whitepaper (the same GH100 chip)"

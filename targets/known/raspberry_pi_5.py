@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .board import Board
-from .cortex import CORTEX_A76_FEATURES, CORTEX_A76_SOURCE
-from .energy import IDLE_NOT_COUNTED, TABLE_SOURCES, table_model
+from ..board import Board
+from ..cortex import CORTEX_A76_FEATURES, CORTEX_A76_SOURCE
+from ..energy import IDLE_NOT_COUNTED, TABLE_SOURCES, table_model
 
 _BCM2712 = "Raspberry Pi documentation, Processors, BCM2712"
 

@@ -1,0 +1,1 @@
+"""Boards that come with the package, a file for each maker's."""
