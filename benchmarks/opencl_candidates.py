@@ -52,7 +52,7 @@ def _default(task: Task, network: Prepared) -> Schedule:
 
 
 def _drawn(task: Task, network: Prepared, draw: random.Random, count: int) -> Iterator[Schedule]:
-    known = list(template_schedules(task.module["main"], network.isa))
+    known = list(template_schedules(task.module["main"], network.isa, network.target))
     yield from draw.sample(known, min(count, len(known)))
 
 

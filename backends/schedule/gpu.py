@@ -50,17 +50,20 @@ def default_gpu_schedule(function: PrimFunc, isa: InstructionSet, target: Target
     shape = gpu_shape(new_schedule(function))
     alone = shape is not None and shape.images * shape.rows * shape.columns < _LEAST_PIXELS
     if not alone or int(target.attrs.get("thread_warp_size", 1)) == 1:
-        for sch in template_schedules(function, isa):
+        for sch in template_schedules(function, isa, target):
             return sch
     for sch in rule_schedules(function, target):
         return sch
     raise BuildError("no GPU schedule fits an operator of the network; build it for a CPU board")
 
 
-def template_schedules(function: PrimFunc, isa: InstructionSet) -> Iterator[Schedule]:
+def template_schedules(
+    function: PrimFunc, isa: InstructionSet, target: Target
+) -> Iterator[Schedule]:
     """A contraction by each tile of the template, the most promising first."""
     shape = gpu_shape(new_schedule(function))
-    for tile in gpu_tiles(shape) if shape else ():
+    most_threads = int(target.attrs["max_threads_per_block"])
+    for tile in gpu_tiles(shape, most_threads) if shape else ():
         sch = new_schedule(function)
         try:
             schedule_gpu_contraction(sch, tile, isa)

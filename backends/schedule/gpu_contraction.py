@@ -19,7 +19,7 @@ import math
 from dataclasses import dataclass
 
 from tvm.s_tir import Schedule
-from tvm.s_tir.schedule import SBlockRV
+from tvm.s_tir.schedule import SBlockRV, Trace
 from tvm.tirx import IterVar
 
 from ..kernels import intrinsics
@@ -27,9 +27,11 @@ from ..kernels.compute import CONTRACT, DEPTH, PAD
 from ..kernels.isa import VECTOR, InstructionSet
 from .contraction import divisors, extent_of, inline_behind, loops_of, run_on_tile
 
-_MOST_SUMS = 32  # of four bytes: half the registers that a Mali's thread has without losing others
-_MOST_THREADS = 256
+MOST_SUMS = 32
+"""Of four bytes: half the registers that a thread of a Mali has while as many as can be run."""
+MOST_THREADS = 256
 _CHANNEL_STEP = 4  # input channels that are read at once
+_PARTS = 3  # of a loop: groups, threads, what a thread does
 _WANTED_THREADS = 4096  # in all: fewer leave a GPU waiting for its memory
 
 
@@ -97,8 +99,10 @@ def _names(sch: Schedule, contract: SBlockRV) -> list[str]:
     return [v.var.name.removeprefix("v_") for v in summed]
 
 
-def gpu_tiles(shape: GpuShape) -> tuple[GpuTile, ...]:
+def gpu_tiles(shape: GpuShape, most_threads: int = MOST_THREADS) -> tuple[GpuTile, ...]:
     """Every tile worth trying, the one expected fastest first (it is used where none is tuned).
+
+    `most_threads` is what the device allows in a group.
 
     For each step of the reduction a thread reads `vectors` of the weight, and a pixel's channels
     four at a time: the fewer reads for what it multiplies, the better, as long as there are threads
@@ -109,11 +113,11 @@ def gpu_tiles(shape: GpuShape) -> tuple[GpuTile, ...]:
         for row in divisors(shape.rows, 4)
         for column in divisors(shape.columns, 8)
         for vectors in divisors(shape.channels // shape.lanes, 4)
-        if row * column * vectors * shape.lanes <= _MOST_SUMS
+        if row * column * vectors * shape.lanes <= MOST_SUMS
         for vector_threads in divisors(shape.channels // shape.lanes // vectors, 64)
         for column_threads in divisors(shape.columns // column, 32)
         for row_threads in divisors(shape.rows // row, 8)
-        if row_threads * column_threads * vector_threads <= _MOST_THREADS
+        if row_threads * column_threads * vector_threads <= min(most_threads, MOST_THREADS)
     ]
     return tuple(sorted(found, key=lambda tile: _expected_cost(tile, shape)))
 
@@ -152,8 +156,8 @@ def schedule_gpu_contraction(sch: Schedule, tile: GpuTile, isa: InstructionSet) 
     sch.reorder(*outer, *steps, *within, *inner)
     _read_ahead(sch, image, steps[-1])
     run_on_tile(sch, epilogue, contract, outer, lanes)
-    sch.bind(sch.fuse(*above), "blockIdx.y")
-    sch.bind(groups, "blockIdx.x")
+    sch.bind(sch.fuse(*above), "blockIdx.x")  # the only axis that CUDA lets be as long as any image
+    sch.bind(groups, "blockIdx.y")
     for loop, axis in ((thread, "x"), (column_thread, "y"), (row_thread, "z")):
         sch.bind(loop, f"threadIdx.{axis}")
     for loop in (*within, row, column, vector):
@@ -167,6 +171,12 @@ def schedule_gpu_contraction(sch: Schedule, tile: GpuTile, isa: InstructionSet) 
     sch.tensorize(lane, isa.int8.intrinsic)
 
 
+def sums_of(trace: Trace) -> int:
+    """What a thread keeps in registers by a schedule of the template, 0 for any other."""
+    tiles = [tile for tile in trace.decisions.values() if len(tile) == _PARTS]
+    return VECTOR * math.prod(int(tile[-1]) for tile in tiles) if tiles else 0
+
+
 def _is_dot(sch: Schedule, contract: SBlockRV) -> bool:
     """Whether products of int8 are summed, four for each step."""
     block = sch.get(contract)
@@ -178,7 +188,7 @@ def _is_dot(sch: Schedule, contract: SBlockRV) -> bool:
 def _parts(sch: Schedule, loop, threads: int, inner: int):
     """Split a loop in groups, threads and what a thread does: knobs that a record keeps."""
     decision = [extent_of(sch, loop) // (threads * inner), threads, inner]
-    factors = sch.sample_perfect_tile(loop, 3, max_innermost_factor=0, decision=decision)
+    factors = sch.sample_perfect_tile(loop, _PARTS, max_innermost_factor=0, decision=decision)
     return sch.split(loop, factors)
 
 
@@ -212,7 +222,7 @@ def _image(sch: Schedule, contract: SBlockRV, isa: InstructionSet) -> SBlockRV:
 
 def _pad_apart(sch: Schedule, pad: SBlockRV) -> None:
     """Pad in a kernel of its own, a thread for each value."""
-    groups, thread = sch.split(sch.fuse(*sch.get_loops(pad)), [None, _MOST_THREADS])
+    groups, thread = sch.split(sch.fuse(*sch.get_loops(pad)), [None, MOST_THREADS])
     sch.bind(groups, "blockIdx.x")
     sch.bind(thread, "threadIdx.x")
 

@@ -18,6 +18,7 @@ from tvm.target import Target
 from ...kernels.isa import InstructionSet
 from ...schedule.default import replay
 from ...schedule.gpu import default_gpu_schedule, rule_schedules, template_schedules
+from ...schedule.gpu_contraction import MOST_SUMS, sums_of
 from ..tasks import Task
 from .context import Context
 from .proposals import Candidate
@@ -38,13 +39,13 @@ def gpu_candidates(
             for ruled in rule_schedules(function, target)
             for sch in _as_records(task, ruled)
         ),
-        (Candidate(sch, "template") for sch in template_schedules(function, isa)),
+        (Candidate(sch, "template") for sch in template_schedules(function, isa, target)),
     )
     return (candidate for candidate in found if limits.hold(candidate.schedule))
 
 
 class Limits:
-    """What a device allows a kernel: threads in a group, local memory (its target's)."""
+    """What a kernel may use: threads in a group and local memory (the target's), registers."""
 
     def __init__(self, task: Task, target: Target) -> None:
         self._check = VerifyGPUCode()
@@ -53,7 +54,7 @@ class Limits:
 
     def hold(self, schedule: Schedule) -> bool:
         """Whether a schedule keeps them."""
-        return bool(self._check.apply(schedule))
+        return sums_of(schedule.trace) <= MOST_SUMS and bool(self._check.apply(schedule))
 
 
 def _as_records(task: Task, ruled: Schedule) -> Iterator[Schedule]:

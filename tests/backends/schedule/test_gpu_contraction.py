@@ -30,6 +30,7 @@ from ...support.opencl import require_opencl
 
 BOARD = host_opencl()
 ISA = instruction_set(BOARD)
+TARGET = Target(dict(BOARD.target))
 RANDOM = np.random.default_rng(0)
 FEWER = settings(FEW, max_examples=3)  # two programs each
 
@@ -42,14 +43,15 @@ FEWER = settings(FEW, max_examples=3)  # two programs each
         columns=st.integers(1, 64),
         channels=st.integers(1, 520),
         taps=st.integers(1, 4608),
-    )
+    ),
+    st.sampled_from([16, 128, 256]),
 )
 @settings(max_examples=60, deadline=None)
-def test_every_tile_keeps_the_limits_and_divides_the_shape(shape):
-    tiles = gpu_tiles(shape)
+def test_every_tile_keeps_the_limits_and_divides_the_shape(shape, most_threads):
+    tiles = gpu_tiles(shape, most_threads)
     assert tiles
     for tile in tiles:
-        assert tile.threads <= BOARD.target["max_threads_per_block"]
+        assert tile.threads <= most_threads
         assert tile.sums(shape.lanes) <= 32
         assert shape.rows % (tile.row_threads * tile.row) == 0
         assert shape.columns % (tile.column_threads * tile.column) == 0
@@ -65,16 +67,17 @@ def by_tiles(kernel, arrays, position, **attributes) -> list[np.ndarray]:
     shape = gpu_shape(new_schedule(function))
     assert shape is not None
     other = position % len(gpu_tiles(shape))
-    chosen = (sch for at, sch in enumerate(template_schedules(function, ISA)) if at in (0, other))
+    chosen = (
+        sch for at, sch in enumerate(template_schedules(function, ISA, TARGET)) if at in (0, other)
+    )
     return [run(sch.mod, arrays, output) for sch in chosen]
 
 
 def run(module: IRModule, arrays: list[np.ndarray], output: te.Tensor) -> np.ndarray:
-    target = Target(dict(BOARD.target))
-    lowered = tir_pipeline.lower(module, target)
+    lowered = tir_pipeline.lower(module, TARGET)
     with TemporaryDirectory() as folder:
         code = Path(folder) / "code.so"
-        tir_pipeline.generate(lowered, target).export_library(
+        tir_pipeline.generate(lowered, TARGET).export_library(
             str(code), fcompile=linker(BOARD.architecture)
         )
         loaded = tvm.runtime.load_module(str(code))
