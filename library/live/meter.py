@@ -31,6 +31,7 @@ _OPENED = "the net was opened with it"
 class Meter:
     """The live costs and the hooks of one net, of one library or several.
 
+    `digests` are the libraries' SHA-256, under which costs are saved; without them none are.
     `note` is called by any thread that ran a call; all else by one at a time, in the net's turn of
     switching.
     """
@@ -38,14 +39,14 @@ class Meter:
     def __init__(
         self,
         manifests: Sequence[Manifest],
-        digests: Sequence[str] = ("",),
+        digests: Sequence[str] = (),
         costs: Path | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.lives = Lives([Live(recorded_costs(manifest), clock) for manifest in manifests])
         self.on_call, self.on_late = Hook[Call](), Hook[Call]()
         self.on_switch: Hook[Switch] = Hook()
-        self._by_digest = dict(zip(digests, self.lives.each, strict=True))
+        self._by_digest = dict(zip(digests, self.lives.each, strict=False))
         self._limit_s, self._reason = inf, _OPENED
         self._budget_ms: float | None = None
         self._origin = "nothing was learnt before"
