@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError
@@ -13,17 +12,6 @@ from ..tensors import listed
 
 if TYPE_CHECKING:
     from ..loader import Library
-
-
-def check_paths(paths: Sequence[Path]) -> None:
-    """Refuse fewer than two paths, and one that is given twice: UsageError."""
-    if len(paths) < 2:
-        raise UsageError(
-            f"{len(paths)} libraries are given in a list; give two or more, or one path alone"
-        )
-    for one, other in combinations(paths, 2):
-        if one.resolve() == other.resolve():
-            raise UsageError(f"{other} is given twice; give each library once")
 
 
 def check_libraries(libraries: Sequence[Library]) -> None:
@@ -48,13 +36,14 @@ def _check_one(library: Library) -> None:
 
 
 def _check_two(one: Library, other: Library) -> None:
+    if one.digest == other.digest:
+        raise UsageError(f"{one.folder} and {other.folder} are one library; give each once")
     facts = zip(_facts(one.manifest), _facts(other.manifest), strict=True)
     for (what, here), (_, there) in facts:
         if here != there:
             raise UsageError(
                 f"{one.folder} and {other.folder} differ in {what}: {here} and {there}; load "
-                "libraries of one network together, compiled with the same settings for data and "
-                "metric"
+                "libraries that were compiled from one network with the same options"
             )
     board = one.manifest.board.name
     if board == other.manifest.board.name:

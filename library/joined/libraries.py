@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ...errors import RuntimeMissing, UsageError, WrongBoard
-from .agreement import check_libraries, check_paths
+from .agreement import check_libraries
 from .opening import Openable
 
 if TYPE_CHECKING:
@@ -68,7 +68,10 @@ def load_together(paths: Sequence[str | Path], load: Callable[[Path], Library]) 
 
     """
     folders = [Path(path).absolute() for path in paths]
-    check_paths(folders)
+    if len(folders) < 2:
+        raise UsageError(
+            f"{len(folders)} libraries are given in a list; give two or more, or one path alone"
+        )
     with ExitStack() as opened:
         libraries = [opened.enter_context(_opened(folder, load)) for folder in folders]
         check_libraries(libraries)

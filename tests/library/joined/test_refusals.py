@@ -50,7 +50,7 @@ def lower_is_better(raw: dict) -> None:
         (by_another_metric, "differ in metric: top1 in ratio (higher is better, against labels) "),
         (against_dense, "against labels) and top1 in ratio (higher is better, against dense)"),
         (lower_is_better, "(higher is better, against labels) and top1 in ratio (lower is better"),
-        (without_metric, "against labels) and none; load libraries of one network together"),
+        (without_metric, "against labels) and none; load libraries that were compiled from one"),
         (
             lambda raw: raw.update(network_sha256="7" * 64),
             f"differ in their dense network's weights: SHA-256 {'5' * 64} and SHA-256 {'7' * 64}",
@@ -94,7 +94,8 @@ def test_a_path_that_is_given_twice_is_refused_however_it_is_written(pair, tmp_p
     link = tmp_path / "link.lib"
     link.symlink_to(pair[0])
     for again in (pair[0], pair[0].parent / "gpu.lib" / ".." / "cpu.lib", link):
-        assert refused([*pair, again]) == f"{again} is given twice; give each library once"
+        both = f"{pair[0]} and {again} are one library; give each once"
+        assert refused([*pair, again]) == both
 
 
 def test_one_that_is_missing_is_named_and_the_others_are_closed(pair):
