@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .explore.tune import tune_model as tune
     from .library.context import Context
     from .library.follow.follower import Follower
+    from .library.joined.libraries import Libraries
     from .library.loader import Library, load
     from .library.net import Net
     from .library.policies import Balanced, Budget, Deadline, LambdaRule
@@ -43,6 +44,7 @@ __all__ = [
     "Deadline",
     "Follower",
     "LambdaRule",
+    "Libraries",
     "Library",
     "Metric",
     "Net",
@@ -69,6 +71,7 @@ _HOMES = {
     "Deadline": (".library.policies", "Deadline"),
     "LambdaRule": (".library.policies", "LambdaRule"),
     "Follower": (".library.follow.follower", "Follower"),
+    "Libraries": (".library.joined.libraries", "Libraries"),
     "Library": (".library.loader", "Library"),
     "Metric": (".metrics", "Metric"),
     "Net": (".library.net", "Net"),

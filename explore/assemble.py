@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -41,8 +42,18 @@ def library_of(
         library_parts(models[0], board, tuple(parts), tuple(dropped)),
         further_shapes=tuple(signature_of(model) for model in models[1:]),
         padding=pad,
+        network_sha256=_network_sha256(models[0]),
     )
     return replace(whole, runtime_paths=runtime_files(board))
+
+
+def _network_sha256(model: Model) -> str:
+    """Tell a network from others by its weights, whatever board it is compiled for."""
+    digest = hashlib.sha256()
+    for name, array in sorted(model.weights.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _parts(contender: Contender, built: Built) -> VariantParts:

@@ -68,7 +68,10 @@ class Executable:
         name = "" if other is None else other.name
         if name not in self._alone:
             kept = {} if other is None else other.weights_read
-            alone = (array for key, array in self.weights_read.items() if key not in kept)
+            # another library's tensor of the same key lies in another mapping
+            alone = (
+                array for key, array in self.weights_read.items() if kept.get(key) is not array
+            )
             self._alone[name] = whole_pages(alone)
         give_back_pages(self._alone[name])
 

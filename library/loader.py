@@ -3,51 +3,67 @@
 from __future__ import annotations
 
 import math
-import operator
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn, overload
 from weakref import WeakSet
 
 import numpy as np
 
 from ..errors import AdaspringError, LibraryError, UsageError
-from .context import Context
 from .executable import Executable, Part
-from .live.meter import Meter
-from .manifest import MOST_THREADS, WEIGHTS_FOLDER, Manifest
+from .joined.libraries import Libraries, load_together
+from .joined.names import with_board
+from .joined.opening import Openable
+from .manifest import WEIGHTS_FOLDER, Manifest
 from .manifest import Executable as CompiledRecord
 from .native.ffi import Tensor, tvm_ffi
 from .native.turns import LOAD_VARIANT, Turn
-from .net import Net, unknown_variant
 from .pieces.loaded import Pieces
-from .pieces.variants import LoadedVariants
-from .policies import Balanced, Policy
+from .pieces.variants import unknown_variant
 from .reader import LibraryFolder
 from .runtime import SPIN_US, check_machine, load_code, load_runtime
-from .shapes.choice import decide_by_shape
 from .tensors import CPU, DEVICES, copy_to
 from .weights import Array, give_back_pages, map_tensors, whole_pages
 
 _MOST_REPLACED = 1000  # times in one opening, each time by a whole library
 
 
-def load(path: str | Path) -> Library:
-    """Open the library in a folder.
+@overload
+def load(path: str | Path) -> Library: ...  # type: ignore[overload-overlap]  # a str is a sequence
+
+
+@overload
+def load(path: Sequence[str | Path]) -> Libraries: ...
+
+
+def load(path: str | Path | Sequence[str | Path]) -> Library | Libraries:
+    """Open the library in a folder, or several libraries of one network as one.
 
     Every file is compared with its SHA-256 first. That protects against damage, not against
     malice: a library is native code, so open only those that you trust. The library that is opened
     is one, also where the folder is replaced meanwhile; it stays that one when it is replaced,
     moved or deleted later.
 
+    Of a list of two folders or more, for boards of this machine (``[cpu, gpu]``), nets have the
+    variants of all; docs/app.md, Several libraries.
+
     Raises:
         LibraryError: it is missing or damaged; ManifestError: its manifest is wrong.
-        WrongBoard: it was built for another machine.
+        WrongBoard: it was built for another machine, or for a device that is not here.
         RuntimeMissing: libtvm_runtime is neither packed in it nor installed.
+        UsageError: libraries in a list are of different networks, metrics or shapes, of one board,
+            or fewer than two.
 
     """
-    absolute = Path(path).absolute()
+    if isinstance(path, str | os.PathLike):
+        return _load(Path(path).absolute())
+    return load_together(path, _load)
+
+
+def _load(absolute: Path) -> Library:
     for _ in range(_MOST_REPLACED):
         folder = LibraryFolder(absolute)
         try:
@@ -73,7 +89,7 @@ def _open(folder: LibraryFolder) -> Library:
     return Library(folder, manifest, arrays)
 
 
-class Library:
+class Library(Openable):
     """An opened library. Nets of one library share weights, so each tensor is in memory once.
 
     On a CPU the weights are the mapped file's own pages (`map_tensors`): the folder may be replaced
@@ -86,7 +102,7 @@ class Library:
     def __init__(
         self, folder: LibraryFolder, manifest: Manifest, arrays: Mapping[str, Array]
     ) -> None:
-        self.folder = folder.path
+        self.folder, self.digest = folder.path, folder.digest
         self.manifest = manifest
         self.close = folder.close
         self._files = folder
@@ -121,54 +137,12 @@ class Library:
         """Bytes of all weights in use now, shared ones counted once."""
         return sum(_nbytes(tensor) for tensor in self._weights.values())
 
-    def open(
-        self,
-        variant: str | None = None,
-        *,
-        context: Context | None = None,
-        policy: Policy | None = None,
-        preload: bool = True,
-        threads: int | None = None,
-        spin_us: int = SPIN_US,
-        costs: str | Path | None = None,
-    ) -> Net:
-        """Return a network that is ready to run.
+    def with_board(self) -> Library:
+        """Return the same library, its variants named with their board."""
+        return Library(self._files, with_board(self.manifest), self._arrays)
 
-        Args:
-            variant: what to start with, a variant or a combination of cells; or give a `context`
-                for the policy to choose. The plainest variant where both are left out.
-            context: what the app sees now.
-            policy: decides in `net.adapt`; Balanced() where left out.
-            preload: load every variant now, at every shape, so that a switch only changes a
-                reference. False loads a variant when it is first used, and at each shape but the
-                first when it is first called so.
-            threads: how many threads a call may use; the board's where left out, and at most the
-                processors that this process may use. All nets of a process share one pool.
-            spin_us: for how many microseconds a thread that waits stays awake, in [0, 1e6].
-            costs: the file of `Net.save_costs`, to go on from what was learnt; one that does not
-                exist yet, or is of another library or machine, is left alone.
-
-        Raises:
-            UsageError: no such variant, both a variant and a context, no policy or context, or a
-                number out of range.
-            LibraryError: the library was closed, or a variant's code was overwritten in its place.
-            CostsError: the file of costs cannot be read, or is damaged.
-
-        """
-        if variant is not None and context is not None:
-            raise UsageError("give a variant or a context, not both")
-        settings = check_threads(threads, spin_us)
-        meter = Meter(self.manifest, self._files.digest, None if costs is None else Path(costs))
-        policy = Balanced() if policy is None else policy
-        decide = decide_by_shape(policy, self.manifest, meter)
-        first = self.manifest.plainest if variant is None else variant
-        if context is not None:
-            first = decide(context).variant
-        loaded = LoadedVariants(self, settings)
-        net = Net(self.manifest, loaded, decide, first, meter)
-        if preload:
-            loaded.load_all()
-        return net
+    def _every_library(self) -> tuple[Library, ...]:
+        return (self,)
 
     def executable(
         self, name: str, threads: int | None = None, spin_us: int = SPIN_US, *, shape: int = 0
@@ -240,23 +214,6 @@ class Library:
                 give_back_pages(whole_pages([array]))
             self._weights[key] = tensor
         return self._weights[key]
-
-
-def check_threads(threads: Any, spin_us: Any) -> tuple[int | None, int]:
-    """Return the settings of `Library.open` as integers; UsageError where they are not in range."""
-    if threads is not None:
-        threads = _whole("threads", threads, 1, MOST_THREADS)
-    return threads, _whole("spin_us", spin_us, 0, 1_000_000)
-
-
-def _whole(name: str, value: Any, least: int, most: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if isinstance(value, bool) or not least <= number <= most:
-        raise UsageError(f"{name} is {value!r}; it must be a whole number in [{least}, {most}]")
-    return number
 
 
 def _nbytes(tensor: Tensor) -> int:

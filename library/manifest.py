@@ -148,6 +148,7 @@ class Manifest(Signature, frozen=True, kw_only=True):
     what `Net.stream` keeps between calls. `composition` are the pieces of the network at the first
     shape, each in several forms, of which the app puts networks together.
     `runtime` is the path of the packed libtvm_runtime, or None where an installed one serves.
+    `network_sha256` tells the dense network from others, by its weights; None: not recorded.
     """
 
     schema_version: int
@@ -165,6 +166,7 @@ class Manifest(Signature, frozen=True, kw_only=True):
     further_shapes: tuple[Signature, ...] = ()
     padding: dict[str, float] = field(default_factory=dict)
     composition: Composition | None = None
+    network_sha256: Sha256 | None = None
 
     @property
     def signatures(self) -> tuple[Signature, ...]:

@@ -59,7 +59,7 @@ class _Closed:
 
 
 class Net(Followed):
-    """A library's network in use; made by `Library.open`.
+    """A network in use, of one library or of several; made by `Library.open`.
 
     `shapes` are those that it was compiled for, `inputs` and `outputs` of the first: name, shape
     and type of each; `variants` are the names that `use` takes. `close`, or the end of a `with`
@@ -68,22 +68,23 @@ class Net(Followed):
 
     def __init__(
         self,
-        manifest: Manifest,
+        manifests: Sequence[Manifest],
         load: LoadedVariants,
         decide: Decide,
         variant: str,
         meter: Meter | None = None,
     ) -> None:
-        super().__init__(manifest, meter or Meter(manifest))
+        super().__init__(manifests, meter or Meter(manifests))
+        manifest = manifests[0]  # of what is the same in all
         self.inputs, self.outputs = manifest.inputs, manifest.outputs
         self._states = manifest.states
-        self.variants = tuple(variant.name for variant in manifest.variants)
+        self.variants = tuple(each.name for one in manifests for each in one.variants)
         self.shapes = manifest.signatures
         self._choice = Choice(self.shapes, manifest.padding)
         self._name = manifest.name
         self._load = load
         self._decide = decide
-        self._is_waited_for = DEVICES[manifest.board.device] == CPU
+        self._devices = sorted({one.board.device for one in manifests})
         self._active = load(variant, 0)
 
     def __enter__(self) -> Net:
@@ -178,8 +179,14 @@ class Net(Followed):
 
         Raises:
             InputError: as for a call; also memory that is not contiguous or 64-byte aligned.
+            UsageError: the net's libraries compute on several devices.
 
         """
+        if len(self._devices) > 1:
+            raise UsageError(
+                f"this net computes on {' and '.join(self._devices)}, and run_dlpack copies "
+                "nothing between them; call net(…) with NumPy arrays, or open one library alone"
+            )
         start_s = time.perf_counter()
         values = bind(self.inputs, args, named)
         tensors = [
@@ -191,7 +198,7 @@ class Net(Followed):
             check_tensor(spec, tensor, self.shapes)
         executable = self._executable(index)
         outputs = executable.run(tensors)
-        if self._is_waited_for:
+        if DEVICES[self._devices[0]] == CPU:  # elsewhere the outputs are not waited for
             self._meter.note(executable.name, index, start_s)
         return outputs[0] if len(outputs) == 1 else outputs
 
@@ -264,8 +271,3 @@ def _asked_for(variant: str) -> Decision:
         missed=(),
         predicted=unknown,
     )
-
-
-def unknown_variant(name: str, known: Sequence[str]) -> UsageError:
-    """Return the error for a variant that a library does not have."""
-    return UsageError(f"no variant {name!r} in this library; it has {', '.join(known)}")

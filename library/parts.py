@@ -81,7 +81,7 @@ class LibraryParts:
 
     `padding`: the value that fills up an input to the next larger shape, by the input's name.
     `runtime_paths`: a libtvm_runtime to pack, for apps without, then its licence and notice; or
-    none. `states` are what a stream keeps.
+    none. `states` are what a stream keeps. `network_sha256`: as in a `Manifest`.
     """
 
     name: str
@@ -98,3 +98,4 @@ class LibraryParts:
     padding: Mapping[str, float] = field(default_factory=dict)
     states: tuple[StateRecord, ...] = ()
     composition: CompositionParts | None = None
+    network_sha256: str | None = None

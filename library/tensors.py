@@ -37,7 +37,7 @@ def bind(
     if len(positional) > len(names) or set(rest) != set(named):
         given = [*names[: len(positional)], *named]
         raise InputError(
-            f"{len(positional)} by position and {given} given; the network takes {_listed(specs)}"
+            f"{len(positional)} by position and {given} given; the network takes {listed(specs)}"
         )
     return [*positional, *(named[name] for name in rest)]
 
@@ -158,8 +158,9 @@ def describe(name: str, value: Any) -> str:
 
 def takes(known: Sequence[Signature]) -> str:
     """Say which inputs a network takes, at each of its shapes."""
-    return f"the network takes {'; or '.join(_listed(each.inputs) for each in known)}"
+    return f"the network takes {'; or '.join(listed(each.inputs) for each in known)}"
 
 
-def _listed(specs: Sequence[TensorSpec]) -> str:
+def listed(specs: Sequence[TensorSpec]) -> str:
+    """Name tensors with their types and shapes."""
     return ", ".join(f"{spec.name}: {spec.dtype} {spec.shape}" for spec in specs)

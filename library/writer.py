@@ -146,6 +146,7 @@ def _fill(folder: Path, parts: LibraryParts) -> Manifest:
         padding=dict(parts.padding),
         states=parts.states,
         composition=composition,
+        network_sha256=parts.network_sha256,
     )
     data = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
     (folder / MANIFEST_NAME).write_bytes(data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 from weakref import ref
 
@@ -31,9 +31,9 @@ class Followed(Measured):
     _decide: Decide
     _load: LoadedVariants
 
-    def __init__(self, manifest: Manifest, meter: Meter) -> None:
+    def __init__(self, manifests: Sequence[Manifest], meter: Meter) -> None:
         super().__init__(meter)
-        self._manifest = manifest
+        self._manifests = manifests
         self._follower: Follower | None = None
         self._judge_present: Decide | None = None
 
@@ -84,7 +84,7 @@ class Followed(Measured):
         )
         if self._follower is None:
             self.on_late(_Late(self))
-        self._follower = Follower(cast("Net", self), self._manifest, settings)
+        self._follower = Follower(cast("Net", self), self._manifests, settings)
         return self._follower
 
     def preview(self, context: Context) -> Decision:
@@ -102,7 +102,7 @@ class Followed(Measured):
 
         with self._switching:
             if self._judge_present is None:
-                self._judge_present = decide_by_shape(Present(), self._manifest, self._meter)
+                self._judge_present = decide_by_shape(Present(), self._manifests, self._meter)
             return self._judge_present(context, self._active.name)
 
     def _drop_if_loadable(self) -> bool:

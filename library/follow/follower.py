@@ -12,7 +12,7 @@ import atexit
 import threading
 import time
 import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 from weakref import ReferenceType, WeakSet, ref
@@ -38,13 +38,13 @@ class Follower:
     `net.close()` and the loss of the net end it.
     """
 
-    def __init__(self, net: Net, manifest: Manifest, settings: Settings) -> None:
+    def __init__(self, net: Net, manifests: Sequence[Manifest], settings: Settings) -> None:
         self.last_error: BaseException | None = None
         self._on_error = settings.on_error
         self._waiting: set[str] = set()  # events that are in the queue
         self._wake = wake = SimpleQueue[str]()
         self._net = ref(net, lambda _: wake.put(_CLOSE))
-        self._looker = Looker(self._net, manifest, settings)
+        self._looker = Looker(self._net, manifests, settings)
         self._looker.look()
         own = ref(self, lambda _: wake.put(_CLOSE))
         wait_s = min(settings.every_s, _POLL_S)

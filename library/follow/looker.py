@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from weakref import ReferenceType
@@ -29,7 +29,7 @@ class Looker:
     def __init__(
         self,
         net: ReferenceType[Net],
-        manifest: Manifest,
+        manifests: Sequence[Manifest],
         settings: Settings,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -38,7 +38,7 @@ class Looker:
         self._net = net
         self._settings = settings
         self._clock = clock
-        self._manifest = manifest
+        self._manifests = manifests
         self._steps = Steps(settings.dwell_s)
         self._notices = Notices(settings.low_memory_bytes)
         self._has_dropped = False
@@ -77,16 +77,17 @@ class Looker:
         sensed = readings.context_fields()
         if sensed["memory_budget_bytes"] is not None:
             # what the variant in place holds is not available now, and would be without it
-            sensed["memory_budget_bytes"] += _held_bytes(self._manifest, net.variant)
+            sensed["memory_budget_bytes"] += _held_bytes(self._manifests, net.variant)
         return Context(**{**sensed, **self._settings.own_values()})
 
 
-def _held_bytes(manifest: Manifest, variant: str) -> float:
+def _held_bytes(manifests: Sequence[Manifest], variant: str) -> float:
     """What a variant holds at its peak besides its weights and code, or 0 if not known.
 
     Those are pages of files, which count as available memory while they are used.
     """
-    costs = [known.cost for known in manifest.variants if known.name == variant]
+    every = (known for manifest in manifests for known in manifest.variants)
+    costs = [known.cost for known in every if known.name == variant]
     if not costs or costs[0].peak_memory_bytes is None:
         return 0.0
     return max(0.0, costs[0].peak_memory_bytes.value - costs[0].size_bytes.value)

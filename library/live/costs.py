@@ -9,7 +9,9 @@ from typing import Literal
 
 import numpy as np
 
-from .live import Factors, Live, Track
+from ..joined.lives import Lives
+from ..joined.names import board_of
+from .live import Live, Track
 
 Pace = Literal["hot", "cold"]
 PACES: tuple[tuple[bool, Pace], ...] = ((False, "hot"), (True, "cold"))
@@ -23,7 +25,7 @@ class LiveCost:
     Calls are cold that begin 10 ms or more after the end of the one before, else hot. Of
     `calls_count` calls at either pace, the last ended at `last` (ISO 8601); live percentiles are of
     the newest calls, 256 at most. `own_ratio` is by how much this variant alone is slower than
-    recorded.
+    recorded, `common_ratio` by how much all variants of its library are.
     """
 
     variant: str
@@ -35,6 +37,7 @@ class LiveCost:
     live_p50_ms: float | None
     live_p90_ms: float | None
     own_ratio: float
+    common_ratio: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +45,8 @@ class LiveCosts:
     """Recorded and live costs of a net's variants, and what is common to all of them.
 
     `hot_common_ratio` and `cold_common_ratio` are what recorded 90th percentiles are multiplied by
-    at each pace, for all variants. `origin` says what was there before the first call.
+    at each pace, for all variants, where there are several libraries for those of the first.
+    `origin` says what was there before the first call.
     """
 
     variants: tuple[LiveCost, ...]
@@ -54,22 +58,30 @@ class LiveCosts:
         rows = [_HEADINGS, *(_cells(cost) for cost in self.variants)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        common = f"all: {self.hot_common_ratio:.2f} x hot, {self.cold_common_ratio:.2f} x cold"
-        return "\n".join((*lines, f"{common}; {self.origin}"))
+        return "\n".join((*lines, f"{'; '.join(self._common())}; {self.origin}"))
+
+    def _common(self) -> Iterator[str]:
+        """Say of each library what all of its variants share."""
+        found: dict[str, dict[Pace, float]] = {}
+        for cost in self.variants:
+            found.setdefault(board_of(cost.variant), {})[cost.pace] = cost.common_ratio
+        for board, ratios in found.items():
+            whose = f"all of {board}" if board else "all"
+            yield f"{whose}: {ratios['hot']:.2f} x hot, {ratios['cold']:.2f} x cold"
 
 
-def live_costs(live: Live, wall_s: float, origin: str) -> LiveCosts:
+def live_costs(lives: Lives, wall_s: float, origin: str) -> LiveCosts:
     """Tabulate what was learnt; `wall_s` is to be added to the calls' clock for the time of day."""
-    factors = {pace: live.factors(cold) for cold, pace in PACES}
     return LiveCosts(
-        variants=tuple(_rows(live, factors, wall_s)),
-        hot_common_ratio=factors["hot"].common_ratio,
-        cold_common_ratio=factors["cold"].common_ratio,
+        variants=tuple(row for live in lives.each for row in _rows(live, wall_s)),
+        hot_common_ratio=lives.common_ratio(False),
+        cold_common_ratio=lives.common_ratio(True),
         origin=origin,
     )
 
 
-def _rows(live: Live, factors: dict[Pace, Factors], wall_s: float) -> Iterator[LiveCost]:
+def _rows(live: Live, wall_s: float) -> Iterator[LiveCost]:
+    factors = {pace: live.factors(cold) for cold, pace in PACES}
     tracks = {track.names: track for track in list(live.tracks.values())}
     for name, recorded in live.recorded.items():
         track = tracks.get((name,)) or live.new_track((name,))
@@ -86,6 +98,7 @@ def _rows(live: Live, factors: dict[Pace, Factors], wall_s: float) -> Iterator[L
                 live_p50_ms=p50,
                 live_p90_ms=p90,
                 own_ratio=factors[pace].own_ratios[name],
+                common_ratio=factors[pace].common_ratio,
             )
 
 

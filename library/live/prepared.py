@@ -41,12 +41,12 @@ class Prepared:
         """Decide for a context; what is none, the policy refuses."""
         if isinstance(context, Context):
             context = self._meter.expect(context)
-            if self._meter.live.changes_count != self._changes_count:
+            if self._meter.lives.changes_count != self._changes_count:
                 self._renew()
         return self._decide(context, current)
 
     def _renew(self) -> None:
-        live = self._meter.live
+        live = self._meter.lives
         start_s = live.clock()
         if start_s < self._due_s:
             return

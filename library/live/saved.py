@@ -1,4 +1,4 @@
-"""What was learnt of a library's costs, as a file: for this library on this machine alone.
+"""What was learnt of libraries' costs, as a file: for these libraries on this machine alone.
 
 Kept are the machine's ratio and each variant's own, at both paces; what the moment added is not.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from math import exp, log, sqrt
@@ -20,6 +21,7 @@ from ...errors import BoardError, CostsError
 from ...files.read import read_regular
 from ...files.replace import write_whole
 from ...targets.machine import read_machine
+from ..joined.names import own_name
 from ..records import Count, Name, Record, Sha256
 from .live import Live
 from .ratios import MACHINE, OWN, Ratios
@@ -62,15 +64,24 @@ class Machine(Record, frozen=True, kw_only=True):
     core_count: Annotated[int, Meta(ge=1)]
 
 
-class SavedCosts(Record, frozen=True, kw_only=True):
-    """The whole file; `library` is the SHA-256 of its manifest, `saved` an ISO 8601 time."""
+class SavedLibrary(Record, frozen=True, kw_only=True):
+    """One library, by the SHA-256 of its manifest."""
 
-    schema_version: int
     library: Sha256
-    machine: Machine
-    saved: datetime
     hot: SavedPace
     cold: SavedPace
+
+
+class SavedCosts(SavedLibrary, frozen=True, kw_only=True, omit_defaults=True):
+    """The whole file; `saved` is an ISO 8601 time.
+
+    Of a net over several libraries the first stands where a single one would.
+    """
+
+    schema_version: int
+    machine: Machine
+    saved: datetime
+    further_libraries: tuple[SavedLibrary, ...] = ()
 
 
 class _Schema(msgspec.Struct):
@@ -87,21 +98,22 @@ def this_machine() -> Machine:
     return Machine(cpu=found.model, core_count=found.core_count)
 
 
-def save(live: Live, library: str, path: Path, now: datetime) -> None:
-    """Write what was learnt, in one step.
+def save(lives: Mapping[str, Live], path: Path, now: datetime) -> None:
+    """Write what was learnt, in one step; `lives` are by the libraries' SHA-256.
 
     Raises:
         CostsError: the file cannot be written.
 
     """
-    hot, cold = (_pace(live, ratios) for ratios in live.ratios)
+    first, *further = (_library(library, live) for library, live in lives.items())
     content = SavedCosts(
+        library=first.library,
+        hot=first.hot,
+        cold=first.cold,
         schema_version=SCHEMA_VERSION,
-        library=library,
         machine=this_machine(),
         saved=now,
-        hot=hot,
-        cold=cold,
+        further_libraries=tuple(further),
     )
     try:
         if os.path.lexists(path) and not path.is_file():
@@ -112,11 +124,11 @@ def save(live: Live, library: str, path: Path, now: datetime) -> None:
         raise CostsError(f"{path} cannot be written: {reason}; give another path") from problem
 
 
-def load(live: Live, library: str, path: Path, now: datetime) -> str:
+def load(lives: Mapping[str, Live], path: Path, now: datetime) -> str:
     """Take in what was saved, grown old by the time since; return what came of it as a sentence.
 
-    A file that is not there yet, or of another library or machine, is left alone: both are an
-    app's ordinary course.
+    A file that is not there yet, or of other libraries or another machine, is left alone: both are
+    an app's ordinary course.
 
     Raises:
         CostsError: it cannot be read, or is not what `save` writes.
@@ -125,24 +137,32 @@ def load(live: Live, library: str, path: Path, now: datetime) -> str:
     if not os.path.lexists(path):
         return f"{path} does not exist yet"
     saved = _read(path)
-    other = _other(saved, library)
+    every = (saved, *saved.further_libraries)
+    found = [(lives[each.library], each) for each in every if each.library in lives]
+    other = _other(saved, bool(found))
     if other:
         _log.warning("%s is of %s; costs are learnt anew", path, other)
         return f"{path} is of {other}, so it was not used"
-    paces = list(zip(live.ratios, (saved.hot, saved.cold), strict=True))
-    for _, pace in paces:
-        _check_names(live, pace, path)
+    for live, library in found:
+        _check_names(live, library, path)
     passed_s = max(0.0, (now - saved.saved).total_seconds())
-    for ratios, pace in paces:
-        _restore(live, ratios, pace)
-        ratios.age(passed_s)
-    return f"{path} of {saved.saved.isoformat(timespec='seconds')} was taken in"
+    for live, library in found:
+        _restore(live, library, passed_s)
+    taken = "" if len(found) == len(lives) else f", for {len(found)} of {len(lives)} libraries"
+    return f"{path} of {saved.saved.isoformat(timespec='seconds')} was taken in{taken}"
+
+
+def _library(digest: str, live: Live) -> SavedLibrary:
+    hot, cold = (_pace(live, ratios) for ratios in live.ratios)
+    return SavedLibrary(library=digest, hot=hot, cold=cold)
 
 
 def _pace(live: Live, ratios: Ratios) -> SavedPace:
     names = [(place, name) for place, name in enumerate(live.names) if ratios.calls_count[place]]
     own = {
-        name: SavedOwn(**_figures(ratios, OWN + place), calls_count=int(ratios.calls_count[place]))
+        own_name(name): SavedOwn(
+            **_figures(ratios, OWN + place), calls_count=int(ratios.calls_count[place])
+        )
         for place, name in names
     }
     return SavedPace(machine=SavedRatio(**_figures(ratios, MACHINE)), own=own)
@@ -169,9 +189,9 @@ def _read(path: Path) -> SavedCosts:
     return saved
 
 
-def _other(saved: SavedCosts, library: str) -> str:
+def _other(saved: SavedCosts, is_known: bool) -> str:
     """Say whose costs these are where they are not ours; nothing where they are."""
-    if saved.library != library:
+    if not is_known:
         return "another library, or of this one before it was compiled anew"
     here = this_machine()
     if saved.machine != here:
@@ -180,15 +200,20 @@ def _other(saved: SavedCosts, library: str) -> str:
     return ""
 
 
-def _check_names(live: Live, pace: SavedPace, path: Path) -> None:
-    unknown = next((name for name in pace.own if name not in live.recorded), None)
+def _check_names(live: Live, library: SavedLibrary, path: Path) -> None:
+    known = {own_name(name) for name in live.names}
+    named = (*library.hot.own, *library.cold.own)
+    unknown = next((name for name in named if name not in known), None)
     if unknown is not None:
         raise CostsError(f"{path}: {unknown!r} is no variant of its library; {_ANEW}")
 
 
-def _restore(live: Live, ratios: Ratios, pace: SavedPace) -> None:
-    ratios.believe(MACHINE, log(pace.machine.ratio), pace.machine.deviation)
-    for name, own in pace.own.items():
-        place = live.names.index(name)
-        ratios.believe(OWN + place, log(own.ratio), own.deviation)
-        ratios.calls_count[place] = min(own.calls_count, _MOST_CALLS)
+def _restore(live: Live, library: SavedLibrary, passed_s: float) -> None:
+    places = {own_name(name): place for place, name in enumerate(live.names)}
+    for ratios, pace in zip(live.ratios, (library.hot, library.cold), strict=True):
+        ratios.believe(MACHINE, log(pace.machine.ratio), pace.machine.deviation)
+        for name, own in pace.own.items():
+            place = places[name]
+            ratios.believe(OWN + place, log(own.ratio), own.deviation)
+            ratios.calls_count[place] = min(own.calls_count, _MOST_CALLS)
+        ratios.age(passed_s)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...errors import InputError, UsageError
 from ..context import Context
-from ..evolve.spaces import spaces_of
+from ..joined.spaces import joined_spaces
 from ..live.meter import Meter
 from ..live.prepared import Prepared
 from ..manifest import Manifest, Signature
@@ -69,10 +69,12 @@ class Choice:
         raise UsageError(f"the context's shapes are {given}; {takes(self._signatures)}")
 
 
-def decide_by_shape(policy: Policy, manifest: Manifest, meter: Meter | None = None) -> Decide:
+def decide_by_shape(
+    policy: Policy, manifests: Sequence[Manifest], meter: Meter | None = None
+) -> Decide:
     """Prepare a policy for each shape's costs; a context's shapes say which are decided by.
 
-    Costs are as the meter's calls show them.
+    Costs are those of all libraries, as the meter's calls show them.
 
     Raises:
         UsageError: it is no policy, or a class of them.
@@ -83,15 +85,16 @@ def decide_by_shape(policy: Policy, manifest: Manifest, meter: Meter | None = No
             f"the policy is {policy!r}; give one that has prepare(spaces), for example "
             "adaspring.Deadline()"
         )
-    meter = meter or Meter(manifest)
-    choice = Choice(manifest.signatures, {})
+    meter = meter or Meter(manifests)
+    shapes = manifests[0].signatures
+    choice = Choice(shapes, {})
     prepared = [
-        Prepared(policy, spaces_of(manifest, index), index, meter)
-        for index in range(len(manifest.signatures))
+        Prepared(policy, joined_spaces(manifests, index), index, meter)
+        for index in range(len(shapes))
     ]
 
     def decide(context: Context, current: str | None = None) -> Decision:
-        shapes = getattr(context, "shapes", None)  # what is no context, the policy refuses
-        return prepared[choice.index_for(shapes)](context, current)
+        asked = getattr(context, "shapes", None)  # what is no context, the policy refuses
+        return prepared[choice.index_for(asked)](context, current)
 
     return decide

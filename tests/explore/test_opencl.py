@@ -129,6 +129,22 @@ def test_four_threads_call_while_variants_are_switched(library, images):
     assert not wrong
 
 
+def test_it_runs_beside_one_for_the_processor_that_was_compiled_apart(library, images, tmp_path):
+    compiled(tmp_path, boards=("host",), recipes=("int8",))
+    folders = {"host": tmp_path / "net.lib", "host-opencl": library}
+    alone = {
+        f"{board}:{name}": found
+        for board, folder in folders.items()
+        for name, found in answers(folder, images).items()
+    }
+    with adaspring.load(list(folders.values())) as both, both.open() as net:
+        assert net.variants == tuple(alone)
+        for name, found in alone.items():
+            net.use(name)
+            scores = np.concatenate([net(x[None]) for x in np.load(images)])
+            np.testing.assert_array_equal(scores, np.float32(found))
+
+
 def test_its_functions_are_timed_by_the_devices_clock(library, images):
     with adaspring.load(library) as opened:
         found = profile(opened, "dense", [np.load(images)[:1]], seconds=0.1)

@@ -188,7 +188,7 @@ def test_a_call_that_is_under_way_ends_on_the_variant_that_is_dropped_meanwhile(
         return executable.run([x])[0]
 
     slow = Executable("wide", [Part({"main": main}, [])], "cpu", 1)
-    net = Net(library.manifest, Loaded(slow, library.executable("narrow")), None, "wide")
+    net = Net((library.manifest,), Loaded(slow, library.executable("narrow")), None, "wide")
     answered: list[np.ndarray] = []
     thread = threading.Thread(target=lambda: answered.append(net(sample())))
     thread.start()

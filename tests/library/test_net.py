@@ -356,7 +356,7 @@ def test_calls_of_one_variant_take_turns_and_a_switch_waits_for_none(library, ar
 
     slow = Executable("dense", [Part({"main": main}, [])], "cpu", 1)
     fast = library.executable("rank4")
-    net = Net(library.manifest, {"dense": slow, "rank4": fast}.get, None, "dense")
+    net = Net((library.manifest,), {"dense": slow, "rank4": fast}.get, None, "dense")
     threads = [threading.Thread(target=net, args=arrays) for _ in range(3)]
     for thread in threads:
         thread.start()

@@ -145,6 +145,21 @@ def test_a_wrong_call_leaves_the_states_as_they_were(net):
     np.testing.assert_array_equal(stream.states["h"], before["h"])
 
 
+def test_the_states_stay_where_the_variant_changes_to_another_library(net, folder, tmp_path):
+    paths = tmp_path / "one.lib", tmp_path / "other.lib"
+    for path in paths:
+        shutil.copytree(folder, path)
+        forge(path, lambda raw: raw.update(network_sha256="5" * 64))
+    forge(paths[1], lambda raw: raw["board"].update(name="other"))
+    alone, xs = net.stream(), sequence()
+    with adaspring.load(paths) as libraries, libraries.open() as joined:
+        stream = joined.stream()
+        for x, name in zip(xs, ("dense", "other") * 3, strict=True):
+            net.use(name)
+            joined.use(f"other:{name}" if stream.states["h"].any() else f"host:{name}")
+            np.testing.assert_array_equal(stream(x), alone(x))
+
+
 def test_a_stream_is_called_by_one_thread_at_a_time():
     entered, go_on = threading.Event(), threading.Event()
 

@@ -49,7 +49,7 @@ def call(net: adaspring.Net) -> tuple[np.ndarray, ...]:
 def looks(library, net):
     def made(machine: Machine, **own: object) -> Looker:
         settings = Settings(sensors=machine, dwell_s=0, every_s=0.05, own=own)
-        return Looker(weakref.ref(net), library.manifest, settings)
+        return Looker(weakref.ref(net), (library.manifest,), settings)
 
     return made
 

@@ -296,7 +296,7 @@ def test_a_day_is_played_in_no_time_and_no_constraint_that_could_be_met_is_left_
     moved: list[Step] = []
     settings = Settings(sensors=replay, every_s=60, dwell_s=600, on_switch=moved.append)
     manifest = adaspring.load(folder).manifest
-    looker = Looker(weakref.ref(net), manifest, settings, clock)
+    looker = Looker(weakref.ref(net), (manifest,), settings, clock)
     while not replay.ended:
         looker.look()
         if not steps or looker.last is not steps[-1]:
@@ -318,7 +318,7 @@ def test_what_the_variant_in_place_holds_counts_as_memory_that_it_may_use(net, f
             return Readings(available_memory_bytes=1500)
 
     manifest = adaspring.load(folder).manifest
-    looker = Looker(weakref.ref(net), manifest, Settings(sensors=Available(), dwell_s=0))
+    looker = Looker(weakref.ref(net), (manifest,), Settings(sensors=Available(), dwell_s=0))
     looker.look()
     assert looker.last.context.memory_budget_bytes == 9500
     assert net.variant == "dense"  # moving away and back again for its own memory would be to flap
@@ -327,11 +327,11 @@ def test_what_the_variant_in_place_holds_counts_as_memory_that_it_may_use(net, f
 def test_a_looker_looks_no_more_when_it_is_closed_or_its_net_is_gone(net, folder):
     manifest = adaspring.load(folder).manifest
     lost = adaspring.load(folder).open()
-    looker = Looker(weakref.ref(lost), manifest, Settings())
+    looker = Looker(weakref.ref(lost), (manifest,), Settings())
     del lost
     looker.look(["notified"])
     assert looker.last is None
-    looker = Looker(weakref.ref(net), manifest, Settings())
+    looker = Looker(weakref.ref(net), (manifest,), Settings())
     looker.closed = True
     looker.look(["notified"])
     assert looker.last is None

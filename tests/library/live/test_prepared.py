@@ -42,7 +42,7 @@ class App:
 
     def __init__(self, policy=None) -> None:
         self.clock, self.rng = Clock(), np.random.default_rng(11)
-        self.meter = Meter(MANIFEST, clock=self.clock)
+        self.meter = Meter((MANIFEST,), clock=self.clock)
         self.decide = Prepared(policy or Deadline(), spaces_of(MANIFEST), 0, self.meter)
         self.late = 0
         self.meter.on_late(self._count)

@@ -36,7 +36,7 @@ def taught() -> Live:
 @pytest.fixture(scope="module")
 def content(tmp_path_factory) -> dict:
     path = tmp_path_factory.mktemp("costs") / "costs.json"
-    saved.save(taught(), LIBRARY, path, NOW)
+    saved.save({LIBRARY: taught()}, path, NOW)
     return json.loads(path.read_bytes())
 
 
@@ -52,12 +52,12 @@ def put(path: Path, content: dict, **changes: object) -> Path:
 
 def loaded(path: Path, now: datetime = NOW) -> tuple[Live, str]:
     live = made_live(Clock())
-    return live, saved.load(live, LIBRARY, path, now)
+    return live, saved.load({LIBRARY: live}, path, now)
 
 
 def test_what_was_learnt_is_there_at_the_next_start(path):
     before = taught()
-    saved.save(before, LIBRARY, path, NOW)
+    saved.save({LIBRARY: before}, path, NOW)
     after, origin = loaded(path)
     assert after.factors(False).own_ratios == pytest.approx(before.factors(False).own_ratios)
     assert after.factors(False).own_ratios["small"] == pytest.approx(1.5, rel=0.1)
@@ -92,7 +92,7 @@ def test_a_saved_value_that_is_wrong_is_unlearnt_within_50_calls(path, content):
     put(path, content, hot={**content["hot"], "own": own})
     clock = Clock()
     live = made_live(clock)
-    saved.load(live, LIBRARY, path, NOW)
+    saved.load({LIBRARY: live}, path, NOW)
     call(live, clock, ["dense"], noise(np.random.default_rng(0), 50))
     factors = live.factors(False)
     assert factors.common_ratio * factors.own_ratios["dense"] == pytest.approx(1.0, rel=0.1)
@@ -155,7 +155,7 @@ def test_a_file_that_is_wrong_is_refused_and_changes_nothing(path, content, chan
     put(path, content, **changes)
     live = made_live(Clock())
     with pytest.raises(CostsError, match=r"delete it, and costs are learnt anew$") as error:
-        saved.load(live, LIBRARY, path, NOW)
+        saved.load({LIBRARY: live}, path, NOW)
     assert reason in str(error.value)
     assert "\n" not in str(error.value)
     assert live.factors(False) == made_live(Clock()).factors(False)
@@ -185,7 +185,7 @@ def test_what_is_no_file_is_refused_and_never_waited_for(path, kind):
 
 def test_saving_replaces_a_file_and_leaves_nothing_beside_it(path):
     path.write_text("old")
-    saved.save(taught(), LIBRARY, path, NOW)
+    saved.save({LIBRARY: taught()}, path, NOW)
     assert loaded(path)[1].endswith("was taken in")
     assert os.listdir(path.parent) == [path.name]
 
@@ -194,10 +194,10 @@ def test_saving_replaces_a_file_and_leaves_nothing_beside_it(path):
 def test_saving_replaces_nothing_that_is_no_file(path, kind):
     hostile.put(path, kind)
     with pytest.raises(CostsError, match="is no file, so it is not replaced"):
-        saved.save(made_live(Clock()), LIBRARY, path, NOW)
+        saved.save({LIBRARY: made_live(Clock())}, path, NOW)
 
 
 @pytest.mark.parametrize("name", ["no/such/folder.json", "x" * 300, "a\0b"])
 def test_saving_where_nothing_can_be_written_says_so(tmp_path, name):
     with pytest.raises(CostsError, match="cannot be written"):
-        saved.save(made_live(Clock()), LIBRARY, tmp_path / name, NOW)
+        saved.save({LIBRARY: made_live(Clock())}, tmp_path / name, NOW)

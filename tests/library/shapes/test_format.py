@@ -117,7 +117,7 @@ def test_a_manifest_whose_shapes_contradict_each_other_is_refused(library, chang
 
 
 def test_a_policy_decides_by_the_costs_of_the_shape_that_the_context_names(library):
-    decide = decide_by_shape(Balanced(), reader.read_manifest(library))
+    decide = decide_by_shape(Balanced(), (reader.read_manifest(library),))
     assert decide(Context(latency_budget_ms=3)).variant == "rank4"
     first = Context(latency_budget_ms=3, shapes={"image": (2, 48)})
     assert decide(first).variant == "rank4"
@@ -127,7 +127,7 @@ def test_a_policy_decides_by_the_costs_of_the_shape_that_the_context_names(libra
 
 @pytest.mark.parametrize("shapes", [{"image": (3, 48)}, {"x": (2, 48)}, {"image": ()}])
 def test_a_context_of_a_shape_that_there_is_none_of_is_refused(library, shapes):
-    decide = decide_by_shape(Balanced(), reader.read_manifest(library))
+    decide = decide_by_shape(Balanced(), (reader.read_manifest(library),))
     with pytest.raises(UsageError, match=r"image: float32 \(2, 48\).* or image: .*\(8, 48\)"):
         decide(Context(shapes=shapes))
 
