@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,20 +46,27 @@ def compile_networks(board: Board, folder: Path) -> None:
     """A library, and a sample, for each network."""
     for name in NAMES:
         model = network(name)
-        library_of(model, board, folder / f"{name}.lib")
-        np.savez(folder / f"{name}.npz", *(value[:1] for value in data(model).inputs))
+        compile_network(name, model, board, folder, *(value[:1] for value in data(model).inputs))
+
+
+def compile_network(
+    name: str, model: Model, board: Board, folder: Path, *inputs: np.ndarray
+) -> None:
+    """A library and its inputs, for the app."""
+    library_of(model, board, folder / f"{name}.lib")
+    np.savez(folder / f"{name}.npz", *inputs)
 
 
 def outputs(
-    folder: Path, out: Path, begin: str = "", **variables: str
+    folder: Path, out: Path, names: Sequence[str] = NAMES, begin: str = "", **variables: str
 ) -> dict[str, list[np.ndarray]]:
     """What an app, which begins by a script, gets from each."""
     out.mkdir()
-    places = {"FOLDER": str(folder), "OUT": str(out), "NAMES": " ".join(NAMES)}
+    places = {"FOLDER": str(folder), "OUT": str(out), "NAMES": " ".join(names)}
     ran = run_python(begin + APP, **places, **variables)
     assert ran.returncode == 0, ran.stderr
     found = {}
-    for name in NAMES:
+    for name in names:
         with np.load(out / f"{name}.npz") as stored:
             found[name] = [stored[key] for key in stored.files]
     return found

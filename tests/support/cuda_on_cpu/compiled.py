@@ -48,7 +48,8 @@ def load(data: bytes, folder: Path) -> Module:
 def load_source(source: str, kernels: Mapping[str, Sequence[str]], folder: Path) -> Module:
     """Load kernels: each is called with its arguments, then a number for each of its `AXES`."""
     _load_threads()
-    text = "\n".join([_as_cpp(source), '#include "launch.h"', *map(_entry, *zip(*kernels.items()))])
+    entries = [_entry(name, axes) for name, axes in kernels.items()]
+    text = "\n".join([_as_cpp(source), '#include "launch.h"', *entries])
     compiled = folder / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.so"
     if not compiled.exists():
         written = compiled.with_suffix(".cc")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 import tvm
+import tvm_ffi
 from tvm import relax
-from tvm.base import _LOADED_LIBS
 
 from adaspring.backends.build import board_target
 from adaspring.backends.codegen import cuda, tir_pipeline
@@ -31,7 +31,7 @@ def on_this_host(board: Board) -> Board:
 @contextmanager
 def as_source() -> Iterator[None]:
     """Let builds end before CUDA's compiler, which a processor's takes the place of."""
-    if "tvm_runtime_cuda" in _LOADED_LIBS:
+    if tvm_ffi.get_global_func("device_api.cuda", allow_missing=True) is not None:
         pytest.skip("a CUDA driver is here, so TVM's own CUDA runtime is loaded")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cuda, "compile_library", _compile_library)

@@ -15,7 +15,7 @@
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
-#define __align__(bytes) alignas(bytes)
+#define __align__(bytes) __attribute__((aligned(bytes)))
 // One block runs at a time. All lie in a section of their own, to be overwritten between blocks.
 #define __shared__ static __attribute__((section("cuda_shared")))
 
