@@ -10,6 +10,9 @@ After   select(isnan(b), b, max(b, a))       b where b is NaN, else a where a is
 Before  max over nothing, and over padding, is the least finite value
 After   it is -inf
 
+LLVM makes such selections of max and min by itself. What CUDA and OpenCL have under these names
+gives the number beside NaN, or anything, so for GPUs the selections are written out.
+
 The schedule is applied by then, so tuning records match as they did. Where the result is cast to
 integers at once (quantization) it stays as it was: the cast of NaN is undefined, that of a bound
 is not.
@@ -37,7 +40,14 @@ def start_at_infinity(module: IRModule) -> IRModule:
 def keep_nan(module: IRModule) -> IRModule:
     """In lowered functions, order operands so that NaN wins."""
     callbacks = (((Max, Min), _keep), (Cast, _bound))
-    return _map_functions(module, lambda function: tvm_ffi.structural_map(function, callbacks))
+
+    def keep(function: PrimFunc) -> PrimFunc:
+        kept = tvm_ffi.structural_map(function, callbacks)
+        if function.attrs["target"].kind.name == "llvm":
+            return kept
+        return tvm_ffi.structural_map(kept, ((Max, Min), _compare))
+
+    return _map_functions(module, keep)
 
 
 def _map_functions(module: IRModule, rewrite) -> IRModule:
@@ -103,6 +113,15 @@ def _keep(expr: Max | Min) -> Expr:
         return Select(tirx.isnan(second), second, kind(second, first))
     bound = Var("second", second.ty)
     return Let(bound, second, Select(tirx.isnan(bound), bound, kind(bound, first)))
+
+
+def _compare(expr: Max | Min) -> Expr:
+    """Write out what LLVM makes of it: where one is NaN, the second."""
+    if "float" not in str(expr.ty.dtype):
+        return expr
+    first, second = Var("first", expr.ty), Var("second", expr.ty)
+    wins = first > second if isinstance(expr, Max) else first < second
+    return Let(first, expr.a, Let(second, expr.b, Select(wins, first, second)))
 
 
 def _bound(cast: Cast) -> Expr:
