@@ -10,7 +10,7 @@ from adaspring.backends.kernels.isa import instruction_set
 from adaspring.backends.tuning.settings import Tuning
 from adaspring.explore.compile import compile_libraries
 from adaspring.explore.plan import plan
-from adaspring.explore.recipes import find_recipes, why_skipped, why_unsuited
+from adaspring.explore.recipes import find_recipe, find_recipes, why_skipped, why_unsuited
 from adaspring.explore.request import Bounds, Request
 from adaspring.frontend.data import Dataset, split
 from adaspring.reference.executor import evaluate
@@ -60,13 +60,19 @@ def test_it_is_skipped_where_no_board_has_the_instruction(tmp_path):
 
 
 def test_only_recipes_of_16_bits_ask_for_the_instruction():
-    mali = targets.find("rock-5b-mali")
-    assert why_unsuited(BF16, mali) is not None
+    unsuited = {r.name for r in find_recipes(()) if why_unsuited(r, PI4) is not None}
+    assert unsuited == {"bf16", "fp16"}
     for recipe in find_recipes(()):
-        wants = recipe is BF16
-        assert (why_unsuited(recipe, PI4) is not None) is wants
         skipped = why_skipped(recipe, boards=(PI4, NEOVERSE_V1), has_data=True, named=False)
-        assert skipped is None
+        assert (skipped is not None) == (recipe.name == "fp16")
+
+
+def test_bfloat16_is_for_processors_and_float16_for_gpus():
+    mali, orin = targets.find("rock-5b-mali"), targets.find("jetson-orin")
+    fp16 = find_recipe("fp16")
+    for gpu in (mali, orin):
+        assert why_unsuited(BF16, gpu) is not None
+        assert why_unsuited(fp16, gpu) is None
 
 
 def test_on_this_machine_its_outputs_are_the_references(tmp_path):
