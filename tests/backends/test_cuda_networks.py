@@ -17,6 +17,7 @@ from ..support.special_values import CALLS, SHAPE, special
 pytestmark = pytest.mark.slow
 BEGIN = """
 import os
+from pathlib import Path
 from adaspring.tests.support.cuda_on_cpu import device
 device.start(Path(os.environ["COMPILED"]))
 """

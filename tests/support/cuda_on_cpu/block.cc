@@ -23,9 +23,8 @@ namespace {
 constexpr size_t kStackBytes = 256 << 10;
 constexpr int kPoison = 0xff;  // a NaN in every type of floats
 constexpr unsigned kWarp = 32, kMostThreads = 1024;
-constexpr size_t kMostStaticBytes = 48 << 10;
 
-// A context starts a fibre; then jumps go on, which ask nothing of the kernel as contexts do.
+// A context starts a fibre; from then on jumps do, which make no system call.
 struct Fibre {
   jmp_buf place;
   std::unique_ptr<char[]> stack{new char[kStackBytes]};
@@ -82,7 +81,7 @@ void begin_fibre(unsigned high, unsigned low) {
   run_threads(reinterpret_cast<Fibre*>(uintptr_t{high} << 32 | low));
 }
 
-void begin() {
+void start_fibre() {
   fibres.push_back(std::make_unique<Fibre>());
   Fibre* made = fibres.back().get();
   ucontext_t context;
@@ -96,7 +95,7 @@ void begin() {
 }
 
 void start_threads() {
-  if (idle.empty()) return begin();
+  if (idle.empty()) return start_fibre();
   Fibre* taken = idle.back();
   idle.pop_back();
   jump(scheduler, taken->place);
@@ -186,8 +185,9 @@ bool release_barrier() {
     if (thread.state == State::kEnded) {
       fail(name_of(thread) + " ended, " + name_of(*first) + " waits at a barrier", first->line);
     } else if (thread.line != first->line) {
-      fail(name_of(thread) + " waits at the barrier of line " + std::to_string(thread.line) +
-               ", " + name_of(*first) + " at another", first->line);
+      fail(name_of(thread) + " waits at the barrier of line " + std::to_string(thread.line) + ", " +
+               name_of(*first) + " at another",
+           first->line);
     }
   }
   for (Thread& thread : threads) thread.state = State::kReady;
@@ -234,7 +234,7 @@ void run_grid() {
   }
 }
 
-struct Place {  // where GCC's checks say that they are
+struct Place {  // where GCC's check is
   const char* file;
   uint32_t line, column;
 };
@@ -261,11 +261,8 @@ void cuda_on_cpu_stop(const char* what, int line) {
   jump(threads[current].fibre->place, scheduler);
 }
 
-// What GCC calls where an index or a pointer leaves its array (-fsanitize=bounds,object-size).
+// What GCC calls where an index leaves its array (-fsanitize=bounds).
 void __ubsan_handle_out_of_bounds_abort(const Place* place, uintptr_t) {
-  cuda_on_cpu_stop("reads or writes beside an array", place->line);
-}
-void __ubsan_handle_type_mismatch_v1_abort(const Place* place, uintptr_t) {
   cuda_on_cpu_stop("reads or writes beside an array", place->line);
 }
 

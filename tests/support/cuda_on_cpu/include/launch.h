@@ -12,7 +12,9 @@
 
 #include "block.h"
 
-extern "C" __attribute__((visibility("hidden"), weak)) char __start_cuda_shared[], __stop_cuda_shared[];
+// Where the linker put `__shared__`; null without any.
+extern "C" __attribute__((visibility("hidden"), weak)) char __start_cuda_shared[];
+extern "C" __attribute__((visibility("hidden"), weak)) char __stop_cuda_shared[];
 
 namespace cuda_on_cpu {
 
@@ -26,7 +28,8 @@ Type read(const TVMFFIAny& given) {
 }
 
 template <class... Types, size_t... At>
-std::tuple<Types...> read_all(void (*)(Types...), const TVMFFIAny* given, std::index_sequence<At...>) {
+std::tuple<Types...> read_all(void (*)(Types...), const TVMFFIAny* given,
+                              std::index_sequence<At...>) {
   return {read<Types>(given[At])...};
 }
 
@@ -57,10 +60,10 @@ int launch(const char* name, void (*)(Types...), std::initializer_list<int> axes
 
 }  // namespace cuda_on_cpu
 
-#define CUDA_ON_CPU_KERNEL(NAME, ...)                                  \
+#define CUDA_ON_CPU_KERNEL(NAME, ...)                                     \
   extern "C" __attribute__((visibility("default"))) int __tvm_ffi_##NAME( \
-      void*, const TVMFFIAny* given, int32_t, TVMFFIAny*) {              \
-    return cuda_on_cpu::launch<NAME>(#NAME, NAME, {__VA_ARGS__}, given); \
+      void*, const TVMFFIAny* given, int32_t, TVMFFIAny*) {               \
+    return cuda_on_cpu::launch<NAME>(#NAME, NAME, {__VA_ARGS__}, given);  \
   }
 
 #endif  // CUDA_ON_CPU_LAUNCH_H_
