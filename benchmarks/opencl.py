@@ -143,7 +143,8 @@ def main() -> None:
         forms = [network_models(kind)[form] for kind in kinds for form in ("fp32", "int8")]
         prepared = [prepare(model, BOARD) for model in forms]
         results.append(compare_candidates(prepared, asked.candidates))
-        print(f"{results[-1]['compared_count']} candidates, wrong: {results[-1]['wrong']}")
+        wrong = results[-1]["wrong"]
+        print(f"{results[-1]['compared_count']} candidates, wrong: {len(wrong)}", *wrong, sep="\n")
     else:
         for kind in kinds:
             with tempfile.TemporaryDirectory() as folder:

@@ -39,7 +39,8 @@ def compare_candidates(networks: Sequence[Prepared], count: int) -> dict[str, An
                 found = _run(schedule, task, first)
                 compared += 1
                 if not np.allclose(found, wanted, rtol=1e-4, atol=1e-3 * np.abs(wanted).max()):
-                    wrong.append(f"{task.name}: {schedule.trace}")
+                    tiles = [list(map(int, tile)) for tile in schedule.trace.decisions.values()]
+                    wrong.append(f"{task.name} by {tiles}")
             if compared >= count:
                 break
         if compared == before:
