@@ -149,15 +149,20 @@ def compile_library(module: IRModule, board: Board, code: Path) -> None:
     with _name_board(board):
         if board.device == "cuda":
             cuda.compile_library(tvm.ir.save_json(module), board, code)
-            return
-        link, target = linker(board.architecture), board_target(board)
-        with target:
-            executable = relax.build(
-                module, target, relax_pipeline=None, tir_pipeline=tir_pipeline.register()
-            )
-        with TemporaryFolder("objects") as objects:
-            reserve(Path(objects), OBJECT_BYTES)
-            executable.export_library(str(code), fcompile=link, workspace_dir=objects)
+        else:
+            generate_library(module, board, code)
+
+
+def generate_library(module: IRModule, board: Board, code: Path) -> None:
+    """Generate the code of a scheduled network in this process, and link it to `code`."""
+    link, target = linker(board.architecture), board_target(board)
+    with target:
+        executable = relax.build(
+            module, target, relax_pipeline=None, tir_pipeline=tir_pipeline.register()
+        )
+    with TemporaryFolder("objects") as objects:
+        reserve(Path(objects), OBJECT_BYTES)
+        executable.export_library(str(code), fcompile=link, workspace_dir=objects)
 
 
 def compile_bytes(module_json: str, board: Board) -> bytes:

@@ -21,7 +21,7 @@ _ROAMING = Affinity()
 # How a candidate is timed, here and on a board over RPC: three times 8 ms at least.
 TIMING = {"number": 1, "repeat": 3, "min_repeat_ms": 8}
 
-_tensors: dict[tuple[tuple[int, ...], str, int], object] = {}
+_tensors: dict[tuple[tuple[int, ...], str, int, str], object] = {}
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _argument(shape: tuple[int, ...], dtype: str, index: int, device: str) -> ob
     import numpy as np
     import tvm
 
-    key = (shape, dtype, index)
+    key = (shape, dtype, index, device)
     if key not in _tensors:
         values = np.random.default_rng(index).integers(0, 3, shape)
         if dtype == "uint16":  # the bits of bfloat16 (`kernels/half.py`)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -12,11 +13,9 @@ import numpy as np
 import tvm
 from tvm.s_tir import Schedule
 from tvm.s_tir.meta_schedule.arg_info import ArgInfo
-from tvm.target import Target
 
 from adaspring.backends.build import Prepared
-from adaspring.backends.codegen import tir_pipeline
-from adaspring.backends.codegen.link import linker
+from adaspring.backends.candidate_worker import build_candidate
 from adaspring.backends.schedule.gpu import default_gpu_schedule, template_schedules
 from adaspring.backends.tuning.tasks import Task, tasks_of
 
@@ -60,13 +59,12 @@ def _drawn(task: Task, network: Prepared, draw: random.Random, count: int) -> It
 def _run(schedule: Schedule, task: Task, network: Prepared) -> np.ndarray:
     """What a schedule gives on the device, for inputs that are always the same."""
     board = network.board
-    target = Target(dict(board.target))
+    settings = json.dumps(dict(board.target)), board.architecture
+    built = build_candidate(tvm.ir.save_json(schedule.mod), *settings)
     with tempfile.TemporaryDirectory() as folder:
-        code = str(Path(folder) / "code.so")
-        lowered = tir_pipeline.lower(schedule.mod, target)
-        generated = tir_pipeline.generate(lowered, target)
-        generated.export_library(code, fcompile=linker(board.architecture))
-        main = tvm.runtime.load_module(code)["main"]
+        code = Path(folder) / "code.so"
+        code.write_bytes(built.code)
+        main = tvm.runtime.load_module(str(code))["main"]
     tensors = [
         tvm.runtime.tensor(_values(index, argument), tvm.opencl(0))
         for index, argument in enumerate(ArgInfo.from_prim_func(task.module["main"]))

@@ -12,6 +12,7 @@ from ..backends.build import Built
 from ..ir.model import Model, TensorSpec
 from ..library import manifest as record
 from ..library.parts import CellParts, LibraryParts, VariantParts
+from ..library.weights import content_sha256
 from ..targets import Board
 from .board.runtime import runtime_files
 from .gate import Contender
@@ -51,8 +52,7 @@ def _network_sha256(model: Model) -> str:
     """Tell a network from others by its weights, whatever board it is compiled for."""
     digest = hashlib.sha256()
     for name, array in sorted(model.weights.items()):
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(array.tobytes())
+        digest.update(f"{name} {content_sha256(array)}".encode())
     return digest.hexdigest()
 
 

@@ -47,6 +47,13 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     data_offsets: tuple[int, int]
 
 
+def content_sha256(array: Array) -> str:
+    """Return the SHA-256 of an array's type, shape and values, in hexadecimal."""
+    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
 class TensorPool:
     """Collects tensors for one file; equal content, type and shape share one key."""
 
@@ -57,9 +64,8 @@ class TensorPool:
     def add(self, name: str, value: Array) -> str:
         """Return the key under which the tensor is stored."""
         array = np.asarray(value, dtype=value.dtype.newbyteorder("<"), order="C")
-        digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(array.tobytes())
-        key = self._keys.setdefault(digest.hexdigest(), f"{name}@{digest.hexdigest()[:16]}")
+        digest = content_sha256(array)
+        key = self._keys.setdefault(digest, f"{name}@{digest[:16]}")
         self.tensors[key] = array
         return key
 

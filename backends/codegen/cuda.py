@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from .cuda_toolchain import find_toolchain
 from .link import find_linker
 
 _ELF = b"\x7fELF\x02\x01\x01"
+_HEADER_BYTES = 64
 _MACHINE_CUDA = 190  # e_machine of a cubin
 _ABI_CUDA_13 = 8  # from this ABI version on, e_flags has the architecture in its second byte
 
@@ -69,12 +72,21 @@ def machine_code(library: Path) -> frozenset[int]:
 
     Source  the e_flags of each embedded cubin, as binutils and cuobjdump show them.
     """
+    return frozenset(_capability(cubin) for cubin in cubins(library))
+
+
+def cubins(library: Path) -> Iterator[bytes]:
+    """Give each embedded cubin, an ELF file up to the last of its header tables."""
     data = library.read_bytes()
-    return frozenset(
-        _capability(data[found.start() : found.start() + 64])
-        for found in re.finditer(re.escape(_ELF), data)
-        if int.from_bytes(data[found.start() + 18 : found.start() + 20], "little") == _MACHINE_CUDA
-    )
+    for found in re.finditer(re.escape(_ELF), data):
+        at = found.start()
+        if int.from_bytes(data[at + 18 : at + 20], "little") != _MACHINE_CUDA:
+            continue
+        programs, sections = struct.unpack_from("<QQ", data, at + 32)
+        sizes = struct.unpack_from("<4H", data, at + 54)
+        tables = programs + sizes[0] * sizes[1], sections + sizes[2] * sizes[3]
+        end = max(_HEADER_BYTES, *tables)
+        yield data[at : at + end]
 
 
 def _capability(header: bytes) -> int:

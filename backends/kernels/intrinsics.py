@@ -133,47 +133,40 @@ def _vpmaddwd(name: str, lanes: int):
     return implementation
 
 
-def _sdot():
+def _four_lanes(scope: str, add: Callable[[Expr, Expr, Expr], Expr]):
+    """By what adds to four sums the products of four bytes with four of each; A lies in `scope`."""
+
     @T.prim_func(s_tir=True)
     def implementation(
-        A: T.Buffer((4,), "int8", offset_factor=1),
+        A: T.Buffer((4,), "int8", offset_factor=1, scope=scope),
         B: T.Buffer((4, 4), "int8", offset_factor=1),
         C: T.Buffer((4,), "int32", offset_factor=1, scope="local"),
     ) -> None:
         with T.sblock("root"):
             T.reads(C[0:4], A[0:4], B[0:4, 0:4])
             T.writes(C[0:4])
-            four = T.reinterpret(A.vload([0], "int8x4"), dtype="int32")
-            C[T.ramp(T.int32(0), 1, 4)] = T.call_llvm_pure_intrin(
-                T.llvm_lookup_intrinsic_id(INSTRUCTIONS[SDOT]),
-                C.vload([0], dtype="int32x4"),
-                T.reinterpret(T.broadcast(four, 4), dtype="int8x16"),
-                B.vload([0, 0], dtype="int8x16"),
-                dtype="int32x4",
-            )
-
-    return implementation
-
-
-def _opencl_dot():
-    @T.prim_func(s_tir=True)
-    def implementation(
-        A: T.Buffer((4,), "int8", offset_factor=1, scope="local"),
-        B: T.Buffer((4, 4), "int8", offset_factor=1),
-        C: T.Buffer((4,), "int32", offset_factor=1, scope="local"),
-    ) -> None:
-        with T.sblock("root"):
-            T.reads(C[0:4], A[0:4], B[0:4, 0:4])
-            T.writes(C[0:4])
-            C[T.ramp(T.int32(0), 1, 4)] = T.call_pure_extern(
-                "int32x4",
-                OPENCL_DOT_FUNCTION,
+            C[T.ramp(T.int32(0), 1, 4)] = add(
                 C.vload([0], dtype="int32x4"),
                 A.vload([0], dtype="int8x4"),
                 B.vload([0, 0], dtype="int8x16"),
             )
 
     return implementation
+
+
+def _sdot(sums: Expr, four: Expr, weights: Expr) -> Expr:
+    repeated = T.broadcast(T.reinterpret(four, dtype="int32"), 4)
+    return T.call_llvm_pure_intrin(
+        T.llvm_lookup_intrinsic_id(INSTRUCTIONS[SDOT]),
+        sums,
+        T.reinterpret(repeated, dtype="int8x16"),
+        weights,
+        dtype="int32x4",
+    )
+
+
+def _opencl_dot(sums: Expr, four: Expr, weights: Expr) -> Expr:
+    return T.call_pure_extern("int32x4", OPENCL_DOT_FUNCTION, sums, four, weights)
 
 
 def _dp4a():
@@ -250,10 +243,13 @@ _MADE_BY = {
     VPDPBUSD_256: lambda: (_bytes_description(8, "uint8"), _vpdpbusd(VPDPBUSD_256, 8)),
     VPMADDWD_512: lambda: (_bytes_description(16, "int16", 2), _vpmaddwd(VPMADDWD_512, 16)),
     VPMADDWD_256: lambda: (_bytes_description(8, "int16", 2), _vpmaddwd(VPMADDWD_256, 8)),
-    SDOT: lambda: (_bytes_description(4, "int8"), _sdot()),
+    SDOT: lambda: (_bytes_description(4, "int8"), _four_lanes("global", _sdot)),
     VDPBF16PS_512: lambda: (_pairs_description(16), _pairs(VDPBF16PS_512, 16)),
     BFDOT: lambda: (_pairs_description(4), _pairs(BFDOT, 4)),
-    OPENCL_DOT: lambda: (_bytes_description(4, "int8", scope="local"), _opencl_dot()),
+    OPENCL_DOT: lambda: (
+        _bytes_description(4, "int8", scope="local"),
+        _four_lanes("local", _opencl_dot),
+    ),
     DP4A: lambda: (_bytes_description(4, "int8", scope="local"), _dp4a()),
 }
 

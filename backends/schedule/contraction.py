@@ -72,13 +72,13 @@ def contraction_shape(function: PrimFunc, isa: InstructionSet) -> Shape | None:
     if len(spatial) < 2:
         return None
     columns, channels = (int(it.dom.extent) for it in spatial[-2:])
-    dot = _dot_of(block, isa)
+    dot = dot_of(block, isa)
     lanes = dot.lanes if dot else isa.float_lanes
     macs_count = math.prod(int(it.dom.extent) for it in block.iter_vars)
     return Shape(columns, channels, math.gcd(lanes, channels), dot.depth if dot else 1, macs_count)
 
 
-def _dot_of(block: SBlock, isa: InstructionSet) -> Dot | None:
+def dot_of(block: SBlock, isa: InstructionSet) -> Dot | None:
     """The instruction that a contraction of packed low-bit values is made of."""
     if not block.iter_vars[-1].var.name.endswith(DEPTH):
         return None
@@ -140,7 +140,7 @@ def schedule_contraction(sch: Schedule, tile: Tile, isa: InstructionSet) -> None
     """Schedule the one function of `sch` by `tile`; raises ScheduleError where it does not fit."""
     contract = sch.get_sblock(CONTRACT)
     block = sch.get(contract)
-    dot = _dot_of(block, isa)
+    dot = dot_of(block, isa)
     intrinsic = dot.intrinsic if dot else None
     lanes = dot.lanes if dot else isa.float_lanes
     *lead, columns, channels = loops_of(sch, contract, IterVar.DataPar)

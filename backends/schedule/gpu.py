@@ -6,6 +6,7 @@ A product for one row alone is left to DLight where threads go in warps, over wh
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 from tvm import IRModule, s_tir
 from tvm.s_tir import Schedule, dlight, renew_defs
@@ -49,12 +50,14 @@ def default_gpu_schedule(function: PrimFunc, isa: InstructionSet, target: Target
     """How a function runs where nothing was tuned; BuildError where no rule fits."""
     shape = gpu_shape(new_schedule(function))
     alone = shape is not None and shape.images * shape.rows * shape.columns < _LEAST_PIXELS
-    if not alone or int(target.attrs.get("thread_warp_size", 1)) == 1:
-        for sch in template_schedules(function, isa, target):
-            return sch
-    for sch in rule_schedules(function, target):
-        return sch
-    raise BuildError("no GPU schedule fits an operator of the network; build it for a CPU board")
+    spreads_sums = int(target.attrs.get("thread_warp_size", 1)) > 1
+    templates = () if alone and spreads_sums else template_schedules(function, isa, target)
+    sch = next(chain(templates, rule_schedules(function, target)), None)
+    if sch is None:
+        raise BuildError(
+            "no GPU schedule fits an operator of the network; build it for a CPU board"
+        )
+    return sch
 
 
 def template_schedules(

@@ -25,7 +25,7 @@ from tvm.tirx import IterVar
 from ..kernels import intrinsics
 from ..kernels.compute import CONTRACT, DEPTH, PAD
 from ..kernels.isa import VECTOR, InstructionSet
-from .contraction import divisors, extent_of, inline_behind, loops_of, run_on_tile
+from .contraction import divisors, dot_of, extent_of, inline_behind, loops_of, run_on_tile
 
 MOST_SUMS = 32
 """Of four bytes: half the registers that a thread of a Mali has while as many as can be run."""
@@ -89,7 +89,7 @@ def gpu_shape(sch: Schedule) -> GpuShape | None:
 
 def _shares_weights(sch: Schedule, contract: SBlockRV) -> bool:
     """Whether all rows are multiplied by the same: not in a product of two activations."""
-    return len(sch.get(contract).reads[1].source.shape) > 2 and _names(sch, contract) != ["rc"]
+    return _names(sch, contract) != ["rc"]
 
 
 def _names(sch: Schedule, contract: SBlockRV) -> list[str]:
@@ -148,12 +148,13 @@ def schedule_gpu_contraction(sch: Schedule, tile: GpuTile, isa: InstructionSet) 
     column_groups, column_thread, column = _parts(sch, columns, tile.column_threads, tile.column)
     vectors, lane = sch.split(channels, [None, lanes])
     groups, thread, vector = _parts(sch, vectors, tile.vector_threads, tile.vectors)
-    depth = reduction.pop(DEPTH) if lanes == VECTOR and _is_dot(sch, contract) else None
+    dot = dot_of(sch.get(contract), isa)
+    intrinsic = dot.intrinsic if dot and lanes == dot.lanes else None
+    depth = [reduction.pop(DEPTH)] if intrinsic else []
     steps, within = _steps(sch, reduction)
     above = [*lead, row_groups, column_groups]
     outer = [*above, groups, row_thread, column_thread, thread]
-    inner = [row, column, vector, lane, *([] if depth is None else [depth])]
-    sch.reorder(*outer, *steps, *within, *inner)
+    sch.reorder(*outer, *steps, *within, row, column, vector, lane, *depth)
     _read_ahead(sch, image, steps[-1])
     run_on_tile(sch, epilogue, contract, outer, lanes)
     sch.bind(sch.fuse(*above), "blockIdx.x")  # the only axis that CUDA lets be as long as any image
@@ -162,27 +163,18 @@ def schedule_gpu_contraction(sch: Schedule, tile: GpuTile, isa: InstructionSet) 
         sch.bind(loop, f"threadIdx.{axis}")
     for loop in (*within, row, column, vector):
         sch.unroll(loop)
-    if depth is None:
+    if intrinsic is None:
         sch.vectorize(lane)
-        sch.decompose_reduction(contract, steps[0])
-        return
     start = sch.decompose_reduction(contract, steps[0])
-    sch.vectorize(sch.get_loops(start)[-1])
-    sch.tensorize(lane, isa.int8.intrinsic)
+    if intrinsic:
+        sch.vectorize(sch.get_loops(start)[-1])
+        sch.tensorize(lane, intrinsic)
 
 
 def sums_of(trace: Trace) -> int:
     """What a thread keeps in registers by a schedule of the template, 0 for any other."""
     tiles = [tile for tile in trace.decisions.values() if len(tile) == _PARTS]
     return VECTOR * math.prod(int(tile[-1]) for tile in tiles) if tiles else 0
-
-
-def _is_dot(sch: Schedule, contract: SBlockRV) -> bool:
-    """Whether products of int8 are summed, four for each step."""
-    block = sch.get(contract)
-    stored = {str(region.source.dtype) for region in block.reads}
-    *_, last = block.iter_vars
-    return stored == {"int8"} and last.var.name.endswith(DEPTH) and int(last.dom.extent) == VECTOR
 
 
 def _parts(sch: Schedule, loop, threads: int, inner: int):

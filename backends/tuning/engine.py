@@ -119,8 +119,9 @@ class _Run:
     def _proposers(self, task: Task) -> Iterator[Proposer]:
         """First what is expected good, then the template's knobs, then a search."""
         if self.target.host is not None:
-            settings = (self.isa, self.target, self.transfer, _SIMILAR_TASKS)
-            yield CandidateList(gpu_candidates(task, *settings))
+            yield CandidateList(
+                gpu_candidates(task, self.isa, self.target, self.transfer, _SIMILAR_TASKS)
+            )
             return
         plain = Candidate(default_schedule(task.module["main"], self.isa), "rule")
         template = template_candidates(task, self.isa) if self.settings.tuner != "sketch" else ()

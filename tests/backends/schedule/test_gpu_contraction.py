@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,8 +16,7 @@ from hypothesis import strategies as st
 from tvm import IRModule, te
 from tvm.target import Target
 
-from adaspring.backends.codegen import tir_pipeline
-from adaspring.backends.codegen.link import linker
+from adaspring.backends.candidate_worker import build_candidate
 from adaspring.backends.kernels import compute, pack
 from adaspring.backends.kernels.isa import VECTOR, instruction_set
 from adaspring.backends.kernels.window import Window
@@ -74,12 +74,11 @@ def by_tiles(kernel, arrays, position, **attributes) -> list[np.ndarray]:
 
 
 def run(module: IRModule, arrays: list[np.ndarray], output: te.Tensor) -> np.ndarray:
-    lowered = tir_pipeline.lower(module, TARGET)
+    settings_ = json.dumps(dict(BOARD.target)), BOARD.architecture
+    built = build_candidate(tvm.ir.save_json(module), *settings_)
     with TemporaryDirectory() as folder:
         code = Path(folder) / "code.so"
-        tir_pipeline.generate(lowered, TARGET).export_library(
-            str(code), fcompile=linker(BOARD.architecture)
-        )
+        code.write_bytes(built.code)
         loaded = tvm.runtime.load_module(str(code))
     given = [tvm.runtime.tensor(array, tvm.opencl(0)) for array in arrays]
     result = np.full([int(extent) for extent in output.shape], 77, str(output.dtype))

@@ -10,11 +10,9 @@ import msgspec
 import pytest
 import tvm
 import tvm_ffi
-from tvm import relax
 
-from adaspring.backends.build import board_target
-from adaspring.backends.codegen import cuda, tir_pipeline
-from adaspring.backends.codegen.link import linker
+from adaspring.backends.build import generate_library
+from adaspring.backends.codegen import cuda
 from adaspring.targets import Board
 
 from ..boards import NULL
@@ -39,11 +37,5 @@ def as_source() -> Iterator[None]:
 
 
 def _compile_library(module_json: str, board: Board, code: Path) -> None:
-    """As the child process does that compiles CUDA, but for that."""
-    target = board_target(board)
-    with target:
-        module = tvm.ir.load_json(module_json)
-        executable = relax.build(
-            module, target, relax_pipeline=None, tir_pipeline=tir_pipeline.register()
-        )
-    executable.export_library(str(code), fcompile=linker(board.architecture))
+    """In this process, where no CUDA compiler is: the library has its kernels' source."""
+    generate_library(tvm.ir.load_json(module_json), board, code)
