@@ -1,4 +1,4 @@
-"""TVM's lowering of scheduled functions, ours added: vector arithmetic, and NaN that stays NaN."""
+"""TVM's lowering of scheduled functions, ours added: vectors, NaN that stays NaN, copies ahead."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tvm.tirx.build import codegen_build, split_host_device_mods, tir_to_runtime
 
 from . import elementary
 from .keep_nan import keep_nan, start_at_infinity
+from .staged_copies import copy_ahead, copy_plainly
 
 NAME = "adaspring"
 
@@ -47,9 +48,12 @@ def _pipeline() -> tuple[tvm.ir.transform.Pass, Callable, Callable]:
     lowering, finish_host, finish_device = tirx.get_tir_pipeline("default")
 
     @tvm.transform.module_pass(opt_level=0)
-    def lower_keeping_nan(module: IRModule, _context: tvm.transform.PassContext) -> IRModule:
+    def lower_as_ours(module: IRModule, context: tvm.transform.PassContext) -> IRModule:
         # TVM knows a reduction across a GPU's threads by its start, the least finite value
         module = s_tir.transform.LowerCrossThreadReduction()(module)
-        return keep_nan(lowering(start_at_infinity(module)))
+        module = copy_plainly(start_at_infinity(module))
+        config = {**context.config, "tirx.use_async_copy": True}
+        with tvm.transform.PassContext(opt_level=context.opt_level, config=config):
+            return keep_nan(copy_ahead(lowering(module)))
 
-    return lower_keeping_nan, finish_host, finish_device
+    return lower_as_ours, finish_host, finish_device

@@ -9,7 +9,7 @@ from tvm.target import Target, codegen
 
 from ...library.manifest import BoardRecord
 from ...targets import Board
-from . import intrinsics
+from . import intrinsics, tensor_cores
 from .sixteen_bit import BITS
 
 
@@ -33,6 +33,7 @@ class Dot:
 class InstructionSet:
     """Vector facts of a CPU. `whole_rows` (GPUs) packs all output channels into one block.
 
+    `tensor_cores` says whether there are those of NVIDIA's.
     `bfloat16` is None where no instruction multiplies it; `float16` says whether half the memory
     is worth that type.
     """
@@ -43,6 +44,7 @@ class InstructionSet:
     bfloat16: Dot | None = None
     float16: bool = False
     whole_rows: bool = False
+    tensor_cores: bool = False
 
     def multiplies(self, dtype: str) -> bool:
         """Whether an instruction reads values of that type: float32, int8 or one of 16 bits."""
@@ -69,7 +71,10 @@ def _gpu(dot: str) -> InstructionSet:
     return InstructionSet(float_lanes=1, register_count=0, int8=int8, float16=True, whole_rows=True)
 
 
-_GPUS = {"opencl": _gpu(intrinsics.OPENCL_DOT), "cuda": _gpu(intrinsics.DP4A)}
+_GPUS = {
+    "opencl": _gpu(intrinsics.OPENCL_DOT),
+    "cuda": replace(_gpu(intrinsics.DP4A), tensor_cores=True),
+}
 
 
 def instruction_set(board: Board | BoardRecord) -> InstructionSet:
@@ -78,6 +83,8 @@ def instruction_set(board: Board | BoardRecord) -> InstructionSet:
     for dot in (isa.int8, isa.bfloat16):
         if dot is not None and dot.intrinsic is not None:
             intrinsics.register(dot.intrinsic)
+    if isa.tensor_cores:
+        tensor_cores.register()
     return isa
 
 

@@ -19,6 +19,7 @@ from ..kernels.isa import InstructionSet
 from .contraction import is_handwritten, new_schedule
 from .default import SCHEDULED, Best, apply_tuned, replace_functions, restore_attributes
 from .gpu_contraction import gpu_shape, gpu_tiles, schedule_gpu_contraction
+from .gpu_tensor_cores import product_of, schedule_tensor_cores, warp_tiles
 
 _LEAST_PIXELS = 4
 _RULES = (
@@ -63,7 +64,15 @@ def default_gpu_schedule(function: PrimFunc, isa: InstructionSet, target: Target
 def template_schedules(
     function: PrimFunc, isa: InstructionSet, target: Target
 ) -> Iterator[Schedule]:
-    """A contraction by each tile of the template, the most promising first."""
+    """A contraction by each tile of our templates, the most promising first."""
+    product = product_of(new_schedule(function)) if isa.tensor_cores else None
+    for warp_tile in warp_tiles(product) if product else ():
+        sch = new_schedule(function)
+        try:
+            schedule_tensor_cores(sch, warp_tile)
+        except (ScheduleError, AssertionError):
+            break
+        yield sch
     shape = gpu_shape(new_schedule(function))
     most_threads = int(target.attrs["max_threads_per_block"])
     for tile in gpu_tiles(shape, most_threads) if shape else ():

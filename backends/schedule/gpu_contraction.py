@@ -204,15 +204,20 @@ def _image(sch: Schedule, contract: SBlockRV, isa: InstructionSet) -> SBlockRV:
     for block, name in zip(blocks[: names.index(CONTRACT)], names, strict=False):
         if name != PAD:
             sch.compute_inline(block)
-        elif isa.int8.intrinsic == intrinsics.DP4A and len(sch.get(block).reads) > 1:
-            _pad_apart(sch, block)  # TVM has no CUDA for a vector of one byte that it reads
+        elif isa.int8.intrinsic == intrinsics.DP4A and pads_by_what_it_reads(sch, block):
+            pad_apart(sch, block)
         else:
             sch.set_scope(block, 0, "local")
             return block
     return sch.cache_read(contract, 0, "local")
 
 
-def _pad_apart(sch: Schedule, pad: SBlockRV) -> None:
+def pads_by_what_it_reads(sch: Schedule, pad: SBlockRV) -> bool:
+    """Whether it pads by a quantized zero: TVM has no CUDA for a vector of one byte of memory."""
+    return len(sch.get(pad).reads) > 1
+
+
+def pad_apart(sch: Schedule, pad: SBlockRV) -> None:
     """Pad in a kernel of its own, a thread for each value."""
     groups, thread = sch.split(sch.fuse(*sch.get_loops(pad)), [None, MOST_THREADS])
     sch.bind(groups, "blockIdx.x")

@@ -16,6 +16,8 @@ from adaspring import targets
 from adaspring.backends.codegen import cuda, cuda_child, cuda_toolchain
 from adaspring.errors import BuildError
 
+from ...support.device_networks import network
+from ...support.machine_code import instructions
 from ...support.networks import SmallCnn, example_inputs
 from ...support.requirements import missing
 
@@ -65,6 +67,17 @@ def tiny() -> str:
 )
 def test_the_library_holds_machine_code_of_the_boards_gpu_alone(libraries, board, capability):
     assert cuda.machine_code(libraries[board.name]) == {capability}
+
+
+@pytest.mark.parametrize("board", [JETSON, H200], ids=["jetson", "h200"])
+@pytest.mark.parametrize(("form", "core"), [("float16", "HMMA"), ("int8", "IMMA")])
+def test_low_precision_multiplies_on_tensor_cores_and_copies_ahead(board, form, core, tmp_path):
+    from adaspring.backends.build import build, prepare
+
+    prepared = prepare(network(f"SmallCnn-{form}"), board)
+    found = instructions(build(prepared, None, tmp_path / "library.so").code)
+    assert found[core] > 10
+    assert found["LDGSTS"] > 10
 
 
 @pytest.mark.parametrize(

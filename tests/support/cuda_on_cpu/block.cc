@@ -8,9 +8,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 extern "C" {
@@ -32,6 +34,12 @@ struct Fibre {
 
 enum class State { kReady, kAtBarrier, kMeeting, kConverging, kEnded };
 
+struct Copy {
+  void* to;
+  const void* from;
+  size_t bytes;
+};
+
 struct Thread {
   dim3 index;
   State state = State::kReady;
@@ -39,6 +47,8 @@ struct Thread {
   unsigned mask = 0;  // whom it waits for, then who came
   uint64_t offer = 0;
   Fibre* fibre = nullptr;
+  std::vector<Copy> copies;  // begun, and in no group yet
+  std::deque<std::vector<Copy>> groups;
 };
 
 struct Warp {
@@ -205,7 +215,11 @@ void run_ready() {
 void run_block() {
   std::memset(launched->shared, kPoison, launched->shared_end - launched->shared);
   std::memset(buf_dyn_shmem_ptr, kPoison, launched->dynamic_bytes);
-  for (Thread& thread : threads) thread.state = State::kReady;
+  for (Thread& thread : threads) {
+    thread.state = State::kReady;
+    thread.copies.clear();
+    thread.groups.clear();
+  }
   started = 0;
   while (started < threads.size() && fault.empty()) start_threads();
   while (fault.empty() && (release_warps() || release_barrier())) run_ready();
@@ -254,6 +268,29 @@ CudaOnCpuMeeting cuda_on_cpu_meet(unsigned mask, uint64_t offer, int line) {
 unsigned cuda_on_cpu_converge(int line) {
   wait(State::kConverging, line, 0);
   return threads[current].mask;
+}
+
+void cuda_on_cpu_copy(void* to, const void* from, size_t bytes) {
+  if (reinterpret_cast<uintptr_t>(to) % bytes || reinterpret_cast<uintptr_t>(from) % bytes) {
+    cuda_on_cpu_stop("copies from or to an address that is no multiple of what it copies", 0);
+  }
+  if (from == nullptr) {
+    std::memset(to, 0, bytes);
+  } else {
+    threads[current].copies.push_back({to, from, bytes});
+  }
+}
+
+void cuda_on_cpu_commit_copies() {
+  Thread& thread = threads[current];
+  thread.groups.push_back(std::exchange(thread.copies, {}));
+}
+
+void cuda_on_cpu_wait_for_copies(size_t left) {
+  std::deque<std::vector<Copy>>& groups = threads[current].groups;
+  for (; groups.size() > left; groups.pop_front()) {
+    for (const Copy& copy : groups.front()) std::memcpy(copy.to, copy.from, copy.bytes);
+  }
 }
 
 void cuda_on_cpu_stop(const char* what, int line) {

@@ -77,8 +77,24 @@ def _load_threads() -> None:
     ctypes.CDLL(str(library), ctypes.RTLD_GLOBAL)
 
 
+_ASM = r"(?:asm volatile|__asm__ __volatile__)\("
+_COPIES = {
+    rf'{_ASM}"cp\.async\.commit_group;".*?\);': "cuda_on_cpu_commit_copies();",
+    rf'{_ASM}"cp\.async\.wait_group (\d+);".*?\);': r"cuda_on_cpu_wait_for_copies(\1);",
+    rf'unsigned int dst_addr = [^;]*;\s*{_ASM}\s*"cp\.async[^)]*\)[^)]*\), "n"\((\d+)\)\s*\);': (
+        r"cuda_on_cpu_copy(dst_p, src_p, \1);"
+    ),
+    rf'unsigned int dst_addr = [^;]*;\s*{_ASM}\s*"{{.*?"n"\((\d+)\), "r"\(predicate\).*?\);': (
+        r"cuda_on_cpu_copy(dst_p, predicate == 1 ? src_p : nullptr, \1);"
+    ),
+}
+"""Assembly that TVM writes for asynchronous copies, and what takes its place."""
+
+
 def _as_cpp(source: str) -> str:
     """What no macro can make C++ of CUDA."""
+    for written, ours in _COPIES.items():
+        source = re.sub(written, ours, source, flags=re.DOTALL)
     source = source.replace("extern __shared__", "extern")  # block.cc has it
     return re.sub(r"__shared__ (alignas\(\d+\))", r"\1 __shared__", source)
 

@@ -28,6 +28,16 @@ CudaOnCpuMeeting cuda_on_cpu_meet(unsigned mask, uint64_t offer, int line);
 // Give the mask of the warp's lanes that are at this line when none can go on without.
 unsigned cuda_on_cpu_converge(int line);
 
+// Begin an asynchronous copy, made when it is waited for and no sooner; of zeros, at once, where
+// there is nothing to read (`from` is null).
+void cuda_on_cpu_copy(void* to, const void* from, size_t bytes);
+
+// Make a group of the copies that this thread began.
+void cuda_on_cpu_commit_copies();
+
+// Wait for all groups of this thread but the `left` newest.
+void cuda_on_cpu_wait_for_copies(size_t left);
+
 // End the launch: a thread does what it must not.
 void cuda_on_cpu_stop(const char* what, int line);
 
