@@ -21,6 +21,9 @@ _ROAMING = Affinity()
 # How a candidate is timed, here and on a board over RPC: three times 8 ms at least.
 TIMING = {"number": 1, "repeat": 3, "min_repeat_ms": 8}
 
+# A device, its target, and the board's name.
+DeviceBoard = tuple[str, Mapping[str, Any], str]
+
 _tensors: dict[tuple[tuple[int, ...], str, int, str], object] = {}
 
 
@@ -33,12 +36,9 @@ class BuiltCandidate:
 
 
 def start_worker(
-    thread_count: int, affinity: Affinity = _ROAMING, opencl: Mapping[str, Any] | None = None
+    thread_count: int, affinity: Affinity = _ROAMING, board: DeviceBoard | None = None
 ) -> None:
-    """Make this worker ready: TVM imported, its threads set.
-
-    `opencl` is the target of a board whose OpenCL device it is to time on.
-    """
+    """Make this worker ready: TVM imported, its threads set, its `board`'s device started."""
     # TVM imports torch where it can, which takes a second: None makes that an ImportError.
     sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
     import tvm  # noqa: F401 - the point of a warm worker
@@ -46,10 +46,10 @@ def start_worker(
     from adaspring.backends.tvm_threads import use_threads
 
     use_threads(thread_count, affinity)
-    if opencl is not None:
-        from adaspring.library.opencl import plugin
+    if board is not None:
+        from adaspring.library.devices.start import start
 
-        plugin.start(opencl, "the tuner")
+        start(*board)
 
 
 def build_candidate(module_json: str, target_json: str, architecture: str) -> BuiltCandidate:
@@ -57,12 +57,14 @@ def build_candidate(module_json: str, target_json: str, architecture: str) -> Bu
     import tvm
     from tvm.target import Target
 
-    from adaspring.backends.codegen import tir_pipeline
+    from adaspring.backends.codegen import cuda_compiler, tir_pipeline
     from adaspring.backends.codegen.link import OBJECT_BYTES, linker
     from adaspring.files.replace import reserve
 
     begin = time.perf_counter()
     target = Target(target_json)
+    if target.kind.name == "cuda":
+        cuda_compiler.start(str(target.attrs["arch"]))
     lowered = tir_pipeline.lower(tvm.ir.load_json(module_json), target)
     lowered_at = time.perf_counter()
     linking_s = 0.0
@@ -91,7 +93,7 @@ def build_candidate(module_json: str, target_json: str, architecture: str) -> Bu
 def time_candidate(
     code: str, arguments: list[tuple[tuple[int, ...], str]], device: str
 ) -> list[float]:
-    """Seconds of one call, several times over, on a device of this machine: "cpu", "opencl"."""
+    """Seconds of one call, several times over, on a device of this machine, by TVM's name."""
     import tvm
 
     function = tvm.runtime.load_module(code)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
+from ..errors import BoardError
 from ..targets import find, is_this_machine, names
 from .shared.answer import Answer, AsJson, Verbose
 
@@ -28,7 +29,7 @@ def targets(board: BoardName = None, as_json: AsJson = False, verbose: Verbose =
     """
     if board is not None:
         return _one(find(board))
-    boards = [find(name) for name in names()]
+    boards = [found for name in names() if (found := _found(name)) is not None]
     from .shared.tables import bytes_text, line, table
 
     rows = [
@@ -38,12 +39,20 @@ def targets(board: BoardName = None, as_json: AsJson = False, verbose: Verbose =
     ]  # fmt: skip
     columns = ("name", "board", "device", "architecture", ">threads", ">memory")
     return Answer(
-        data={"boards": [_record(found) for found in boards]},
+        data={"boards": [_record(each) for each in boards]},
         shown=(
             table("Boards", columns, rows),
             line("`adaspring targets NAME` shows one with its sources."),
         ),
     )
+
+
+def _found(name: str) -> Board | None:
+    """The board, or None where it is a device that this machine lacks."""
+    try:
+        return find(name)
+    except BoardError:
+        return None
 
 
 def _one(board: Board) -> Answer:

@@ -17,8 +17,8 @@ from ..frontend import check, load_data, split
 from ..frontend.data import Dataset, Splits, count_shared, split_apart
 from ..ir.model import Model
 from ..ir.quantized_layers import is_quantized
+from ..library.devices import start as devices
 from ..library.manifest import DecisionRecord
-from ..library.opencl import plugin as opencl
 from ..library.streams.pairs import pair_states
 from ..library.writer import check_replaceable, check_room
 from ..metrics import Metric, resolve
@@ -191,9 +191,9 @@ def find_obstacle(board: Board) -> str | None:
     """Say why code for a board cannot be built on this machine, or None."""
     if board.device == "cuda" and (reason := cuda.available()) is not None:
         return f"{board.name}: {reason}"
-    if board.device == "opencl" and is_this_machine(board):
+    if is_this_machine(board):
         try:
-            opencl.start(board.target, board.name)
+            devices.start(board.device, board.target, board.name)
         except AdaspringError as error:
             return str(error)
     if (unknown := unknown_processor(board)) is not None:

@@ -23,6 +23,7 @@ from ..errors import LibraryError, RuntimeMissing, WrongBoard, first_line
 from ..targets.board import Affinity
 from ..targets.detect import this_architecture
 from ..targets.machine import cpu_flags, fastest_cpus
+from .devices import cuda
 from .manifest import RUNTIME_FOLDER, BoardRecord, Manifest
 from .native import arena, pool
 from .native import build as pool_build
@@ -71,18 +72,14 @@ def load_runtime(folder: LibraryFolder | None, manifest: Manifest) -> None:
 
     """
     with _loading:
-        if not _has(_ANY_TVM_FUNCTION):
+        if not has(_ANY_TVM_FUNCTION):
             _open(folder, manifest, manifest.runtime)
         _load_pool(folder, manifest)
         device = manifest.board.device
         if device == "opencl":
             _load_opencl(folder, manifest)
-        if device == "cpu" or _has(f"device_api.{device}"):
-            return
-        name = f"libtvm_runtime_{device}.so"
-        packed = f"{RUNTIME_FOLDER}/{name}"
-        listed = packed in {record.path for record in manifest.files}
-        _open(folder, manifest, packed if listed else None, name)
+        elif device == "cuda":
+            _load_cuda(folder, manifest)
 
 
 def check_affinity(affinity: Affinity, board: str) -> None:
@@ -267,6 +264,17 @@ def _load_opencl(folder: LibraryFolder | None, manifest: Manifest) -> None:
     opencl.start(manifest.board.target, manifest.board.name)
 
 
+def _load_cuda(folder: LibraryFolder | None, manifest: Manifest) -> None:
+    """Take TVM's runtime for CUDA, of the library or the installed, unless this process has it."""
+    cuda.check_device(manifest.board.target, manifest.board.name)
+    if has("device_api.cuda"):
+        return
+    cuda.load_cudart()
+    packed = f"{RUNTIME_FOLDER}/{cuda.RUNTIME}"
+    listed = packed in {record.path for record in manifest.files}
+    _open(folder, manifest, packed if listed else None, cuda.RUNTIME)
+
+
 def _load_packed(
     folder: LibraryFolder | None, manifest: Manifest, name: str, load: Callable[[str], None]
 ) -> None:
@@ -280,5 +288,6 @@ def _load_packed(
         load(_fresh_name(file.fileno()))
 
 
-def _has(function: str) -> bool:
+def has(function: str) -> bool:
+    """Whether TVM's runtime of this process has a function of that name."""
     return tvm_ffi.get_global_func(function, allow_missing=True) is not None

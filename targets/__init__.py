@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .board import Affinity, Board, EnergyModel
 from .catalogue import BOARDS, find, is_this_machine, names
-from .detect import host, host_opencl, null
+from .detect import host, host_cuda, host_opencl, null
 from .toml_board import load_board
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "EnergyModel",
     "find",
     "host",
+    "host_cuda",
     "host_opencl",
     "is_this_machine",
     "load_board",

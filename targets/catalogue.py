@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..errors import BoardError
 from .board import Board
-from .detect import host, host_opencl, null
+from .detect import host, host_cuda, host_opencl, null
 from .known.h200 import H200
 from .known.jetson_orin import JETSON_ORIN
 from .known.mali import MALI_G78, ODROID_N2_MALI, ROCKPRO64_MALI
@@ -20,7 +20,12 @@ BOARDS = (
     RASPBERRY_PI_4, RASPBERRY_PI_5, ROCK_5B, ROCK_5B_MALI, ROCKPRO64_MALI, ODROID_N2_MALI,
     MALI_G78, JETSON_ORIN, H200,
 )  # fmt: skip
-DETECTED = (("host", host), ("host-opencl", host_opencl), ("null", null))
+DETECTED = (
+    ("host", host),
+    ("host-opencl", host_opencl),
+    ("host-cuda", host_cuda),
+    ("null", null),
+)
 
 
 def names() -> tuple[str, ...]:
@@ -53,4 +58,7 @@ def find(name_or_path: str | Path) -> Board:
 
 def is_this_machine(board: Board) -> bool:
     """Tell whether `board` was detected here, so that its code can be run, tuned and measured."""
-    return any(name == board.name and detect() == board for name, detect in DETECTED)
+    try:
+        return any(name == board.name and detect() == board for name, detect in DETECTED)
+    except BoardError:  # of that name, and without the device
+        return False

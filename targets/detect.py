@@ -1,6 +1,7 @@
 """The machine underneath as a board.
 
-`host` with all that its processor can do, `host-opencl` its OpenCL device, `null` one generic core.
+`host` with all that its processor can do, `host-opencl` and `host-cuda` its OpenCL and its CUDA
+device, `null` one generic core.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from msgspec import structs
 
 from ..errors import BoardError
 from .board import Architecture, Board
+from .cuda import cuda_device
 from .energy import IDLE_NOT_COUNTED, TABLE_SOURCES, table_model
 from .machine import Machine, read_machine
 from .opencl import OPENCL_LIMITS
@@ -68,6 +70,31 @@ def host_opencl(root: Path = Path("/")) -> Board:
             **here.sources,
             "target": "256 threads in a work-group and 32 KiB of local memory, which all known "
             "GPUs have; the processor: detected, flags of /proc/cpuinfo",
+        },
+    )
+
+
+def host_cuda(root: Path = Path("/")) -> Board:
+    """Return this machine's first CUDA device; BoardError where there is none."""
+    here, device = host(root), cuda_device()
+    return structs.replace(
+        here,
+        name="host-cuda",
+        description=f"this machine's {device.name}, driven by its processor",
+        target={
+            "kind": "cuda",
+            "arch": f"sm_{device.capability}",
+            "max_num_threads": device.limits["max_threads_per_block"],
+            **device.limits,
+            "host": here.target,
+        },
+        device="cuda",
+        memory_bytes=device.memory_bytes,
+        rpc_key="host-cuda",
+        sources={
+            **here.sources,
+            "target": "detected: NVIDIA's driver; the processor: flags of /proc/cpuinfo",
+            "memory_bytes": "detected: NVIDIA's driver",
         },
     )
 

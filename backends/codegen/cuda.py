@@ -1,8 +1,7 @@
 """CUDA libraries that hold machine code, built where no GPU and no driver need be.
 
-TVM compiles CUDA source only while its CUDA runtime is loaded, and loads that once, when tvm is
-imported, if a driver is there. So the last step of a build runs in a child process that loads
-what is missing first (`cuda_child.py`).
+TVM compiles CUDA source only while its CUDA runtime is loaded, which needs a driver. So the last
+step of a build runs in a child process, where a stand-in takes its place (`cuda_compiler.py`).
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 from ...errors import BuildError
 from ...targets import Board
+from ...targets.cuda import capability
 from .cuda_toolchain import find_toolchain
 from .link import find_linker
 
@@ -39,12 +38,12 @@ def available() -> str | None:
 
 def compile_library(module_json: str, board: Board, code: Path) -> None:
     """Compile a finished Relax module (`tvm.ir.save_json`) for `board` into the library `code`."""
+    find_toolchain()
     request = {
         "module": module_json,
         "target": dict(board.target),
         "architecture": board.architecture,
         "code": str(code),
-        "toolchain": asdict(find_toolchain()),
     }
     done = subprocess.run(
         [sys.executable, "-m", f"{__package__}.cuda_child"],
@@ -56,7 +55,7 @@ def compile_library(module_json: str, board: Board, code: Path) -> None:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         raise BuildError(f"could not compile for {board.name}: {last}")
-    expected = _number(str(board.target["arch"]))
+    expected = capability(str(board.target["arch"]))
     found = machine_code(code)
     if expected not in found:
         code.unlink()
@@ -91,8 +90,3 @@ def cubins(library: Path) -> Iterator[bytes]:
 
 def _capability(header: bytes) -> int:
     return header[49] if header[8] >= _ABI_CUDA_13 else header[48]
-
-
-def _number(arch: str) -> int:
-    """sm_90a → 90."""
-    return int(arch.removeprefix("sm_").rstrip("af"))

@@ -19,7 +19,8 @@ from ..kernels.isa import InstructionSet
 from .contraction import is_handwritten, new_schedule
 from .default import SCHEDULED, Best, apply_tuned, replace_functions, restore_attributes
 from .gpu_contraction import gpu_shape, gpu_tiles, schedule_gpu_contraction
-from .gpu_tensor_cores import product_of, schedule_tensor_cores, warp_tiles
+from .gpu_product import product_of, warp_tiles
+from .gpu_tensor_cores import schedule_tensor_cores
 
 _LEAST_PIXELS = 4
 _RULES = (

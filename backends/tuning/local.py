@@ -29,8 +29,8 @@ class LocalRunner:
     ) -> None:
         self._hold_machine = quiet
         self._device = board.device
-        opencl = dict(board.target) if board.device == "opencl" else None
-        ready = partial(candidate_worker.start_worker, board.core_count, board.affinity, opencl)
+        device = board.device, dict(board.target), board.name
+        ready = partial(candidate_worker.start_worker, board.core_count, board.affinity, device)
         self._worker = local_farm(1, initializer=ready, timeout_s=timeout_s)
         self._worker.submit(os.getpid)  # so that it starts now, not while all else stands still
         self._turn = ThreadPoolExecutor(1, thread_name_prefix="adaspring-time")

@@ -13,6 +13,7 @@ from typing import Literal
 
 from ...errors import AdaspringError, RuntimeMissing
 from ...targets import host, host_opencl
+from ...targets.cuda import cuda_device
 
 _LEAST_PYTHON = (3, 11)
 # name, operator and version, extra: 'apache-tvm==0.27.0.post1; extra == "compiler"'
@@ -43,6 +44,7 @@ def check_all() -> tuple[Check, ...]:
         check_processor(),
         *(check_linker(architecture, app_side) for architecture in ("x86_64", "aarch64")),
         check_cuda(),
+        check_cuda_device(),
         check_opencl(),
     )
 
@@ -162,6 +164,19 @@ def check_cuda() -> Check:
         return Check(name="CUDA builds", status="ok", detail="possible", essential=False)
     what, _, todo = reason.partition("; ")
     return Check(name="CUDA builds", status="missing", detail=what, todo=todo, essential=False)
+
+
+def check_cuda_device() -> Check:
+    """Tell whether libraries for this machine's CUDA device run here, and which it is."""
+    from ...library.devices.cuda import load_cudart
+
+    try:
+        device = cuda_device()
+        load_cudart()
+    except AdaspringError as error:
+        what, _, todo = str(error).partition("; ")
+        return Check(name="CUDA", status="missing", detail=what, todo=todo, essential=False)
+    return Check(name="CUDA", status="ok", detail=device.name, essential=False)
 
 
 def check_opencl() -> Check:

@@ -49,7 +49,7 @@ class Site:
 
 
 def find_site(board: Board, logs: Path, tracker: Address | None) -> Site:
-    """Find the place; processors and OpenCL devices are reached over RPC, CUDA's not yet.
+    """Find the place: this machine, or a board over RPC.
 
     Raises:
         BoardError: the tracker is gone, has no such board, or one that is not what was declared.
@@ -57,7 +57,7 @@ def find_site(board: Board, logs: Path, tracker: Address | None) -> Site:
     """
     if is_this_machine(board):
         return Site(board=board, logs=logs, here=True)
-    if tracker is None or board.device == "cuda":
+    if tracker is None:
         return Site(board=board, logs=logs, here=False)
     remote = find_boards(tracker, board)[0]
     return Site(board=board, logs=logs, here=False, tracker=tracker, remote=remote)

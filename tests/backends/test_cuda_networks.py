@@ -19,7 +19,7 @@ BEGIN = """
 import os
 from pathlib import Path
 from adaspring.tests.support.cuda_on_cpu import device
-device.start(Path(os.environ["COMPILED"]))
+device.start(Path(os.environ["COMPILED"]), int(os.environ.get("CAPABILITY", 90)))
 """
 
 
@@ -29,11 +29,11 @@ def app(tmp_path_factory) -> dict[str, str]:
     return {"begin": BEGIN, "COMPILED": str(tmp_path_factory.mktemp("compiled"))}
 
 
-@pytest.mark.parametrize("name", ["jetson-orin", "h200"])
-def test_they_agree_with_the_reference(name, app, tmp_path):
+@pytest.mark.parametrize(("name", "capability"), [("jetson-orin", 87), ("h200", 90)])
+def test_they_agree_with_the_reference(name, capability, app, tmp_path):
     with as_source():
         compile_networks(on_this_host(targets.find(name)), tmp_path)
-    check(outputs(tmp_path, tmp_path / "out", **app))
+    check(outputs(tmp_path, tmp_path / "out", CAPABILITY=str(capability), **app))
 
 
 def test_nan_and_infinity_go_through_them_as_through_torch(app, tmp_path):

@@ -15,6 +15,7 @@ import pytest
 import adaspring
 from adaspring.errors import LibraryError, ManifestError, RuntimeMissing, UsageError
 from adaspring.library import reader, runtime, writer
+from adaspring.library.devices import cuda
 from adaspring.library.manifest import FileRecord
 from adaspring.library.weights import aligned_copy
 
@@ -154,6 +155,14 @@ def with_runtime(tmp_path: Path, board: str = "cuda") -> Path:
     return folder
 
 
+@pytest.fixture
+def a_gpu(monkeypatch):
+    """As if one were here."""
+    monkeypatch.setattr(cuda, "check_device", lambda target, board: None)
+    monkeypatch.setattr(cuda, "load_cudart", lambda: None)
+
+
+@pytest.mark.usefixtures("a_gpu")
 def test_a_device_runtime_that_the_manifest_does_not_list_is_not_used(tmp_path, monkeypatch):
     folder = with_runtime(tmp_path)
     (folder / "runtime" / "libtvm_runtime_cuda.so").write_bytes(b"not listed")
@@ -163,6 +172,7 @@ def test_a_device_runtime_that_the_manifest_does_not_list_is_not_used(tmp_path, 
         runtime.load_runtime(opened, opened.read_manifest())
 
 
+@pytest.mark.usefixtures("a_gpu")
 def test_a_device_runtime_that_is_listed_is_used_and_compared_first(tmp_path):
     folder = with_runtime(tmp_path)
     part = folder / "runtime" / "libtvm_runtime_cuda.so"

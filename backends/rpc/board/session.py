@@ -17,6 +17,7 @@ from typing import Any
 
 from ....errors import RuntimeMissing
 from ....files.replace import TemporaryFolder
+from ....library.devices.start import load_cuda
 from ....library.native.ffi import tvm_ffi
 from ....library.opencl import plugin as opencl
 from ....targets import Affinity
@@ -31,7 +32,6 @@ _TIMEOUT_OPTION = "-timeout="
 _AFTER_CLIENT_S = 2.0
 # The client's interface has more than libtvm_runtime: random numbers for arguments, for one.
 _LIBRARIES = ("libtvm_runtime.so", "libtvm_runtime_extra.so")
-_CUDA_LIBRARY = "libtvm_runtime_cuda.so"
 
 
 def load_runtime(device: str = "cpu") -> None:
@@ -45,14 +45,15 @@ def load_runtime(device: str = "cpu") -> None:
     if spec is None or spec.origin is None:
         raise RuntimeMissing("a board needs TVM's runtime; pip install 'adaspring[board]'")
     folder = Path(spec.origin).parent / "lib"
-    wanted = (*_LIBRARIES, _CUDA_LIBRARY) if device == "cuda" else _LIBRARIES
-    for name in wanted:
+    for name in _LIBRARIES:
         try:
             ctypes.CDLL(str(folder / name), ctypes.RTLD_GLOBAL)
         except OSError as error:
             raise RuntimeMissing(f"{folder / name}: cannot be loaded: {error}") from error
     if device == "opencl":
         opencl.load()  # looks for a device in each session: drivers do not survive a fork
+    elif device == "cuda":
+        load_cuda()
 
 
 # How many threads a session computes with, and on which processors.

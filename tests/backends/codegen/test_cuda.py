@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from adaspring import targets
-from adaspring.backends.codegen import cuda, cuda_child, cuda_toolchain
+from adaspring.backends.codegen import cuda, cuda_compiler, cuda_toolchain
 from adaspring.errors import BuildError
 
 from ...support.device_networks import network
@@ -235,8 +235,8 @@ def test_the_stand_in_for_the_driver_loads_and_defines_what_tvm_needs(tmp_path):
     lines = _output("nm", "-D", "--undefined-only", runtime).splitlines()
     needed = {line.split()[-1] for line in lines if line.split()[-1].startswith("cu")}
     driver = {symbol for symbol in needed if "@libcudart" not in symbol}
-    assert driver == set(cuda_child.DRIVER_SYMBOLS)
-    ctypes.CDLL(str(cuda_child.driver_stub(tmp_path)))
+    assert driver == set(cuda_compiler.DRIVER_SYMBOLS)
+    ctypes.CDLL(str(cuda_compiler.driver_stub(tmp_path)))
 
 
 SOURCE = """
@@ -264,14 +264,14 @@ def test_nvrtc_makes_machine_code(monkeypatch, tmp_path):
     for board in (JETSON, H200):
         arch = str(board.target["arch"])
         cubin = tmp_path / arch
-        cubin.write_bytes(cuda_child.machine_code(SOURCE, toolchain, arch))
+        cubin.write_bytes(cuda_compiler.machine_code(SOURCE, toolchain, arch))
         assert f"sm_{min(cuda.machine_code(cubin))}" in arch
 
 
 def test_nvrtc_names_the_line_at_fault(monkeypatch):
     toolchain = _pip_toolchain(monkeypatch)
     with pytest.raises(BuildError, match=r"kernels.cu\(2\): error"):
-        cuda_child.machine_code("int x = 1;\nint y = ;", toolchain, "sm_87")
+        cuda_compiler.machine_code("int x = 1;\nint y = ;", toolchain, "sm_87")
 
 
 def test_asking_whether_cuda_can_be_built_loads_no_compiler():

@@ -30,13 +30,8 @@ from adaspring.backends.kernels.window import Window
 from adaspring.backends.schedule.contraction import new_schedule
 from adaspring.backends.schedule.default import replay
 from adaspring.backends.schedule.gpu import template_schedules
-from adaspring.backends.schedule.gpu_tensor_cores import (
-    WARP,
-    Product,
-    product_of,
-    schedule_tensor_cores,
-    warp_tiles,
-)
+from adaspring.backends.schedule.gpu_product import WARP, Product, product_of, warp_tiles
+from adaspring.backends.schedule.gpu_tensor_cores import schedule_tensor_cores
 
 from ...support.cuda_on_cpu.source import as_source, on_this_host
 from ...support.kernels import FEW

@@ -12,7 +12,7 @@ import tvm
 import tvm_ffi
 
 from adaspring.backends.build import generate_library
-from adaspring.backends.codegen import cuda
+from adaspring.backends.codegen import cuda, cuda_compiler
 from adaspring.targets import Board
 
 from ..boards import NULL
@@ -33,6 +33,7 @@ def as_source() -> Iterator[None]:
         pytest.skip("a CUDA driver is here, so TVM's own CUDA runtime is loaded")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cuda, "compile_library", _compile_library)
+        patch.setattr(cuda_compiler, "start", lambda arch: None)
         yield
 
 
