@@ -1,7 +1,7 @@
 """What a Mali-G610 and a Jetson Orin could reach with our kernels, on paper: nothing is run.
 
-For each function of ResNet-18 and MobileNetV2, in fp32 and int8: its arithmetic intensity, the
-registers that a thread takes, how many threads of a core that leaves, and the time that the
+For each function of ResNet-18 and MobileNetV2, in fp32, fp16 and int8: its arithmetic intensity,
+the registers that a thread takes, how many threads of a core that leaves, and the time that the
 roofline of the board's data sheet predicts: the longer of its multiply-adds at the peak and its
 bytes at the memory's bandwidth. Launches, caches and all that a kernel loses below the peak are
 left out, so it is a lower bound. For Orin registers are those that NVIDIA's compiler reports, for
@@ -20,7 +20,8 @@ from typing import Any
 
 import report
 from cubins import registers
-from networks import MobileNetV2, ResNet18, models
+from networks import MobileNetV2, ResNet18
+from on_device import network_models
 from rich.console import Console
 from rich.table import Table
 from tvm.tirx import PrimFunc
@@ -34,6 +35,7 @@ from adaspring.backends.schedule.gpu_contraction import sums_of
 from adaspring.library.manifest import FunctionRecord
 
 _SHOWN = 8
+_FORMS = {"int8": "int8", "float16": "fp16"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Sheet:
 
     def microseconds(self, record: FunctionRecord) -> float:
         """What the roofline predicts of a function."""
-        peak = self.gops["int8" if record.dtype == "int8" else "fp32"]
+        peak = self.gops.get(_FORMS.get(record.dtype, ""), self.gops["fp32"])
         return 1e-3 * max(2 * record.macs_count / peak, record.moved_bytes / self.bandwidth)
 
 
@@ -69,12 +71,13 @@ SHEETS = (
     ),
     Sheet(
         board="jetson-orin",
-        gops={"fp32": 5325.0, "int8": 21299.0},
+        gops={"fp32": 5325.0, "fp16": 42598.0, "int8": 85197.0},
         bandwidth=204.8,
         core_registers=65536,
         core_threads=1536,
-        source="NVIDIA Jetson AGX Orin Technical Brief v1.2: 2048 CUDA cores at 1.3 GHz, dp4a four "
-        "products each; 204.8 GB/s; compute capability 8.7",
+        source="NVIDIA Jetson AGX Orin Technical Brief v1.2: 2048 CUDA cores and 64 tensor "
+        "cores at 1.3 GHz, 256 multiply-adds of fp16 and 512 of int8 a cycle in each of these; "
+        "204.8 GB/s; compute capability 8.7",
     ),
 )
 
@@ -136,7 +139,7 @@ def main() -> None:
     for sheet in SHEETS:
         board = targets.find(sheet.board)
         for kind in (MobileNetV2,) if asked.quick else (ResNet18, MobileNetV2):
-            for form, model in zip(("fp32", "int8"), models(kind), strict=True):
+            for form, model in network_models(kind).items():
                 rows = rows_of(sheet, prepare(model, board))
                 name = f"{kind.__name__} {form} on {sheet.board}"
                 tell(name, rows)

@@ -12,7 +12,6 @@ and reports what a kernel must not do, give --candidates alone (docs/opencl.md h
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,45 +19,22 @@ import numpy as np
 import report
 import tvm
 from executable import executable
-from networks import NETWORKS, random_data, seeded
+from networks import NETWORKS, random_data
+from on_device import FORMS, agree, differences, medians_in_turn, network_models, tuned
 from opencl_candidates import compare_candidates
-from torch import nn, zeros
+from torch import nn
 from tvm import IRModule
 from tvm.s_tir.schedule import Trace
 from tvm.target import Target
 
-from adaspring.backends.build import Prepared, prepare
-from adaspring.backends.schedule.default import Best
+from adaspring.backends.build import prepare
 from adaspring.backends.schedule.gpu import rule_schedules
-from adaspring.backends.tuning.engine import tune
 from adaspring.backends.tuning.log.log import TuningLog
-from adaspring.backends.tuning.settings import Tuning
-from adaspring.backends.tuning.tasks import tasks_of
-from adaspring.explore.measure.timing import time_in_turn
-from adaspring.frontend.from_torch.importer import from_torch
-from adaspring.ir.model import Model
 from adaspring.library.opencl import plugin
-from adaspring.passes import Pass, Quantize, SixteenBit, run
-from adaspring.reference.executor import evaluate
 from adaspring.targets import host_opencl
 
-FORMS: dict[str, tuple[Pass, ...]] = {
-    "fp32": (), "fp16": (SixteenBit(dtype="float16"),), "int8": (Quantize(),)
-}  # fmt: skip
-AGREES = {"fp32": 1e-4, "fp16": 1e-2, "int8": 5e-2}
-"""How far outputs may be from the reference's, of the largest. Rounding falls either way."""
 BOARD = host_opencl()
 DEFAULTS = "DLight fp32"
-
-
-def network_models(kind: type[nn.Module]) -> dict[str, Model]:
-    """The network in each form."""
-    dense = from_torch(seeded(kind), (zeros(kind.example_shape),), name=kind.__name__)
-    samples = random_data(kind.example_shape)
-    return {
-        form: run(dense, passes, samples).model if passes else dense
-        for form, passes in FORMS.items()
-    }
 
 
 def dlight(module: IRModule) -> Trace | None:
@@ -66,26 +42,6 @@ def dlight(module: IRModule) -> Trace | None:
     for schedule in rule_schedules(module["main"], Target(dict(BOARD.target))):
         return schedule.trace
     return None
-
-
-def waited(call: Callable[[Any], Any], x: Any) -> Callable[[Any], Any]:
-    """A call on a tensor that is there, until the device has done it."""
-
-    def until_done(_: Any) -> Any:
-        result = call(x)
-        tvm.opencl(0).sync()
-        return result
-
-    return until_done
-
-
-def tuned(prepared: dict[str, Prepared], minutes: float, log: TuningLog) -> Best | None:
-    """The fastest schedules after so many minutes; without any, the untuned ones."""
-    if not minutes:
-        return None
-    tasks = tasks_of([each.module for each in prepared.values()], prepared["fp32"].isa)
-    tune(tasks, BOARD, log, Tuning(trials=10**6, time_limit_s=60 * minutes))
-    return log.best
 
 
 def measure(kind: type[nn.Module], folder: Path, minutes: float, seconds: float) -> dict[str, Any]:
@@ -98,20 +54,14 @@ def measure(kind: type[nn.Module], folder: Path, minutes: float, seconds: float)
         for form, each in prepared.items()
     }
     built[DEFAULTS] = executable(prepared["fp32"], dlight, folder / f"{kind.__name__}-dlight.so")
-    sample = random_data(kind.example_shape, 1)
-    x = tvm.runtime.tensor(sample.inputs[0], tvm.opencl(0))
-    apart = {}
-    for name, call in built.items():
-        (wanted,) = evaluate(models.get(name, models["fp32"]), sample)
-        apart[name] = float(np.abs(call(x).numpy() - wanted).max() / np.abs(wanted).max())
-    calls = {name: waited(call, x) for name, call in built.items()}
-    times = time_in_turn(calls, [x], seconds)
-    medians = {name: np.median(found, axis=1) for name, found in times.items()}
+    x = tvm.runtime.tensor(random_data(kind.example_shape, 1).inputs[0], tvm.opencl(0))
+    apart = differences(built, models, x)
+    medians = medians_in_turn(built, x, tvm.opencl(0), seconds)
     return {
         "network": kind.__name__,
         "p50_ms": {name: float(np.median(found)) for name, found in medians.items()},
         "differs": apart,
-        "agrees": all(apart[name] <= AGREES.get(name, AGREES["fp32"]) for name in apart),
+        "agrees": agree(apart),
         "over": {
             f"{name} over {DEFAULTS}": report.ratio(medians[DEFAULTS] / medians[name])
             for name in FORMS
