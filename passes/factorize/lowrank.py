@@ -55,17 +55,30 @@ def spectrum(weight: np.ndarray, covariance: np.ndarray | None) -> Spectrum:
     """Return W's factors in the order of what they carry of the output.
 
     With U the eigenvectors of E[y yᵀ] = W C Wᵀ, the best W' of rank r is U_r U_rᵀ W. Both
-    factors get an equal share of each direction's size. Ranks go up to O, also where F < O and
-    the directions beyond F carry nothing.
+    factors get an equal share of each direction's size. Ranks go up to the smaller of O and F; where
+    F < O, all outputs lie in the span of W's columns, and U is looked for there.
     """
-    power, directions = np.linalg.eigh(_times_covariance(weight, covariance) @ weight.T)
+    basis, within = None, weight
+    if len(weight) > weight.shape[1]:
+        basis, within = np.linalg.qr(weight)
+    power, directions = np.linalg.eigh(_times_covariance(within, covariance) @ within.T)
     power, directions = np.maximum(power[::-1], 0.0), directions[:, ::-1]
     total = power.sum()
     tail = np.maximum(total - np.concatenate([[0.0], power.cumsum()]), 0.0)
-    tail[min(weight.shape) :] = 0.0
+    tail[-1] = 0.0
     ratios = np.sqrt(tail / total) if total > 0 else np.zeros_like(tail)
     scale = np.maximum(power, SMALLEST_SHARE * max(total, 1e-30)) ** 0.25
-    return Spectrum(directions * scale, (directions.T @ weight) / scale[:, None], ratios)
+    right = (directions.T @ within) / scale[:, None]
+    left = directions if basis is None else basis @ directions
+    return Spectrum(left * scale, right, ratios)
+
+
+def _of_full_rank(found: Spectrum) -> Spectrum:
+    """Up to rank O, where the directions beyond F carry nothing."""
+    beyond = len(found.left) - len(found.right)
+    left = np.pad(found.left, [(0, 0), (0, beyond)])
+    right = np.pad(found.right, [(0, beyond), (0, 0)])
+    return Spectrum(left, right, np.pad(found.error_ratios, (0, beyond)))
 
 
 def tucker_at_inner_rank(
@@ -86,7 +99,7 @@ def tucker_at_inner_rank(
         if rank < c_in:
             inner = directions[:rank]
             best, seen = _project(flat, covariance, inner)
-        found = spectrum(best, seen)
+        found = _of_full_rank(spectrum(best, seen))
         kept = float(np.sum(_times_covariance(best, seen) * best))
         lost = max(power - kept, 0.0) if inner is not None else 0.0
         errors = np.sqrt((lost + np.square(found.error_ratios) * kept) / power)
