@@ -29,12 +29,12 @@ from tvm.ir.expr import Call, TensorLoad
 from tvm.ir.prim.expr import Broadcast, Cast, Expr, FloatImm, Let, Max, Min, Select, Var
 from tvm.tirx import BufferStore, PrimFunc
 
-_CONDITIONAL = "prim.if_then_else"
+from .rewrite import is_conditional, map_functions
 
 
 def start_at_infinity(module: IRModule) -> IRModule:
     """In scheduled functions, let what has no largest or smallest value have an infinite one."""
-    return _map_functions(module, _start_at_infinity)
+    return map_functions(module, _start_at_infinity)
 
 
 def keep_nan(module: IRModule) -> IRModule:
@@ -47,15 +47,7 @@ def keep_nan(module: IRModule) -> IRModule:
             return kept
         return tvm_ffi.structural_map(kept, ((Max, Min), _compare))
 
-    return _map_functions(module, keep)
-
-
-def _map_functions(module: IRModule, rewrite) -> IRModule:
-    functions = {
-        var: rewrite(function) if isinstance(function, PrimFunc) else function
-        for var, function in module.functions_items()
-    }
-    return IRModule(functions, attrs=module.attrs)
+    return map_functions(module, keep)
 
 
 def _start_at_infinity(function: PrimFunc) -> PrimFunc:
@@ -79,7 +71,7 @@ def _start_at_infinity(function: PrimFunc) -> PrimFunc:
         return BufferStore(store.buffer, infinite, store.indices)
 
     def pad(call: Call) -> Call:
-        if getattr(call.op, "name", "") != _CONDITIONAL:
+        if not is_conditional(call):
             return call
         condition, inside, outside = call.args
         return tirx.if_then_else(condition, inside, _infinite(outside, infinities))

@@ -14,11 +14,12 @@ from __future__ import annotations
 import tvm_ffi
 from tvm import IRModule, tirx
 from tvm.ir import Op
-from tvm.ir.expr import Call, TensorLoad
+from tvm.ir.expr import TensorLoad
 from tvm.ir.prim.expr import Add, Broadcast, Cast, Expr, FloatImm, IntImm, Ramp
 from tvm.tirx import AttrStmt, BufferStore, Evaluate, PrimFunc, Stmt
 
-CONDITIONAL = "prim.if_then_else"
+from .rewrite import is_conditional, map_functions
+
 _NARROW = "float16"
 _COPY = "tirx.s_tir.cp_async_raw"
 _COPIED_BYTES = (4, 8, 16)
@@ -28,7 +29,7 @@ _SHARED = "shared.dyn"
 
 def copy_plainly(module: IRModule) -> IRModule:
     """In scheduled functions, leave out casts that cancel out, under conditions too."""
-    return _map_functions(
+    return map_functions(
         module, lambda function: tvm_ffi.structural_map(function, ((Cast, _narrow),))
     )
 
@@ -43,15 +44,7 @@ def copy_ahead(module: IRModule) -> IRModule:
             return function
         return tvm_ffi.structural_map(function, ((BufferStore, _copy),))
 
-    return _map_functions(module, ahead)
-
-
-def _map_functions(module: IRModule, rewrite) -> IRModule:
-    functions = {
-        var: rewrite(function) if isinstance(function, PrimFunc) else function
-        for var, function in module.functions_items()
-    }
-    return IRModule(functions, attrs=module.attrs)
+    return map_functions(module, ahead)
 
 
 def _narrow(cast: Cast) -> Expr:
@@ -67,7 +60,7 @@ def _stored(value: Expr) -> Expr | None:
         return tirx.const(0, _NARROW)
     if isinstance(value, Cast) and str(value.value.ty.dtype) == _NARROW:
         return value.value
-    if _is_conditional(value):
+    if is_conditional(value):
         condition, inside, outside = value.args
         parts = _stored(inside), _stored(outside)
         if None not in parts:
@@ -75,12 +68,8 @@ def _stored(value: Expr) -> Expr | None:
     return None
 
 
-def _is_conditional(value: Expr) -> bool:
-    return isinstance(value, Call) and getattr(value.op, "name", "") == CONDITIONAL
-
-
 def _copy(store: BufferStore) -> Stmt:
-    if store.buffer.scope() != _SHARED or not _is_conditional(store.value):
+    if store.buffer.scope() != _SHARED or not is_conditional(store.value):
         return store
     condition, read, outside = store.value.args
     if not isinstance(read, TensorLoad) or not _is_zero(outside):

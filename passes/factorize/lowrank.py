@@ -55,8 +55,8 @@ def spectrum(weight: np.ndarray, covariance: np.ndarray | None) -> Spectrum:
     """Return W's factors in the order of what they carry of the output.
 
     With U the eigenvectors of E[y yᵀ] = W C Wᵀ, the best W' of rank r is U_r U_rᵀ W. Both
-    factors get an equal share of each direction's size. Ranks go up to the smaller of O and F; where
-    F < O, all outputs lie in the span of W's columns, and U is looked for there.
+    factors get an equal share of each direction's size. Ranks go up to the smaller of O and F;
+    where F < O, all outputs lie in the span of W's columns, and U is looked for there.
     """
     basis, within = None, weight
     if len(weight) > weight.shape[1]:

@@ -11,13 +11,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from cubins import instructions, tool_path
 
 from adaspring import targets
 from adaspring.backends.codegen import cuda, cuda_compiler, cuda_toolchain
 from adaspring.errors import BuildError
 
 from ...support.device_networks import network
-from ...support.machine_code import instructions
 from ...support.networks import SmallCnn, example_inputs
 from ...support.requirements import missing
 
@@ -74,6 +74,8 @@ def test_the_library_holds_machine_code_of_the_boards_gpu_alone(libraries, board
 def test_low_precision_multiplies_on_tensor_cores_and_copies_ahead(board, form, core, tmp_path):
     from adaspring.backends.build import build, prepare
 
+    if tool_path("nvdisasm") is None:
+        missing("nvdisasm is not here (package nvidia-cuda-nvdisasm)")
     prepared = prepare(network(f"SmallCnn-{form}"), board)
     found = instructions(build(prepared, None, tmp_path / "library.so").code)
     assert found[core] > 10
