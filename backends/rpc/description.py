@@ -70,10 +70,16 @@ def describe_this_machine(
 
 
 def declared_board(key: str) -> Board | None:
-    """Return the known board that is served under `key`, emulated or not; None for other keys."""
+    """Return the known board that is served under `key`, emulated or not; None for other keys.
+
+    Raises:
+        BoardError: it is a device that this machine lacks.
+
+    """
     plain = key.removesuffix(EMULATED_SUFFIX)
-    known = (*BOARDS, *(find(name) for name, _ in DETECTED))
-    return next((board for board in known if board.rpc_key == plain), None)
+    if any(name == plain for name, _ in DETECTED):
+        return find(plain)
+    return next((board for board in BOARDS if board.rpc_key == plain), None)
 
 
 def mismatches(info: BoardInfo, declared: Board) -> tuple[str, ...]:
