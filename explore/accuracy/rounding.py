@@ -24,8 +24,8 @@ from ..variants import Probe, Variant, agreement_ratio
 class Apart:
     """The largest difference from the reference, over the largest value of the reference.
 
-    `rounding_ratio`: the largest change that rounding itself makes, likewise; it is looked at where
-    the difference is above what a few levels explain, and 0 where it is no excuse.
+    `rounding_ratio`: twice the largest change that rounding itself makes, likewise; it is looked at
+    where the difference is above what a few levels explain, and 0 where it is no excuse.
     """
 
     ratio: float
@@ -58,8 +58,10 @@ def excused(
 ) -> Apart:
     """Compare outputs with the reference's, whose network gives `floats` where nothing is rounded.
 
-    Rounding is an excuse up to the largest change that it makes to the reference's own outputs, and
-    where the outputs are, in the mean square, no farther from the reference than rounding moved it.
+    Rounding is an excuse up to twice the largest change that it makes to the reference's own
+    outputs, since two that are each so far from the float network may be twice as far apart (a
+    character that one reads and the other does not), and where the outputs are, in the mean square,
+    no farther from the reference than rounding moved it.
     """
     ratio = agreement_ratio(outputs, reference)
     plain = None if ratio <= allowed_ratio else floats()
@@ -68,7 +70,7 @@ def excused(
         for ours, right, floating in zip(outputs, reference, plain, strict=True)
     ):
         return Apart(ratio=ratio)
-    return Apart(ratio=ratio, rounding_ratio=agreement_ratio(plain, reference))
+    return Apart(ratio=ratio, rounding_ratio=2 * agreement_ratio(plain, reference))
 
 
 def unrounded(model: Model, steps: Sequence[Step]) -> Model:
