@@ -35,7 +35,6 @@ from adaspring.backends.schedule.gpu_contraction import sums_of
 from adaspring.library.manifest import FunctionRecord
 
 _SHOWN = 8
-_FORMS = {"int8": "int8", "float16": "fp16"}
 
 
 @dataclass(frozen=True)
@@ -53,9 +52,9 @@ class Sheet:
         """How many threads a core holds whose registers are so many."""
         return min(self.core_threads, self.core_registers // max(registers_count, 1))
 
-    def microseconds(self, record: FunctionRecord) -> float:
-        """What the roofline predicts of a function."""
-        peak = self.gops.get(_FORMS.get(record.dtype, ""), self.gops["fp32"])
+    def microseconds(self, record: FunctionRecord, form: str) -> float:
+        """What the roofline predicts of a function of a network in that form."""
+        peak = self.gops.get(form, self.gops["fp32"])
         return 1e-3 * max(2 * record.macs_count / peak, record.moved_bytes / self.bandwidth)
 
 
@@ -82,7 +81,7 @@ SHEETS = (
 )
 
 
-def rows_of(sheet: Sheet, prepared: Prepared) -> list[dict[str, Any]]:
+def rows_of(sheet: Sheet, prepared: Prepared, form: str) -> list[dict[str, Any]]:
     """Each function's figures, calls that are alike as one."""
     taken = _registers(prepared)
     found: dict[str, dict[str, Any]] = {}
@@ -99,7 +98,7 @@ def rows_of(sheet: Sheet, prepared: Prepared) -> list[dict[str, Any]]:
             },
         )
         row["calls"] += 1
-        row["predicted_us"] += sheet.microseconds(record)
+        row["predicted_us"] += sheet.microseconds(record, form)
     for row in found.values():
         row["threads_of_a_core"] = row["registers"] and sheet.threads(row["registers"])
     return sorted(found.values(), key=lambda row: -row["predicted_us"])
@@ -140,7 +139,7 @@ def main() -> None:
         board = targets.find(sheet.board)
         for kind in (MobileNetV2,) if asked.quick else (ResNet18, MobileNetV2):
             for form, model in network_models(kind).items():
-                rows = rows_of(sheet, prepare(model, board))
+                rows = rows_of(sheet, prepare(model, board), form)
                 name = f"{kind.__name__} {form} on {sheet.board}"
                 tell(name, rows)
                 predicted_ms = 1e-3 * sum(row["predicted_us"] for row in rows)
