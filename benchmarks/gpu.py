@@ -145,11 +145,7 @@ def main() -> None:
         print("not begun, the time was over:", ", ".join(left))
     if not gpu_peers.torch_is_here():
         print("the torch installed here has no CUDA: no roofline, and nothing to compare with")
-    ratios = {
-        f"{label} {found['network']} x{found['batch']}": ratio
-        for found in results
-        for label, ratio in found["over"].items()
-    }
+    ratios = report.ratios_by(results, lambda found: f"{found['network']} x{found['batch']}")
     settings = {
         "device": board.description,
         "tuning_minutes": asked.minutes,

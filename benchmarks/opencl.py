@@ -12,6 +12,7 @@ and reports what a kernel must not do, give --candidates alone (docs/opencl.md h
 from __future__ import annotations
 
 import tempfile
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +102,7 @@ def main() -> None:
                 seconds = 2.0 if asked.quick else 20.0
                 results.append(measure(kind, Path(folder), asked.minutes, seconds))
                 tell(results[-1])
-    ratios = {
-        f"{label} {found['network']}": ratio
-        for found in results
-        for label, ratio in found.get("over", {}).items()
-    }
+    ratios = report.ratios_by(results, itemgetter("network"))
     settings = {"device": plugin.device_name(), "tuning_minutes": asked.minutes}
     report.write(asked.json, "opencl", ("adaspring", "apache-tvm"), settings, results, ratios)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from hashlib import sha256
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -79,11 +80,7 @@ def main() -> None:
     cases = [case for case in CASES if not asked.network or case.name in asked.network]
     results, failed = run(cases, asked.folder, effort, again=asked.again)
     Console(width=150).print(table(results))
-    ratios = {
-        f"{label} {found['network']}": ratio
-        for found in results
-        for label, ratio in found["over"].items()
-    }
+    ratios = report.ratios_by(results, itemgetter("network"))
     settings = {
         "tuning_s": effort.tuning_s,
         "threads": host().core_count,

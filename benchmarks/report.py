@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,17 @@ def ratio(values: Sequence[float] | np.ndarray) -> dict[str, float]:
         "min": float(found.min()),
         "max": float(found.max()),
         "runs": int(found.size),
+    }
+
+
+def ratios_by(
+    results: Sequence[Mapping[str, Any]], name: Callable[[Mapping[str, Any]], str]
+) -> dict[str, dict[str, float]]:
+    """The ratios of all results (`over`, where there are any), each with its result's name."""
+    return {
+        f"{label} {name(found)}": ratio
+        for found in results
+        for label, ratio in found.get("over", {}).items()
     }
 
 

@@ -9,11 +9,10 @@ from functools import cache
 from pathlib import Path
 
 import tvm_ffi
-from tvm.libinfo import find_libtvm_runtime
 
 from ...errors import BuildError
 from ...files.replace import TemporaryFolder
-from ...library.devices.cuda import RUNTIME
+from ...library.devices.start import load_cuda
 from .cuda_toolchain import Toolchain, find_toolchain
 from .link import find_linker
 
@@ -32,10 +31,15 @@ DRIVER_SYMBOLS = (
 
 
 def start(arch: str) -> None:
-    """Compile for `arch` from now on, in this process; BuildError where something is missing.
+    """Compile for `arch` from now on, in this process.
+
+    Raises:
+        BuildError: there is no compiler, or something that it needs.
+        RuntimeMissing: TVM's CUDA runtime cannot be loaded.
 
     TVM compiles CUDA only while its CUDA runtime is loaded. Without a driver that is loaded beside
     a stand-in for it, so such a process must not call the device.
+
     """
     toolchain = _load()
 
@@ -50,12 +54,7 @@ def _load() -> Toolchain:
     """Load TVM's CUDA runtime and what it needs; give what compiles."""
     toolchain = find_toolchain()
     load_runtime(toolchain.cudart)
-    if tvm_ffi.get_global_func("ffi.Module.create.cuda", allow_missing=True) is None:
-        path = Path(find_libtvm_runtime()).with_name(RUNTIME)
-        try:
-            ctypes.CDLL(str(path), ctypes.RTLD_GLOBAL)
-        except OSError as error:
-            raise BuildError(f"{path}: cannot be loaded: {error}") from error
+    load_cuda()
     return toolchain
 
 

@@ -5,7 +5,6 @@ Needs no GPU, no driver, and no tvm.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 from dataclasses import dataclass
@@ -13,11 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 from ...errors import BuildError
+from ...library.devices.cuda import CUDART, pip_root
 
 TOOLKITS = (Path("/usr/local/cuda"), Path("/opt/cuda"))
 """Where NVIDIA's installer and distributions put the toolkit."""
 
-CUDART = "libcudart.so.13"
 _NVRTC = "libnvrtc.so.13"
 _INSTALL = 'install CUDA 13\'s toolkit, or `pip install "adaspring[cuda]"`'
 
@@ -55,13 +54,6 @@ def find_toolchain() -> Toolchain:
 def _nvcc() -> str | None:
     beside = os.pathsep.join(str(root / "bin") for root in TOOLKITS)
     return shutil.which("nvcc") or shutil.which("nvcc", path=beside)
-
-
-def pip_root() -> Path | None:
-    """Find the folder where NVIDIA's CUDA 13 wheels put their `lib` and `include`."""
-    spec = importlib.util.find_spec("nvidia")
-    folders = (spec.submodule_search_locations or ()) if spec else ()
-    return next((Path(f) / "cu13" for f in folders if (Path(f) / "cu13").is_dir()), None)
 
 
 def _library(name: str, roots: tuple[Path, ...]) -> str | None:

@@ -64,8 +64,7 @@ def is_handwritten(function: PrimFunc) -> bool:
 def contraction_shape(function: PrimFunc, isa: InstructionSet) -> Shape | None:
     """The shape of the contraction in `function`, or None where there is none."""
     sch = new_schedule(function)
-    names = [sch.get(b).name_hint for b in sch.get_child_blocks(sch.get_sblock("root"))]
-    if names.count(CONTRACT) != 1:
+    if block_names(sch).count(CONTRACT) != 1:
         return None
     block = sch.get(sch.get_sblock(CONTRACT))
     spatial = [it for it in block.iter_vars if it.iter_type == IterVar.DataPar]
@@ -76,6 +75,11 @@ def contraction_shape(function: PrimFunc, isa: InstructionSet) -> Shape | None:
     lanes = dot.lanes if dot else isa.float_lanes
     macs_count = math.prod(int(it.dom.extent) for it in block.iter_vars)
     return Shape(columns, channels, math.gcd(lanes, channels), dot.depth if dot else 1, macs_count)
+
+
+def block_names(sch: Schedule) -> list[str]:
+    """The names of the blocks of a function, in order."""
+    return [sch.get(b).name_hint for b in sch.get_child_blocks(sch.get_sblock("root"))]
 
 
 def dot_of(block: SBlock, isa: InstructionSet) -> Dot | None:

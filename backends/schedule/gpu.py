@@ -5,8 +5,10 @@ A product for one row alone is left to DLight where threads go in warps, over wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain
+from typing import TypeVar
 
 from tvm import IRModule, s_tir
 from tvm.s_tir import Schedule, dlight, renew_defs
@@ -22,6 +24,7 @@ from .gpu_contraction import gpu_shape, gpu_tiles, schedule_gpu_contraction
 from .gpu_product import product_of, warp_tiles
 from .gpu_tensor_cores import schedule_tensor_cores
 
+Tile = TypeVar("Tile")
 _LEAST_PIXELS = 4
 _RULES = (
     dlight.gpu.Matmul(),
@@ -67,21 +70,30 @@ def template_schedules(
 ) -> Iterator[Schedule]:
     """A contraction by each tile of our templates, the most promising first."""
     product = product_of(new_schedule(function)) if isa.tensor_cores else None
-    for warp_tile in warp_tiles(product) if product else ():
-        sch = new_schedule(function)
-        try:
-            schedule_tensor_cores(sch, warp_tile)
-        except (ScheduleError, RuntimeError, AssertionError):
-            break  # what is fused behind it does not fit: TVM has no one error for that
-        yield sch
+    if product:
+        # TVM has no one error for what does not fit
+        unfit = (ScheduleError, RuntimeError, AssertionError)
+        yield from _by_tiles(function, warp_tiles(product), schedule_tensor_cores, unfit)
     shape = gpu_shape(new_schedule(function))
-    most_threads = int(target.attrs["max_threads_per_block"])
-    for tile in gpu_tiles(shape, most_threads) if shape else ():
+    if shape:
+        tiles = gpu_tiles(shape, int(target.attrs["max_threads_per_block"]))
+        schedule = partial(schedule_gpu_contraction, isa=isa)
+        yield from _by_tiles(function, tiles, schedule, (ScheduleError,))
+
+
+def _by_tiles(
+    function: PrimFunc,
+    tiles: Iterable[Tile],
+    schedule: Callable[[Schedule, Tile], None],
+    unfit: tuple[type[Exception], ...],
+) -> Iterator[Schedule]:
+    """By each tile; none any more where what is fused behind the contraction does not fit one."""
+    for tile in tiles:
         sch = new_schedule(function)
         try:
-            schedule_gpu_contraction(sch, tile, isa)
-        except ScheduleError:
-            return  # what is fused behind it does not fit a tile (a broadcast to a higher rank)
+            schedule(sch, tile)
+        except unfit:
+            return
         yield sch
 
 

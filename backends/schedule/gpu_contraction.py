@@ -25,7 +25,15 @@ from tvm.tirx import IterVar
 from ..kernels import intrinsics
 from ..kernels.compute import CONTRACT, DEPTH, PAD
 from ..kernels.isa import VECTOR, InstructionSet
-from .contraction import divisors, dot_of, extent_of, inline_behind, loops_of, run_on_tile
+from .contraction import (
+    block_names,
+    divisors,
+    dot_of,
+    extent_of,
+    inline_behind,
+    loops_of,
+    run_on_tile,
+)
 
 MOST_SUMS = 32
 """Of four bytes: half the registers that a thread of a Mali has while as many as can be run."""
@@ -74,8 +82,7 @@ class GpuTile:
 
 def gpu_shape(sch: Schedule) -> GpuShape | None:
     """The shape of the one contraction in the function of `sch`, or None where there is none."""
-    names = [sch.get(b).name_hint for b in sch.get_child_blocks(sch.get_sblock("root"))]
-    if names.count(CONTRACT) != 1:
+    if block_names(sch).count(CONTRACT) != 1:
         return None
     contract = sch.get_sblock(CONTRACT)
     extents = [extent_of(sch, loop) for loop in loops_of(sch, contract, IterVar.DataPar)]

@@ -13,6 +13,7 @@ from tvm.tirx.analysis import undefined_vars
 
 from ..kernels.compute import CONTRACT, DEPTH, PAD
 from ..kernels.tensor_cores import OF_TYPE, SIDE, TensorCore
+from .contraction import block_names
 
 WARP = 32
 _LEAST_ROWS = 8  # half of a fragment; fewer are done as well without
@@ -130,7 +131,7 @@ def product_of(sch: Schedule) -> Product | None:
 
     Grouped and depthwise convolutions are none, nor is what has few rows or types without a core.
     """
-    names = [sch.get(b).name_hint for b in sch.get_child_blocks(sch.get_sblock("root"))]
+    names = block_names(sch)
     if names.count(CONTRACT) != 1:
         return None
     block = sch.get(sch.get_sblock(CONTRACT))

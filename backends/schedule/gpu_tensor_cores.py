@@ -42,8 +42,7 @@ def schedule_tensor_cores(sch: Schedule, tile: WarpTile) -> None:
         sch.unsafe_set_dtype(PAD, 0, core.read)  # it widens them; the cores read them as stored
     _as_matrices(sch, contract, product, tile)
 
-    outer, inner, loops = _tiled(sch, contract, tile)
-    warp, step, fragment = loops
+    outer, warp, step, fragment = _tiled(sch, contract, tile)
     for index in range(2):
         _stage(sch, outer, index, step, product, tile)
     if tile.stages > 1:
@@ -62,7 +61,7 @@ def schedule_tensor_cores(sch: Schedule, tile: WarpTile) -> None:
     start = sch.decompose_reduction(outer, step)
     sch.tensorize(_fragments(sch, stored), core.name("store"))
     sch.tensorize(sch.get_loops(sch.get_child_blocks(start)[0])[-2], core.name("fill"))
-    sch.tensorize(sch.get_loops(inner)[-3], core.name("multiply"))
+    sch.tensorize(sch.get_loops(contract)[-3], core.name("multiply"))
     _write(sch, written)
 
 
@@ -94,8 +93,8 @@ def _as_matrices(sch: Schedule, contract: SBlockRV, product: Product, tile: Warp
 def _tiled(sch: Schedule, contract: SBlockRV, tile: WarpTile):
     """Split the product in blocks, warps and fragments.
 
-    Gives the block of a fragment, what is within, and three loops: over the warps of a block, over
-    the steps of the depth, and over the fragments of a step.
+    Gives the block of a fragment, and three loops: over the warps of a block, over the steps of the
+    depth, and over the fragments of a step.
     """
     rows, columns, depth = (sch.split(loop, [None, SIDE]) for loop in sch.get_loops(contract))
     sch.reorder(rows[0], columns[0], depth[0], rows[1], columns[1], depth[1])
@@ -110,7 +109,7 @@ def _tiled(sch: Schedule, contract: SBlockRV, tile: WarpTile):
     sch.bind(column_block, "blockIdx.y")
     warp = sch.fuse(row_warp, column_warp)
     sch.bind(warp, "threadIdx.y")
-    return outer, contract, (warp, step, fragment)
+    return outer, warp, step, fragment
 
 
 def _stage(

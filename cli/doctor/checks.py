@@ -151,8 +151,7 @@ def check_linker(architecture: str, app_side: bool) -> Check:
     try:
         return Check(name=name, status="ok", detail=find_linker(architecture), essential=essential)
     except AdaspringError as error:
-        what, _, todo = str(error).partition("; ")
-        return Check(name=name, status="missing", detail=what, todo=todo, essential=essential)
+        return _missing(name, str(error), essential=essential)
 
 
 def check_cuda() -> Check:
@@ -162,8 +161,7 @@ def check_cuda() -> Check:
     reason = cuda.available()
     if reason is None:
         return Check(name="CUDA builds", status="ok", detail="possible", essential=False)
-    what, _, todo = reason.partition("; ")
-    return Check(name="CUDA builds", status="missing", detail=what, todo=todo, essential=False)
+    return _missing("CUDA builds", reason)
 
 
 def check_cuda_device() -> Check:
@@ -174,8 +172,7 @@ def check_cuda_device() -> Check:
         device = cuda_device()
         load_cudart()
     except AdaspringError as error:
-        what, _, todo = str(error).partition("; ")
-        return Check(name="CUDA", status="missing", detail=what, todo=todo, essential=False)
+        return _missing("CUDA", str(error))
     return Check(name="CUDA", status="ok", detail=device.name, essential=False)
 
 
@@ -195,5 +192,10 @@ def check_opencl() -> Check:
         plugin.start(board.target, board.name)
         return Check(name="OpenCL", status="ok", detail=plugin.device_name(), essential=False)
     except (AdaspringError, OSError) as error:
-        what, _, todo = str(error).partition("; ")
-        return Check(name="OpenCL", status="missing", detail=what, todo=todo, essential=False)
+        return _missing("OpenCL", str(error))
+
+
+def _missing(name: str, reason: str, *, essential: bool = False) -> Check:
+    """What is not here, by an error that says why, then what to do."""
+    what, _, todo = reason.partition("; ")
+    return Check(name=name, status="missing", detail=what, todo=todo, essential=essential)

@@ -35,8 +35,8 @@ def check_device(target: Mapping[str, Any], board: str) -> None:
 
 def load_cudart() -> None:
     """Load NVIDIA's CUDA runtime: the system's, or that of its package; RuntimeMissing if none."""
-    brought = [str(folder / "lib" / CUDART) for folder in _packages()]
-    for name in (CUDART, *brought):
+    root = pip_root()
+    for name in (CUDART, *([str(root / "lib" / CUDART)] if root else [])):
         try:
             ctypes.CDLL(name, ctypes.RTLD_GLOBAL)
         except OSError:
@@ -57,7 +57,8 @@ def _check_limits(target: Mapping[str, Any], board: str, here: CudaDevice) -> No
             )
 
 
-def _packages() -> list[Path]:
+def pip_root() -> Path | None:
+    """Find the folder where NVIDIA's CUDA 13 wheels put their `lib` and `include`."""
     spec = find_spec("nvidia")
     folders = (spec.submodule_search_locations or ()) if spec else ()
-    return [Path(folder) / "cu13" for folder in folders]
+    return next((Path(f) / "cu13" for f in folders if (Path(f) / "cu13").is_dir()), None)

@@ -10,7 +10,7 @@ from hypothesis import Phase, settings
 from tvm import IRModule, te
 from tvm.s_tir import Schedule
 
-from adaspring.backends.kernels.isa import InstructionSet
+from adaspring.backends.kernels.isa import VECTOR, InstructionSet
 from adaspring.backends.schedule.contraction import contraction_shape, tiles
 from adaspring.backends.schedule.default import schedule_cpu
 from adaspring.backends.schedule.winograd import apply_template
@@ -21,6 +21,21 @@ from .boards import HOST
 FEW = settings(
     max_examples=8, deadline=None, derandomize=True, phases=(Phase.explicit, Phase.generate)
 )
+
+
+RANDOM = np.random.default_rng(0)
+
+
+def values(dtype: str, *shape: int) -> np.ndarray:
+    """Normal values, or any bytes."""
+    if dtype == "int8":
+        return RANDOM.integers(-128, 128, shape).astype(np.int8)
+    return RANDOM.normal(size=shape).astype(dtype)
+
+
+def whole(channels: int) -> int:
+    """So many, up to whole vectors of a GPU's."""
+    return -(-channels // VECTOR) * VECTOR
 
 
 def run_kernel(

@@ -25,13 +25,12 @@ from adaspring.backends.schedule.gpu import template_schedules
 from adaspring.backends.schedule.gpu_contraction import GpuShape, gpu_shape, gpu_tiles
 from adaspring.targets import host_opencl
 
-from ...support.kernels import FEW
+from ...support.kernels import FEW, values, whole
 from ...support.opencl import require_opencl
 
 BOARD = host_opencl()
 ISA = instruction_set(BOARD)
 TARGET = Target(dict(BOARD.target))
-RANDOM = np.random.default_rng(0)
 FEWER = settings(FEW, max_examples=3)  # two programs each
 
 
@@ -87,18 +86,8 @@ def run(module: IRModule, arrays: list[np.ndarray], output: te.Tensor) -> np.nda
     return there.numpy()
 
 
-def values(dtype: str, *shape: int) -> np.ndarray:
-    if dtype == "int8":
-        return RANDOM.integers(-128, 128, shape).astype(np.int8)
-    return RANDOM.normal(size=shape).astype(dtype)
-
-
 def exact(dtype: str) -> dict[str, float]:
     return {"rtol": 0, "atol": 0} if dtype == "int8" else {"rtol": 1e-5, "atol": 1e-4}
-
-
-def whole(channels: int) -> int:
-    return -(-channels // VECTOR) * VECTOR
 
 
 @pytest.mark.slow

@@ -34,13 +34,12 @@ from adaspring.backends.schedule.gpu_product import WARP, Product, product_of, w
 from adaspring.backends.schedule.gpu_tensor_cores import schedule_tensor_cores
 
 from ...support.cuda_on_cpu.source import as_source, on_this_host
-from ...support.kernels import FEW
+from ...support.kernels import FEW, values, whole
 from ...support.opencl import run_python
 
 BOARD = on_this_host(targets.find("jetson-orin"))
 ISA = instruction_set(BOARD)
 TARGET = Target(dict(BOARD.target))
-RANDOM = np.random.default_rng(0)
 RUN = """
 import os
 from pathlib import Path
@@ -97,16 +96,6 @@ class Case:
             sch = new_schedule(self.function)
             schedule_tensor_cores(sch, tile)
             yield tile, sch
-
-
-def values(dtype: str, *shape: int) -> np.ndarray:
-    if dtype == "int8":
-        return RANDOM.integers(-128, 128, shape).astype(np.int8)
-    return RANDOM.normal(size=shape).astype(dtype)
-
-
-def whole(channels: int) -> int:
-    return -(-channels // 4) * 4
 
 
 def convolution(dtype, into, out, size, kernel, stride, padding, batch=1) -> Case:
