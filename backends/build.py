@@ -25,9 +25,9 @@ from .kernels.isa import InstructionSet, instruction_set
 from .lowering.lower import lower
 from .report.functions import functions_of
 from .report.scratch import scratch_bytes
-from .schedule.arena import hoist_storages
 from .schedule.default import Best, fuse_operators, schedule_cpu
 from .schedule.gpu import schedule_gpu
+from .schedule.one_call import call_at_once
 
 
 @dataclass(frozen=True)
@@ -112,9 +112,8 @@ def schedule(prepared: Prepared, best: Best | None) -> Scheduled:
             module = schedule_gpu(prepared.module, prepared.isa, prepared.target, best)
         module = relax.transform.BundleModelParams()(module)
         planned = _apply(module, _PLAN, prepared.target)
-        if board.device == "cpu":
-            planned = hoist_storages(planned)
-        finished = _apply(planned, _FINISH, prepared.target)
+        called = call_at_once(planned) if board.device == "cpu" else planned
+        finished = _apply(called, _FINISH, prepared.target)
         scratch = 0
         if board.device == "cpu":
             scratch = scratch_bytes(finished, prepared.target, board.core_count)

@@ -1,7 +1,10 @@
 """exp, tanh and erf of float32 on whole vectors, where LLVM would call libm lane by lane.
 
 Registered once as TVM's lowering of these operators for CPUs, so every kernel has them: sigmoid,
-SiLU, GELU and softmax among them, TVM's own and ours. The largest errors, against float64 over all
+SiLU and softmax among them, TVM's own and ours; and nearbyint, isnan and rsqrt as operators of
+vectors, which TVM would take apart. erf (GELU) it would take apart, too, but not all types of it
+have a vector's: float32's is written out before loops are vectorised.
+ The largest errors, against float64 over all
 finite float32, are in `tests/backends/codegen/test_elementary.py`; NaN stays NaN.
 
 Source  exp: S. L. Moshier, Cephes Mathematical Library, `expf`. tanh and erf: rational minimax
@@ -14,10 +17,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
-from tvm import tirx
+import tvm_ffi
+from tvm import IRModule, tirx
 from tvm.ir import Call, Op
 from tvm.ir.op import register_op_attr
 from tvm.ir.prim.expr import Let, Var
+from tvm.tirx import PrimFunc
+
+from .rewrite import map_functions
 
 _LOG2_E = 1.44269504088896341
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
@@ -53,22 +60,41 @@ _ERF_EVEN = (
 @cache
 def register() -> None:
     """Make TVM lower these operators so, in this process."""
-    for name, formula in (("exp", _exp), ("tanh", _tanh), ("erf", _erf)):
+    for name, formula in (("exp", _exp), ("tanh", _tanh)):
         op = Op.get(f"tirx.{name}")
         former = op.get_attr(_LLVM_RULE) or op.get_attr("default.FLowerIntrinsic")
         register_op_attr(op.name, _LLVM_RULE, _rule(formula, former), level=99)
+    for name in ("nearbyint", "isnan", "rsqrt"):
+        register_op_attr(f"tirx.{name}", "TVectorizable", True, level=99)
+
+
+def write_out_erf(module: IRModule) -> IRModule:
+    """In scheduled functions for CPUs, put its formula in place of erf."""
+
+    def written(call: Call):
+        is_erf = getattr(call.op, "name", "") == "tirx.erf" and str(call.ty.dtype) == "float32"
+        return _computed(_erf, call) if is_erf else call
+
+    def write(function: PrimFunc) -> PrimFunc:
+        if function.attrs["target"].kind.name != "llvm":
+            return function
+        return tvm_ffi.structural_map(function, ((Call, written),))
+
+    return map_functions(module, write)
 
 
 def _rule(formula: Callable, former: Callable) -> Callable:
     def lower(call: Call):
-        dtype = str(call.ty.dtype)
-        if not dtype.startswith("float32"):
-            return former(call)
-        # Named, since the formula reads it many times: of tanh(tanh(tanh(x))) nothing grows.
-        x = Var("x", call.args[0].ty)
-        return Let(x, call.args[0], formula(x, lambda value: tirx.const(value, dtype), dtype))
+        is_float = str(call.ty.dtype).startswith("float32")
+        return _computed(formula, call) if is_float else former(call)
 
     return lower
+
+
+def _computed(formula: Callable, call: Call):
+    """Name the argument, since the formula reads it often: of tanh(tanh(tanh(x))) nothing grows."""
+    dtype, x = str(call.ty.dtype), Var("x", call.args[0].ty)
+    return Let(x, call.args[0], formula(x, lambda value: tirx.const(value, dtype), dtype))
 
 
 def _exp(x, const, dtype: str):

@@ -1,4 +1,7 @@
-"""TVM's lowering of scheduled functions, ours added: vectors, NaN that stays NaN, copies ahead."""
+"""TVM's lowering of scheduled functions, ours added: vectors, NaN that stays NaN, copies ahead.
+
+And calls from one to another.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from tvm.target import Target
 from tvm.tirx.build import codegen_build, split_host_device_mods, tir_to_runtime
 
 from . import elementary
+from .in_registers import keep_in_registers
 from .keep_nan import keep_nan, start_at_infinity
+from .linked_calls import link_calls
 from .staged_copies import copy_ahead, copy_plainly
 
 NAME = "adaspring"
@@ -51,9 +56,13 @@ def _pipeline() -> tuple[tvm.ir.transform.Pass, Callable, Callable]:
     def lower_as_ours(module: IRModule, context: tvm.transform.PassContext) -> IRModule:
         # TVM knows a reduction across a GPU's threads by its start, the least finite value
         module = s_tir.transform.LowerCrossThreadReduction()(module)
-        module = copy_plainly(start_at_infinity(module))
+        module = elementary.write_out_erf(copy_plainly(start_at_infinity(module)))
         config = {**context.config, "tirx.use_async_copy": True}
         with tvm.transform.PassContext(opt_level=context.opt_level, config=config):
-            return keep_nan(copy_ahead(lowering(module)))
+            return keep_in_registers(keep_nan(copy_ahead(lowering(module))))
 
-    return lower_as_ours, finish_host, finish_device
+    @tvm.transform.module_pass(opt_level=0)
+    def finish_as_ours(module: IRModule, _: tvm.transform.PassContext) -> IRModule:
+        return link_calls(finish_host()(module))
+
+    return lower_as_ours, lambda: finish_as_ours, finish_device

@@ -84,6 +84,16 @@ def _pairs_description(lanes: int):
     return _description(lanes, 2, (BITS, BITS), "float32", lambda value: float32_of(value, BITS))
 
 
+def _repeated(values: Expr, times: int, dtype: str) -> Expr:
+    """Give the 32 bits of `values` in each lane.
+
+    An expression alone: what TVMScript binds to a name is a buffer, which would lie in memory.
+    """
+    once = T.reinterpret(values, dtype="int32")
+    every = T.broadcast(once, times)
+    return every if dtype == f"int32x{times}" else T.reinterpret(every, dtype=dtype)
+
+
 def _vpdpbusd(name: str, lanes: int):
     instruction = INSTRUCTIONS[name]
     sums, bytes_, weights = f"int32x{lanes}", f"uint8x{4 * lanes}", f"int8x{4 * lanes}"
@@ -97,11 +107,10 @@ def _vpdpbusd(name: str, lanes: int):
         with T.sblock("root"):
             T.reads(C[0:lanes], A[0:4], B[0:lanes, 0:4])
             T.writes(C[0:lanes])
-            four = T.reinterpret(A.vload([0], "uint8x4"), dtype="int32")
             C[T.ramp(T.int32(0), 1, lanes)] = T.call_llvm_pure_intrin(
                 T.llvm_lookup_intrinsic_id(instruction),
                 C.vload([0], dtype=sums),
-                T.reinterpret(T.broadcast(four, lanes), dtype=bytes_),
+                _repeated(A.vload([0], "uint8x4"), lanes, bytes_),
                 B.vload([0, 0], dtype=weights),
                 dtype=sums,
             )
@@ -122,10 +131,9 @@ def _vpmaddwd(name: str, lanes: int):
         with T.sblock("root"):
             T.reads(C[0:lanes], A[0:2], B[0:lanes, 0:2])
             T.writes(C[0:lanes])
-            two = T.reinterpret(A.vload([0], "int16x2"), dtype="int32")
             C[T.ramp(T.int32(0), 1, lanes)] = C.vload([0], dtype=sums) + T.call_llvm_pure_intrin(
                 T.llvm_lookup_intrinsic_id(instruction),
-                T.reinterpret(T.broadcast(two, lanes), dtype=words),
+                _repeated(A.vload([0], "int16x2"), lanes, words),
                 T.cast(B.vload([0, 0], dtype=weights), words),
                 dtype=sums,
             )
@@ -155,11 +163,10 @@ def _four_lanes(scope: str, add: Callable[[Expr, Expr, Expr], Expr]):
 
 
 def _sdot(sums: Expr, four: Expr, weights: Expr) -> Expr:
-    repeated = T.broadcast(T.reinterpret(four, dtype="int32"), 4)
     return T.call_llvm_pure_intrin(
         T.llvm_lookup_intrinsic_id(INSTRUCTIONS[SDOT]),
         sums,
-        T.reinterpret(repeated, dtype="int8x16"),
+        _repeated(four, 4, "int8x16"),
         weights,
         dtype="int32x4",
     )
@@ -223,12 +230,11 @@ def _pairs(name: str, lanes: int):
             T.reads(C[0:lanes], A[0:2], B[0:lanes, 0:2])
             T.writes(C[0:lanes])
             with T.attr(0, "pragma_import_llvm", text):
-                two = T.reinterpret(A.vload([0], "uint16x2"), dtype="int32")
                 C[T.ramp(T.int32(0), 1, lanes)] = T.call_pure_extern(
                     sums,
                     function,
                     C.vload([0], dtype=sums),
-                    T.broadcast(two, lanes),
+                    _repeated(A.vload([0], "uint16x2"), lanes, f"int32x{lanes}"),
                     T.reinterpret(
                         B.vload([0, 0], dtype=f"uint16x{2 * lanes}"), dtype=f"int32x{lanes}"
                     ),

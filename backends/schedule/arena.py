@@ -22,14 +22,15 @@ def hoist_storages(module: IRModule) -> IRModule:
     storages: list[relax.Binding] = []
     blocks: list[relax.BindingBlock] = []
     for block in function.body.blocks:
-        rest = [binding for binding in block.bindings if not _is_storage(binding)]
-        storages += filter(_is_storage, block.bindings)
+        rest = [binding for binding in block.bindings if not is_storage(binding)]
+        storages += filter(is_storage, block.bindings)
         blocks.append(relax.BindingBlock(rest))
     if not storages:
         return module
-    storages.sort(key=_size_bytes, reverse=True)
+    storages.sort(key=storage_bytes, reverse=True)
     body = relax.SeqExpr(
-        [relax.BindingBlock([_mark(each) for each in storages]), *blocks], function.body.body
+        [relax.BindingBlock([marked(each, storage_bytes(each)) for each in storages]), *blocks],
+        function.body.body,
     )
     hoisted = relax.Function(
         function.params, body, function.ret_ty, function.is_pure, function.attrs
@@ -39,16 +40,19 @@ def hoist_storages(module: IRModule) -> IRModule:
     return relax.transform.Normalize()(module)
 
 
-def _is_storage(binding: relax.Binding) -> bool:
+def is_storage(binding: relax.Binding) -> bool:
+    """Whether it allocates a storage."""
     value = binding.value
     return isinstance(value, relax.Call) and bool(value.op == _STORAGE)
 
 
-def _size_bytes(binding: relax.Binding) -> int:
+def storage_bytes(binding: relax.Binding) -> int:
+    """How large the storage is."""
     return int(binding.value.args[0].values[0])
 
 
-def _mark(binding: relax.Binding) -> relax.Binding:
-    size = relax.ShapeExpr([1, _size_bytes(binding)])
+def marked(binding: relax.Binding, size_bytes: int) -> relax.Binding:
+    """Return a binding with a storage of another size, which the app's side hands on."""
+    size = relax.ShapeExpr([1, size_bytes])
     value = relax.op.memory.alloc_storage(size, *binding.value.args[1:])
     return relax.VarBinding(binding.var, value)

@@ -10,7 +10,7 @@ from tvm import IRModule, te, tirx
 from tvm.target import Target
 
 from adaspring import targets
-from adaspring.backends.codegen import elementary
+from adaspring.backends.codegen import tir_pipeline
 from adaspring.backends.kernels.isa import instruction_set
 from adaspring.backends.schedule.default import schedule_cpu
 
@@ -27,15 +27,15 @@ REFERENCES = {
 
 def computed(operator, values: np.ndarray) -> tuple[np.ndarray, str]:
     """What the compiled operator gives, and its assembly."""
-    elementary.register()
     x = te.placeholder(values.shape, str(values.dtype))
     y = te.compute(x.shape, lambda *i: operator(x(*i)))
     function = te.create_prim_func([x, y]).with_attr("global_symbol", "f")
     module = schedule_cpu(IRModule({"f": function}), instruction_set(HOST), None)
-    compiled = tvm.compile(module, target=Target(dict(HOST.target)))
+    target = Target(dict(HOST.target))
+    compiled = tir_pipeline.generate(tir_pipeline.lower(module, target), target)
     found = tvm.runtime.tensor(np.zeros_like(values))
     compiled["f"](tvm.runtime.tensor(values), found)
-    return found.numpy(), compiled.mod.inspect_source("s")
+    return found.numpy(), compiled.inspect_source("s")
 
 
 @pytest.fixture(scope="module")
