@@ -13,6 +13,7 @@ import math
 
 import tvm_ffi
 from tvm import DataType, IRModule, tirx
+from tvm.ir.prim.expr import IntImm
 from tvm.tirx import AllocBuffer, PrimFunc
 
 from .rewrite import map_functions
@@ -34,10 +35,9 @@ def keep_in_registers(module: IRModule) -> IRModule:
 
 def _mark(allocation: AllocBuffer) -> AllocBuffer:
     buffer = allocation.buffer
-    extents = [getattr(extent, "value", None) for extent in buffer.shape]
-    if buffer.scope() != "local" or None in extents:
+    if buffer.scope() != "local" or not all(isinstance(each, IntImm) for each in buffer.shape):
         return allocation
-    dtype = DataType(str(buffer.dtype))
-    if math.prod(extents) * dtype.lanes * ((dtype.bits + 7) // 8) > _MOST_BYTES:
+    dtype, count = DataType(str(buffer.dtype)), math.prod(int(each) for each in buffer.shape)
+    if count * dtype.lanes * ((dtype.bits + 7) // 8) > _MOST_BYTES:
         return allocation
     return AllocBuffer(buffer, {**allocation.annotations, _LEFT: tirx.const(1, "bool")})
