@@ -125,9 +125,8 @@ class _Run:
             return
         plain = Candidate(default_schedule(task.module["main"], self.isa), "rule")
         template = template_candidates(task, self.isa) if self.settings.tuner != "sketch" else ()
-        yield CandidateList(
-            chain((plain,), self.transfer.candidates(task, _SIMILAR_TASKS), template)
-        )
+        similar = self.transfer.candidates(task, _SIMILAR_TASKS)
+        yield CandidateList(chain((plain,), self.transfer.older(task), similar, template))
         if self.settings.tuner != "template":
             yield SketchSearch(
                 task,

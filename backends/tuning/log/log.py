@@ -62,15 +62,18 @@ class TuningLog:
         return tuple(self._index.workloads)
 
     def records(self, of: IRModule | Workload, limit: int | None = None) -> tuple[Record, ...]:
-        """The measured schedules of a function, the fastest first; `limit` of them at most."""
+        """The measured schedules of a function, the fastest first; `limit` of them at most.
+
+        Those that were measured in code as it is generated now come before all others.
+        """
         workload = of if isinstance(of, Workload) else self._index.find(of)
         measured = workload.measured if workload else ()
-        return tuple(sorted(measured, key=lambda record: record.best_s)[:limit])
+        return tuple(sorted(measured, key=lambda record: record.rank)[:limit])
 
     def measured(self, module: IRModule) -> dict[str, float]:
-        """Seconds of every measured schedule of `module`, by its trace's key."""
+        """Seconds of every schedule of `module` that need not be measured again, by its key."""
         slowest_first = reversed(self.records(module))
-        return {record.key: record.best_s for record in slowest_first}
+        return {record.key: record.best_s for record in slowest_first if not record.rank[0]}
 
     def best(self, module: IRModule) -> Trace | None:
         """The fastest schedule of `module`, or None where none was measured."""

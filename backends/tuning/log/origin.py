@@ -7,10 +7,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 
+CODE = 2
+"""What generates code, by number: one more where a schedule runs at another speed than before.
+
+2: sums in registers, rounding on vectors (`codegen/in_registers.py`, `codegen/elementary.py`).
+"""
+
 _UNKNOWN = "unknown"
 _TAG = re.compile(
-    r"adaspring tvm=(?P<tvm_version>\S+) board=(?P<board>\S+) emulated=(?P<emulated>yes|no) "
-    r"seed=(?P<seed>\d+) tuner=(?P<tuner>\S+) when=(?P<when>\S+)"
+    r"adaspring tvm=(?P<tvm_version>\S+) (?:code=(?P<code>\d+) )?board=(?P<board>\S+) "
+    r"emulated=(?P<emulated>yes|no) seed=(?P<seed>\d+) tuner=(?P<tuner>\S+) when=(?P<when>\S+)"
 )
 
 
@@ -18,7 +24,7 @@ _TAG = re.compile(
 class Origin:
     """Which compiler, board and search a record is of; `when` is the start of that search, UTC.
 
-    `emulated`: the board ran in an emulator, so its times say nothing.
+    `emulated`: the board ran in an emulator, so its times say nothing. `code`: see `CODE`.
     """
 
     tvm_version: str
@@ -27,6 +33,7 @@ class Origin:
     seed: int
     tuner: str
     when: str
+    code: int = CODE
 
     @classmethod
     def now(cls, board: str, *, emulated: bool = False, seed: int = 0) -> Origin:
@@ -48,9 +55,14 @@ class Origin:
         """The origin as one line of text."""
         emulated = "yes" if self.emulated else "no"
         return (
-            f"adaspring tvm={self.tvm_version} board={self.board} emulated={emulated} "
-            f"seed={self.seed} tuner={self.tuner} when={self.when}"
+            f"adaspring tvm={self.tvm_version} code={self.code} board={self.board} "
+            f"emulated={emulated} seed={self.seed} tuner={self.tuner} when={self.when}"
         )
+
+    @property
+    def is_current(self) -> bool:
+        """Whether its time is that of the code that is generated now."""
+        return self.code == CODE
 
     @staticmethod
     def from_tag(tag: str) -> Origin | None:
@@ -66,6 +78,7 @@ class Origin:
             seed=int(values["seed"]),
             tuner=values["tuner"],
             when=values["when"],
+            code=int(values["code"] or 1),
         )
 
 

@@ -106,6 +106,11 @@ class Record:
         return statistics.median(self.run_secs) / self.best_s - 1
 
     @property
+    def rank(self) -> tuple[bool, float]:
+        """By what one is preferred to another: times of older code tell less of it now."""
+        return not (self.origin and self.origin.is_current), self.best_s
+
+    @property
     def tuner(self) -> str:
         """What proposed the schedule, or `unknown`."""
         return self.origin.tuner if self.origin else "unknown"

@@ -20,13 +20,14 @@ from tvm.target import Target
 
 from ...kernels.isa import InstructionSet
 from ...schedule.contraction import new_schedule
+from ...schedule.default import replay
 from ..log.log import Record, TuningLog, Workload
 from ..tasks import Task
 from .context import Context
 from .proposals import Candidate
 from .space import sketch_space
 
-_PER_FUNCTION = 3
+_PER_FUNCTION, _OLDER = 3, 6
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,12 @@ class Transfer:
             for workload in log.workloads()
             if workload.records_count
         ]
+
+    def older(self, task: Task) -> Iterator[Candidate]:
+        """The best schedules of the task's own function whose times are those of older code."""
+        for record in self._log.records(task.module, limit=_OLDER):
+            if record.rank[0]:
+                yield Candidate(replay(task.module["main"], record.trace), record.tuner)
 
     def candidates(self, task: Task, count: int) -> Iterator[Candidate]:
         """The best schedules of `count` similar functions, nearest first, fitted to `task`."""

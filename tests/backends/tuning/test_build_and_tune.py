@@ -18,6 +18,7 @@ from adaspring.backends.schedule.contraction import tiles
 from adaspring.backends.tuning.engine import tune
 from adaspring.backends.tuning.local import LocalRunner
 from adaspring.backends.tuning.log.log import TuningLog
+from adaspring.backends.tuning.log.origin import CODE
 from adaspring.backends.tuning.runner import CandidateLost
 from adaspring.backends.tuning.settings import Tuning
 from adaspring.backends.tuning.tasks import tasks_of
@@ -85,6 +86,21 @@ def test_each_measured_schedule_is_recorded_once_and_a_second_run_goes_on(board,
     second = tune(few, board, TuningLog(tmp_path), Tuning(trials=3, tuner="template"))
     assert (second.measured_count, second.reused_count) == (min(3, space - 4), 4)
     assert len(set(record_lines(tmp_path))) == len(record_lines(tmp_path))
+
+
+def test_schedules_that_were_measured_in_older_code_are_measured_anew(board, tasks, tmp_path):
+    (task,) = templates(tasks)[:1]
+    tune([task], board, TuningLog(tmp_path), Tuning(trials=6, tuner="template"))
+    known = {record.key for record in TuningLog(tmp_path).records(task.module)}
+    records = tmp_path / "records.jsonl"
+    older = records.read_text().replace(f" code={CODE} ", " ")
+    records.write_text(older)
+
+    again = tune([task], board, TuningLog(tmp_path), Tuning(trials=3, tuner="template"))
+    assert again.reused_count == 0
+    assert len(TuningLog(tmp_path).measured(task.module)) == 3
+    assert TuningLog(tmp_path).measured(task.module).keys() <= known
+    assert records.read_text().startswith(older)
 
 
 def test_progress_counts_every_trial(board, tasks, tmp_path):

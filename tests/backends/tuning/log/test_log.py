@@ -13,6 +13,7 @@ import tvm_ffi
 from tvm.s_tir.meta_schedule.arg_info import ArgInfo
 from tvm.s_tir.meta_schedule.database import TuningRecord
 
+from adaspring.backends.tuning.log.compact import compact
 from adaspring.backends.tuning.log.log import Origin, TuningLog, trace_key
 from adaspring.backends.tuning.log.origin import tvm_version
 from adaspring.cli.shared.faults import explain
@@ -129,6 +130,30 @@ def test_an_origin_survives_its_tag_and_others_tags_are_unknown():
     assert Origin.from_tag(emulated.tag()) == emulated
     for tag in ("", "some GPU", ORIGIN.tag() + " more=1"):
         assert Origin.from_tag(tag) is None
+
+
+def test_an_origin_without_a_code_is_of_the_first(tmp_path):
+    older = replace(ORIGIN, code=1)
+    without = older.tag().replace(" code=1", "")
+    assert Origin.from_tag(without) == older
+    assert not older.is_current
+    assert ORIGIN.is_current
+
+
+def test_times_of_older_code_give_way_to_those_of_the_code_of_now(tmp_path):
+    older = replace(ORIGIN, code=1)
+    fill(tmp_path / "log", range(2, 5), origin=older)
+    module, log = product(64), TuningLog(tmp_path / "log")
+    keys = {factor: trace_key(split_by(module, factor)) for factor in (2, 4, 8)}
+    assert trace_key(log.best(module)) == keys[2]
+    assert not log.measured(module), "they are measured anew"
+    fill(tmp_path / "log", range(8, 9))  # slower than any of before
+    found = TuningLog(tmp_path / "log")
+    assert trace_key(found.best(module)) == keys[8]
+    assert found.measured(module) == {keys[8]: 8e-5}
+    assert [record.key for record in found.records(module)][1] == keys[2]
+    compact(tmp_path / "log", 1)
+    assert trace_key(TuningLog(tmp_path / "log").best(module)) == keys[8]
 
 
 def test_a_lost_candidate_is_remembered_for_the_tvm_that_lost_it(tmp_path):
