@@ -28,6 +28,7 @@ check: $(VENV)/dev
 
 # Takes five hours; leave the machine alone meanwhile.
 bench: demo $(VENV)/dev
+	$(BIN)/python benchmarks/anatomy.py --json benchmarks/results/anatomy.json
 	$(BIN)/python benchmarks/app_side.py --json benchmarks/results/app_side.json
 	$(BIN)/python benchmarks/compression.py --json benchmarks/results/compression.json \
 	    --png benchmarks/results/compression.png

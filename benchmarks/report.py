@@ -47,6 +47,15 @@ def ratios_by(
     }
 
 
+def processor() -> str:
+    """Which kind of core this is, where Linux says it: names like "AMD EPYC" are of many."""
+    told = Path("/proc/cpuinfo").read_text().partition("\n\n")[0]
+    fields = dict(line.split(":", 1) for line in told.splitlines() if ":" in line)
+    known = {name.strip(): value.strip() for name, value in fields.items()}
+    wanted = ("cpu family", "model", "CPU implementer", "CPU part")
+    return ", ".join(f"{name} {known[name]}" for name in wanted if name in known)
+
+
 def write(
     path: Path | None,
     name: str,
@@ -60,7 +69,12 @@ def write(
         return
     found = {
         "name": name,
-        "machine": {"cpu": host().description, "system": platform.system()},
+        "machine": {
+            "cpu": host().description,
+            "processor": processor(),
+            "instructions": list(host().cpu_features),
+            "system": platform.system(),
+        },
         "versions": {package: version(package) for package in packages},
         "settings": settings,
         "results": results,
