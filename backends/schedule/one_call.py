@@ -25,8 +25,9 @@ _WITHIN, _OWN = Op.get("relax.memory.alloc_tensor"), Op.get("relax.builtin.alloc
 _RESHAPE = Op.get("relax.reshape")
 _ALIGNMENT_BYTES = 64
 _SYMBOL = "__tvm_ffi_{}"  # of the C function that a packed one is
-# What `tvm_struct_get` reads: of a DLTensor its data, of a TVMFFIAny what it holds.
-_DATA, _HELD = 1, 15
+# What `tvm_struct_get` reads: of a DLTensor its data, and how far behind them it begins; of a
+# TVMFFIAny what it holds.
+_DATA, _BYTE_OFFSET, _HELD = 1, 8, 15
 # What follows the 24 bytes of a TVMFFIObject is a tensor's DLTensor, and an array's pointer to its
 # items; read as TVMFFIAny, of 16 bytes with what it holds in the last 8, that is the second's.
 _HEADER_BYTES, _BEHIND_HEADER = 24, 1
@@ -190,7 +191,9 @@ def _calls(value: Expr, operator: Op) -> bool:
 
 def _of(tensor: Expr) -> _Place:
     """The place that a DLTensor says."""
-    return _Place(tensor, tirx.tvm_struct_get(tensor, 0, _DATA, "handle"))
+    data = tirx.tvm_struct_get(tensor, 0, _DATA, "handle")
+    behind = tirx.tvm_struct_get(tensor, 0, _BYTE_OFFSET, "uint64")
+    return _Place(tensor, tirx.op.handle_add_byte_offset(data, behind.astype("int64")))
 
 
 def _held(items: Expr, index: int) -> Expr:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import tvm
+from torch import nn
 from tvm import relax
 
 from adaspring.backends.build import build, prepare, schedule
@@ -17,7 +18,7 @@ from adaspring.passes import Quantize, run
 
 from ...support.boards import HOST
 from ...support.networks import SmallCnn, TinyEncoder, TwoInputs
-from ...support.passes import data, known
+from ...support.passes import Small, data, imported, known
 from ...support.uncommon_networks import uncommon
 
 # A split, an output within another's memory, constants among the arguments, several outputs.
@@ -78,6 +79,17 @@ def test_outputs_of_one_call_are_not_changed_by_the_next(tmp_path):
     kept, before = machine["main"](*arguments), first.copy()
     machine["main"](tvm.runtime.tensor(2 * arguments[0].numpy()), arguments[-1])
     np.testing.assert_array_equal(kept.numpy(), before)
+
+
+def test_an_input_that_begins_behind_its_data_is_read_from_there(tmp_path):
+    """DLPack allows it; a kernel refuses it, but an input that is reshaped first reaches none."""
+    model = imported(Small(lambda s, x: s.a(x.reshape(1, 48)), a=nn.Linear(48, 5)), (1, 6, 8))
+    machine, (x, weights) = machine_of(model, tmp_path)
+    (wanted,) = arrays(machine["main"](x, weights))
+    larger = np.concatenate([np.full(64, np.nan, np.float32), x.numpy().ravel()])
+    view = tvm.runtime.tensor(larger)._create_view((1, 6, 8), "float32", 4 * 64)
+    (found,) = arrays(machine["main"](view, weights))
+    np.testing.assert_array_equal(found, wanted)
 
 
 def test_the_memory_is_one_block_that_the_arena_hands_on():
