@@ -87,7 +87,9 @@ def test_an_input_that_begins_behind_its_data_is_read_from_there(tmp_path):
     machine, (x, weights) = machine_of(model, tmp_path)
     (wanted,) = arrays(machine["main"](x, weights))
     larger = np.concatenate([np.full(64, np.nan, np.float32), x.numpy().ravel()])
-    view = tvm.runtime.tensor(larger)._create_view((1, 6, 8), "float32", 4 * 64)
+    view_of = tvm.get_global_func("runtime.TVMTensorCreateView")
+    shape, dtype = tvm.runtime.ShapeTuple((1, 6, 8)), tvm.DataType("float32")
+    view = view_of(tvm.runtime.tensor(larger), shape, dtype, 4 * 64)
     (found,) = arrays(machine["main"](view, weights))
     np.testing.assert_array_equal(found, wanted)
 
