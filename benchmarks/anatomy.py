@@ -12,7 +12,6 @@ what one call takes is measured without. `--functions` prints every function.
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,29 +21,28 @@ import numpy as np
 import report
 import tvm
 import tvm_ffi
-from anatomy_peers import ROUNDS, theirs
-from networks import NETWORKS, models, random_data
+from anatomy_peers import ROUNDS, theirs, warm_call_us
+from executable import forms_of, tensors_of
+from networks import asked_networks, random_data
 from rich.console import Console
 from rich.table import Table
 from tvm import IRModule, te
 
-from adaspring.backends.build import Built, Prepared, board_target, build, prepare
+from adaspring.backends.build import Built, Prepared, board_target, build
 from adaspring.backends.codegen import tir_pipeline
-from adaspring.backends.conv_algorithms import alternatives, fastest
 from adaspring.backends.kernels.isa import instruction_set
 from adaspring.backends.report import peak
 from adaspring.backends.schedule.default import calls_of, schedule_cpu
 from adaspring.backends.tuning.log.log import TuningLog
 from adaspring.backends.tuning.log.shipped import shipped_logs
-from adaspring.backends.tuning.search.transfer import best_known, fastest_known
+from adaspring.backends.tuning.search.transfer import best_known
 from adaspring.explore.request import default_logs
-from adaspring.library.executable import BY_CALLS
+from adaspring.library.executable import Executable, Part
 from adaspring.library.manifest import FunctionRecord, board_record
 from adaspring.library.native import pool
 from adaspring.library.runtime import Machine, load_code, use_threads
 from adaspring.library.tensors import CPU
 from adaspring.library.weights import aligned_copy
-from adaspring.passes import SixteenBit, run
 from adaspring.targets import Board, host
 
 TIMING = {"number": 1, "repeat": 9, "min_repeat_ms": 5}
@@ -95,61 +93,21 @@ def alone_us(prepared: Prepared, code: Path) -> list[float]:
         name = call.args[0].name_hint
         if name not in known:
             timer = kernels.time_evaluator(name, tvm.cpu(), **TIMING)
-            known[name] = 1e6 * float(np.median(timer(*_tensors(call)).results))
+            known[name] = 1e6 * float(np.median(timer(*tensors_of(call)).results))
         found.append(known[name])
-    return found
-
-
-def _tensors(call: Any) -> list[Any]:
-    """What a call reads and writes, of small values: subnormal ones would time wrongly."""
-    written = getattr(call.ty, "fields", [call.ty])
-    types = [*(value.ty for value in call.args[1].fields), *written]
-    random, found = np.random.default_rng(0), []
-    for ty in types:
-        values = random.integers(0, 3, tuple(int(extent) for extent in ty.shape.values))
-        found.append(tvm.runtime.tensor(aligned_copy(values.astype(str(ty.dtype)))))
     return found
 
 
 def within_us(machine: Machine, x: Any, weights: Any) -> tuple[list[float], float]:
     """The medians of each function within the network, and of one call by `main`."""
-    rounds: list[list[float]] = []
-    whole: list[float] = []
-    started = 0.0
-
-    def note(_: Any, name: str, before: bool, *__: Any) -> int:
-        nonlocal started
-        if before:
-            started = time.perf_counter()
-        elif not name.startswith("vm."):
-            rounds[-1].append(1e6 * (time.perf_counter() - started))
-        return 0
-
-    main, by_calls = machine["main"], machine[BY_CALLS]
+    executable = Executable("anatomy", [Part(machine, weights)], "cpu", host().core_count)
+    rounds, whole = [], []
     for _ in range(ROUNDS):
-        machine["set_instrument"](note)
-        for _ in range(2):  # the second one is warm
-            rounds.append([])
-            by_calls(x, weights)
-        machine["set_instrument"](None)
-        del rounds[-2]
-        main(x, weights)
-        start = time.perf_counter()
-        main(x, weights)
-        whole.append(1e6 * (time.perf_counter() - start))
+        executable.run_timed([x])  # the first call that is told of is slower
+        told = executable.run_timed([x])
+        rounds.append([1e3 * ms for name, ms in told if not name.startswith("vm.")])
+        whole.append(warm_call_us(lambda: executable.run([x])))
     return np.median(rounds, axis=0).tolist(), float(np.median(whole))
-
-
-def forms_of(kind: type, board: Board, log: TuningLog) -> dict[str, Prepared]:
-    """The network lowered in each precision, with the records that are known."""
-    dense, quantized = models(kind)
-    forms = {
-        "fp32": fastest(alternatives(dense, board), fastest_known(log)),
-        "int8": prepare(quantized, board),
-    }
-    if instruction_set(board).bfloat16 is not None:
-        forms["bf16"] = prepare(run(dense, (SixteenBit(),), None).model, board)
-    return forms
 
 
 def ours(kind: type, form: str, prepared: Prepared, best: Any, limits: Limits, folder: Path):
@@ -226,11 +184,8 @@ def main() -> None:
         bandwidth = bandwidth_gb_per_s(board, Path(name))
     limits = Limits(peak.measure(board_record(board)), bandwidth)
     print(f"at most {dict(limits.gops)} GOP/s, {limits.gb_per_s:.1f} GB/s")
-    kinds = NETWORKS[-4:] if asked.quick else NETWORKS
-    if asked.network:
-        kinds = tuple(kind for kind in NETWORKS if kind.__name__ in asked.network)
     rows: list[dict[str, Any]] = []
-    for kind in kinds:
+    for kind in asked_networks(asked.network, asked.quick):
         with tempfile.TemporaryDirectory() as name:
             for form, prepared in forms_of(kind, board, log).items():
                 rows.append(ours(kind, form, prepared, best_known(log), limits, Path(name)))

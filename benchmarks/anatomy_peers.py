@@ -11,26 +11,25 @@ from typing import Any
 
 import numpy as np
 from networks import random_data, seeded
-from peer_calls import onnxruntime_int8, save_onnx
+from peer_calls import onnxruntime_int8, onnxruntime_session, openvino_request, save_onnx
 
 ROUNDS = 30
 
 
+def warm_call_us(call: Callable[[], object]) -> float:
+    """Microseconds of one call right after another."""
+    call()
+    start = time.perf_counter()
+    call()
+    return 1e6 * (time.perf_counter() - start)
+
+
 def of_onnxruntime(kind: type, onnx: Path, runner: str, threads: int) -> dict[str, Any]:
     """What its profiler says of its kernels, and what a call takes without the profiler."""
-    import onnxruntime
-
     (x,) = random_data(kind.example_shape, 1).inputs
-
-    def session(**profile: Any) -> Any:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        for key, value in profile.items():
-            setattr(options, key, value)
-        return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
-
-    plain = session()
-    told = session(enable_profiling=True, profile_file_prefix=str(onnx.with_suffix("")))
+    plain = onnxruntime_session(onnx, threads)
+    prefix = str(onnx.with_suffix(""))
+    told = onnxruntime_session(onnx, threads, enable_profiling=True, profile_file_prefix=prefix)
     call_us = _median_us(partial(plain.run, None, {"x": x}))
     for _ in range(ROUNDS):
         told.run(None, {"x": x})
@@ -42,19 +41,9 @@ def of_onnxruntime(kind: type, onnx: Path, runner: str, threads: int) -> dict[st
 
 def of_openvino(kind: type, onnx: Path, runner: str, threads: int) -> dict[str, Any]:
     """What its performance counters say, and what a call takes without them."""
-    import openvino
-
     (x,) = random_data(kind.example_shape, 1).inputs
-    settings = {
-        "INFERENCE_NUM_THREADS": threads,
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
-    }
-    core = openvino.Core()
-    plain, told = (
-        core.compile_model(onnx, "CPU", settings | extra).create_infer_request()
-        for extra in ({}, {"PERF_COUNT": True})
-    )
+    plain = openvino_request(onnx, "f32", threads)
+    told = openvino_request(onnx, "f32", threads, PERF_COUNT=True)
     call_us = _median_us(partial(plain.infer, {"x": x}, share_inputs=True, share_outputs=True))
     sums, counts = [], []
     for _ in range(ROUNDS):
@@ -66,13 +55,7 @@ def of_openvino(kind: type, onnx: Path, runner: str, threads: int) -> dict[str, 
 
 
 def _median_us(call: Callable[[], object]) -> float:
-    times = []
-    for _ in range(ROUNDS):
-        call()
-        start = time.perf_counter()
-        call()
-        times.append(1e6 * (time.perf_counter() - start))
-    return float(np.median(times))
+    return float(np.median([warm_call_us(call) for _ in range(ROUNDS)]))
 
 
 def _of_peer(kind: type, runner: str, call_us: float, functions_us: float, count: int):

@@ -16,10 +16,12 @@ from typing import Any
 import numpy as np
 import report
 import tvm
+from executable import tensors_of
 from networks import MobileNetV2, ResNet18, models
 from tvm import IRModule
 
-from adaspring.backends.build import Prepared, board_target, prepare
+from adaspring.backends.build import Prepared, prepare
+from adaspring.backends.codegen import tir_pipeline
 from adaspring.backends.conv_algorithms import alternatives, fastest
 from adaspring.backends.report.functions import functions_of
 from adaspring.backends.report.peak import DTYPES, PeakLoop, peak_loop
@@ -75,17 +77,11 @@ def layers(model: Model, prepared: Prepared, best: Best) -> Iterator[Layer]:
         if window is not None:
             function = prepared.module[call.args[0]].with_attr("global_symbol", "main")
             scheduled = schedule_cpu(IRModule({"main": function}), prepared.isa, best)
-            built = tvm.compile(scheduled, target=board_target(prepared.board)).mod
-            tensors = tuple(_tensor(value.ty) for value in (*call.args[1].fields, call))
+            lowered = tir_pipeline.lower(scheduled, prepared.target)
+            built = tir_pipeline.generate(lowered, prepared.target)
+            tensors = tuple(tensors_of(call))
             timer = built.time_evaluator("main", tvm.cpu(), **TIMING)
             yield Layer(model.name, window, record, timer, tensors)
-
-
-def _tensor(ty: Any) -> Any:
-    """Small values: subnormal or overflowing ones would time wrongly."""
-    shape = tuple(int(extent) for extent in ty.shape.values)
-    values = np.random.default_rng(0).integers(0, 3, shape)
-    return tvm.runtime.tensor(values.astype(str(ty.dtype)))
 
 
 def in_turn(found: list[Layer], peaks: Mapping[str, PeakLoop], rounds: int) -> tuple[list, list]:

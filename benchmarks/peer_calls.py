@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,13 +26,19 @@ def save_onnx(network: nn.Module, shape: tuple[int, ...], path: Path) -> None:
     program.save(path)
 
 
-def onnxruntime_call(onnx: Path, threads: int) -> Call:
-    """A session of the model, whose input is `x`."""
+def onnxruntime_session(onnx: Path, threads: int, **options: Any) -> Any:
+    """A session of the model; further options by name."""
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    set_to = onnxruntime.SessionOptions()
+    for name, value in {"intra_op_num_threads": threads, **options}.items():
+        setattr(set_to, name, value)
+    return onnxruntime.InferenceSession(onnx, set_to, providers=["CPUExecutionProvider"])
+
+
+def onnxruntime_call(onnx: Path, threads: int) -> Call:
+    """A session of the model, whose input is `x`, as a call."""
+    session = onnxruntime_session(onnx, threads)
     return lambda x: session.run(None, {"x": x})
 
 
@@ -74,16 +81,21 @@ def onnxruntime_calls(onnx: Path, samples: Sequence[np.ndarray], threads: int) -
     }
 
 
-def openvino_call(model, precision: str, threads: int) -> Call:
-    """A request of an OpenVINO model, whose input is `x`."""
+def openvino_request(model, precision: str, threads: int, **settings: Any) -> Any:
+    """A request of a model, read or in a file; further settings by name."""
     import openvino
 
-    settings = {
+    settings |= {
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": precision,
     }
-    request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+    return openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+
+
+def openvino_call(model, precision: str, threads: int) -> Call:
+    """A request of an OpenVINO model, whose input is `x`, as a call."""
+    request = openvino_request(model, precision, threads)
     return lambda x: request.infer({"x": x}, share_inputs=True, share_outputs=True)
 
 

@@ -16,23 +16,20 @@ from pathlib import Path
 import numpy as np
 import report
 import torch
-from executable import executable, on_tensor
-from networks import NETWORKS, models, random_data, seeded
+from executable import executable, forms_of, on_tensor
+from networks import asked_networks, random_data, seeded
 from peer_calls import onnxruntime_calls, openvino_calls, save_onnx, torch_calls
 
-from adaspring.backends.build import prepare
-from adaspring.backends.conv_algorithms import alternatives, fastest
-from adaspring.backends.kernels.isa import instruction_set
 from adaspring.backends.tuning.log.log import TuningLog
 from adaspring.backends.tuning.log.shipped import shipped_logs
-from adaspring.backends.tuning.search.transfer import best_known, fastest_known
+from adaspring.backends.tuning.search.transfer import best_known
 from adaspring.backends.tvm_threads import use_threads
 from adaspring.explore.measure.timing import time_in_turn
 from adaspring.explore.request import default_logs
-from adaspring.passes import SixteenBit, run
 from adaspring.targets import Board, host
 
-FP32, BF16, INT8 = "ours-fp32", "ours-bf16", "ours-int8"
+OURS = "ours-{}"
+FP32, BF16, INT8 = map(OURS.format, ("fp32", "bf16", "int8"))
 # what each label compares: ours, and the peers of which the fastest counts
 RATIOS = {
     "fp32_vs_onnxruntime": (FP32, ("onnxruntime-fp32",)),
@@ -47,18 +44,11 @@ RATIOS = {
 
 def own_calls(kind: type, board: Board, log: TuningLog, folder: Path) -> dict[str, Callable]:
     """Our fp32, our int8, and where the processor multiplies it our bf16 of the same network."""
-    dense, quantized = models(kind)
     best = best_known(log)
-    ready = fastest(alternatives(dense, board), fastest_known(log))
-    calls = {
-        FP32: executable(ready, best, folder / "fp32.so"),
-        INT8: executable(prepare(quantized, board), best, folder / "int8.so"),
+    return {
+        OURS.format(form): executable(prepared, best, folder / f"{form}.so")
+        for form, prepared in forms_of(kind, board, log).items()
     }
-    if instruction_set(board).bfloat16 is None:
-        print("left out: bf16, which this processor has no instruction for")
-        return calls
-    rounded = run(dense, (SixteenBit(),), None).model
-    return calls | {BF16: executable(prepare(rounded, board), best, folder / "bf16.so")}
 
 
 def peer_calls(
@@ -116,9 +106,7 @@ def main() -> None:
     board = host()
     use_threads(board.core_count)
     log = TuningLog(asked.logs, shipped_logs(board))
-    kinds = NETWORKS[-4:] if asked.quick else NETWORKS
-    if asked.network:
-        kinds = tuple(kind for kind in NETWORKS if kind.__name__ in asked.network)
+    kinds = asked_networks(asked.network, asked.quick)
     if asked.quick:
         print("quick: small networks, few rounds; the figures are rough")
     rows, ratios, by_label = [], {}, {}

@@ -3,9 +3,8 @@
 Registered once as TVM's lowering of these operators for CPUs, so every kernel has them: sigmoid,
 SiLU and softmax among them, TVM's own and ours; and nearbyint, isnan and rsqrt as operators of
 vectors, which TVM would take apart. erf (GELU) it would take apart, too, but not all types of it
-have a vector's: float32's is written out before loops are vectorised.
- The largest errors, against float64 over all
-finite float32, are in `tests/backends/codegen/test_elementary.py`; NaN stays NaN.
+have a vector's: float32's is written out before loops are vectorised. The largest errors, against
+float64 over all finite float32, are in `tests/backends/codegen/test_elementary.py`; NaN stays NaN.
 
 Source  exp: S. L. Moshier, Cephes Mathematical Library, `expf`. tanh and erf: rational minimax
         approximations with the coefficients of Eigen's `generic_fast_tanh_float` and
@@ -24,7 +23,7 @@ from tvm.ir.op import register_op_attr
 from tvm.ir.prim.expr import Let, Var
 from tvm.tirx import PrimFunc
 
-from .rewrite import map_functions
+from .rewrite import is_call_of, is_for_cpu, map_functions
 
 _LOG2_E = 1.44269504088896341
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
@@ -72,11 +71,11 @@ def write_out_erf(module: IRModule) -> IRModule:
     """In scheduled functions for CPUs, put its formula in place of erf."""
 
     def written(call: Call):
-        is_erf = getattr(call.op, "name", "") == "tirx.erf" and str(call.ty.dtype) == "float32"
+        is_erf = is_call_of(call, "tirx.erf") and str(call.ty.dtype) == "float32"
         return _computed(_erf, call) if is_erf else call
 
     def write(function: PrimFunc) -> PrimFunc:
-        if function.attrs["target"].kind.name != "llvm":
+        if not is_for_cpu(function):
             return function
         return tvm_ffi.structural_map(function, ((Call, written),))
 

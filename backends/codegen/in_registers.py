@@ -16,7 +16,7 @@ from tvm import DataType, IRModule, tirx
 from tvm.ir.prim.expr import IntImm
 from tvm.tirx import AllocBuffer, PrimFunc
 
-from .rewrite import map_functions
+from .rewrite import is_for_cpu, map_functions
 
 _MOST_BYTES = 8192  # more than any register file; a thread's stack has a hundred times that
 _LEFT = "disable_lower_builtin"
@@ -26,7 +26,7 @@ def keep_in_registers(module: IRModule) -> IRModule:
     """Mark the small local buffers of lowered functions for a CPU."""
 
     def mark(function: PrimFunc) -> PrimFunc:
-        if function.attrs["target"].kind.name != "llvm":
+        if not is_for_cpu(function):
             return function
         return tvm_ffi.structural_map(function, ((AllocBuffer, _mark),))
 

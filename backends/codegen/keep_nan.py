@@ -29,7 +29,7 @@ from tvm.ir.expr import Call, TensorLoad
 from tvm.ir.prim.expr import Broadcast, Cast, Expr, FloatImm, Let, Max, Min, Select, Var
 from tvm.tirx import BufferStore, PrimFunc
 
-from .rewrite import is_conditional, map_functions
+from .rewrite import is_conditional, is_for_cpu, map_functions
 
 
 def start_at_infinity(module: IRModule) -> IRModule:
@@ -43,7 +43,7 @@ def keep_nan(module: IRModule) -> IRModule:
 
     def keep(function: PrimFunc) -> PrimFunc:
         kept = tvm_ffi.structural_map(function, callbacks)
-        if function.attrs["target"].kind.name == "llvm":
+        if is_for_cpu(function):
             return kept
         return tvm_ffi.structural_map(kept, ((Max, Min), _compare))
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import tvm_ffi
 from tvm import IRModule, tirx
-from tvm.ir import Call, StringImm
+from tvm.ir import StringImm
 from tvm.ir.prim.expr import EQ
 from tvm.tirx import AssertStmt, Evaluate, Stmt
 
-from .rewrite import map_functions
+from .rewrite import is_call_of, map_functions
 
 _PACKED = "tirx.tvm_call_cpacked_lowered"
 _ANY_BYTES = 16  # of a TVMFFIAny
@@ -29,10 +29,9 @@ def link_calls(module: IRModule) -> IRModule:
 
 
 def _linked(statement: Evaluate) -> Stmt:
-    call = statement.value
-    if not isinstance(call, Call) or getattr(call.op, "name", "") != _PACKED:
+    if not is_call_of(statement.value, _PACKED):
         return statement
-    name, stack, begin, end = call.args[:4]
+    name, stack, begin, end = statement.value.args[:4]
     given, result = (
         tirx.op.handle_add_byte_offset(stack, _ANY_BYTES * int(each)) for each in (begin, end)
     )

@@ -19,6 +19,16 @@ def map_functions(module: IRModule, rewrite: Callable[[PrimFunc], PrimFunc]) -> 
     return IRModule(functions, attrs=module.attrs)
 
 
+def is_for_cpu(function: PrimFunc) -> bool:
+    """Whether LLVM will generate its code."""
+    return bool(function.attrs["target"].kind.name == "llvm")
+
+
+def is_call_of(value: Expr, operator: str) -> bool:
+    """Whether it calls the operator of that name."""
+    return isinstance(value, Call) and getattr(value.op, "name", "") == operator
+
+
 def is_conditional(value: Expr) -> bool:
     """Whether it is one of two values, by a condition."""
-    return isinstance(value, Call) and getattr(value.op, "name", "") == "prim.if_then_else"
+    return is_call_of(value, "prim.if_then_else")

@@ -40,10 +40,14 @@ def hoist_storages(module: IRModule) -> IRModule:
     return relax.transform.Normalize()(module)
 
 
+def calls(value: relax.Expr, operator: Op) -> bool:
+    """Whether an expression calls an operator."""
+    return isinstance(value, relax.Call) and bool(value.op == operator)
+
+
 def is_storage(binding: relax.Binding) -> bool:
     """Whether it allocates a storage."""
-    value = binding.value
-    return isinstance(value, relax.Call) and bool(value.op == _STORAGE)
+    return calls(binding.value, _STORAGE)
 
 
 def storage_bytes(binding: relax.Binding) -> int:

@@ -18,7 +18,7 @@ from tvm.ir import Call, Expr, GenericConst, GlobalVar, Op, PointerType, PrimTyp
 from tvm.tirx import AttrStmt, Evaluate, PrimFunc, SeqStmt
 
 from ...library.executable import BY_CALLS
-from .arena import hoist_storages, is_storage, marked, storage_bytes
+from .arena import calls, hoist_storages, is_storage, marked, storage_bytes
 
 _RUN, _CPU = "run", 1
 _WITHIN, _OWN = Op.get("relax.memory.alloc_tensor"), Op.get("relax.builtin.alloc_tensor")
@@ -86,7 +86,7 @@ class _Reader:
         self._constants: dict[Expr, tirx.Var] = {}
         self._calls: list[Evaluate] = []
         bindings = [binding for block in function.body.blocks for binding in block.bindings]
-        self.understood = all([self._reads(binding) for binding in bindings]) and self._gives_own()
+        self.understood = all(map(self._reads, bindings)) and self._gives_own()
 
     def run(self) -> PrimFunc:
         """The function of inputs, weights, memory, constants and outputs that calls all."""
@@ -165,15 +165,15 @@ class _Reader:
             return _of(tirx.handle_add_byte_offset(_held(items, value.index), _HEADER_BYTES))
         if isinstance(value, relax.TupleGetItem) and value.tuple_value in self._tuples:
             value = self._tuples[value.tuple_value].fields[value.index]
-        if _calls(value, _WITHIN):
+        if calls(value, _WITHIN):
             begin = self._begins[value.args[0]] + int(value.args[1].value)
             return _Place(None, tirx.handle_add_byte_offset(_of(self._memory).data, begin))
-        if _calls(value, _OWN):
+        if calls(value, _OWN):
             self._outputs.append(binding)
             self._own.add(var)
             self._parameters[var] = tirx.Var(var.name, "handle")
             return _of(self._parameters[var])
-        reshapes = _calls(value, _RESHAPE)
+        reshapes = calls(value, _RESHAPE)
         source = value.args[0] if reshapes else value
         place = self._places.get(source) if isinstance(source, relax.Var) else None
         if place is not None and source in self._own:
@@ -183,10 +183,6 @@ class _Reader:
     def _keep(self, binding: relax.Binding) -> None:
         self._views.append(binding)
         self._own.add(binding.var)
-
-
-def _calls(value: Expr, operator: Op) -> bool:
-    return isinstance(value, relax.Call) and bool(value.op == operator)
 
 
 def _of(tensor: Expr) -> _Place:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import nn
@@ -30,6 +32,13 @@ NETWORKS: tuple[type[nn.Module], ...] = (
     ResNet8,
     Autoencoder,
 )
+
+
+def asked_networks(names: Sequence[str] | None, quick: bool) -> tuple[type[nn.Module], ...]:
+    """Those of these names, or all; the four smallest where it shall be quick."""
+    if names:
+        return tuple(kind for kind in NETWORKS if kind.__name__ in names)
+    return NETWORKS[-4:] if quick else NETWORKS
 
 
 def seeded(network: type[nn.Module], seed: int = 0) -> nn.Module:

@@ -39,13 +39,35 @@ def built_and_run(
     prepared: Prepared, folder: Path, *inputs: np.ndarray, best: Best | None = None
 ) -> list[np.ndarray]:
     """Build, with the schedules that are known, and run."""
+    machine, weights = machine_of(prepared, folder, best)
+    values = [tvm.runtime.tensor(np.asarray(array, order="C")) for array in inputs]
+    return arrays(machine["main"](*values, weights))
+
+
+def machine_of(
+    prepared: Prepared, folder: Path, best: Best | None = None
+) -> tuple[relax.VirtualMachine, list]:
+    """Build, and give the virtual machine of the code, and the weights that its calls take."""
     built = build(prepared, best, folder / "code.so")
     machine = relax.VirtualMachine(tvm.runtime.load_module(str(built.code)), tvm.cpu())
-    weights = [tvm.runtime.tensor(array) for array in built.weights.values()]
-    values = [tvm.runtime.tensor(np.asarray(array, order="C")) for array in inputs]
-    result = machine["main"](*values, weights)
+    return machine, [tvm.runtime.tensor(array) for array in built.weights.values()]
+
+
+def arrays(result) -> list[np.ndarray]:
+    """What a call gave, one tensor or several."""
     results = [result] if isinstance(result, tvm.runtime.Tensor) else list(result)
     return [tensor.numpy() for tensor in results]
+
+
+def planned(module: tvm.IRModule) -> tvm.IRModule:
+    """A module of kernels with TVM's plan of its memory."""
+    for step in (
+        relax.transform.ToNonDataflow(),
+        relax.transform.CallTIRRewrite(),
+        relax.transform.StaticPlanBlockMemory(),
+    ):
+        module = step(module)
+    return module
 
 
 def run_fresh(model: Model, x: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ def compact(folder: Path, keep_count: int) -> Compacted:
 
 def _keep_fastest(records: Sequence[RecordLine], keep_count: int) -> list[RecordLine]:
     """The fastest, each schedule once, in the order in which they were measured."""
-    fastest_first = sorted(enumerate(records), key=lambda pair: _rank(pair[1]))
+    fastest_first = sorted(enumerate(records), key=lambda pair: pair[1].measurement.rank)
     schedules: dict[int, set[bytes]] = defaultdict(set)
     tuners: dict[int, set[str | None]] = defaultdict(set)
     kept = set()
@@ -65,12 +65,6 @@ def _keep_fastest(records: Sequence[RecordLine], keep_count: int) -> list[Record
         known.add(schedule)
         of.add(tuner)
     return [record for position, record in enumerate(records) if position in kept]
-
-
-def _rank(record: RecordLine) -> tuple[bool, float]:
-    """As `Record.rank`."""
-    origin = record.measurement.origin
-    return not (origin and origin.is_current), record.measurement.best_s
 
 
 def _tuner(record: RecordLine) -> str | None:

@@ -16,7 +16,7 @@ import numpy as np
 from msgspec import Meta, Raw, Struct
 
 from ....errors import BuildError
-from .origin import Origin
+from .origin import Origin, rank_of
 
 WORKLOADS, RECORDS, LOST = "workloads.jsonl", "records.jsonl", "lost.jsonl"
 
@@ -55,6 +55,11 @@ class Measurement(Struct, frozen=True, array_like=True, forbid_unknown_fields=Tr
     def origin(self) -> Origin | None:
         """Where it comes from, as the target's tag says, or None."""
         return Origin.from_tag((self.target or {}).get("tag", ""))
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """By what one is preferred to another (`rank_of`)."""
+        return rank_of(self.origin, self.best_s)
 
     @property
     def failed(self) -> bool:

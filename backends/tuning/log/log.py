@@ -73,7 +73,7 @@ class TuningLog:
     def measured(self, module: IRModule) -> dict[str, float]:
         """Seconds of every schedule of `module` that need not be measured again, by its key."""
         slowest_first = reversed(self.records(module))
-        return {record.key: record.best_s for record in slowest_first if not record.rank[0]}
+        return {record.key: record.best_s for record in slowest_first if record.is_current}
 
     def best(self, module: IRModule) -> Trace | None:
         """The fastest schedule of `module`, or None where none was measured."""

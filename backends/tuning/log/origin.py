@@ -59,11 +59,6 @@ class Origin:
             f"emulated={emulated} seed={self.seed} tuner={self.tuner} when={self.when}"
         )
 
-    @property
-    def is_current(self) -> bool:
-        """Whether its time is that of the code that is generated now."""
-        return self.code == CODE
-
     @staticmethod
     def from_tag(tag: str) -> Origin | None:
         """Read a tag; None where it is another's, or of a version that says other things."""
@@ -80,6 +75,16 @@ class Origin:
             when=values["when"],
             code=int(values["code"] or 1),
         )
+
+
+def is_current(origin: Origin | None) -> bool:
+    """Whether times of that origin are those of the code that is generated now."""
+    return origin is not None and origin.code == CODE
+
+
+def rank_of(origin: Origin | None, best_s: float) -> tuple[bool, float]:
+    """By what one record is preferred to another: times of older code tell less of it now."""
+    return not is_current(origin), best_s
 
 
 def tvm_version() -> str:

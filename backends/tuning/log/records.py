@@ -16,7 +16,7 @@ from tvm.s_tir.schedule import Trace
 
 from ....errors import BuildError
 from .lines import best_of, check_depth
-from .origin import Origin
+from .origin import Origin, is_current, rank_of
 from .trace import trace_from_json, trace_key
 
 
@@ -107,8 +107,13 @@ class Record:
 
     @property
     def rank(self) -> tuple[bool, float]:
-        """By what one is preferred to another: times of older code tell less of it now."""
-        return not (self.origin and self.origin.is_current), self.best_s
+        """By what one is preferred to another (`rank_of`)."""
+        return rank_of(self.origin, self.best_s)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether its times are those of the code that is generated now."""
+        return is_current(self.origin)
 
     @property
     def tuner(self) -> str:

@@ -76,7 +76,7 @@ class Transfer:
     def older(self, task: Task) -> Iterator[Candidate]:
         """The best schedules of the task's own function whose times are those of older code."""
         for record in self._log.records(task.module, limit=_OLDER):
-            if record.rank[0]:
+            if not record.is_current:
                 yield Candidate(replay(task.module["main"], record.trace), record.tuner)
 
     def candidates(self, task: Task, count: int) -> Iterator[Candidate]:

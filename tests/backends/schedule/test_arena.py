@@ -10,15 +10,9 @@ from tvm import relax
 from adaspring.backends.build import planned_bytes
 from adaspring.backends.schedule.arena import hoist_storages
 
-from ...support.backends import run
+from ...support.backends import planned, run
 from ...support.boards import NULL
 from ...support.passes import imported
-
-_PLAN = (
-    relax.transform.ToNonDataflow(),
-    relax.transform.CallTIRRewrite(),
-    relax.transform.StaticPlanBlockMemory(),
-)
 
 
 class Growing(nn.Module):
@@ -29,12 +23,9 @@ class Growing(nn.Module):
         return (torch.relu(y).reshape(1, 4, 64, 1) * torch.ones(1, 4, 64, 4)).sum((2, 3))
 
 
-def planned() -> tvm.IRModule:
+def growing() -> tvm.IRModule:
     """The network as TVM plans it."""
-    module = relax.transform.LegalizeOps()(imported(Growing().eval(), (1, 4)).module)
-    for step in _PLAN:
-        module = step(module)
-    return module
+    return planned(relax.transform.LegalizeOps()(imported(Growing().eval(), (1, 4)).module))
 
 
 def storages(module) -> list[tuple[int, list[int]]]:
@@ -48,7 +39,7 @@ def storages(module) -> list[tuple[int, list[int]]]:
 
 
 def test_storages_move_to_the_beginning_the_largest_first():
-    module = planned()
+    module = growing()
     sizes = [extents[0] for _, extents in storages(module)]
     assert len(sizes) > 1
     assert sizes != sorted(sizes, reverse=True)
@@ -58,11 +49,11 @@ def test_storages_move_to_the_beginning_the_largest_first():
 
 
 def test_planned_bytes_are_the_same():
-    assert planned_bytes(hoist_storages(planned())) == planned_bytes(planned())
+    assert planned_bytes(hoist_storages(growing())) == planned_bytes(growing())
 
 
 def test_the_module_is_left_as_it_was():
-    module = planned()
+    module = growing()
     before = tvm_ffi.structural_hash(module)
     hoist_storages(module)
     assert tvm_ffi.structural_hash(module) == before

@@ -10,12 +10,13 @@ import tvm
 from torch import nn
 from tvm import relax
 
-from adaspring.backends.build import build, prepare, schedule
+from adaspring.backends.build import prepare, schedule
 from adaspring.backends.schedule.one_call import call_at_once
 from adaspring.ir.model import Model
 from adaspring.library.executable import BY_CALLS
 from adaspring.passes import Quantize, run
 
+from ...support.backends import arrays, machine_of, planned
 from ...support.boards import HOST
 from ...support.networks import SmallCnn, TinyEncoder, TwoInputs
 from ...support.passes import Small, data, imported, known
@@ -33,19 +34,12 @@ def small(name: str) -> Model:
     return known(kinds[name]) if name in kinds else uncommon(name)
 
 
-def machine_of(model: Model, folder) -> tuple[relax.VirtualMachine, list]:
+def ready(model: Model, folder) -> tuple[relax.VirtualMachine, list]:
     """The machine of a built network, and its arguments: samples, then the weights."""
-    built = build(prepare(model, HOST), None, folder / "code.so")
-    machine = relax.VirtualMachine(tvm.runtime.load_module(str(built.code)), tvm.cpu())
+    machine, weights = machine_of(prepare(model, HOST), folder)
     random = np.random.default_rng(0)
     inputs = [random.normal(size=each.shape).astype(each.dtype) for each in model.inputs]
-    weights = [tvm.runtime.tensor(array) for array in built.weights.values()]
     return machine, [*map(tvm.runtime.tensor, inputs), weights]
-
-
-def arrays(result) -> list[np.ndarray]:
-    results = [result] if isinstance(result, tvm.runtime.Tensor) else list(result)
-    return [each.numpy() for each in results]
 
 
 def called(machine: relax.VirtualMachine, function: str, arguments: Sequence) -> list[str]:
@@ -64,7 +58,7 @@ def called(machine: relax.VirtualMachine, function: str, arguments: Sequence) ->
 
 @pytest.mark.parametrize("name", ["SmallCnn", "TinyEncoder", "TwoInputs", "int8", *UNCOMMON])
 def test_a_network_computes_the_same_by_one_call_as_by_many(name, tmp_path):
-    machine, arguments = machine_of(small(name), tmp_path)
+    machine, arguments = ready(small(name), tmp_path)
     by_one, by_many = (arrays(machine[f](*arguments)) for f in ("main", BY_CALLS))
     assert len(by_one) == len(by_many)
     for found, wanted in zip(by_one, by_many, strict=True):
@@ -74,7 +68,7 @@ def test_a_network_computes_the_same_by_one_call_as_by_many(name, tmp_path):
 
 
 def test_outputs_of_one_call_are_not_changed_by_the_next(tmp_path):
-    machine, arguments = machine_of(known(SmallCnn), tmp_path)
+    machine, arguments = ready(known(SmallCnn), tmp_path)
     (first,) = arrays(machine["main"](*arguments))
     kept, before = machine["main"](*arguments), first.copy()
     machine["main"](tvm.runtime.tensor(2 * arguments[0].numpy()), arguments[-1])
@@ -84,7 +78,7 @@ def test_outputs_of_one_call_are_not_changed_by_the_next(tmp_path):
 def test_an_input_that_begins_behind_its_data_is_read_from_there(tmp_path):
     """DLPack allows it; a kernel refuses it, but an input that is reshaped first reaches none."""
     model = imported(Small(lambda s, x: s.a(x.reshape(1, 48)), a=nn.Linear(48, 5)), (1, 6, 8))
-    machine, (x, weights) = machine_of(model, tmp_path)
+    machine, (x, weights) = ready(model, tmp_path)
     (wanted,) = arrays(machine["main"](x, weights))
     larger = np.concatenate([np.full(64, np.nan, np.float32), x.numpy().ravel()])
     view_of = tvm.get_global_func("runtime.TVMTensorCreateView")
@@ -98,17 +92,6 @@ def test_the_memory_is_one_block_that_the_arena_hands_on():
     module = schedule(prepare(known(SmallCnn), HOST), None).module
     text = module["main"].script()
     assert text.count("alloc_storage(R.shape([1, ") == 1
-
-
-def planned() -> tvm.IRModule:
-    module = relax.transform.BundleModelParams()(prepare(known(SmallCnn), HOST).module)
-    for step in (
-        relax.transform.ToNonDataflow(),
-        relax.transform.CallTIRRewrite(),
-        relax.transform.StaticPlanBlockMemory(),
-    ):
-        module = step(module)
-    return module
 
 
 def with_a_call_of_the_runtimes(module: tvm.IRModule) -> tvm.IRModule:
@@ -130,7 +113,8 @@ def test_what_does_more_than_call_kernels_is_left_to_the_virtual_machine():
     def functions(module: tvm.IRModule) -> set[str]:
         return {var.name_hint for var in call_at_once(module).get_global_vars()}
 
-    plain, more = planned(), with_a_call_of_the_runtimes(planned())
+    bundled = relax.transform.BundleModelParams()(prepare(known(SmallCnn), HOST).module)
+    plain, more = planned(bundled), with_a_call_of_the_runtimes(planned(bundled))
     assert {"run", BY_CALLS} <= functions(plain)
     assert not {"run", BY_CALLS} & functions(more)
     assert "alloc_storage(R.shape([1, " in call_at_once(more)["main"].script()

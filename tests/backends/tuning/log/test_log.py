@@ -15,7 +15,7 @@ from tvm.s_tir.meta_schedule.database import TuningRecord
 
 from adaspring.backends.tuning.log.compact import compact
 from adaspring.backends.tuning.log.log import Origin, TuningLog, trace_key
-from adaspring.backends.tuning.log.origin import tvm_version
+from adaspring.backends.tuning.log.origin import is_current, tvm_version
 from adaspring.cli.shared.faults import explain
 from adaspring.errors import BuildError
 
@@ -136,8 +136,9 @@ def test_an_origin_without_a_code_is_of_the_first(tmp_path):
     older = replace(ORIGIN, code=1)
     without = older.tag().replace(" code=1", "")
     assert Origin.from_tag(without) == older
-    assert not older.is_current
-    assert ORIGIN.is_current
+    assert not is_current(older)
+    assert not is_current(None)
+    assert is_current(ORIGIN)
 
 
 def test_times_of_older_code_give_way_to_those_of_the_code_of_now(tmp_path):
